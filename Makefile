@@ -1,0 +1,31 @@
+# `make pretrain` and `make test` do all the set-up: a virtual environment in .venv, made once.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+RUN := $(VENV)/bin/python
+SEEDS ?= 1234
+
+.PHONY: pretrain compare test lint clean
+
+pretrain: $(INSTALLED)
+	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
+
+compare: $(INSTALLED)
+	$(RUN) recipes/pretrain/compare.py --seeds $(SEEDS)
+
+test: $(INSTALLED)
+	$(RUN) -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) results data

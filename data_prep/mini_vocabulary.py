@@ -1,0 +1,299 @@
+"""Words of the mini corpus's languages: names, numbers, dates, quantities.
+
+The Unicode CLDR (babel) gives the names of weekdays, months, units, time zones,
+territories, languages and currencies, and the way a language lists and dates
+things. num2words spells numbers. Whatever holds a digit or a letter of another
+script is left out.
+"""
+
+import copy
+import functools
+import os
+import unicodedata
+from collections.abc import Iterable
+
+import espeakng_loader
+from babel import Locale
+from babel.core import UnknownLocaleError
+from babel.lists import format_list
+from babel.localedata import load as load_locale_data
+from babel.localedata import locale_identifiers
+from babel.numbers import get_currency_name
+from babel.units import format_unit
+from num2words import CONVERTER_CLASSES, num2words
+
+#: Languages of the mini corpus where the user names none.
+DEFAULT_LANGUAGES = (
+    *("es", "ca", "pt", "it", "ro", "fr", "nl", "de", "af", "da", "sv", "nb"),
+    *("ru", "uk", "bg", "pl", "cs", "sk", "hi", "ur", "bn", "ta", "te", "kn"),
+)
+
+#: Code -> voice file of eSpeak NG, where they differ.
+VOICE_FILES = {"zh": "cmn"}
+#: Code -> language code of num2words, where they differ.
+NUMBER_CODES = {"nb": "no", "kk": "kz"}
+#: Languages that eSpeak NG and the CLDR both list, but that give no usable speech.
+EXCLUDED = {
+    **dict.fromkeys(("chr", "fo", "kaa"), "the voice is near silent"),
+    **dict.fromkeys(("ba", "io", "jbo", "quc", "shn", "smj"), "the CLDR lacks even the weekdays"),
+    **dict.fromkeys(("gn", "ltg"), "the CLDR has a handful of names"),
+    **dict.fromkeys(("ht", "qu", "tn"), "the CLDR's names are those of another language"),
+    "ja": "the voice reads kana only, the names are in kanji",
+}
+
+JOINERS = "-'’ʼʻ·\u200c\u200d"  # allowed inside words, with the marks of the script
+PUNCTUATION = ",、،"
+
+
+@functools.cache
+def supported_languages() -> tuple[str, ...]:
+    """Codes that both eSpeak NG and the CLDR know, and that give usable speech.
+
+    Returns
+    -------
+    tuple of str
+        Sorted codes such as ``"fr"``.
+
+    Example
+    -------
+    >>> "fr" in supported_languages()
+    True
+    """
+    folder = os.path.join(espeakng_loader.get_data_path(), "lang")
+    voices = {name for _, _, names in os.walk(folder) for name in names}
+    locales = {name for name in locale_identifiers() if "_" not in name}
+    codes = {code for code in voices & locales if code not in EXCLUDED}
+    return tuple(sorted(codes | {code for code, voice in VOICE_FILES.items() if voice in voices}))
+
+
+def check_languages(codes: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Check the user's codes.
+
+    Arguments
+    ---------
+    codes : list of str, optional
+        Codes such as ``"fr"``; None stands for the default languages.
+
+    Returns
+    -------
+    tuple of str
+        The codes, each once, in the given order.
+
+    Raises
+    ------
+    ValueError
+        If no code is given or one is not supported; the message lists those that are.
+
+    Example
+    -------
+    >>> check_languages(["fr", "de", "fr"])
+    ('fr', 'de')
+    """
+    codes = DEFAULT_LANGUAGES if codes is None else tuple(dict.fromkeys(codes))
+    unknown = [code for code in codes if code not in supported_languages()]
+    if unknown or not codes:
+        what = f"unknown language {', '.join(unknown)}" if unknown else "no language given"
+        raise ValueError(f"{what}; choose from: {' '.join(supported_languages())}")
+    return codes
+
+
+def has_digits(text: str) -> bool:
+    """Whether a text holds a digit or number sign of any script.
+
+    Arguments
+    ---------
+    text : str
+        The text.
+
+    Returns
+    -------
+    bool
+        True if any character is of Unicode's category N.
+
+    Example
+    -------
+    >>> has_digits("route 66"), has_digits("route soixante-six")
+    (True, False)
+    """
+    return any(unicodedata.category(char)[0] == "N" for char in text)
+
+
+def scripts_of(text: str) -> set[str]:
+    """Names of the scripts of a text's letters.
+
+    Arguments
+    ---------
+    text : str
+        The text.
+
+    Returns
+    -------
+    set of str
+        First words of the letters' Unicode names.
+
+    Example
+    -------
+    >>> scripts_of("март, 1987")
+    {'CYRILLIC'}
+    """
+    return {unicodedata.name(char, "?").split()[0] for char in text if char.isalpha()}
+
+
+class Vocabulary:
+    """Words of one language, each free of digits and foreign scripts.
+
+    Its attributes: ``names`` maps weekdays, months, units, zones, territories,
+    languages and currencies to lists; ``unit_keys`` and ``currency_keys`` are the
+    CLDR's keys of what can be counted in words; ``has_numbers`` tells whether
+    num2words spells the language's numbers.
+
+    Arguments
+    ---------
+    code : str
+        The language's code.
+    locale : babel.Locale
+        Its CLDR data.
+
+    Example
+    -------
+    >>> vocabulary("fr").spell(21)
+    'vingt et un'
+    """
+
+    def __init__(self, code: str, locale: Locale):
+        self.code, self.locale = code, locale
+        days = self.locale.days["stand-alone"]["wide"].values()
+        months = self.locale.months["stand-alone"]["wide"].values()
+        self.scripts = scripts_of(" ".join([*days, *months]))
+        self.number_code = _number_code(self.code)
+        self.has_numbers = self.spell(4721) is not None
+        units = _long_units(self.locale, {} if self.code == "en" else _english_units())
+        self.names = {
+            "weekdays": self.clean_names(days),
+            "months": self.clean_names(months),
+            "territories": self.clean_names(self.locale.territories.values()),
+            "languages": self.clean_names(self.locale.languages.values()),
+            "currencies": self.clean_names(self.locale.currencies.values()),
+            "units": self.clean_names(units.values()),
+            "zones": self.clean_names(_zone_names(self.locale)),
+        }
+        self.unit_keys, self.currency_keys = [], []
+        if self.has_numbers:
+            self.unit_keys = [key for key in sorted(units) if self.count_unit(21, key)]
+            currencies = sorted(self.locale.currencies)
+            self.currency_keys = [key for key in currencies if self.count_money(21, key)]
+
+    def clean(self, text: str | None, punctuation: str = "") -> str | None:
+        """Return a text with plain spaces, or None if it cannot be read aloud."""
+        text = unicodedata.normalize("NFC", " ".join((text or "").split()))
+        for char in text:
+            letter = unicodedata.category(char)[0] in "LM"
+            if not (letter or char in JOINERS or char == " " or char in punctuation):
+                return None
+        return text if text and scripts_of(text) <= self.scripts else None
+
+    def clean_names(self, names: Iterable[str]) -> list[str]:
+        """Return the readable names among some, sorted, each once."""
+        return sorted({name for name in map(self.clean, names) if name and len(name) > 1})
+
+    def spell(self, number: int, kind: str = "cardinal") -> str | None:
+        """Return a number in words, or None where num2words has no such form."""
+        if self.number_code is None:
+            return None
+        try:
+            words = num2words(number, lang=self.number_code, to=kind)
+        except (NotImplementedError, AttributeError, KeyError, IndexError, TypeError):
+            return None
+        return self.clean(words, PUNCTUATION)
+
+    def count_unit(self, number: int, key: str) -> str | None:
+        """Return a quantity in words, such as "twenty-one kilometres"."""
+        phrase = format_unit(number, key, "long", format="0", locale=self.locale)
+        if str(number) not in phrase or key in phrase:  # the key stands for a missing pattern
+            return None
+        words = self.spell(number)
+        return words and self.clean(phrase.replace(str(number), words), PUNCTUATION)
+
+    def count_money(self, number: int, key: str) -> str | None:
+        """Return a sum of money in words."""
+        words, name = self.spell(number), get_currency_name(key, number, self.locale)
+        return words and self.clean(f"{words} {name}", PUNCTUATION)
+
+    def join(self, items: list[str]) -> str:
+        """Join phrases the way the language lists things."""
+        listed = format_list(items, style="standard", locale=self.locale)
+        # some patterns hold a choice such as "a(n)", others come from the root locale
+        return self.clean(listed, PUNCTUATION) or ", ".join(items)
+
+
+def _number_code(code: str) -> str | None:
+    """Language code of num2words, or None where it lacks the language."""
+    candidate = NUMBER_CODES.get(code, code)
+    return candidate if candidate in CONVERTER_CLASSES else None
+
+
+@functools.cache
+def _english_units() -> dict[str, str]:
+    """Long display names of the units in English, which the CLDR falls back on."""
+    return _long_units(_own_locale("en"), {})
+
+
+def _long_units(locale: Locale, untranslated: dict[str, str]) -> dict[str, str]:
+    """CLDR key -> long display name of each unit that has one of its own."""
+    units = {}
+    for key, forms in locale.unit_display_names.items():
+        try:
+            name = forms["long"]
+        except KeyError:  # the locale only has abbreviations
+            continue
+        # one word may be a loan ("kilometer"), several are a missing translation
+        if isinstance(name, str) and not (" " in name and name == untranslated.get(key)):
+            units[key] = name
+    return units
+
+
+def _zone_names(locale: Locale) -> list[str]:
+    """Long names of the time zones."""
+    return [
+        name
+        for zone in locale.meta_zones.values()
+        for name in dict(zone.get("long") or {}).values()
+        if isinstance(name, str)
+    ]
+
+
+def _own_locale(code: str) -> Locale:
+    """A locale that shares no data with others.
+
+    Babel resolves aliases in place, also in what a locale has from the root: an
+    Azeri month would turn up in every language that is loaded later.
+    """
+    data = load_locale_data(code)
+    for key, value in data.items():
+        data[key] = copy.deepcopy(value)
+    return Locale(code)
+
+
+@functools.cache
+def vocabulary(code: str) -> Vocabulary:
+    """Load a language's words.
+
+    Arguments
+    ---------
+    code : str
+        One of `supported_languages`.
+
+    Returns
+    -------
+    Vocabulary
+        Its words.
+
+    Raises
+    ------
+    ValueError
+        If the CLDR has no data for the code.
+    """
+    try:
+        return Vocabulary(code, _own_locale(code))
+    except (UnknownLocaleError, ValueError) as error:
+        raise ValueError(f"no text for language {code!r}: {error}") from error

@@ -1,0 +1,185 @@
+"""Batches of a seconds budget with positives and near relatives in each."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class KnowledgeBatchSampler(Sampler[list[int]]):
+    """P identities x K utterances a batch, half of them relatives of the others.
+
+    Utterances are bucketed by length. A batch is drawn from one bucket: an
+    identity at random, then its nearest relative, until the seconds budget is
+    full; K utterances each, from different speakers where these are known.
+    Utterances without identity, and singletons, come in the bucket's proportion
+    and fill the batch: they take part in the SSL loss. Each utterance comes at
+    most once an epoch; what is left over at the end and would make less than
+    half a batch waits for the next epoch. A bucket too small for one batch
+    joins its neighbour. Planning an epoch costs O(N + batches P I) for N
+    utterances of I identities.
+
+    Arguments
+    ---------
+    durations : sequence of float
+        Seconds each utterance takes in a batch (after cropping).
+    identities : sequence of int
+        Identity codes, -1 where missing.
+    speakers : sequence of int
+        Speaker codes, -1 where missing.
+    max_batch_seconds : float
+        Budget of a batch, padding included.
+    utterances_per_identity : int
+        K, at least 2.
+    relatedness : np.ndarray, optional
+        (I, I) similarity of identities; without it relatives are drawn at random.
+    num_buckets : int
+        Number of length buckets.
+    seed : int
+        The same seed and epoch give the same batches.
+
+    Raises
+    ------
+    ValueError
+        If K < 2, or an utterance is longer than the budget.
+
+    Example
+    -------
+    >>> sampler = KnowledgeBatchSampler(
+    ...     durations=[1.0] * 8, identities=[0, 0, 0, 0, 1, 1, 1, 1], speakers=[-1] * 8,
+    ...     max_batch_seconds=4.0, utterances_per_identity=2,
+    ... )
+    >>> [sorted(sampler.identities[batch]) for batch in sampler]
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+
+    def __init__(
+        self,
+        durations: Sequence[float],
+        identities: Sequence[int],
+        speakers: Sequence[int],
+        max_batch_seconds: float,
+        utterances_per_identity: int = 2,
+        relatedness: np.ndarray | None = None,
+        num_buckets: int = 1,
+        seed: int = 0,
+    ):
+        self.durations = np.asarray(durations, dtype=float)
+        self.identities = np.asarray(identities)
+        self.speakers = np.asarray(speakers)
+        self.max_batch_seconds = max_batch_seconds
+        self.per_identity = utterances_per_identity
+        self.relatedness = relatedness
+        self.seed = seed
+        if utterances_per_identity < 2:
+            raise ValueError(
+                "utterances_per_identity must be at least 2: an anchor needs a positive"
+            )
+        if self.durations.max() > max_batch_seconds:
+            raise ValueError(
+                f"an utterance of {self.durations.max():.1f} s does not fit max_batch_seconds "
+                f"({max_batch_seconds:g}): raise it, or crop with max_crop_seconds"
+            )
+        self.buckets = self._make_buckets(num_buckets)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Plans the batches of an epoch; the same epoch gives the same plan."""
+        rng = np.random.default_rng((self.seed, epoch))
+        self.batches = [batch for bucket in self.buckets for batch in self._plan(bucket, rng)]
+        rng.shuffle(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def _make_buckets(self, num_buckets: int) -> list[np.ndarray]:
+        order = np.argsort(self.durations, kind="stable")
+        buckets: list[np.ndarray] = []
+        for part in np.array_split(order, num_buckets):
+            if len(part) == 0:
+                continue
+            if buckets and len(buckets[-1]) < self._capacity(buckets[-1]):
+                buckets[-1] = np.concatenate([buckets[-1], part])
+            else:
+                buckets.append(part)
+        if len(buckets) > 1 and len(buckets[-1]) < self._capacity(buckets[-1]):
+            short = buckets.pop()
+            buckets[-1] = np.concatenate([buckets[-1], short])
+        return buckets
+
+    def _capacity(self, bucket: np.ndarray) -> int:
+        """Utterances that fit a batch of this bucket, padded to its longest."""
+        return max(1, int(self.max_batch_seconds / self.durations[bucket].max() + 1e-9))
+
+    def _plan(self, bucket: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
+        pools, free = self._pools(rng.permutation(bucket))
+        capacity = self._capacity(bucket)
+        free_share = len(free) / len(bucket)
+        batches, owed = [], 0.0
+        while pools or free:
+            owed += free_share * capacity
+            # The last batches take whatever there is.
+            take = min(len(free), capacity, int(owed) if pools else capacity)
+            batch = [free.pop() for _ in range(take)]
+            owed -= take
+            self._fill(batch, pools, free, capacity, rng)
+            batches.append(batch)
+        if len(batches) > 1 and len(batches[-1]) < capacity / 2:
+            batches.pop()
+        return batches
+
+    def _pools(self, indices: np.ndarray) -> tuple[dict[int, list[int]], list[int]]:
+        """Identity -> its utterances; and those that cannot be a pair."""
+        pools: dict[int, list[int]] = defaultdict(list)
+        for index in indices.tolist():
+            pools[int(self.identities[index])].append(index)
+        free = pools.pop(-1, [])
+        for identity in [i for i, pool in pools.items() if len(pool) < 2]:
+            free += pools.pop(identity)
+        return dict(pools), free
+
+    def _fill(self, batch, pools, free, capacity, rng) -> None:
+        drawn: set[int] = set()
+        last = None
+        while capacity - len(batch) >= 2 and pools:
+            if len(drawn) == len(pools):
+                drawn.clear()  # fewer identities left than places: they come again
+                last = None
+            identity = self._draw(pools, drawn, last, rng)
+            last = identity if last is None else None
+            drawn.add(identity)
+            pool = pools[identity]
+            # A rest of one could be nobody's positive: it comes along.
+            wanted = self.per_identity + (len(pool) == self.per_identity + 1)
+            batch += self._take(pool, min(wanted, capacity - len(batch), len(pool)))
+            if len(pool) < 2:
+                free += pools.pop(identity)
+                drawn.discard(identity)
+        while free and len(batch) < capacity and not pools:
+            batch.append(free.pop())
+
+    def _draw(self, pools, drawn, last, rng) -> int:
+        """The nearest relative of `last`, or an identity at random by what is left of it."""
+        left = [identity for identity in pools if identity not in drawn]
+        if last is not None and self.relatedness is not None:
+            return left[int(np.argmax(self.relatedness[last, left]))]
+        sizes = np.array([len(pools[identity]) for identity in left], dtype=float)
+        return left[rng.choice(len(left), p=sizes / sizes.sum())]
+
+    def _take(self, pool: list[int], count: int) -> list[int]:
+        """Removes `count` utterances, of different speakers as far as they go."""
+        taken, speakers = [], set()
+        for index in pool:
+            if len(taken) == count:
+                break
+            if self.speakers[index] < 0 or self.speakers[index] not in speakers:
+                taken.append(index)
+                speakers.add(self.speakers[index])
+        taken += [index for index in pool if index not in taken][: count - len(taken)]
+        gone = set(taken)
+        pool[:] = [index for index in pool if index not in gone]
+        return taken

@@ -1,0 +1,121 @@
+"""From CSV rows to batches of waveforms, the same for every recipe."""
+
+import zlib
+
+import numpy as np
+from speechbrain.dataio import audio_io
+from speechbrain.dataio.dataset import DynamicItemDataset
+from torch import Tensor
+
+
+def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
+    """A number that depends on all three alone: the same in every process and order.
+
+    Example
+    -------
+    >>> utterance_seed(1, 2, "a") == utterance_seed(1, 2, "a") != utterance_seed(1, 3, "a")
+    True
+    """
+    return zlib.crc32(f"{seed}/{epoch}/{utterance}".encode())
+
+
+def read_audio(path: str, sample_rate: int, max_seconds: float | None, seed: int) -> Tensor:
+    """Reads a file, or a crop of it, as mono.
+
+    Arguments
+    ---------
+    path : str
+        Any format that soundfile reads.
+    sample_rate : int
+        Expected, Hz.
+    max_seconds : float, optional
+        A longer file gives a crop of this length; only the crop is read.
+    seed : int
+        Of the crop's place.
+
+    Returns
+    -------
+    torch.Tensor
+        (T,) samples.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be decoded, is empty or has another sample rate.
+    """
+    try:
+        info = audio_io.info(path)
+        if info.sample_rate != sample_rate:
+            raise ValueError(
+                f"{path}: sample rate is {info.sample_rate} Hz, expected {sample_rate}: resample "
+                "the corpus, or set sample_rate"
+            )
+        start, count = 0, info.num_frames
+        if max_seconds is not None and count > int(max_seconds * sample_rate):
+            count = int(max_seconds * sample_rate)
+            start = int(np.random.default_rng(seed).integers(info.num_frames - count + 1))
+        audio, _ = audio_io.load(path, frame_offset=start, num_frames=count)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"{path}: cannot be decoded: {error}") from error
+    if audio.numel() == 0:
+        raise ValueError(f"{path}: has no samples")
+    return audio.mean(dim=0) if audio.dim() > 1 else audio
+
+
+class EpochClock:
+    """The epoch that crops and masks depend on; set by the recipe, read by the pipeline."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+
+def make_dataset(
+    rows: dict[str, dict[str, str]],
+    sample_rate: int,
+    max_crop_seconds: float | None = None,
+    seed: int = 0,
+    clock: EpochClock | None = None,
+) -> DynamicItemDataset:
+    """A SpeechBrain dataset with `id` and `sig`.
+
+    Arguments
+    ---------
+    rows : dict
+        From masr_modules.metadata.load_csv.
+    sample_rate : int
+        Hz.
+    max_crop_seconds : float, optional
+        Longer utterances give a crop, at a place that depends on seed, epoch and ID.
+    seed : int
+        Of the crops.
+    clock : EpochClock, optional
+        Tells the epoch; without it the crops stay the same.
+    """
+
+    def audio_pipeline(utterance: str, wav: str) -> Tensor:
+        epoch = clock.epoch if clock else 0
+        place = utterance_seed(seed, epoch, utterance)
+        return read_audio(wav, sample_rate, max_crop_seconds, place)
+
+    dataset = DynamicItemDataset(rows)
+    dataset.add_dynamic_item(audio_pipeline, takes=["id", "wav"], provides="sig")
+    dataset.set_output_keys(["id", "sig"])
+    return dataset
+
+
+def length_sorted_batches(rows: dict[str, dict], max_batch_seconds: float) -> list[list[int]]:
+    """Index batches for evaluation: sorted by length, so that little is padded.
+
+    Example
+    -------
+    >>> rows = {"a": {"duration": 3.0}, "b": {"duration": 1.0}, "c": {"duration": 1.0}}
+    >>> length_sorted_batches(rows, 3.0)
+    [[1, 2], [0]]
+    """
+    durations = [row["duration"] for row in rows.values()]
+    batches: list[list[int]] = []
+    for index in sorted(range(len(durations)), key=durations.__getitem__):
+        if not batches or durations[index] * (len(batches[-1]) + 1) > max_batch_seconds:
+            batches.append([])
+        batches[-1].append(index)
+    return batches

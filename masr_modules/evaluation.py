@@ -1,0 +1,298 @@
+"""How well frozen embeddings tell languages, families and speakers apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_curve
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from speechbrain.dataio.batch import PaddedBatch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from masr_modules.dataio import length_sorted_batches, make_dataset
+from masr_modules.pooling import MeanPooling, valid_frames
+
+NEIGHBOURS = 10
+PROBE_STRENGTHS = (0.003, 0.03, 0.3)
+
+
+@dataclass
+class Split:
+    """Embeddings of N utterances with their labels ("" where not known).
+
+    Arguments
+    ---------
+    layers : np.ndarray
+        (layers, N, D).
+    language, family, speaker : np.ndarray
+        (N,) str.
+    """
+
+    layers: np.ndarray
+    language: np.ndarray
+    family: np.ndarray
+    speaker: np.ndarray
+
+    @classmethod
+    def of(cls, layers: np.ndarray, rows: dict[str, dict]) -> "Split":
+        """Joins embeddings, in the order of the rows, with the rows' labels."""
+        labels = (
+            np.array([row[column] for row in rows.values()])
+            for column in ("language", "family", "speaker")
+        )
+        return cls(layers, *labels)
+
+    def at(self, layer: int, keep: np.ndarray | None = None) -> "Split":
+        """One layer (negative counts from the last), of some of the utterances."""
+        layers = self.layers[[layer]]
+        if keep is None:
+            keep = np.ones(layers.shape[1], dtype=bool)
+        return Split(layers[:, keep], self.language[keep], self.family[keep], self.speaker[keep])
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """(N, D) of the only layer left by `at`."""
+        (embeddings,) = self.layers
+        return embeddings
+
+
+@torch.no_grad()
+def embed(
+    encode,
+    rows: dict[str, dict],
+    sample_rate: int,
+    device: str = "cpu",
+    max_seconds: float = 20.0,
+    max_batch_seconds: float = 120.0,
+    pool=None,
+    progressbar: bool = False,
+) -> np.ndarray:
+    """Mean-pooled embeddings of all layers.
+
+    Arguments
+    ---------
+    encode : callable
+        (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens), as SSLObjective.encode.
+    rows : dict
+        From load_csv.
+    sample_rate : int
+        Hz.
+    device : str
+        Where `encode` runs.
+    max_seconds : float
+        Longer utterances are cropped.
+    max_batch_seconds : float
+        Budget of a batch.
+    pool : callable, optional
+        (frames, frame_lens) -> (B, D); MeanPooling by default.
+    progressbar : bool
+        Whether to show one.
+
+    Returns
+    -------
+    np.ndarray
+        (layers, N, D) float32, in the order of the rows.
+    """
+    pool = pool or MeanPooling()
+    batches = length_sorted_batches(
+        {i: {"duration": min(r["duration"], max_seconds)} for i, r in rows.items()},
+        max_batch_seconds,
+    )
+    loader = DataLoader(
+        make_dataset(rows, sample_rate, max_seconds),
+        batch_sampler=batches,
+        collate_fn=PaddedBatch,
+    )
+    parts = []
+    for batch in tqdm(loader, "embedding", disable=not progressbar, leave=False):
+        wavs, lens = batch.sig
+        layers, frame_lens = encode(wavs.to(device), lens.to(device))
+        parts.append(torch.stack([pool(frames, frame_lens).cpu() for frames in layers]))
+    order = torch.tensor([index for batch in batches for index in batch])
+    return torch.cat(parts, dim=1)[:, order.argsort()].numpy()
+
+
+class LogMelStatistics:
+    """Mean and standard deviation of log-mel features: the baseline that learns nothing.
+
+    Arguments
+    ---------
+    fbank : callable
+        (B, T) -> (B, F, M), not normalised.
+    hop : int
+        Samples a frame.
+
+    Example
+    -------
+    >>> from masr_modules.encoders import LogMel
+    >>> features = LogMel()
+    >>> statistics = LogMelStatistics(features.fbank, features.hop)
+    >>> frames, lens = statistics(torch.randn(2, 16000), torch.ones(2))
+    >>> MeanPooling()(frames[0], lens).shape
+    torch.Size([2, 160])
+    """
+
+    def __init__(self, fbank, hop: int):
+        self.fbank = fbank
+        self.hop = hop
+
+    def __call__(self, wavs, wav_lens):
+        """As SSLObjective.encode; one layer of one frame that holds the statistics."""
+        features = self.fbank(wavs)
+        lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
+        valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)
+        count = lens.view(-1, 1)
+        mean = (features * valid).sum(dim=1) / count
+        deviation = (features - mean.unsqueeze(1)) * valid
+        std = (deviation.square().sum(dim=1) / count).sqrt()
+        return [torch.cat([mean, std], dim=1).unsqueeze(1)], torch.ones_like(lens)
+
+
+def knn_accuracy(train: Split, test: Split) -> float:
+    """Macro accuracy of the language by nearest neighbours.
+
+    Arguments
+    ---------
+    train, test : Split
+        Of one layer.
+
+    Returns
+    -------
+    float
+        Mean over languages of the share of utterances named right.
+
+    Example
+    -------
+    >>> x = np.array([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]])
+    >>> labels = np.array(["a", "a", "b", "b"])
+    >>> split = Split(x, labels, labels, labels)
+    >>> knn_accuracy(split, split)
+    1.0
+    """
+    train, test = _labelled(train), _labelled(test)
+    return _balanced(test.language, _nearest(*_standardised(train, test), train.language))
+
+
+def choose_layer(train: Split, valid: Split) -> int:
+    """The layer with the best kNN language accuracy on the validation set."""
+    layers = range(len(train.layers))
+    return max(layers, key=lambda layer: knn_accuracy(train.at(layer), valid.at(layer)))
+
+
+def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
+    """Every figure of the results table, of the layer that is best on `valid`.
+
+    Arguments
+    ---------
+    train, valid, test : Split
+        All layers. Neighbours and probes learn from `train`; the layer and the
+        probe's strength are chosen on `valid`.
+
+    Returns
+    -------
+    dict[str, float]
+        layer, knn, linear, family, within_family (accuracies in [0, 1], macro)
+        and speaker_eer in [0, 1].
+    """
+    layer = choose_layer(train, valid)
+    train, valid, test = (_labelled(split.at(layer)) for split in (train, valid, test))
+    x_train, x_test = _standardised(train, test)
+    predicted = _nearest(x_train, x_test, train.language)
+    family_of = dict(zip(train.language, train.family, strict=True))
+    families = np.array([family_of[language] for language in predicted])
+    return {
+        "layer": layer,
+        "knn": _balanced(test.language, predicted),
+        "linear": linear_probe(train, valid, test),
+        "family": _balanced(test.family, families),
+        "within_family": within_family_accuracy(train, test),
+        "speaker_eer": speaker_eer(train, test),
+    }
+
+
+def linear_probe(train: Split, valid: Split, test: Split) -> float:
+    """Macro accuracy of logistic regression, its strength chosen on `valid`."""
+    scaler = StandardScaler().fit(train.embeddings)
+    x_train, x_valid, x_test = (scaler.transform(s.embeddings) for s in (train, valid, test))
+    best, best_accuracy = None, -1.0
+    for strength in PROBE_STRENGTHS:
+        probe = LogisticRegression(C=strength, max_iter=300).fit(x_train, train.language)
+        accuracy = _balanced(valid.language, probe.predict(x_valid))
+        if accuracy > best_accuracy:
+            best, best_accuracy = probe, accuracy
+    return _balanced(test.language, best.predict(x_test))
+
+
+def within_family_accuracy(train: Split, test: Split) -> float:
+    """Macro accuracy when the family is given: neighbours of that family alone.
+
+    Over families of two languages or more: how well close relatives come apart.
+    """
+    truth, predicted = [], []
+    x_train, x_test = _standardised(train, test)
+    for family in sorted(set(test.family) - {""}):
+        near, asked = train.family == family, test.family == family
+        if len(set(train.language[near])) < 2:
+            continue
+        truth.append(test.language[asked])
+        predicted.append(_nearest(x_train[near], x_test[asked], train.language[near]))
+    if not truth:
+        return float("nan")
+    return _balanced(np.concatenate(truth), np.concatenate(predicted))
+
+
+def speaker_eer(train: Split, test: Split) -> float:
+    """Equal error rate over all pairs of test utterances with known speakers, by cosine.
+
+    Embeddings are standardised with the training set's statistics. O(N^2 log N).
+    """
+    known = test.speaker != ""
+    x = _unit(_standardised(train, test)[1][known])
+    i, j = np.triu_indices(len(x), k=1)
+    same = test.speaker[known][i] == test.speaker[known][j]
+    if same.all() or not same.any():
+        return float("nan")
+    return equal_error_rate((x @ x.T)[i, j], same)
+
+
+def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
+    """Where the false acceptance and false rejection rates meet, by sorting the scores.
+
+    Example
+    -------
+    >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]))
+    0.5
+    """
+    accepted, detected, _ = roc_curve(targets, scores, drop_intermediate=False)
+    gap = (1 - detected) - accepted
+    # The gap falls from 1 to -1; it crosses zero between two thresholds.
+    after = int(np.argmax(gap <= 0))
+    step = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
+
+
+def _labelled(split: Split) -> Split:
+    return split.at(0, split.language != "")
+
+
+def _standardised(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+    scaler = StandardScaler().fit(train.embeddings)
+    return scaler.transform(train.embeddings), scaler.transform(test.embeddings)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(x_train: np.ndarray, x_test: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    neighbours = min(NEIGHBOURS, len(x_train))
+    knn = KNeighborsClassifier(neighbours, weights="distance").fit(_unit(x_train), labels)
+    return knn.predict(_unit(x_test))
+
+
+def _balanced(truth: np.ndarray, predicted: np.ndarray) -> float:
+    known = truth != ""
+    return float(balanced_accuracy_score(truth[known], predicted[known]))

@@ -1,0 +1,315 @@
+"""Metadata columns of a CSV as tensors, with missing values kept as missing.
+
+The schema's column names are defined here once; preparation scripts and
+recipes import them.
+"""
+
+import csv
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+#: Metadata columns present in every CSV; an empty cell means "not known".
+METADATA_COLUMNS = (
+    "language",
+    "language_label",
+    "family",
+    "region",
+    "speaker",
+    "gender",
+    "age",
+    "accent",
+    "emotion",
+    "valence",
+    "activation",
+    "dominance",
+    "session",
+    "source",
+    "text",
+)
+
+#: SpeechBrain's own columns, first in every CSV. ``duration`` is in seconds.
+AUDIO_COLUMNS = ("ID", "duration", "wav")
+
+#: Columns read as numbers; every other metadata column holds labels.
+NUMERIC_COLUMNS = ("age", "valence", "activation", "dominance")
+
+#: The code of a missing label.
+MISSING = -1
+
+
+def load_csv(path: str | Path, data_root: str | Path) -> dict[str, dict[str, str]]:
+    """Reads a corpus CSV; substitutes `$data_root` in `wav` and nowhere else.
+
+    SpeechBrain's loader substitutes `$name` in every column, so a "$100" in a
+    transcript raises KeyError there.
+
+    Arguments
+    ---------
+    path : str or Path
+        The CSV, UTF-8, with at least the columns ID, duration and wav.
+    data_root : str or Path
+        What `$data_root` stands for; a relative `wav` is taken from here too.
+
+    Returns
+    -------
+    dict[str, dict[str, str]]
+        ID -> row, in the file's order; `duration` is a float in seconds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such CSV.
+    ValueError
+        If the CSV has no rows, lacks a column, repeats an ID or holds a
+        duration that is not a positive number: names file and line.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.csv"
+    >>> _ = path.write_text("ID,duration,wav,text\\na,1.5,$data_root/a.wav,costs $100\\n")
+    >>> load_csv(path, "/corpus")["a"]["wav"], load_csv(path, "/corpus")["a"]["text"]
+    ('/corpus/a.wav', 'costs $100')
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such CSV; run the corpus's prepare script first")
+    rows: dict[str, dict[str, str]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in AUDIO_COLUMNS if c not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(
+                f"{path}: no column {', '.join(missing)} (found: {reader.fieldnames}); a CSV needs "
+                f"{', '.join(AUDIO_COLUMNS)}"
+            )
+        for row in reader:
+            _check_row(row, rows, f"{path}, line {reader.line_num}")
+            row["wav"] = _audio_path(row["wav"], Path(data_root))
+            rows[row.pop("ID")] = row
+    if not rows:
+        raise ValueError(f"{path}: has a header but no rows; run the prepare script again")
+    return rows
+
+
+def _check_row(row: dict, rows: dict, where: str) -> None:
+    if None in row or None in row.values():
+        raise ValueError(f"{where}: the row's number of cells differs from the header's")
+    if not row["ID"] or row["ID"] in rows:
+        raise ValueError(f"{where}: ID {row['ID']!r} is empty or repeated; IDs must be unique")
+    try:
+        row["duration"] = float(row["duration"])
+    except ValueError:
+        row["duration"] = float("nan")
+    if not 0 < row["duration"] < float("inf"):
+        raise ValueError(f"{where}: duration of {row['ID']} is not a positive number of seconds")
+
+
+def _audio_path(wav: str, data_root: Path) -> str:
+    wav = wav.replace("${data_root}", str(data_root)).replace("$data_root", str(data_root))
+    return wav if Path(wav).is_absolute() or str(data_root) in wav else str(data_root / wav)
+
+
+def drop_unreadable(
+    rows: dict[str, dict[str, str]], limit: float = 0.01, num_workers: int = 8
+) -> dict[str, dict[str, str]]:
+    """Leaves out rows whose audio file is missing or has no readable header.
+
+    Reads headers only, in threads. Each dropped row is logged by ID and file.
+
+    Arguments
+    ---------
+    rows : dict
+        From load_csv.
+    limit : float
+        Largest share of rows that may be dropped.
+    num_workers : int
+        Threads.
+
+    Returns
+    -------
+    dict
+        The readable rows.
+
+    Raises
+    ------
+    ValueError
+        If more than `limit` of the rows are unreadable.
+    """
+    with ThreadPoolExecutor(num_workers) as pool:
+        problems = list(pool.map(_problem, (row["wav"] for row in rows.values())))
+    broken = {i: p for i, p in zip(rows, problems, strict=True) if p}
+    for utterance, problem in list(broken.items())[:20]:
+        logger.warning("left out %s: %s: %s", utterance, rows[utterance]["wav"], problem)
+    if not broken:
+        return rows
+    first = next(iter(broken))
+    summary = (
+        f"{len(broken)} of {len(rows)} audio files are missing or unreadable "
+        f"(first: {first}: {rows[first]['wav']}: {broken[first]})"
+    )
+    if len(broken) > limit * len(rows):
+        raise ValueError(
+            f"{summary}, more than the limit of {limit:.1%}: check data_folder, run the prepare "
+            "script again, or raise max_unreadable"
+        )
+    logger.warning("%s; going on without them (max_unreadable is %.1f%%)", summary, 100 * limit)
+    return {i: row for i, row in rows.items() if i not in broken}
+
+
+def _problem(wav: str) -> str:
+    if not Path(wav).is_file():
+        return "no such file"
+    try:
+        return "" if soundfile.info(wav).frames > 0 else "no samples"
+    except soundfile.SoundFileError as error:
+        return f"unreadable ({error})"
+
+
+@dataclass
+class Metadata:
+    """What is known about B utterances, as tensors.
+
+    Arguments
+    ---------
+    columns : dict[str, torch.Tensor]
+        Column -> (B,). Label columns hold int64 codes into the column's
+        vocabulary, -1 where missing; numeric columns hold float32, NaN where
+        missing.
+    vocabularies : dict[str, list[str]]
+        Label column -> its labels.
+    ids : torch.Tensor, optional
+        (B,) int64, one number an utterance: two entries with the same number
+        are the same recording and never a pair.
+
+    Example
+    -------
+    >>> metadata = Metadata.from_columns({"language": ["fra", "", "deu"], "age": ["31", "", "7"]})
+    >>> metadata["language"].tolist(), metadata["age"].tolist()
+    ([1, -1, 0], [31.0, nan, 7.0])
+    """
+
+    columns: dict[str, Tensor]
+    vocabularies: dict[str, list[str]] = field(default_factory=dict)
+    ids: Tensor | None = None
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, Sequence[str]],
+        vocabularies: Mapping[str, list[str]] | None = None,
+    ) -> "Metadata":
+        """Encodes columns of cells; an empty cell is missing.
+
+        Arguments
+        ---------
+        columns : mapping of str to sequence of str
+            Column -> cells.
+        vocabularies : mapping of str to list of str, optional
+            Labels by column, where codes must agree with other metadata; by
+            default the sorted labels that occur.
+
+        Raises
+        ------
+        ValueError
+            If a numeric column holds something else, or a label is not in the
+            given vocabulary: names column and cell.
+        """
+        tensors, labels = {}, {}
+        for name, cells in columns.items():
+            if name in NUMERIC_COLUMNS:
+                tensors[name] = torch.tensor([_number(name, cell) for cell in cells])
+                continue
+            labels[name] = (vocabularies or {}).get(name) or sorted({c for c in cells if c})
+            codes = {label: i for i, label in enumerate(labels[name])}
+            codes[""] = MISSING
+            unknown = sorted({cell for cell in cells if cell not in codes})
+            if unknown:
+                raise ValueError(f"column {name!r}: {unknown[0]!r} is not in its vocabulary")
+            tensors[name] = torch.tensor([codes[c] for c in cells], dtype=torch.long)
+        return cls(tensors, labels)
+
+    def __getitem__(self, column: str) -> Tensor:
+        if column not in self.columns:
+            raise KeyError(
+                f"no metadata column {column!r}; this metadata has {', '.join(self.columns)}"
+            )
+        return self.columns[column]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def select(self, index: Tensor) -> "Metadata":
+        """The utterances at (N,) indices."""
+        ids = None if self.ids is None else self.ids[index]
+        columns = {name: values[index] for name, values in self.columns.items()}
+        return Metadata(columns, self.vocabularies, ids)
+
+    def to(self, device: torch.device | str) -> "Metadata":
+        """Copies to a device without waiting for it."""
+        ids = None if self.ids is None else self.ids.to(device, non_blocking=True)
+        columns = {n: v.to(device, non_blocking=True) for n, v in self.columns.items()}
+        return Metadata(columns, self.vocabularies, ids)
+
+
+def _number(column: str, cell: str) -> float:
+    try:
+        return float(cell) if cell else float("nan")
+    except ValueError:
+        raise ValueError(
+            f"column {column!r}: {cell!r} is not a number; leave the cell empty where unknown"
+        ) from None
+
+
+class MetadataTable:
+    """The metadata of whole corpora, encoded once; a batch is a look-up.
+
+    Arguments
+    ---------
+    rows : dict[str, dict[str, str]]
+        ID -> row of every split that will be looked up.
+    columns : iterable of str
+        The columns to keep.
+
+    Raises
+    ------
+    ValueError
+        If no row has one of the columns: names it and those there are.
+
+    Example
+    -------
+    >>> table = MetadataTable({"a": {"speaker": "x"}, "b": {"speaker": ""}}, ["speaker"])
+    >>> table(["b", "a"])["speaker"].tolist()
+    [-1, 0]
+    """
+
+    def __init__(self, rows: dict[str, dict[str, str]], columns: Iterable[str]):
+        columns = sorted(set(columns))
+        known = {name for row in rows.values() for name in row}
+        for column in columns:
+            if column not in known:
+                raise ValueError(
+                    f"metadata column {column!r}, named in the YAML, is not in the CSV; "
+                    f"its columns are {', '.join(sorted(known))}"
+                )
+        cells = {c: [(row.get(c) or "").strip() for row in rows.values()] for c in columns}
+        self.metadata = Metadata.from_columns(cells)
+        self.metadata.ids = torch.arange(len(rows))
+        self.index = {utterance: i for i, utterance in enumerate(rows)}
+
+    @property
+    def vocabularies(self) -> dict[str, list[str]]:
+        """Label column -> labels."""
+        return self.metadata.vocabularies
+
+    def __call__(self, ids: Sequence[str]) -> Metadata:
+        """The metadata of the utterances with these IDs, in their order."""
+        return self.metadata.select(torch.tensor([self.index[i] for i in ids], dtype=torch.long))

@@ -1,0 +1,124 @@
+"""BEST-RQ: masked prediction of the labels of a frozen random-projection quantiser.
+
+Chiu et al., "Self-supervised learning with random-projection quantizer for
+speech recognition", ICML 2022, arXiv 2202.01855.
+"""
+
+import torch
+import torch.nn.functional as F
+from speechbrain.nnet.quantisers import RandomProjectionQuantizer
+from torch import Tensor, nn
+
+from masr_modules.encoders import MASREncoder
+from masr_modules.objectives.base import SSLObjective, SSLOutput
+from masr_modules.objectives.masking import span_mask
+
+
+class FastRandomProjectionQuantizer(RandomProjectionQuantizer):
+    """SpeechBrain's quantiser, the nearest code found by one matrix product.
+
+    Both sides have unit norm, where the nearest code is the one with the
+    largest inner product: O(N V) memory instead of O(N V D).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., input_dim) features -> (...) code indices."""
+        return (F.normalize(x @ self.P, dim=-1) @ self.CB.T).argmax(dim=-1)
+
+
+class BestRQ(SSLObjective):
+    """BEST-RQ on the shared encoder.
+
+    Feature frames of masked spans are replaced by noise; at those frames the
+    encoder predicts the codes of the clean features. Only masked frames pass
+    through the classifier.
+
+    Arguments
+    ---------
+    encoder : MASREncoder
+        The encoder to train.
+    codebook_size : int
+        Number of codes.
+    codebook_dim : int
+        Dimension of a code.
+    mask_share : float
+        Share of each utterance's frames that is masked.
+    mask_span : int
+        Length of a mask in encoder frames.
+    noise_std : float
+        Of the noise that replaces masked features.
+    num_codebooks : int
+        Independent quantisers predicted side by side.
+
+    Example
+    -------
+    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
+    >>> encoder = MASREncoder(
+    ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=1, d_model=32, d_ffn=64, nhead=2
+    ... )
+    >>> out = BestRQ(encoder)(torch.randn(2, 32000), torch.tensor([1.0, 0.6]))
+    >>> out.frames.shape, out.frame_mask.shape
+    (torch.Size([2, 51, 32]), torch.Size([2, 51]))
+    """
+
+    def __init__(
+        self,
+        encoder: MASREncoder,
+        codebook_size: int = 1024,
+        codebook_dim: int = 16,
+        mask_share: float = 0.4,
+        mask_span: int = 10,
+        noise_std: float = 0.1,
+        num_codebooks: int = 1,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.mask_share = mask_share
+        self.mask_span = mask_span
+        self.noise_std = noise_std
+        self.subsampling = encoder.front_end.subsampling
+        stacked = encoder.features.n_mels * self.subsampling
+        self.quantizers = nn.ModuleList(
+            FastRandomProjectionQuantizer(stacked, codebook_dim, codebook_size)
+            for _ in range(num_codebooks)
+        )
+        self.classifier = nn.Linear(encoder.d_model, codebook_size * num_codebooks)
+
+    def forward(
+        self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
+    ) -> SSLOutput:
+        """See SSLObjective."""
+        features, feature_lens = self.encoder.features(wavs, wav_lens)
+        # Whole encoder frames only: a frame's target is the features under it.
+        features = self._pad_to_frames(features)
+        frame_lens = (feature_lens + self.subsampling - 1) // self.subsampling
+        num_frames = features.shape[1] // self.subsampling
+        mask = span_mask(frame_lens, num_frames, self.mask_share, self.mask_span, mask_seeds)
+        targets = self._targets(features, mask)
+        noise = torch.randn_like(features) * self.noise_std
+        noisy = torch.where(
+            mask.repeat_interleave(self.subsampling, dim=1).unsqueeze(-1), noise, features
+        )
+        layers, out_lens = self.encoder.encode_features(noisy, feature_lens)
+        frames = layers[-1]
+        # (masked frames, codebooks, codes)
+        logits = self.classifier(frames[mask]).unflatten(-1, (len(self.quantizers), -1))
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        with torch.no_grad():
+            accuracy = (logits.argmax(dim=-1) == targets).float().mean()
+        return SSLOutput(loss, frames, out_lens, mask, {"ssl_accuracy": accuracy})
+
+    def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
+        """See SSLObjective."""
+        features, lens = self.encoder.features(wavs, wav_lens)
+        return self.encoder.encode_features(self._pad_to_frames(features), lens)
+
+    @torch.no_grad()
+    def _targets(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Codes of the clean features under the masked frames: (N, codebooks)."""
+        stacked = features.unflatten(1, (-1, self.subsampling)).flatten(2)[mask]
+        return torch.stack([quantizer(stacked) for quantizer in self.quantizers], dim=-1)
+
+    def _pad_to_frames(self, features: Tensor) -> Tensor:
+        missing = -features.shape[1] % self.subsampling
+        return F.pad(features, (0, 0, 0, missing)) if missing else features

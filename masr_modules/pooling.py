@@ -1,0 +1,74 @@
+"""From frames to one embedding an utterance."""
+
+import torch
+from torch import Tensor, nn
+
+
+def valid_frames(frame_lens: Tensor, num_frames: int) -> Tensor:
+    """Tells real frames from padding.
+
+    Arguments
+    ---------
+    frame_lens : torch.Tensor
+        (B,) number of real frames of each utterance.
+    num_frames : int
+        F, the padded length.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, F) bool, True on real frames.
+
+    Example
+    -------
+    >>> valid_frames(torch.tensor([1, 3]), 3).tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return torch.arange(num_frames, device=frame_lens.device) < frame_lens.unsqueeze(1)
+
+
+class MeanPooling(nn.Module):
+    """Mean over the valid frames, leaving out frames whose input was masked.
+
+    An utterance that is masked from end to end is averaged over all its valid
+    frames. Costs one pass over the frames.
+
+    Example
+    -------
+    >>> pool = MeanPooling()
+    >>> frames = torch.tensor([[[1.0], [3.0], [9.0]]])
+    >>> pool(frames, torch.tensor([2])).item()
+    2.0
+    >>> pool(frames, torch.tensor([2]), torch.tensor([[True, False, False]])).item()
+    3.0
+    """
+
+    def forward(
+        self, frames: Tensor, frame_lens: Tensor, frame_mask: Tensor | None = None
+    ) -> Tensor:
+        """Pools a batch.
+
+        Arguments
+        ---------
+        frames : torch.Tensor
+            (B, F, D).
+        frame_lens : torch.Tensor
+            (B,) number of valid frames.
+        frame_mask : torch.Tensor, optional
+            (B, F) bool, True where the input of the frame was masked.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, D) float32.
+        """
+        valid = valid_frames(frame_lens, frames.shape[1])
+        keep = valid
+        if frame_mask is not None:
+            seen = valid & ~frame_mask
+            keep = torch.where(seen.any(dim=1, keepdim=True), seen, valid)
+        weights = keep.float()
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1.0)
+        # Padding may hold anything, NaN included: 0 * NaN must not reach the mean.
+        frames = frames.float().masked_fill(~valid.unsqueeze(-1), 0.0)
+        return torch.einsum("bf,bfd->bd", weights, frames)

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Pretrains a speech encoder with an SSL objective and MASR.
+
+> python recipes/pretrain/train.py hparams/masr.yaml
+
+Any value at the top of the YAML can be overridden: `--masr_weight 0` is plain
+SSL, `--number_of_steps 500` a shorter run. An interrupted run resumes when the
+same command is given again.
+"""
+
+import copy
+import math
+import sys
+from collections import defaultdict
+
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.distributed import run_on_main
+
+from masr_modules.batching import KnowledgeBatchSampler
+from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
+from masr_modules.evaluation import (
+    LogMelStatistics,
+    Split,
+    embed,
+    evaluate,
+    knn_accuracy,
+)
+from masr_modules.metadata import MetadataTable, drop_unreadable, load_csv
+from masr_modules.results import format_table, write_atomic, write_results
+from masr_modules.similarity import label_similarity
+
+
+class LossWithParts(float):
+    """A loss that the progress bar prints together with its parts."""
+
+    parts: dict[str, float]
+
+    def __format__(self, spec: str) -> str:
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
+        return f"{float(self):.3f} ({parts})"
+
+
+class PretrainBrain(sb.Brain):
+    """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
+
+    def compute_forward(self, batch, stage):
+        """The one masked forward pass: SSL output, and the head's where it has a weight."""
+        wavs, lens = batch.sig
+        epoch = self.clock.epoch if stage == sb.Stage.TRAIN else 0
+        seeds = [utterance_seed(self.hparams.seed, epoch, utterance) for utterance in batch.id]
+        output = self.modules.ssl(wavs, lens, seeds)
+        if not hasattr(self.modules, "head"):
+            return output, None
+        pooled = self.hparams.pooling(output.frames, output.frame_lens, output.frame_mask)
+        return output, self.modules.head(pooled, self.table(batch.id).to(self.device))
+
+    def compute_objectives(self, predictions, batch, stage):
+        """L = L_SSL + weight(step) * L_head."""
+        output, head = predictions
+        parts = {"ssl": output.loss.detach(), **output.stats}
+        loss = output.loss
+        if head is not None:
+            loss = loss + self.head_weight() * head.loss
+            parts |= {"masr": head.loss.detach(), **head.stats}
+        for name, value in parts.items():
+            self.parts[name] += value
+        self.num_batches += 1
+        return loss
+
+    def head_weight(self) -> float:
+        """masr_weight after a linear warm-up over optimiser steps."""
+        warm_up = max(1, self.hparams.masr_warmup_steps)
+        return self.hparams.masr_weight * min(1.0, self.optimizer_step / warm_up)
+
+    def update_average(self, loss, avg_loss):
+        """SpeechBrain's running mean, with the parts beside it for the progress bar."""
+        average = LossWithParts(super().update_average(loss, float(avg_loss)))
+        shown = [name for name in ("ssl", "masr") if name in self.parts]
+        average.parts = {name: float(self.parts[name]) / self.num_batches for name in shown}
+        return average
+
+    def _save_intra_epoch_ckpt(self):
+        self.avg_train_loss = float(self.avg_train_loss)  # the checkpoint holds plain numbers
+        super()._save_intra_epoch_ckpt()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Plans the epoch's batches and resets the sums for the log."""
+        self.parts, self.num_batches = defaultdict(float), 0
+        if stage == sb.Stage.TRAIN:
+            self.clock.epoch = epoch
+            self.sampler.set_epoch(epoch)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """One step of the learning rate a step of the optimiser."""
+        if should_step:
+            self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Logs; after validation keeps the checkpoint with the best kNN accuracy."""
+        stats = {name: float(value) / self.num_batches for name, value in self.parts.items()}
+        stats = {"loss": float(stage_loss), **stats}
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = stats
+            return
+        if stage == sb.Stage.TEST:
+            self.test_stats = stats
+            return
+        meta = {"ssl_loss": stats["ssl"]}
+        last = self.optimizer_step >= self.hparams.number_of_steps
+        if last or epoch % self.hparams.knn_every_epochs == 0:
+            stats["knn"] = meta["knn"] = self.knn()
+        progress = {"epoch": epoch, "step": self.optimizer_step}
+        progress["lr"] = self.optimizer.param_groups[0]["lr"]
+        for logger in (self.hparams.train_logger, self.hparams.tensorboard):
+            logger.log_stats(progress, self.train_stats, stats)
+        self.checkpointer.save_and_keep_only(meta=meta, max_keys=["knn"], num_to_keep=1)
+
+    def knn(self) -> float:
+        """kNN language accuracy on the validation set, of the last layer."""
+        train = self.embedded(self.references)
+        return knn_accuracy(train.at(-1), self.embedded(self.valid_rows).at(-1))
+
+    def embedded(self, rows, encode=None, progressbar=False) -> Split:
+        """All layers' embeddings of the rows; by default of the encoder being trained."""
+        ssl = getattr(self.modules.ssl, "module", self.modules.ssl)
+        ssl.eval()
+        layers = embed(
+            encode or ssl.encode,
+            rows,
+            self.hparams.sample_rate,
+            self.device,
+            max_seconds=self.hparams.max_eval_seconds,
+            progressbar=progressbar,
+        )
+        return Split.of(layers, rows)
+
+
+def load_rows(hparams: dict) -> dict[str, dict]:
+    """Split -> rows, without the unreadable ones."""
+    return {
+        split: drop_unreadable(
+            load_csv(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
+        )
+        for split in ("train", "valid", "test")
+    }
+
+
+def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
+    """The training batches: the same for every loss, so that comparisons are fair."""
+    metadata, identity = table(list(rows)), hparams["batch_identity"]
+    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
+    return KnowledgeBatchSampler(
+        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
+        identities=metadata[identity].tolist(),
+        speakers=metadata["speaker"].tolist(),
+        max_batch_seconds=hparams["max_batch_seconds"],
+        utterances_per_identity=hparams["utterances_per_identity"],
+        relatedness=None if relatedness is None else relatedness.numpy(),
+        num_buckets=hparams["num_buckets"],
+        seed=hparams["seed"],
+    )
+
+
+def choose_references(rows: dict, limit: int) -> dict[str, dict]:
+    """At most `limit` training utterances a language, evenly spread: kNN's memory."""
+    by_language = defaultdict(list)
+    for utterance, row in rows.items():
+        if row["language"]:
+            by_language[row["language"]].append(utterance)
+    chosen = []
+    for utterances in by_language.values():
+        step = max(1.0, len(utterances) / limit)
+        chosen += [utterances[int(i * step)] for i in range(min(limit, len(utterances)))]
+    return {utterance: rows[utterance] for utterance in chosen}
+
+
+def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
+    """Prints and saves the table: the trained encoder, untrained, and log-mel statistics."""
+    features = hparams["log_mel"]
+    untrained.to(brain.device).eval()
+    systems = {
+        hparams["system"]: None,
+        "untrained": untrained.encode,
+        "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
+    }
+    results = {}
+    for system, encode in systems.items():
+        splits = [brain.embedded(rows[s], encode, True) for s in ("train", "valid", "test")]
+        results[system] = evaluate(*splits)
+    results[hparams["system"]]["ssl_loss"] = ssl_loss
+    table = format_table({system: [figures] for system, figures in results.items()})
+    print(f"\nUnseen voices and sentences, {len(rows['test'])} utterances:\n\n{table}\n")
+    write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
+    write_results(hparams["output_folder"], results)
+
+
+def main(arguments: list[str]) -> None:
+    """Reads top to bottom: data, batches, model, training, table."""
+    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
+    sb.utils.distributed.ddp_init_group(run_opts)
+    with open(hparams_file) as file:
+        hparams = load_hyperpyyaml(file, overrides)
+    sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
+    run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+
+    rows = load_rows(hparams)
+    head = hparams["head"]
+    columns = {"language", "family", "speaker", hparams["batch_identity"], *head.columns}
+    table = MetadataTable({**rows["train"], **rows["valid"], **rows["test"]}, columns)
+    head.bind(table.vocabularies)
+
+    clock = EpochClock()
+    data = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
+    crop = hparams["max_crop_seconds"]
+    train_set = make_dataset(rows["train"], max_crop_seconds=crop, clock=clock, **data)
+    valid_set = make_dataset(rows["valid"], max_crop_seconds=crop, **data)
+    sampler = make_sampler(hparams, rows["train"], table)
+    budget = hparams["max_batch_seconds"]
+    # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
+    # and a resumed run would then draw once more than an uninterrupted one.
+    loader = {"collate_fn": PaddedBatch, "num_workers": hparams["num_workers"]}
+    train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
+    valid_batches = length_sorted_batches(rows["valid"], budget)
+    valid_kwargs = {**loader, "batch_sampler": valid_batches, "generator": torch.Generator()}
+
+    modules = {"ssl": hparams["ssl"]}
+    if hparams["masr_weight"] > 0:
+        modules["head"] = head
+        hparams["checkpointer"].add_recoverable("head", head)
+    untrained = copy.deepcopy(hparams["ssl"])
+    steps = hparams["number_of_steps"]
+    hparams["epoch_counter"].limit = math.ceil(steps / len(sampler))
+
+    brain = PretrainBrain(
+        modules=modules,
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.optimizer_step_limit = steps
+    brain.table, brain.sampler, brain.clock = table, sampler, clock
+    brain.valid_rows = rows["valid"]
+    brain.references = choose_references(rows["train"], hparams["knn_references"])
+    brain.fit(hparams["epoch_counter"], train_set, valid_set, None, train_kwargs, valid_kwargs)
+
+    brain.evaluate(valid_set, max_key="knn", test_loader_kwargs=valid_kwargs)
+    run_on_main(report, args=[brain, rows, untrained, hparams, brain.test_stats["ssl"]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,110 @@
+"""What a batch holds."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from masr_modules.batching import KnowledgeBatchSampler
+
+
+def make(size=600, identities=10, missing=0.1, seed=0, **settings):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(identities, size=size)
+    codes[rng.random(size) < missing] = -1
+    settings = {"max_batch_seconds": 48.0, "utterances_per_identity": 3} | settings
+    return KnowledgeBatchSampler(
+        durations=settings.pop("durations", np.full(size, 2.0)),
+        identities=codes,
+        speakers=settings.pop("speakers", rng.integers(20, size=size)),
+        **settings,
+    )
+
+
+def test_each_utterance_at_most_once_and_nearly_all_come():
+    sampler = make()
+    drawn = [index for batch in sampler for index in batch]
+    assert len(drawn) == len(set(drawn))
+    assert len(drawn) >= 600 - 12  # less than half a batch may wait
+
+
+def test_every_utterance_of_an_identity_has_a_positive_in_full_batches():
+    sampler = make(missing=0.0)
+    alone = 0
+    for batch in sampler:
+        counts = Counter(sampler.identities[batch].tolist())
+        alone += sum(count == 1 for count in counts.values())
+    assert alone <= 2
+
+
+def test_batches_keep_to_the_seconds_budget_with_padding():
+    rng = np.random.default_rng(1)
+    sampler = make(durations=rng.uniform(1, 10, size=600), num_buckets=5)
+    for batch in sampler:
+        assert sampler.durations[batch].max() * len(batch) <= 48.0 + 1e-6
+    drawn = [index for batch in sampler for index in batch]
+    assert len(drawn) == len(set(drawn)) and len(drawn) > 500
+
+
+def test_utterances_without_identity_come_in_corpus_proportion():
+    sampler = make(missing=0.25)
+    shares = [np.mean(sampler.identities[batch] < 0) for batch in list(sampler)]
+    whole = np.mean(sampler.identities < 0)
+    assert abs(np.median(shares) - whole) < 0.06
+
+
+def test_the_same_seed_and_epoch_give_the_same_batches_and_others_do_not():
+    one, two = make(seed=3), make(seed=3)
+    one.set_epoch(4)
+    two.set_epoch(4)
+    assert one.batches == two.batches
+    two.set_epoch(5)
+    assert one.batches != two.batches
+
+
+def test_utterances_of_an_identity_come_from_different_speakers():
+    sampler = make(size=200, identities=4, missing=0.0, speakers=np.arange(200) % 2)
+    sampler = KnowledgeBatchSampler(
+        [2.0] * 200, sampler.identities, np.arange(200) % 2, 16.0, utterances_per_identity=2
+    )
+    mixed = total = 0
+    for batch in sampler.batches[: len(sampler) // 2]:
+        for identity in set(sampler.identities[batch].tolist()):
+            speakers = [sampler.speakers[i] for i in batch if sampler.identities[i] == identity]
+            mixed, total = mixed + (len(set(speakers)) > 1), total + 1
+    assert mixed / total > 0.9
+
+
+def test_half_of_the_identities_are_relatives_of_the_others():
+    # Identities 2k and 2k + 1 are relatives.
+    relatedness = np.eye(10)
+    for k in range(0, 10, 2):
+        relatedness[k, k + 1] = relatedness[k + 1, k] = 0.9
+    settings = {"missing": 0.0, "max_batch_seconds": 24.0, "utterances_per_identity": 3}
+
+    def paired(sampler):
+        first = [set(sampler.identities[b].tolist()) for b in sampler.batches]
+        return np.mean([(i ^ 1) in batch for batch in first for i in batch])
+
+    assert paired(make(relatedness=relatedness, **settings)) > 0.8
+    assert paired(make(relatedness=None, **settings)) < 0.6
+
+
+def test_a_short_bucket_joins_its_neighbour():
+    durations = np.concatenate([np.full(590, 2.0), np.full(10, 4.0)])
+    sampler = make(durations=durations, num_buckets=60)
+    drawn = {index for batch in sampler for index in batch}
+    assert len(drawn & set(range(590, 600))) >= 4
+    assert all(len(bucket) >= sampler._capacity(bucket) for bucket in sampler.buckets)
+
+
+def test_singletons_and_missing_identities_alone_still_make_batches():
+    sampler = KnowledgeBatchSampler([2.0] * 9, range(9), [-1] * 9, 6.0, 2)
+    assert sorted(i for batch in sampler for i in batch) == list(range(9))
+
+
+def test_an_utterance_longer_than_the_budget_is_refused():
+    with pytest.raises(ValueError, match="does not fit max_batch_seconds"):
+        KnowledgeBatchSampler([50.0], [0], [0], 48.0, 2)
+    with pytest.raises(ValueError, match="utterances_per_identity"):
+        KnowledgeBatchSampler([1.0], [0], [0], 48.0, 1)

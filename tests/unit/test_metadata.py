@@ -1,0 +1,87 @@
+"""CSVs and metadata, the good and the bad."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from masr_modules.metadata import Metadata, MetadataTable, drop_unreadable, load_csv
+
+HEADER = "ID,duration,wav,language,text\n"
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_only_wav_is_substituted(tmp_path):
+    rows = load_csv(
+        write(tmp_path / "a.csv", HEADER + "a,1.0,$data_root/a b.wav,fra,$data_root $5\n"), "/x"
+    )
+    assert rows["a"]["wav"] == "/x/a b.wav"
+    assert rows["a"]["text"] == "$data_root $5"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "no column ID, duration, wav"),
+        (HEADER, "no rows"),
+        ("ID,wav\na,b\n", "no column duration"),
+        (HEADER + "a,1.0,a.wav,fra\n", "line 2.*number of cells"),
+        (HEADER + "a,1.0,a.wav,fra,x\na,1.0,a.wav,fra,x\n", "line 3.*'a' is empty or repeated"),
+        (HEADER + "a,long,a.wav,fra,x\n", "line 2.*duration of a"),
+        (HEADER + "a,-1,a.wav,fra,x\n", "line 2.*duration of a"),
+        (HEADER + "a,nan,a.wav,fra,x\n", "line 2.*duration of a"),
+    ],
+)
+def test_a_broken_csv_is_named_with_file_and_line(tmp_path, text, words):
+    with pytest.raises(ValueError, match=f"bad.csv.*{words}"):
+        load_csv(write(tmp_path / "bad.csv", text), tmp_path)
+
+
+def test_a_csv_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.csv.*prepare"):
+        load_csv(tmp_path / "none.csv", tmp_path)
+
+
+@pytest.fixture
+def ten_rows(tmp_path):
+    rows = {}
+    for i in range(10):
+        wav = tmp_path / f"{i}.wav"
+        soundfile.write(wav, np.zeros(160), 16000)
+        rows[f"u{i}"] = {"wav": str(wav), "duration": 0.01}
+    return rows
+
+
+def test_unreadable_audio_is_left_out_named_and_counted(ten_rows, tmp_path, caplog):
+    (tmp_path / "3.wav").unlink()
+    (tmp_path / "4.wav").write_bytes(b"not audio")
+    with caplog.at_level("WARNING"):
+        kept = drop_unreadable(ten_rows, limit=0.2)
+    assert sorted(ten_rows.keys() - kept.keys()) == ["u3", "u4"]
+    assert "left out u3" in caplog.text and "3.wav: no such file" in caplog.text
+    assert "left out u4" in caplog.text and "2 of 10 audio files" in caplog.text
+
+
+def test_too_many_unreadable_files_stop_the_run(ten_rows, tmp_path):
+    (tmp_path / "3.wav").unlink()
+    with pytest.raises(ValueError, match=r"1 of 10.*u3.*3\.wav.*max_unreadable"):
+        drop_unreadable(ten_rows, limit=0.05)
+
+
+def test_a_column_of_the_yaml_that_no_csv_has():
+    with pytest.raises(ValueError, match="'accent', named in the YAML.*language"):
+        MetadataTable({"a": {"language": "fra"}}, ["accent"])
+
+
+def test_missing_values_stay_missing():
+    metadata = Metadata.from_columns({"speaker": ["b", "", "a"], "age": ["3", "", "4.5"]})
+    assert metadata["speaker"].tolist() == [1, -1, 0]
+    assert metadata["age"].isnan().tolist() == [False, True, False]
+
+
+def test_a_number_that_is_none_is_named():
+    with pytest.raises(ValueError, match="'age'.*'young' is not a number"):
+        Metadata.from_columns({"age": ["young"]})
