@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -251,7 +250,7 @@ def language_region(code: str) -> str | None:
     for iso in candidates:
         language = _ALPHA2.get(iso, iso)
         # For a language it does not know, langcodes answers with that of "und": US.
-        if True:
+        if language in LIKELY_SUBTAGS:
             likely = langcodes.Language.make(language=language, script=tag.script).maximize()
             return _country(likely.territory)
     return None
@@ -327,7 +326,7 @@ def _read_cache(path: Path, codes: Sequence[str]) -> np.ndarray | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             table, stored = archive["distances"], archive["codes"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # absent or corrupt: the caller computes it
     return table if stored == list(codes) and table.shape == (len(codes),) * 2 else None
 
