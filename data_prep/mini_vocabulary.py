@@ -6,18 +6,18 @@ things. num2words spells numbers. Whatever holds a digit or a letter of another
 script is left out.
 """
 
-import copy
 import functools
 import os
+import pickle
 import unicodedata
 from collections.abc import Iterable
 
 import espeakng_loader
 from babel import Locale
-from babel.core import UnknownLocaleError
+from babel.core import UnknownLocaleError, get_global
 from babel.lists import format_list
 from babel.localedata import load as load_locale_data
-from babel.localedata import locale_identifiers
+from babel.localedata import locale_identifiers, merge, resolve_locale_filename
 from babel.numbers import get_currency_name
 from babel.units import format_unit
 from num2words import CONVERTER_CLASSES, num2words
@@ -35,6 +35,7 @@ NUMBER_CODES = {"nb": "no", "kk": "kz"}
 #: Languages that eSpeak NG and the CLDR both list, but that give no usable speech.
 EXCLUDED = {
     **dict.fromkeys(("chr", "fo", "kaa"), "the voice is near silent"),
+    **dict.fromkeys(("as", "kok"), "the voice spells words out, letter by letter"),
     **dict.fromkeys(("ba", "io", "jbo", "quc", "shn", "smj"), "the CLDR lacks even the weekdays"),
     **dict.fromkeys(("gn", "ltg"), "the CLDR has a handful of names"),
     **dict.fromkeys(("ht", "qu", "tn"), "the CLDR's names are those of another language"),
@@ -268,9 +269,14 @@ def _own_locale(code: str) -> Locale:
     Babel resolves aliases in place, also in what a locale has from the root: an
     Azeri month would turn up in every language that is loaded later.
     """
-    data = load_locale_data(code)
-    for key, value in data.items():
-        data[key] = copy.deepcopy(value)
+    parent = get_global("parent_exceptions").get(code, "root")
+    own = {}
+    for name in dict.fromkeys(("root", parent, code)):
+        with open(resolve_locale_filename(name), "rb") as file:
+            merge(own, pickle.load(file))
+    data = load_locale_data(code)  # the dictionary that Babel keeps for this locale
+    data.clear()
+    data.update(own)
     return Locale(code)
 
 

@@ -5,15 +5,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Title, key of the figure, and whether it is a share to print in per cent.
+#: How a kind of figure is printed: its scale, decimals and unit.
+KINDS = {"share": (100, 1, " (%)"), "loss": (1, 2, ""), "layer": (1, 0, "")}
+
+#: Title, key and kind of each figure.
 PRETRAIN_COLUMNS = (
-    ("layer", "layer", False),
-    ("language kNN", "knn", True),
-    ("language linear", "linear", True),
-    ("family", "family", True),
-    ("inside family", "within_family", True),
-    ("speaker EER", "speaker_eer", True),
-    ("valid SSL loss", "ssl_loss", False),
+    ("layer", "layer", "layer"),
+    ("language kNN", "knn", "share"),
+    ("language linear", "linear", "share"),
+    ("family", "family", "share"),
+    ("inside family", "within_family", "share"),
+    ("speaker EER", "speaker_eer", "share"),
+    ("valid SSL loss", "ssl_loss", "loss"),
 )
 
 
@@ -26,23 +29,47 @@ def write_atomic(path: str | Path, text: str) -> None:
     temporary.replace(path)
 
 
+def replace_block(path: str | Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` of a Markdown file.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks the two marks.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "README.md"
+    >>> _ = path.write_text("a\\n<!-- t -->\\nold\\n<!-- /t -->\\nb\\n")
+    >>> replace_block(path, "t", "new")
+    >>> path.read_text()
+    'a\\n<!-- t -->\\nnew\\n<!-- /t -->\\nb\\n'
+    """
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    whole = Path(path).read_text(encoding="utf-8")
+    if start not in whole or end not in whole.split(start, 1)[1]:
+        raise ValueError(f"{path}: no block between {start.strip()} and {end}")
+    before, rest = whole.split(start, 1)
+    write_atomic(path, before + start + text.rstrip("\n") + "\n" + end + rest.split(end, 1)[1])
+
+
 def write_results(folder: str | Path, results: dict) -> None:
     """Writes results.json, which marks a run as complete."""
     write_atomic(Path(folder) / "results.json", json.dumps(results, indent=1) + "\n")
 
 
-def format_cell(values: Sequence[float], percent: bool) -> str:
+def format_cell(values: Sequence[float], kind: str) -> str:
     """Mean, and ± sample standard deviation where there are several values.
 
     Example
     -------
-    >>> format_cell([0.25, 0.75], percent=True), format_cell([2.0], percent=False)
+    >>> format_cell([0.25, 0.75], "share"), format_cell([2.0], "loss")
     ('50.0 ± 35.4', '2.00')
     """
     values = [value for value in values if value is not None and value == value]
     if not values:
         return ""
-    scale, digits = (100, 1) if percent else (1, 2)
+    scale, digits, _ = KINDS[kind]
     mean = sum(values) / len(values)
     text = f"{scale * mean:.{digits}f}"
     if len(values) > 1:
@@ -60,22 +87,22 @@ def format_table(
     ---------
     runs : dict[str, list[dict[str, float]]]
         System -> the figures of each seed.
-    columns : sequence of (str, str, bool)
-        Title, key, and whether the figure is printed in per cent.
+    columns : sequence of (str, str, str)
+        Title, key and kind of each figure.
     title : str
         Of the first column.
 
     Example
     -------
-    >>> print(format_table({"a": [{"knn": 0.5}]}, [("kNN", "knn", True)]))
+    >>> print(format_table({"a": [{"knn": 0.5}]}, [("kNN", "knn", "share")]))
     | encoder | kNN (%) |
     | ------- | ------- |
     | a       | 50.0    |
     """
-    header = [title] + [f"{name} (%)" if percent else name for name, _, percent in columns]
+    header = [title] + [name + KINDS[kind][2] for name, _, kind in columns]
     body = [
         [system]
-        + [format_cell([f.get(key) for f in figures], percent) for _, key, percent in columns]
+        + [format_cell([f.get(key) for f in figures], kind) for _, key, kind in columns]
         for system, figures in runs.items()
     ]
     widths = [max(map(len, cells)) for cells in zip(header, *body, strict=True)]

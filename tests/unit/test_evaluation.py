@@ -53,5 +53,5 @@ def test_equal_error_rate_of_a_case_worked_by_hand():
 
 
 def test_table_leaves_out_what_was_not_measured():
-    table = format_table({"a": [{"knn": float("nan")}]}, [("kNN", "knn", True)])
+    table = format_table({"a": [{"knn": float("nan")}]}, [("kNN", "knn", "share")])
     assert table.splitlines()[-1].split("|")[2].strip() == ""

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Trains SSL-only, LASR, MASR and a cross-entropy head alike, and prints one table.
+
+> python recipes/pretrain/compare.py --seeds 1234 1235 1236
+
+Every run has the same seeds, batches, encoder and number of steps. A run that
+is complete is not repeated, and an interrupted one resumes. What follows `--`
+goes to every run: `... -- --number_of_steps 500`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from masr_modules.results import format_table, replace_block, write_atomic
+
+#: System -> its YAML and what it overrides. LASR is our reading of arXiv 2306.04374: one
+#: identity, mined by embedding distance alone, constant margin; no other knowledge enters.
+ARMS = {
+    "SSL only": ("masr.yaml", ["--masr_weight", "0"]),
+    "LASR": ("masr.yaml", ["--mining", "hardest", "--margin_mode", "constant"]),
+    "MASR": ("masr.yaml", []),
+    "cross-entropy": ("cross_entropy.yaml", []),
+}
+#: Rows that depend on the seed but not on the arm.
+BASELINES = ("untrained", "log-mel statistics")
+RECIPE = Path(__file__).with_name("train.py")
+
+
+def folder_of(root: Path, system: str, seed: int) -> Path:
+    """Where a run writes."""
+    return root / system.replace(" ", "_") / str(seed)
+
+
+def run(system: str, seed: int, root: Path, threads: int, extra: list[str]) -> None:
+    """Trains one system with one seed, unless its results are there."""
+    folder = folder_of(root, system, seed)
+    if (folder / "results.json").is_file():
+        return
+    yaml, overrides = ARMS[system]
+    command = [sys.executable, str(RECIPE), str(RECIPE.parents[2] / "hparams" / yaml)]
+    command += ["--seed", str(seed), "--output_folder", str(folder), "--system", system]
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"training {system}, seed {seed}: {folder}/output.txt", flush=True)
+    with open(folder / "output.txt", "w") as log:
+        done = subprocess.run(
+            [*command, *overrides, *extra],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+    if done.returncode:
+        raise RuntimeError(f"{system}, seed {seed} failed: see {folder}/output.txt")
+
+
+def collect(root: Path, systems: list[str], seeds: list[int]) -> dict[str, list[dict]]:
+    """System -> the figures of each seed, from the runs' results.json."""
+    runs: dict[str, list[dict]] = {}
+    for system in systems:
+        for seed in seeds:
+            results = json.loads((folder_of(root, system, seed) / "results.json").read_text())
+            runs.setdefault(system, []).append(results[system])
+            if system == systems[0]:
+                for baseline in BASELINES:
+                    runs.setdefault(baseline, []).append(results[baseline])
+    return {name: runs[name] for name in [*systems, *BASELINES]}
+
+
+def main() -> None:
+    """Runs what is missing, then prints and saves the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
+    parser.add_argument("--systems", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--output_folder", type=Path, default=Path("results/compare"))
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
+    parser.add_argument("--readme", nargs="*", default=[], help="files whose table to replace")
+    parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
+    args = parser.parse_args()
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    # The first run alone: it makes the corpus that all share.
+    first, *others = [(system, seed) for seed in args.seeds for system in args.systems]
+    run(*first, args.output_folder, threads, args.overrides)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        futures = [
+            pool.submit(run, *arm, args.output_folder, threads, args.overrides) for arm in others
+        ]
+    for future in futures:
+        future.result()
+    table = format_table(collect(args.output_folder, args.systems, args.seeds))
+    print(f"\nUnseen voices and sentences, seeds {' '.join(map(str, args.seeds))}:\n\n{table}")
+    write_atomic(args.output_folder / "results.md", table + "\n")
+    for readme in args.readme:
+        replace_block(readme, "pretrain-results", table)
+
+
+if __name__ == "__main__":
+    main()

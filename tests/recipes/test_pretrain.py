@@ -1,0 +1,234 @@
+"""The pretraining recipe from CSV to table, interrupted, and with bad input."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from hyperpyyaml import load_hyperpyyaml
+
+YAMLS = sorted(path.name for path in (ROOT / "hparams").glob("*.yaml"))
+
+
+def weights(folder, name="ssl"):
+    """The newest checkpoint's weights."""
+    newest = max(Path(folder, "save").glob("CKPT*"), key=lambda path: path.name)
+    return torch.load(newest / f"{name}.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("yaml", YAMLS)
+def test_runs_from_csv_to_table(yaml, pretrain, arguments, tmp_path, capsys):
+    pretrain.main(arguments(yaml))
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert set(results) >= {"untrained", "log-mel statistics"} and len(results) == 3
+    for figures in results.values():
+        assert 0 <= figures["knn"] <= 1 and 0 <= figures["speaker_eer"] <= 1
+    printed = capsys.readouterr().out
+    assert "Unseen voices and sentences" in printed and "speaker EER (%)" in printed
+    log = (tmp_path / "out/train_log.txt").read_text()
+    assert "train ssl:" in log and "train masr:" in log and "valid knn:" in log
+    assert list((tmp_path / "out/tensorboard").glob("events*"))
+
+
+class Killed(Exception):
+    """Stands for a kill between two steps."""
+
+
+def kill_before_step(monkeypatch, pretrain, step):
+    forward = pretrain.PretrainBrain.compute_forward
+
+    def dying(self, batch, stage):
+        if stage.name == "TRAIN" and self.optimizer_step == step:
+            raise Killed
+        return forward(self, batch, stage)
+
+    monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", dying)
+
+
+@pytest.mark.parametrize("step", (2, 5))
+def test_a_killed_run_resumes_to_the_same_weights(
+    step, pretrain, arguments, tmp_path, monkeypatch
+):
+    settings = {"number_of_steps": 8, "dropout": 0.1, "ckpt_interval_steps": 1}
+    pretrain.main(arguments(output_folder=tmp_path / "whole", **settings))
+    with monkeypatch.context() as patch:
+        kill_before_step(patch, pretrain, step)
+        with pytest.raises(Killed):
+            pretrain.main(arguments(output_folder=tmp_path / "killed", **settings))
+    torch.rand(7)  # another process would have its generators elsewhere
+    pretrain.main(arguments(output_folder=tmp_path / "killed", **settings))
+    for name in ("ssl", "head"):
+        expected, resumed = weights(tmp_path / "whole", name), weights(tmp_path / "killed", name)
+        assert expected.keys() == resumed.keys()
+        for key, value in expected.items():
+            assert torch.equal(value, resumed[key]), key
+
+
+def test_ssl_only_trains_no_head(pretrain, arguments, tmp_path):
+    pretrain.main(arguments(masr_weight=0))
+    log = (tmp_path / "out/train_log.txt").read_text()
+    assert "train ssl:" in log and "masr" not in log
+    assert not list((tmp_path / "out/save").glob("CKPT*/head.ckpt"))
+
+
+def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatch):
+    seen = []
+    forward = pretrain.PretrainBrain.compute_forward
+
+    def spy(self, batch, stage):
+        if stage.name == "TRAIN":
+            seen[-1].append(list(batch.id))
+        return forward(self, batch, stage)
+
+    monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", spy)
+    arms = (
+        ("masr.yaml", {}),
+        ("masr.yaml", {"masr_weight": 0}),
+        ("masr.yaml", {"mining": "hardest"}),
+        ("cross_entropy.yaml", {}),
+    )
+    for i, (yaml, overrides) in enumerate(arms):
+        seen.append([])
+        pretrain.main(arguments(yaml, output_folder=tmp_path / str(i), **overrides))
+    assert len(seen[0]) == 4 and all(arm == seen[0] for arm in seen)
+
+
+def scalars(yaml):
+    """The top-level keys that hold a value a user may override."""
+    kinds = (int, float, str, bool, list, type(None))
+    return [k for k, v in load_hyperpyyaml(yaml).items() if isinstance(v, kinds)]
+
+
+OTHER_VALUES = {
+    "mining": "hardest",
+    "margin_mode": "graded",
+    "activation": "relu",
+    "languages": ["es", "nl"],
+    "front_end_kernels": [3],
+    "front_end_strides": [2],
+    "knowledge": [],
+    "class_columns": ["speaker"],
+    "d_model": 16,
+    "nhead": 2,
+}
+
+
+def other_value(key, value):
+    """A legal value that is not the one in the YAML."""
+    if key in OTHER_VALUES:
+        return OTHER_VALUES[key]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 2
+    if isinstance(value, float):
+        return value / 2 + 0.1
+    return "other"
+
+
+@pytest.mark.parametrize("yaml", YAMLS)
+def test_every_top_level_value_can_be_overridden(yaml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open(ROOT / "hparams" / yaml) as file:
+        plain = load_hyperpyyaml(file)
+    checked = 0
+    for key, value in plain.items():
+        if key.startswith("__") or not isinstance(value, (int, float, str, list, type(None))):
+            continue
+        wanted = other_value(key, value)
+        with open(ROOT / "hparams" / yaml) as file:
+            changed = load_hyperpyyaml(file, {key: wanted})
+        assert changed[key] == wanted != value, key
+        for block in (v for v in changed.values() if isinstance(v, dict)):
+            assert block.get(key, wanted) == wanted, f"{key} does not reach the included block"
+        checked += 1
+    assert checked > 30
+
+
+def test_an_override_reaches_the_object_it_is_for():
+    with open(ROOT / "hparams/masr.yaml") as file:
+        hparams = load_hyperpyyaml(
+            file, {"num_layers": 1, "margin": 0.7, "mask_span": 4, "lr": 0.5, "codebook_size": 32}
+        )
+    assert len(hparams["ssl"].encoder.conformer.layers) == 1
+    assert hparams["head"].loss.margin == 0.7
+    assert hparams["ssl"].mask_span == 4
+    assert hparams["ssl"].classifier.out_features == 32
+    assert hparams["opt_class"].keywords["lr"] == hparams["lr_schedule"].base_lr == 0.5
+
+
+def edited_csv(corpus, tmp_path, edit):
+    """A copy of the training CSV with `edit` applied to its rows."""
+    with open(corpus / "csv/train.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    fields = list(rows[0])
+    rows = edit(rows)
+    path = tmp_path / "edited.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_an_unknown_metadata_column_in_the_yaml(pretrain, arguments):
+    with pytest.raises(ValueError, match="'dialect', named in the YAML, is not in the CSV"):
+        pretrain.main(arguments(identity="dialect"))
+
+
+def test_an_empty_csv(pretrain, arguments, mini_corpus, tmp_path):
+    path = edited_csv(mini_corpus, tmp_path, lambda rows: [])
+    with pytest.raises(ValueError, match="edited.csv: has a header but no rows"):
+        pretrain.main(arguments(train_csv=path))
+
+
+def test_missing_audio_under_the_limit_is_named_and_left_out(
+    pretrain, arguments, mini_corpus, tmp_path, caplog
+):
+    def edit(rows):
+        rows[3]["wav"] = "$data_root/gone.wav"
+        return rows
+
+    path = edited_csv(mini_corpus, tmp_path, edit)
+    with pytest.raises(ValueError, match=r"1 of \d+ audio files .*gone\.wav.*max_unreadable"):
+        pretrain.main(arguments(train_csv=path, max_unreadable=0.0))
+    with caplog.at_level("WARNING"):
+        pretrain.main(arguments(train_csv=path, max_unreadable=0.1))
+    assert "gone.wav: no such file" in caplog.text
+
+
+def test_a_language_that_uriel_does_not_know_gives_no_knowledge_and_a_warning(
+    pretrain, arguments, mini_corpus, tmp_path, caplog
+):
+    def edit(rows):
+        return [row | {"language": "epo"} if row["language"] == "nld" else row for row in rows]
+
+    with caplog.at_level("WARNING"):
+        pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+    assert "epo" in caplog.text
+
+
+def test_a_label_that_is_no_language_names_source_column_and_label(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [rows[0] | {"language": "zz-nonsense"}, *rows[1:]]
+
+    with pytest.raises(ValueError, match="LanguageDistance.*'language'.*'zz-nonsense'"):
+        pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+
+
+def test_batches_of_one_utterance_train(pretrain, arguments):
+    pretrain.main(arguments(max_batch_seconds=2.0, max_crop_seconds=2.0, number_of_steps=2))
+
+
+def test_half_of_the_metadata_missing_still_trains(pretrain, arguments, mini_corpus, tmp_path):
+    def edit(rows):
+        for i, row in enumerate(rows):
+            for column in ("language", "speaker", "gender", "emotion")[i % 2 :: 2]:
+                row[column] = ""
+        return rows
+
+    pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
