@@ -17,7 +17,7 @@ from data_prep.mini_vocabulary import VOICE_FILES
 from data_prep.mini_voices import STYLES, Style, Voice, split_voices
 
 #: Share of the hours that belongs to each side.
-TIME_SHARES = {"train": 0.75, "valid": 0.10, "test": 0.15}
+TIME_SHARES = {"train": 0.64, "valid": 0.15, "test": 0.21}
 #: Sentences a language and style that the speed of speech is measured on.
 PROBE_SENTENCES = 6
 PROBE_VARIANT = "m3"

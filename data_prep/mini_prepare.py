@@ -154,7 +154,7 @@ def prepare_mini(
     data_folder: str,
     save_folder: str,
     languages: list[str] | None = None,
-    hours: float = 1.0,
+    hours: float = 1.2,
     seed: int = 1234,
     num_workers: int = 2,
     skip_prep: bool = False,
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--data_folder", required=True, help="folder of the corpus")
     parser.add_argument("--save_folder", required=True, help="folder of the CSVs")
     parser.add_argument("--languages", nargs="+", help="codes such as fr de (default: 24)")
-    parser.add_argument("--hours", type=float, default=1.0, help="hours over all sides")
+    parser.add_argument("--hours", type=float, default=1.2, help="hours over all sides")
     parser.add_argument("--seed", type=int, default=1234, help="seed of everything drawn")
     parser.add_argument("--num_workers", type=int, default=2, help="synthesis processes")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -101,8 +101,7 @@ def format_table(
     """
     header = [title] + [name + KINDS[kind][2] for name, _, kind in columns]
     body = [
-        [system]
-        + [format_cell([f.get(key) for f in figures], kind) for _, key, kind in columns]
+        [system] + [format_cell([f.get(key) for f in figures], kind) for _, key, kind in columns]
         for system, figures in runs.items()
     ]
     widths = [max(map(len, cells)) for cells in zip(header, *body, strict=True)]

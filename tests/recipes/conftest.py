@@ -12,7 +12,9 @@ sys.path.insert(0, str(ROOT))
 
 def load_recipe(name):
     """Imports recipes/NAME.py, which is a script and no part of the package."""
-    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), ROOT / f"recipes/{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        name.replace("/", "_"), ROOT / f"recipes/{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -113,7 +113,9 @@ def test_lasr_is_hardest_mining_with_a_constant_margin():
     similarity = random_similarity(8, 8, generator)
     lasr = MASRLoss("hardest", 0.9, 0.5, "constant")(z, similarity).loss
     without = Similarity(
-        torch.zeros(8, 8), torch.zeros(8, 8, dtype=torch.bool), similarity.positive,
+        torch.zeros(8, 8),
+        torch.zeros(8, 8, dtype=torch.bool),
+        similarity.positive,
         similarity.negative,
     )
     unit = F.normalize(z)
@@ -121,7 +123,10 @@ def test_lasr_is_hardest_mining_with_a_constant_margin():
     expected = []
     for i in range(8):
         if similarity.positive[i].any() and similarity.negative[i].any():
-            farthest, nearest = d[i][similarity.positive[i]].max(), d[i][similarity.negative[i]].min()
+            farthest, nearest = (
+                d[i][similarity.positive[i]].max(),
+                d[i][similarity.negative[i]].min(),
+            )
             expected.append(F.relu(farthest - nearest + 0.5))
     torch.testing.assert_close(lasr, torch.stack(expected).mean())
     torch.testing.assert_close(lasr, MASRLoss("knowledge", 0.0, 0.5)(z, without).loss)
