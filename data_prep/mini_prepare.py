@@ -1,4 +1,4 @@
-"""The mini corpus: an hour of synthetic speech in many languages, made on the spot.
+"""The mini corpus: about an hour of synthetic speech in many languages, made on the spot.
 
 Nothing is downloaded: eSpeak NG speaks dates, quantities, names and numbers in
 words (``mini_text.py``) with its voice variants as speakers (``mini_voices.py``).
