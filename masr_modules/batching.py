@@ -50,7 +50,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     ...     durations=[1.0] * 8, identities=[0, 0, 0, 0, 1, 1, 1, 1], speakers=[-1] * 8,
     ...     max_batch_seconds=4.0, utterances_per_identity=2,
     ... )
-    >>> [sorted(sampler.identities[batch]) for batch in sampler]
+    >>> [sorted(sampler.identities[batch].tolist()) for batch in sampler]
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
 
@@ -116,8 +116,10 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         return max(1, int(self.max_batch_seconds / self.durations[bucket].max() + 1e-9))
 
     def _plan(self, bucket: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
-        pools, free = self._pools(rng.permutation(bucket))
         capacity = self._capacity(bucket)
+        pools, free = self._pools(rng.permutation(bucket))
+        if capacity < 2:  # no room for a pair: every utterance comes alone
+            pools, free = {}, rng.permutation(bucket).tolist()
         free_share = len(free) / len(bucket)
         batches, owed = [], 0.0
         while pools or free:

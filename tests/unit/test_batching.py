@@ -108,3 +108,25 @@ def test_an_utterance_longer_than_the_budget_is_refused():
         KnowledgeBatchSampler([50.0], [0], [0], 48.0, 2)
     with pytest.raises(ValueError, match="utterances_per_identity"):
         KnowledgeBatchSampler([1.0], [0], [0], 48.0, 1)
+
+
+def test_a_budget_of_one_utterance_gives_batches_of_one():
+    sampler = KnowledgeBatchSampler([2.0] * 6, [0, 0, 0, 1, 1, 1], [-1] * 6, 2.0, 2)
+    assert sorted(sampler.batches) == [[0], [1], [2], [3], [4], [5]]
+
+
+def test_no_mix_of_lengths_budgets_and_missing_labels_hangs_or_repeats():
+    rng = np.random.default_rng(0)
+    for trial in range(60):
+        size = int(rng.integers(1, 40))
+        sampler = KnowledgeBatchSampler(
+            rng.uniform(0.5, 4.0, size=size),
+            rng.integers(-1, 4, size=size),
+            rng.integers(-1, 3, size=size),
+            max_batch_seconds=float(rng.uniform(4.0, 20.0)),
+            utterances_per_identity=int(rng.integers(2, 5)),
+            num_buckets=int(rng.integers(1, 4)),
+            seed=trial,
+        )
+        drawn = [index for batch in sampler for index in batch]
+        assert len(drawn) == len(set(drawn)) > 0 and all(sampler.batches)
