@@ -42,6 +42,9 @@ class LossWithParts(float):
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
         return f"{float(self):.3f} ({parts})"
 
+    # tqdm takes the shorter of format() and str().
+    __str__ = __repr__ = lambda self: format(self, "")
+
 
 class PretrainBrain(sb.Brain):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""

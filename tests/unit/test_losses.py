@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from reference import masr_loop
 from torch import nn
 
+from masr_modules.distributed import JointBatch
 from masr_modules.heads import MASRHead, Projection
 from masr_modules.losses import MASRLoss
 from masr_modules.metadata import Metadata
@@ -178,5 +179,5 @@ def test_leaves_the_collapse_value_despite_a_common_direction():
 
 def test_projection_takes_a_batch_of_one_in_training():
     projection = Projection(4, 3).train()
-    projection(torch.randn(5, 4))
-    assert torch.isfinite(projection(torch.randn(1, 4))).all()
+    projection(torch.randn(5, 4), JointBatch(5))
+    assert torch.isfinite(projection(torch.randn(1, 4), JointBatch(1))).all()
