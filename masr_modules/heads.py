@@ -4,7 +4,8 @@ Swapping the block swaps the experiment: MASRHead for the pair-wise losses on on
 PerSourceHead for several, ClassifierHead for plain cross-entropy on the same labels.
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -152,19 +153,19 @@ class PerSourceHead(nn.Module):
     sources : sequence of KnowledgeSource
         The knowledge that says which pairs of each are hard. One that reads the identity
         itself as Categorical is left out there: it is the same for all of P and of N.
-    make_loss : callable
-        Makes the loss of each identity: `!name:` of a loss in the YAML.
+    loss : nn.Module
+        Copied for each identity.
     input_size : int
         Of the pooled embedding.
     embedding_size : int
         D of each z.
-    make_memory : callable, optional
-        Makes the memory of each identity.
+    memory : CrossBatchMemory, optional
+        Copied for each identity.
 
     Example
     -------
     >>> from masr_modules.losses import MASRLoss
-    >>> head = PerSourceHead({"language": 1.0, "speaker": 0.5}, [], MASRLoss, 8, 4)
+    >>> head = PerSourceHead({"language": 1.0, "speaker": 0.5}, [], MASRLoss(), 8, 4)
     >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"], "speaker": ["a"] * 3})
     >>> sorted(head(torch.randn(3, 8), metadata).stats)[:2]
     ['active_language', 'active_speaker']
@@ -174,10 +175,10 @@ class PerSourceHead(nn.Module):
         self,
         identities: dict[str, float],
         sources: Sequence[KnowledgeSource],
-        make_loss: Callable[[], nn.Module],
+        loss: nn.Module,
         input_size: int,
         embedding_size: int,
-        make_memory: Callable[[], CrossBatchMemory] | None = None,
+        memory: CrossBatchMemory | None = None,
     ):
         super().__init__()
         if not identities or any(not weight > 0 for weight in identities.values()):
@@ -190,9 +191,9 @@ class PerSourceHead(nn.Module):
                 for source in sources
                 if not (isinstance(source, Categorical) and source.column == identity)
             ]
-            memory = make_memory() if make_memory else None
+            parts = copy.deepcopy((loss, memory))
             self.heads[identity] = MASRHead(
-                others, make_loss(), input_size, embedding_size, identity, memory
+                others, parts[0], input_size, embedding_size, identity, parts[1]
             )
 
     @property

@@ -259,7 +259,15 @@ class Metadata:
         return Metadata(columns, self.vocabularies, ids)
 
     def join(self, other: "Metadata") -> "Metadata":
-        """These utterances, then the other's, in this one's columns; both have ids."""
+        """These utterances, then the other's, in the columns that both have.
+
+        Raises
+        ------
+        ValueError
+            If one has no ids: an utterance might be paired with itself.
+        """
+        if self.ids is None or other.ids is None:
+            raise ValueError("only metadata with ids can be joined; MetadataTable gives them")
         columns = {
             name: torch.cat([values, other[name]])
             for name, values in self.columns.items()

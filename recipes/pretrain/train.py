@@ -211,7 +211,7 @@ def main(arguments: list[str]) -> None:
 
     rows = load_rows(hparams)
     head = hparams["head"]
-    columns = {"language", "family", "speaker", hparams["batch_identity"], *head.columns}
+    columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
     table = MetadataTable({**rows["train"], **rows["valid"], **rows["test"]}, columns)
     head.bind(table.vocabularies)
 
