@@ -75,7 +75,7 @@ class SetOverlap(LabelSource):
         """Members of each cell, (L + 1, M) int64, filled up with -1; the last row has none."""
         sets = [{name.strip() for name in cell.split(self.separator)} - {""} for cell in vocabulary]
         numbers = {name: i for i, name in enumerate(sorted(set().union(*sets)))}
-        members = torch.full((len(sets) + 1, max(map(len, sets), default=0)), -1)
+        members = torch.full((len(sets) + 1, max([1, *map(len, sets)])), -1)
         for row, names in zip(members, sets, strict=False):
             row[: len(names)] = torch.tensor([numbers[name] for name in names], dtype=torch.long)
         return members
