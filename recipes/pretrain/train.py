@@ -42,6 +42,9 @@ class LossWithParts(float):
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
         return f"{float(self):.3f} ({parts})"
 
+    # tqdm takes the shorter of format() and str().
+    __str__ = __repr__ = lambda self: format(self, "")
+
 
 class PretrainBrain(sb.Brain):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
@@ -192,7 +195,7 @@ def main(arguments: list[str]) -> None:
 
     rows = load_rows(hparams)
     head = hparams["head"]
-    columns = {"language", "family", "speaker", hparams["batch_identity"], *head.columns}
+    columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
     every_row = {**rows["train"], **rows["valid"], **rows["test"]}
     table = MetadataTable(every_row, columns, numeric_columns(hparams["knowledge"]))
     head.bind(table.vocabularies)

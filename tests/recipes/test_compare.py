@@ -49,7 +49,7 @@ def test_every_seed_is_in_the_table_and_complete_runs_are_kept(
     ] * 2
     # Seeds 2 and 4 give .2 and .4: mean 30, sample standard deviation 14.1 per cent.
     assert "| 30.0 ± 14.1" in capsys.readouterr().out
-    assert "MASR" in (tmp_path / "results.md").read_text()
+    assert "MASR" in (tmp_path / "systems.md").read_text()
     call(monkeypatch, compare, *settings)
     assert len(commands) == 4
 
@@ -57,7 +57,7 @@ def test_every_seed_is_in_the_table_and_complete_runs_are_kept(
 def test_the_table_replaces_the_one_in_a_readme(compare, monkeypatch, tmp_path):
     fake_train(monkeypatch, compare)
     readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- pretrain-results -->\nold\n<!-- /pretrain-results -->\nb\n")
+    readme.write_text("a\n<!-- pretrain-systems -->\nold\n<!-- /pretrain-systems -->\nb\n")
     call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path, "--readme", readme)
     text = readme.read_text()
     assert "old" not in text and "| MASR" in text and text.endswith("b\n")
@@ -67,3 +67,15 @@ def test_a_run_that_fails_names_its_log(compare, monkeypatch, tmp_path):
     fake_train(monkeypatch, compare, returncode=1)
     with pytest.raises(RuntimeError, match="MASR, seed 1234 failed: see .*output.txt"):
         call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path)
+
+
+@pytest.mark.parametrize("system", load_recipe("pretrain/compare").ARMS)
+def test_every_system_trains(system, compare, pretrain, arguments, tmp_path):
+    pretrain.main([*arguments(number_of_steps=2, system=system), *compare.ARMS[system]])
+    assert system in json.loads((tmp_path / "out/results.json").read_text())
+
+
+def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
+    settings = {"identity": "null", "batch_identity": "language", "number_of_steps": 2}
+    pretrain.main(arguments(**settings))
+    assert "train anchors:" in (tmp_path / "out/train_log.txt").read_text()
