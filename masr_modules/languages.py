@@ -267,7 +267,8 @@ def language_place(code: str) -> tuple[float, float] | None:
     for iso in _equivalents(resolve_language(code)):
         row = _catalogue().get(iso)
         if row and row["latitude"] and row["longitude"]:
-            return float(row["latitude"]), float(row["longitude"])
+            longitude = float(row["longitude"])  # of some it counts to 360
+            return float(row["latitude"]), longitude - 360 if longitude > 180 else longitude
     return None
 
 

@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> None:
             parser.error(f"{path}: no such file")
     _, _, overrides = sb.parse_arguments([own.yaml, *rest])
     settings = load_settings(own.yaml, overrides)
-    print(report(settings, load_csv(own.csv, settings["data_folder"]), own.output))
+    rows = load_csv(own.csv, settings["data_folder"])
+    print(report(settings, rows, own.output), end="")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hyperpyyaml import load_hyperpyyaml
 from matplotlib.image import imread
 
-from masr_modules.knowledge import Categorical, LanguageDistance, Numeric, report
+from masr_modules.knowledge import (
+    Categorical,
+    Geographic,
+    LanguageDistance,
+    Numeric,
+    SetOverlap,
+    TableSource,
+    report,
+)
 from masr_modules.knowledge.__main__ import main
 from masr_modules.knowledge.heat_map import save_heat_map
 from masr_modules.knowledge.report import load_settings, pair_statistics
@@ -89,6 +98,16 @@ def test_every_experiment_can_be_reported(path):
     assert load_settings(path)["knowledge"]
 
 
+def test_the_sources_of_the_readme_can_be_pasted(tmp_path, monkeypatch):
+    block = (ROOT / "README.md").read_text().split("       knowledge:\n")[1].split("\n\n")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("my").mkdir()
+    Path("my/accents.csv").write_text(",x\nx,1\n")
+    sources = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
+    kinds = (Categorical, LanguageDistance, Geographic, Numeric, SetOverlap, TableSource)
+    assert tuple(type(source) for source in sources) == kinds
+
+
 # Statistics
 
 
@@ -148,7 +167,7 @@ def test_the_report_of_a_small_corpus(files, tmp_path, capsys):
     out = tmp_path / "out"
     main([*files, "--output", str(out), "--data_folder", "/corpus"])
     printed = capsys.readouterr().out
-    assert printed.strip() == (out / "report.md").read_text().strip()
+    assert printed == (out / "report.md").read_text()
     assert "6 utterances, 83.3% with a language: 3 different. Pairs looked at: all 15." in printed
     # 5 of 6 have a language and 10 of 15 pairs; 4 have a year, 6 of 15 pairs.
     assert "| 1 Geographic on 'language' | 1      | 83.3                 | 66.7 " in printed
