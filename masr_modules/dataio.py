@@ -3,6 +3,7 @@
 import zlib
 
 import numpy as np
+import torchaudio
 from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch import Tensor
@@ -20,14 +21,14 @@ def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
 
 
 def read_audio(path: str, sample_rate: int, max_seconds: float | None, seed: int) -> Tensor:
-    """Reads a file, or a crop of it, as mono.
+    """Reads a file, or a crop of it, as mono at the wanted sample rate.
 
     Arguments
     ---------
     path : str
-        Any format that soundfile reads.
+        Any format that soundfile reads, at any sample rate.
     sample_rate : int
-        Expected, Hz.
+        Of the result, Hz; a file with another rate is resampled.
     max_seconds : float, optional
         A longer file gives a crop of this length; only the crop is read.
     seed : int
@@ -36,30 +37,26 @@ def read_audio(path: str, sample_rate: int, max_seconds: float | None, seed: int
     Returns
     -------
     torch.Tensor
-        (T,) samples.
+        (T,) samples, the mean of the channels.
 
     Raises
     ------
     ValueError
-        If the file cannot be decoded, is empty or has another sample rate.
+        If the file cannot be decoded or is empty.
     """
     try:
         info = audio_io.info(path)
-        if info.sample_rate != sample_rate:
-            raise ValueError(
-                f"{path}: sample rate is {info.sample_rate} Hz, expected {sample_rate}: resample "
-                "the corpus, or set sample_rate"
-            )
         start, count = 0, info.num_frames
-        if max_seconds is not None and count > int(max_seconds * sample_rate):
-            count = int(max_seconds * sample_rate)
+        if max_seconds is not None and count > int(max_seconds * info.sample_rate):
+            count = int(max_seconds * info.sample_rate)
             start = int(np.random.default_rng(seed).integers(info.num_frames - count + 1))
         audio, _ = audio_io.load(path, frame_offset=start, num_frames=count)
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{path}: cannot be decoded: {error}") from error
     if audio.numel() == 0:
         raise ValueError(f"{path}: has no samples")
-    return audio.mean(dim=0) if audio.dim() > 1 else audio
+    audio = audio.mean(dim=0) if audio.dim() > 1 else audio
+    return torchaudio.functional.resample(audio, info.sample_rate, sample_rate)
 
 
 class EpochClock:

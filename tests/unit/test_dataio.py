@@ -1,0 +1,42 @@
+"""Waveforms from files as corpora hold them: other sample rates, several channels."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from masr_modules.dataio import read_audio
+
+
+def tone(sample_rate, seconds=1.0, hertz=440):
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * sample_rate)) / sample_rate)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_another_sample_rate_gives_the_same_tone(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", tone(rate), rate)
+    audio = read_audio(str(tmp_path / "a.wav"), 16000, None, seed=0)
+    assert audio.shape == (16000,)
+    middle = slice(1000, 15000)  # the filter's edges aside
+    expected = torch.tensor(tone(16000), dtype=audio.dtype)
+    assert (audio - expected)[middle].abs().max() < 0.01
+
+
+def test_stereo_is_the_mean_of_its_channels(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([[0.5, 0.25], [-0.5, 0.0]]), 16000)
+    audio = read_audio(str(tmp_path / "a.wav"), 16000, None, seed=0)
+    assert audio.tolist() == [0.375, -0.25]
+
+
+def test_a_crop_has_its_length_after_resampling(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(44100, seconds=3.0), 44100)
+    assert read_audio(str(tmp_path / "a.wav"), 16000, 1.5, seed=0).shape == (24000,)
+
+
+def test_broken_and_empty_files_are_named(tmp_path):
+    (tmp_path / "text.wav").write_text("404 not found")
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
+    with pytest.raises(ValueError, match="text.wav: cannot be decoded"):
+        read_audio(str(tmp_path / "text.wav"), 16000, None, seed=0)
+    with pytest.raises(ValueError, match="none.wav: has no samples"):
+        read_audio(str(tmp_path / "none.wav"), 16000, None, seed=0)
