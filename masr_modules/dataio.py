@@ -1,6 +1,7 @@
 """From CSV rows to batches of waveforms, the same for every recipe."""
 
 import zlib
+from typing import BinaryIO
 
 import numpy as np
 import torchaudio
@@ -20,12 +21,14 @@ def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
     return zlib.crc32(f"{seed}/{epoch}/{utterance}".encode())
 
 
-def read_audio(path: str, sample_rate: int, max_seconds: float | None, seed: int) -> Tensor:
+def read_audio(
+    path: str | BinaryIO, sample_rate: int, max_seconds: float | None, seed: int
+) -> Tensor:
     """Reads a file, or a crop of it, as mono at the wanted sample rate.
 
     Arguments
     ---------
-    path : str
+    path : str or binary file
         Any format that soundfile reads, at any sample rate.
     sample_rate : int
         Of the result, Hz; a file with another rate is resampled.
@@ -46,6 +49,8 @@ def read_audio(path: str, sample_rate: int, max_seconds: float | None, seed: int
     """
     try:
         info = audio_io.info(path)
+        if not isinstance(path, str):
+            path.seek(0)
         start, count = 0, info.num_frames
         if max_seconds is not None and count > int(max_seconds * info.sample_rate):
             count = int(max_seconds * info.sample_rate)
