@@ -99,3 +99,53 @@ def pack_zip(folder):
         for path in sorted(folder.rglob("*.wav")):
             file.write(path, path.relative_to(folder.parent))
     shutil.rmtree(folder)
+
+
+#: Columns of Common Voice's tables, as of release 17.
+COMMONVOICE_COLUMNS = (
+    *("client_id", "path", "sentence_id", "sentence", "sentence_domain", "up_votes"),
+    *("down_votes", "age", "gender", "accents", "variant", "locale", "segment"),
+)
+
+#: Table -> client, age, gender and accents of each clip; the n-th reads the n-th sentence.
+COMMONVOICE_CLIPS = {
+    "train": [("anna", "fourties", "female_feminine", "England English|Irish")],
+    "dev": [("ben", "teens", "male_masculine", "")],
+    "test": [("cleo", "", "do_not_wish_to_say", "")],
+    "validated": [
+        ("anna", "fourties", "female_feminine", "England English|Irish"),  # the clip of train
+        ("ben", "teens", "male_masculine", ""),  # of dev
+        ("cleo", "", "do_not_wish_to_say", ""),  # of test
+        ("anna", "fourties", "female_feminine", "England English|Irish"),
+        ("dora", "twenties", "non-binary", "India and South Asia (India, Pakistan)"),
+        ("emil", "nineties", "male", "Scouse,calm"),
+    ],
+}
+
+
+def commonvoice_line(locale, client, number, sentence, age="", gender="", accents=""):
+    """A line of a table, without its end."""
+    path = f"common_voice_{locale}_{number}.mp3"
+    domain, variant = "general,healthcare", "Central" if locale == "ca" else ""
+    cells = (client, path, f"id{number}", sentence, domain, 2, 0, age, gender, accents, variant)
+    return "\t".join(map(str, (*cells, locale, "")))
+
+
+def commonvoice_tree(folder, locales=("de", "zh-TW", "ca")):
+    """An unpacked release of Common Voice; clients differ between the locales."""
+    header = "\t".join(COMMONVOICE_COLUMNS)
+    for locale in locales:
+        base = Path(folder) / locale
+        (base / "clips").mkdir(parents=True, exist_ok=True)
+        for table, clips in COMMONVOICE_CLIPS.items():
+            lines = [header]
+            for place, (client, *cells) in enumerate(clips):
+                number = place if table == "validated" else ("train", "dev", "test").index(table)
+                sentence = f'Satz "{number}, der gilt'
+                lines.append(
+                    commonvoice_line(locale, f"{locale}-{client}", number, sentence, *cells)
+                )
+                write_wav(base / f"clips/common_voice_{locale}_{number}.mp3", sample_rate=32000)
+            (base / f"{table}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (base / "other.tsv").write_text(header + "\n")
+    return Path(folder)
