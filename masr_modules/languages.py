@@ -163,18 +163,19 @@ def _uriel_rows(name: str) -> list[dict[str, str]]:
 
 
 @cache
-def _lineages() -> dict[str, tuple[str, list[str]]]:
-    """ISO 639-3 code to its name and families, the top-level one first; an isolate has none."""
+def _catalogue() -> dict[str, dict[str, str]]:
+    """ISO 639-3 code to URIEL+'s row of it: name, lineage, place."""
     iso_codes = {
         row["glottocode"]: row["iso_code"] for row in _uriel_rows("uriel_glottocode_map.csv")
     }
-    lineages = {}
-    for row in _uriel_rows("lang_fam_geo.csv"):
-        iso = iso_codes.get(row["language_id"])
-        if iso is not None:
-            families = [name.strip() for name in row["lineage"].split(",") if name.strip()]
-            lineages[iso] = (row["language_name"], families)
-    return lineages
+    rows = {iso_codes.get(row["language_id"]): row for row in _uriel_rows("lang_fam_geo.csv")}
+    rows.pop(None, None)
+    return rows
+
+
+def _lineage(row: dict[str, str]) -> list[str]:
+    """Families of a language, the top-level one first; an isolate has none."""
+    return [name.strip() for name in row["lineage"].split(",") if name.strip()]
 
 
 def language_family(code: str) -> str | None:
@@ -204,10 +205,43 @@ def language_family(code: str) -> str | None:
     ('Uralic', 'Basque', None)
     """
     for iso in _equivalents(resolve_language(code)):
-        if iso in _lineages():
-            name, families = _lineages()[iso]
-            family = families[0] if families else name
+        if iso in _catalogue():
+            row = _catalogue()[iso]
+            family = (_lineage(row) or [row["language_name"]])[0]
             return family if family not in _NOT_FAMILIES else None
+    return None
+
+
+def language_place(code: str) -> tuple[float, float] | None:
+    """Finds the point on the globe that URIEL+ (Glottolog) gives for a language.
+
+    A language that it has no place of is looked up under its macrolanguage or member.
+
+    Arguments
+    ---------
+    code : str
+        Language code, see :func:`resolve_language`.
+
+    Returns
+    -------
+    tuple[float, float] or None
+        Latitude and longitude in degrees, north and east positive. None where it is not
+        known.
+
+    Raises
+    ------
+    ValueError
+        If the code names no language.
+
+    Example
+    -------
+    >>> language_place("sv")
+    (59.800634, 17.389526)
+    """
+    for iso in _equivalents(resolve_language(code)):
+        row = _catalogue().get(iso)
+        if row and row["latitude"] and row["longitude"]:
+            return float(row["latitude"]), float(row["longitude"])
     return None
 
 
@@ -315,7 +349,7 @@ def _compute_distances(codes: Sequence[str], kind: str) -> np.ndarray:
 def _add_isolates(table: np.ndarray, codes: Sequence[str]) -> None:
     """Gives isolates, whose genetic vectors are empty, the distance 1 to all others."""
     missing = np.isnan(table.diagonal())
-    unrelated = [code in _lineages() and not _lineages()[code][1] for code in codes]
+    unrelated = [code in _catalogue() and not _lineage(_catalogue()[code]) for code in codes]
     isolate = missing & np.array(unrelated, dtype=bool)
     for i in np.flatnonzero(isolate):
         table[i, ~missing | isolate] = table[~missing | isolate, i] = 1.0

@@ -19,7 +19,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.batching import KnowledgeBatchSampler
+from masr_modules.batching import make_sampler
 from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.evaluation import (
     LogMelStatistics,
@@ -28,9 +28,9 @@ from masr_modules.evaluation import (
     evaluate,
     knn_accuracy,
 )
+from masr_modules.knowledge import numeric_columns
 from masr_modules.metadata import MetadataTable, drop_unreadable, load_csv
 from masr_modules.results import format_table, write_atomic, write_results
-from masr_modules.similarity import label_similarity
 
 
 class LossWithParts(float):
@@ -151,22 +151,6 @@ def load_rows(hparams: dict) -> dict[str, dict]:
     }
 
 
-def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
-    """The training batches: the same for every loss, so that comparisons are fair."""
-    metadata, identity = table(list(rows)), hparams["batch_identity"]
-    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
-    return KnowledgeBatchSampler(
-        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
-        identities=metadata[identity].tolist(),
-        speakers=metadata["speaker"].tolist(),
-        max_batch_seconds=hparams["max_batch_seconds"],
-        utterances_per_identity=hparams["utterances_per_identity"],
-        relatedness=None if relatedness is None else relatedness.numpy(),
-        num_buckets=hparams["num_buckets"],
-        seed=hparams["seed"],
-    )
-
-
 def choose_references(rows: dict, limit: int) -> dict[str, dict]:
     """At most `limit` training utterances a language, evenly spread: kNN's memory."""
     by_language = defaultdict(list)
@@ -212,7 +196,8 @@ def main(arguments: list[str]) -> None:
     rows = load_rows(hparams)
     head = hparams["head"]
     columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
-    table = MetadataTable({**rows["train"], **rows["valid"], **rows["test"]}, columns)
+    every_row = {**rows["train"], **rows["valid"], **rows["test"]}
+    table = MetadataTable(every_row, columns, numeric_columns(hparams["knowledge"]))
     head.bind(table.vocabularies)
 
     clock = EpochClock()

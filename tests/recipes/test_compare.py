@@ -67,3 +67,15 @@ def test_a_run_that_fails_names_its_log(compare, monkeypatch, tmp_path):
     fake_train(monkeypatch, compare, returncode=1)
     with pytest.raises(RuntimeError, match="MASR, seed 1234 failed: see .*output.txt"):
         call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path)
+
+
+@pytest.mark.parametrize("system", load_recipe("pretrain/compare").ARMS)
+def test_every_system_trains(system, compare, pretrain, arguments, tmp_path):
+    pretrain.main([*arguments(number_of_steps=2, system=system), *compare.ARMS[system]])
+    assert system in json.loads((tmp_path / "out/results.json").read_text())
+
+
+def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
+    settings = {"identity": "null", "batch_identity": "language", "number_of_steps": 2}
+    pretrain.main(arguments(**settings))
+    assert "train anchors:" in (tmp_path / "out/train_log.txt").read_text()

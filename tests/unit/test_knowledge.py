@@ -163,7 +163,7 @@ def test_pairs_before_bind_is_an_error():
 
 def test_binding_the_same_vocabulary_again_costs_nothing(monkeypatch):
     source = bound(["eng", "deu"])
-    monkeypatch.setattr("masr_modules.knowledge.language_distances", None)
+    monkeypatch.setattr("masr_modules.knowledge.language.language_distances", None)
     source.bind(["eng", "deu"])
 
 
