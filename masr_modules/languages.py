@@ -178,8 +178,8 @@ def _lineage(row: dict[str, str]) -> list[str]:
     return [name.strip() for name in row["lineage"].split(",") if name.strip()]
 
 
-def language_family(code: str) -> str | None:
-    """Finds the top-level family of a language, by URIEL+'s phylogeny.
+def language_lineage(code: str) -> tuple[str, ...]:
+    """Finds the families that a language belongs to, by URIEL+'s phylogeny.
 
     An isolate is a family of its own, named like the language.
 
@@ -190,9 +190,40 @@ def language_family(code: str) -> str | None:
 
     Returns
     -------
+    tuple[str, ...]
+        Names of the families, the top-level one first. Empty where they are not known, and
+        for languages that descend from no family (artificial languages, pidgins).
+
+    Raises
+    ------
+    ValueError
+        If the code names no language.
+
+    Example
+    -------
+    >>> language_lineage("sv")[:3]
+    ('Indo-European', 'Classical Indo-European', 'Germanic')
+    """
+    for iso in _equivalents(resolve_language(code)):
+        if iso in _catalogue():
+            row = _catalogue()[iso]
+            lineage = _lineage(row) or [row["language_name"]]
+            return tuple(lineage) if lineage[0] not in _NOT_FAMILIES else ()
+    return ()
+
+
+def language_family(code: str) -> str | None:
+    """Finds the top-level family of a language, see :func:`language_lineage`.
+
+    Arguments
+    ---------
+    code : str
+        Language code, see :func:`resolve_language`.
+
+    Returns
+    -------
     str or None
-        Name of the family. None where it is not known, and for languages that descend
-        from no family (artificial languages, pidgins).
+        Name of the family, None where there is none or it is not known.
 
     Raises
     ------
@@ -204,12 +235,7 @@ def language_family(code: str) -> str | None:
     >>> language_family("fi"), language_family("eu"), language_family("eo")
     ('Uralic', 'Basque', None)
     """
-    for iso in _equivalents(resolve_language(code)):
-        if iso in _catalogue():
-            row = _catalogue()[iso]
-            family = (_lineage(row) or [row["language_name"]])[0]
-            return family if family not in _NOT_FAMILIES else None
-    return None
+    return next(iter(language_lineage(code)), None)
 
 
 def language_place(code: str) -> tuple[float, float] | None:
@@ -241,7 +267,8 @@ def language_place(code: str) -> tuple[float, float] | None:
     for iso in _equivalents(resolve_language(code)):
         row = _catalogue().get(iso)
         if row and row["latitude"] and row["longitude"]:
-            return float(row["latitude"]), float(row["longitude"])
+            longitude = float(row["longitude"])  # of some it counts to 360
+            return float(row["latitude"]), longitude - 360 if longitude > 180 else longitude
     return None
 
 

@@ -339,7 +339,7 @@ class MetadataTable:
         columns: Iterable[str],
         numeric: Iterable[str] = (),
     ):
-        columns = sorted(set(columns))
+        columns = sorted(set(columns), key=str)
         known = {name for row in rows.values() for name in row}
         for column in columns:
             if column not in known:

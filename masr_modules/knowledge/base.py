@@ -239,8 +239,10 @@ class _PairTable:
         """From the (L, L) similarities of the labels, NaN where not known."""
         table = np.pad(similarities.astype(np.float32), (0, 1), constant_values=np.nan)
         known = ~np.isnan(table)
-        patterns, pattern_of = np.unique(known, axis=0, return_inverse=True)
-        arrays = (np.where(known, table, np.float32(0)), patterns, pattern_of.reshape(-1))
+        first: dict[bytes, int] = {}  # a row of the validity -> where it first occurs
+        pattern_of = [first.setdefault(row.tobytes(), len(first)) for row in known]
+        patterns = np.stack([np.frombuffer(row, dtype=bool) for row in first])
+        arrays = (np.where(known, table, np.float32(0)), patterns, np.array(pattern_of))
         return cls(*(torch.from_numpy(array) for array in arrays))
 
     def to(self, device: torch.device) -> "_PairTable":

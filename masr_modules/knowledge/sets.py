@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from masr_modules.knowledge.base import LabelSource
 from masr_modules.knowledge.labels import known_pairs
 
-# A table of more cells than this takes over 64 MiB; the pairs of a batch are then compared
-# one batch at a time.
-_LARGEST_TABLE = 4096
+# For more cells than this a table is no faster than comparing the sets of each batch.
+_LARGEST_TABLE = 1024
 
 
 class SetOverlap(LabelSource):
@@ -75,7 +75,7 @@ class SetOverlap(LabelSource):
         """Members of each cell, (L + 1, M) int64, filled up with -1; the last row has none."""
         sets = [{name.strip() for name in cell.split(self.separator)} - {""} for cell in vocabulary]
         numbers = {name: i for i, name in enumerate(sorted(set().union(*sets)))}
-        members = torch.full((len(sets) + 1, max(map(len, sets), default=0)), -1)
+        members = torch.full((len(sets) + 1, max([1, *map(len, sets)])), -1)
         for row, names in zip(members, sets, strict=False):
             row[: len(names)] = torch.tensor([numbers[name] for name in names], dtype=torch.long)
         return members
@@ -85,13 +85,14 @@ def _jaccard(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Similarity and validity (B, C) of sets (B, M) and (C, M), filled up with -1."""
     # Only the members that occur here get a place, however many there are in the corpus.
     occurring, places = torch.unique(torch.cat([rows, columns]), return_inverse=True)
-    one_hot = torch.zeros(len(places), len(occurring), device=rows.device)
-    one_hot.scatter_(1, places, 1.0)
-    one_hot[:, occurring < 0] = 0.0
-    sizes = one_hot.sum(dim=1)
-    a, b = one_hot.split([len(rows), len(columns)])
-    size_a, size_b = sizes.split([len(rows), len(columns)])
-    shared = a @ b.T
+    row_places, column_places = places.split([len(rows), len(columns)])
+    holds = torch.zeros(len(occurring), len(columns), device=rows.device)
+    holds.scatter_(0, column_places.T, 1.0)
+    holds[occurring < 0] = 0.0
+    # Sums the few rows of `holds` that belong to a set: far less work than a product of
+    # matrices as wide as there are members.
+    shared = F.embedding_bag(row_places, holds, mode="sum")
+    row_sizes, column_sizes = (rows >= 0).sum(dim=1), (columns >= 0).sum(dim=1)
     # At least 1, so that two sets without members get 0 and not 0/0.
-    union = torch.sub(size_a.unsqueeze(1) + size_b.unsqueeze(0), shared).clamp_(min=1.0)
-    return shared.div_(union), known_pairs(size_a > 0, size_b > 0)
+    union = torch.sub(row_sizes.float().unsqueeze(1), shared).add_(column_sizes).clamp_(min=1.0)
+    return shared.div_(union), known_pairs(row_sizes > 0, column_sizes > 0)

@@ -96,15 +96,14 @@ def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
     table = np.full((len(lines) - 1, len(labels)), np.nan)
     for i, (line, row) in enumerate(lines[1:]):
         name = row[0].strip()
-        if i >= len(labels) or name != labels[i]:
+        if name != (labels[i] if i < len(labels) else None):
+            expected = repr(labels[i]) if i < len(labels) else "nothing"
             raise ValueError(
-                f"line {line}: row {name!r} stands where the header has "
-                f"{labels[i] if i < len(labels) else 'nothing'!r}; rows and columns hold the "
-                "same labels in the same order"
+                f"line {line}: row {name!r} stands where the header has {expected}; rows and "
+                "columns hold the same labels in the same order"
             )
         if len(row) != len(labels) + 1:
-            raise ValueError(f"line {line}: row {name!r} has {len(row) - 1} cells, the header has "
-                             f"{len(labels)} labels")  # fmt: skip
+            raise ValueError(f"line {line}: row {name!r} has {len(row) - 1} of {len(labels)} cells")
         for j, cell in enumerate(row[1:]):
             try:
                 table[i, j] = float(cell) if cell.strip() else np.nan

@@ -218,6 +218,30 @@ def test_a_label_that_is_no_language_names_source_column_and_label(
         pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
 
 
+NUMERIC_SESSION = "[!new:masr_modules.knowledge.Numeric {column: session, length_scale: 2}]"
+
+
+def test_a_source_of_numbers_has_its_column_read_as_numbers(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [row | {"session": f"{2000 + i % 5}"} for i, row in enumerate(rows)]
+
+    path = edited_csv(mini_corpus, tmp_path, edit)
+    pretrain.main(arguments(train_csv=path, knowledge=NUMERIC_SESSION, number_of_steps=2))
+
+
+def test_a_cell_that_is_no_number_names_column_cell_and_utterance(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [rows[0] | {"session": "monday"}, *rows[1:]]
+
+    path = edited_csv(mini_corpus, tmp_path, edit)
+    with pytest.raises(ValueError, match="'session': 'monday' of utterance 'mini_"):
+        pretrain.main(arguments(train_csv=path, knowledge=NUMERIC_SESSION))
+
+
 def test_batches_of_one_utterance_train(pretrain, arguments):
     pretrain.main(arguments(max_batch_seconds=2.0, max_crop_seconds=2.0, number_of_steps=2))
 
