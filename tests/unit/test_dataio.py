@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.dataio import read_audio
+from masr_modules.dataio import make_dataset, read_audio, read_segment
 
 
 def tone(sample_rate, seconds=1.0, hertz=440):
@@ -40,3 +40,31 @@ def test_broken_and_empty_files_are_named(tmp_path):
         read_audio(str(tmp_path / "text.wav"), 16000, None, seed=0)
     with pytest.raises(ValueError, match="none.wav: has no samples"):
         read_audio(str(tmp_path / "none.wav"), 16000, None, seed=0)
+
+
+def test_a_row_with_start_and_stop_is_that_part_of_its_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(8) / 16, 16000)
+    row = {"wav": str(tmp_path / "a.wav"), "duration": 1.0}
+    rows = {
+        "middle": row | {"start": "2", "stop": "5"},
+        "rest": row | {"start": "6", "stop": ""},
+        "whole": row,
+    }
+    dataset = make_dataset(rows, 16000)
+    heard = {item["id"]: (16 * item["sig"]).tolist() for item in dataset}
+    assert heard == {"middle": [2, 3, 4], "rest": [6, 7], "whole": list(range(8))}
+
+
+def test_a_crop_stays_between_start_and_stop(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(100) / 128, 16000)
+    for seed in range(20):
+        audio = read_audio(str(tmp_path / "a.wav"), 16000, 2 / 16000, seed, segment=(40, 45))
+        assert len(audio) == 2 and 40 <= 128 * audio[0] and 128 * audio[1] <= 44
+
+
+def test_impossible_segments_are_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8), 16000)
+    with pytest.raises(ValueError, match="a.wav: has no samples from 8 to 12"):
+        read_audio(str(tmp_path / "a.wav"), 16000, None, 0, segment=(8, 12))
+    with pytest.raises(ValueError, match="a.wav: start '0.5' is no number of samples"):
+        read_segment({"wav": "a.wav", "start": "0.5", "stop": "1.5"})
