@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from masr_modules.metadata import MetadataTable
+from masr_modules.similarity import label_similarity
+
 
 class KnowledgeBatchSampler(Sampler[list[int]]):
     """P identities x K utterances a batch, half of them relatives of the others.
@@ -185,3 +188,48 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         gone = set(taken)
         pool[:] = [index for index in pool if index not in gone]
         return taken
+
+
+def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
+    """The training batches of an experiment: the same for every loss, so that it is fair.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``knowledge``, ``batch_identity``, ``max_crop_seconds``,
+        ``max_batch_seconds``, ``utterances_per_identity``, ``num_buckets`` and ``seed``.
+    rows : dict[str, dict]
+        ID -> row of the training utterances.
+    table : MetadataTable
+        Their metadata, with the columns ``batch_identity`` and ``speaker``.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_identity`` holds numbers, or the sampler's settings do not fit the rows.
+
+    Example
+    -------
+    >>> rows = {i: {"duration": 2.0, "language": i[0], "speaker": ""} for i in ("a1", "a2")}
+    >>> settings = {"knowledge": [], "batch_identity": "language", "max_crop_seconds": 1.0,
+    ...     "max_batch_seconds": 2.0, "utterances_per_identity": 2, "num_buckets": 1, "seed": 0}
+    >>> list(make_sampler(settings, rows, MetadataTable(rows, ["language", "speaker"])))
+    [[0, 1]]
+    """
+    metadata, identity = table(list(rows)), hparams["batch_identity"]
+    if identity not in table.vocabularies:
+        raise ValueError(
+            f"batch_identity {identity!r}: the column is read as numbers; a batch is made of "
+            "utterances that share a label"
+        )
+    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
+    return KnowledgeBatchSampler(
+        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
+        identities=metadata[identity].tolist(),
+        speakers=metadata["speaker"].tolist(),
+        max_batch_seconds=hparams["max_batch_seconds"],
+        utterances_per_identity=hparams["utterances_per_identity"],
+        relatedness=None if relatedness is None else relatedness.numpy(),
+        num_buckets=hparams["num_buckets"],
+        seed=hparams["seed"],
+    )

@@ -163,22 +163,23 @@ def _uriel_rows(name: str) -> list[dict[str, str]]:
 
 
 @cache
-def _lineages() -> dict[str, tuple[str, list[str]]]:
-    """ISO 639-3 code to its name and families, the top-level one first; an isolate has none."""
+def _catalogue() -> dict[str, dict[str, str]]:
+    """ISO 639-3 code to URIEL+'s row of it: name, lineage, place."""
     iso_codes = {
         row["glottocode"]: row["iso_code"] for row in _uriel_rows("uriel_glottocode_map.csv")
     }
-    lineages = {}
-    for row in _uriel_rows("lang_fam_geo.csv"):
-        iso = iso_codes.get(row["language_id"])
-        if iso is not None:
-            families = [name.strip() for name in row["lineage"].split(",") if name.strip()]
-            lineages[iso] = (row["language_name"], families)
-    return lineages
+    rows = {iso_codes.get(row["language_id"]): row for row in _uriel_rows("lang_fam_geo.csv")}
+    rows.pop(None, None)
+    return rows
 
 
-def language_family(code: str) -> str | None:
-    """Finds the top-level family of a language, by URIEL+'s phylogeny.
+def _lineage(row: dict[str, str]) -> list[str]:
+    """Families of a language, the top-level one first; an isolate has none."""
+    return [name.strip() for name in row["lineage"].split(",") if name.strip()]
+
+
+def language_lineage(code: str) -> tuple[str, ...]:
+    """Finds the families that a language belongs to, by URIEL+'s phylogeny.
 
     An isolate is a family of its own, named like the language.
 
@@ -189,9 +190,40 @@ def language_family(code: str) -> str | None:
 
     Returns
     -------
+    tuple[str, ...]
+        Names of the families, the top-level one first. Empty where they are not known, and
+        for languages that descend from no family (artificial languages, pidgins).
+
+    Raises
+    ------
+    ValueError
+        If the code names no language.
+
+    Example
+    -------
+    >>> language_lineage("sv")[:3]
+    ('Indo-European', 'Classical Indo-European', 'Germanic')
+    """
+    for iso in _equivalents(resolve_language(code)):
+        if iso in _catalogue():
+            row = _catalogue()[iso]
+            lineage = _lineage(row) or [row["language_name"]]
+            return tuple(lineage) if lineage[0] not in _NOT_FAMILIES else ()
+    return ()
+
+
+def language_family(code: str) -> str | None:
+    """Finds the top-level family of a language, see :func:`language_lineage`.
+
+    Arguments
+    ---------
+    code : str
+        Language code, see :func:`resolve_language`.
+
+    Returns
+    -------
     str or None
-        Name of the family. None where it is not known, and for languages that descend
-        from no family (artificial languages, pidgins).
+        Name of the family, None where there is none or it is not known.
 
     Raises
     ------
@@ -203,11 +235,40 @@ def language_family(code: str) -> str | None:
     >>> language_family("fi"), language_family("eu"), language_family("eo")
     ('Uralic', 'Basque', None)
     """
+    return next(iter(language_lineage(code)), None)
+
+
+def language_place(code: str) -> tuple[float, float] | None:
+    """Finds the point on the globe that URIEL+ (Glottolog) gives for a language.
+
+    A language that it has no place of is looked up under its macrolanguage or member.
+
+    Arguments
+    ---------
+    code : str
+        Language code, see :func:`resolve_language`.
+
+    Returns
+    -------
+    tuple[float, float] or None
+        Latitude and longitude in degrees, north and east positive. None where it is not
+        known.
+
+    Raises
+    ------
+    ValueError
+        If the code names no language.
+
+    Example
+    -------
+    >>> language_place("sv")
+    (59.800634, 17.389526)
+    """
     for iso in _equivalents(resolve_language(code)):
-        if iso in _lineages():
-            name, families = _lineages()[iso]
-            family = families[0] if families else name
-            return family if family not in _NOT_FAMILIES else None
+        row = _catalogue().get(iso)
+        if row and row["latitude"] and row["longitude"]:
+            longitude = float(row["longitude"])  # of some it counts to 360
+            return float(row["latitude"]), longitude - 360 if longitude > 180 else longitude
     return None
 
 
@@ -315,7 +376,7 @@ def _compute_distances(codes: Sequence[str], kind: str) -> np.ndarray:
 def _add_isolates(table: np.ndarray, codes: Sequence[str]) -> None:
     """Gives isolates, whose genetic vectors are empty, the distance 1 to all others."""
     missing = np.isnan(table.diagonal())
-    unrelated = [code in _lineages() and not _lineages()[code][1] for code in codes]
+    unrelated = [code in _catalogue() and not _lineage(_catalogue()[code]) for code in codes]
     isolate = missing & np.array(unrelated, dtype=bool)
     for i in np.flatnonzero(isolate):
         table[i, ~missing | isolate] = table[~missing | isolate, i] = 1.0

@@ -19,7 +19,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.batching import KnowledgeBatchSampler
+from masr_modules.batching import make_sampler
 from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.evaluation import (
     LogMelStatistics,
@@ -28,9 +28,9 @@ from masr_modules.evaluation import (
     evaluate,
     knn_accuracy,
 )
+from masr_modules.knowledge import numeric_columns
 from masr_modules.metadata import MetadataTable, drop_unreadable, load_csv
 from masr_modules.results import format_table, write_atomic, write_results
-from masr_modules.similarity import label_similarity
 
 
 class LossWithParts(float):
@@ -73,6 +73,11 @@ class PretrainBrain(sb.Brain):
         self.num_batches += 1
         return loss
 
+    @property
+    def ssl(self):
+        """The objective itself, out of DDP's wrapper."""
+        return getattr(self.modules.ssl, "module", self.modules.ssl)
+
     def head_weight(self) -> float:
         """masr_weight after a linear warm-up over optimiser steps."""
         warm_up = max(1, self.hparams.masr_warmup_steps)
@@ -97,8 +102,9 @@ class PretrainBrain(sb.Brain):
             self.sampler.set_epoch(epoch)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """One step of the learning rate a step of the optimiser."""
+        """The objective's own update, then one step of the learning rate."""
         if should_step:
+            self.ssl.after_step(self.optimizer_step)
             self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -128,10 +134,9 @@ class PretrainBrain(sb.Brain):
 
     def embedded(self, rows, encode=None, progressbar=False) -> Split:
         """All layers' embeddings of the rows; by default of the encoder being trained."""
-        ssl = getattr(self.modules.ssl, "module", self.modules.ssl)
-        ssl.eval()
+        self.ssl.eval()
         layers = embed(
-            encode or ssl.encode,
+            encode or self.ssl.encode,
             rows,
             self.hparams.sample_rate,
             self.device,
@@ -149,22 +154,6 @@ def load_rows(hparams: dict) -> dict[str, dict]:
         )
         for split in ("train", "valid", "test")
     }
-
-
-def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
-    """The training batches: the same for every loss, so that comparisons are fair."""
-    metadata, identity = table(list(rows)), hparams["batch_identity"]
-    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
-    return KnowledgeBatchSampler(
-        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
-        identities=metadata[identity].tolist(),
-        speakers=metadata["speaker"].tolist(),
-        max_batch_seconds=hparams["max_batch_seconds"],
-        utterances_per_identity=hparams["utterances_per_identity"],
-        relatedness=None if relatedness is None else relatedness.numpy(),
-        num_buckets=hparams["num_buckets"],
-        seed=hparams["seed"],
-    )
 
 
 def choose_references(rows: dict, limit: int) -> dict[str, dict]:
@@ -206,13 +195,16 @@ def main(arguments: list[str]) -> None:
     sb.utils.distributed.ddp_init_group(run_opts)
     with open(hparams_file) as file:
         hparams = load_hyperpyyaml(file, overrides)
+    hparams |= hparams.pop("training")
     sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
-    run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
 
     rows = load_rows(hparams)
     head = hparams["head"]
     columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
-    table = MetadataTable({**rows["train"], **rows["valid"], **rows["test"]}, columns)
+    every_row = {**rows["train"], **rows["valid"], **rows["test"]}
+    table = MetadataTable(every_row, columns, numeric_columns(hparams["knowledge"]))
     head.bind(table.vocabularies)
 
     clock = EpochClock()
@@ -232,7 +224,7 @@ def main(arguments: list[str]) -> None:
     modules = {"ssl": hparams["ssl"]}
     if hparams["masr_weight"] > 0:
         modules["head"] = head
-        hparams["checkpointer"].add_recoverable("head", head)
+    hparams["checkpointer"].add_recoverables(modules)
     untrained = copy.deepcopy(hparams["ssl"])
     steps = hparams["number_of_steps"]
     hparams["epoch_counter"].limit = math.ceil(steps / len(sampler))

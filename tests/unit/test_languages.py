@@ -11,6 +11,8 @@ from masr_modules.languages import (
     DISTANCE_KINDS,
     language_distances,
     language_family,
+    language_lineage,
+    language_place,
     language_region,
     resolve_language,
 )
@@ -127,6 +129,15 @@ def test_family_is_the_top_level_one(code, family):
 @pytest.mark.parametrize("code", ["eo", "ia"])
 def test_artificial_language_has_no_family(code):
     assert language_family(code) is None
+    assert language_lineage(code) == ()
+
+
+def test_lineage_goes_from_the_top_level_family_to_the_closest():
+    swedish, danish = language_lineage("sv"), language_lineage("da")
+    assert swedish[0] == danish[0] == "Indo-European"
+    assert swedish.index("Germanic") == danish.index("Germanic") == 2
+    assert "North Scandinavian" in swedish and "South Scandinavian" in danish
+    assert language_lineage("eu") == ("Basque",)
 
 
 def test_every_natural_language_of_the_corpora_has_a_family():
@@ -167,11 +178,17 @@ def test_artificial_languages_have_no_genetic_distance():
 
 
 @pytest.mark.parametrize("kind", ["genetic", "geographic"])
-@pytest.mark.parametrize("codes", [FLEURS, VOXLINGUA107], ids=["fleurs", "voxlingua107"])
-def test_natural_languages_of_the_corpora_have_all_distances(codes, kind):
-    natural = [code for code in codes if code not in ARTIFICIAL]
+def test_natural_languages_of_the_corpora_have_all_distances(kind):
+    natural = [code for code in FLEURS + VOXLINGUA107 if code not in ARTIFICIAL]
     distances = language_distances(natural, kind)
-    assert np.all((distances >= 0) & (distances <= 1))
+    assert distances.shape == (102 + 105,) * 2
+    assert np.all((distances >= 0) & (distances <= 1))  # no NaN
+
+
+@pytest.mark.parametrize("code", FLEURS + VOXLINGUA107)
+def test_every_language_of_the_corpora_has_a_place(code):
+    latitude, longitude = language_place(code)
+    assert -90 <= latitude <= 90 and -180 <= longitude <= 180
 
 
 @pytest.mark.parametrize("kind", [k for k in DISTANCE_KINDS if k != "morphological"])
