@@ -77,7 +77,11 @@ def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
 
 
 def read_audio(
-    path: str | BinaryIO, sample_rate: int, max_seconds: float | None, seed: int
+    path: str | BinaryIO,
+    sample_rate: int,
+    max_seconds: float | None,
+    seed: int,
+    segment: tuple[int, int | None] = (0, None),
 ) -> Tensor:
     """Reads a file, or a crop of it, as mono at the wanted sample rate.
 
@@ -91,6 +95,9 @@ def read_audio(
         A longer file gives a crop of this length; only the crop is read.
     seed : int
         Of the crop's place.
+    segment : (int, int or None)
+        Part of the file that is the utterance: first sample, and the sample after its
+        last or None for the end. They count at the file's own rate.
 
     Returns
     -------
@@ -106,10 +113,13 @@ def read_audio(
         info = audio_io.info(path)
         if not isinstance(path, str):
             path.seek(0)
-        start, count = 0, info.num_frames
+        start, stop = segment
+        count = min(info.num_frames if stop is None else stop, info.num_frames) - start
+        if count <= 0:
+            raise ValueError(f"{path}: has no samples from {start} to {stop or 'its end'}")
         if max_seconds is not None and count > int(max_seconds * info.sample_rate):
-            count = int(max_seconds * info.sample_rate)
-            start = int(np.random.default_rng(seed).integers(info.num_frames - count + 1))
+            whole, count = count, int(max_seconds * info.sample_rate)
+            start += int(np.random.default_rng(seed).integers(whole - count + 1))
         audio, _ = audio_io.load(path, frame_offset=start, num_frames=count)
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{path}: cannot be decoded: {error}") from error
@@ -117,6 +127,29 @@ def read_audio(
         raise ValueError(f"{path}: has no samples")
     audio = audio.mean(dim=0) if audio.dim() > 1 else audio
     return torchaudio.functional.resample(audio, info.sample_rate, sample_rate)
+
+
+def read_segment(row: Mapping[str, str]) -> tuple[int, int | None]:
+    """The part of its file that a row stands for, see `read_audio`.
+
+    Raises
+    ------
+    ValueError
+        If `start` or `stop` is neither empty nor a number of samples.
+
+    Example
+    -------
+    >>> read_segment({"start": "48000", "stop": "96000"}), read_segment({"start": "", "stop": ""})
+    ((48000, 96000), (0, None))
+    """
+    cells = {name: row.get(name) or "" for name in ("start", "stop")}
+    for name, cell in cells.items():
+        if cell and not cell.isdecimal():
+            raise ValueError(
+                f"{row['wav']}: {name} {cell!r} is no number of samples; leave start and stop "
+                "empty where the file is one utterance"
+            )
+    return int(cells["start"] or 0), int(cells["stop"]) if cells["stop"] else None
 
 
 class EpochClock:
@@ -138,7 +171,8 @@ def make_dataset(
     Arguments
     ---------
     rows : dict
-        From masr_modules.metadata.load_csv.
+        From masr_modules.metadata.load_csv. Where a row has `start` and `stop`, it is
+        that part of its file (samples at the file's rate), as in SpeechBrain's recipes.
     sample_rate : int
         Hz.
     max_crop_seconds : float, optional
@@ -152,7 +186,8 @@ def make_dataset(
     def audio_pipeline(utterance: str, wav: str) -> Tensor:
         epoch = clock.epoch if clock else 0
         place = utterance_seed(seed, epoch, utterance)
-        return read_audio(wav, sample_rate, max_crop_seconds, place)
+        segment = read_segment(rows[utterance])
+        return read_audio(wav, sample_rate, max_crop_seconds, place, segment)
 
     dataset = DynamicItemDataset(rows)
     dataset.add_dynamic_item(audio_pipeline, takes=["id", "wav"], provides="sig")

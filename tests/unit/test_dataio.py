@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.dataio import load_corpora, read_audio
+from masr_modules.dataio import load_corpora, make_dataset, read_audio, read_segment
 from masr_modules.metadata import Metadata
 
 
@@ -70,3 +70,31 @@ def test_an_id_in_two_corpora_is_named_with_both(tmp_path):
 def test_a_list_of_corpora_that_is_none(parts):
     with pytest.raises(ValueError, match="a corpus is {csv: ..., data_root: ...}|is empty"):
         load_corpora(parts, "")
+
+
+def test_a_row_with_start_and_stop_is_that_part_of_its_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(8) / 16, 16000)
+    row = {"wav": str(tmp_path / "a.wav"), "duration": 1.0}
+    rows = {
+        "middle": row | {"start": "2", "stop": "5"},
+        "rest": row | {"start": "6", "stop": ""},
+        "whole": row,
+    }
+    dataset = make_dataset(rows, 16000)
+    heard = {item["id"]: (16 * item["sig"]).tolist() for item in dataset}
+    assert heard == {"middle": [2, 3, 4], "rest": [6, 7], "whole": list(range(8))}
+
+
+def test_a_crop_stays_between_start_and_stop(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(100) / 128, 16000)
+    for seed in range(20):
+        audio = read_audio(str(tmp_path / "a.wav"), 16000, 2 / 16000, seed, segment=(40, 45))
+        assert len(audio) == 2 and 128 * audio[0] >= 40 and 128 * audio[1] <= 44
+
+
+def test_impossible_segments_are_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8), 16000)
+    with pytest.raises(ValueError, match="a.wav: has no samples from 8 to 12"):
+        read_audio(str(tmp_path / "a.wav"), 16000, None, 0, segment=(8, 12))
+    with pytest.raises(ValueError, match="a.wav: start '0.5' is no number of samples"):
+        read_segment({"wav": "a.wav", "start": "0.5", "stop": "1.5"})
