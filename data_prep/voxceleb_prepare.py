@@ -214,9 +214,8 @@ def _plan(
     """What to walk through, who is on which side, the lists and what is known of speakers."""
     speakers = find_speakers(data_folder) if os.path.isdir(data_folder) else {}
     if not speakers:
-        layout = {
-            "wav/id[01][0-9][0-9][0-9][0-9]": "speaker of VoxCeleb, such as wav/id10001 or dev/wav/id00012"
-        }
+        folder = "wav/id[01][0-9][0-9][0-9][0-9]"
+        layout = {folder: "speaker of VoxCeleb, such as wav/id10001 or dev/wav/id00012"}
         expect_layout(data_folder, "VoxCeleb", layout)
     train_on = choose_corpora(train_on, trials, speakers)
     lists = find_lists(data_folder, trials)
