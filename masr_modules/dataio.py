@@ -1,7 +1,8 @@
 """From CSV rows to batches of waveforms, the same for every recipe."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -9,6 +10,59 @@ import torchaudio
 from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch import Tensor
+
+from masr_modules.metadata import load_csv
+
+
+def load_corpora(
+    source: str | Path | Sequence[Mapping[str, str]], data_root: str | Path
+) -> dict[str, dict[str, str]]:
+    """Reads one CSV, or those of several corpora that train together.
+
+    Arguments
+    ---------
+    source : str, Path or sequence of mapping
+        A CSV, or for each corpus its `csv` and its `data_root`.
+    data_root : str or Path
+        What `$data_root` stands for in a single CSV.
+
+    Returns
+    -------
+    dict[str, dict[str, str]]
+        ID -> row. A column that a corpus lacks is missing in its rows.
+
+    Raises
+    ------
+    ValueError
+        If an entry has other keys, or an ID is in two of the CSVs: names it and both.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "a.csv").write_text("ID,duration,wav\\na_1,1.5,$data_root/1.wav\\n")
+    >>> _ = (folder / "b.csv").write_text("ID,duration,wav\\nb_1,1.5,$data_root/1.wav\\n")
+    >>> corpora = [
+    ...     {"csv": folder / "a.csv", "data_root": "/a"},
+    ...     {"csv": folder / "b.csv", "data_root": "/b"},
+    ... ]
+    >>> [row["wav"] for row in load_corpora(corpora, "").values()]
+    ['/a/1.wav', '/b/1.wav']
+    """
+    if isinstance(source, str | Path):
+        return load_csv(source, data_root)
+    rows: dict[str, dict[str, str]] = {}
+    csv_of: dict[str, str] = {}
+    for corpus in source:
+        if not isinstance(corpus, Mapping) or set(corpus) != {"csv", "data_root"}:
+            raise ValueError(f"a corpus is {{csv: ..., data_root: ...}}, got {corpus!r}")
+        more = load_csv(corpus["csv"], corpus["data_root"])
+        for utterance in more.keys() & rows.keys():
+            raise ValueError(f"ID {utterance!r} is in both {csv_of[utterance]} and {corpus['csv']}")
+        rows |= more
+        csv_of |= dict.fromkeys(more, str(corpus["csv"]))
+    if not rows:
+        raise ValueError("the list of corpora is empty")
+    return rows
 
 
 def utterance_seed(seed: int, epoch: int, utterance: str) -> int:

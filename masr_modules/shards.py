@@ -19,7 +19,7 @@ import webdataset
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
-from masr_modules.dataio import EpochClock, read_audio, utterance_seed
+from masr_modules.dataio import EpochClock, read_audio, read_segment, utterance_seed
 from masr_modules.metadata import load_csv
 from masr_modules.results import write_atomic
 
@@ -222,5 +222,7 @@ class ShardBatches(IterableDataset):
 
     def _decode(self, row: dict, audio: bytes, epoch: int) -> dict:
         place = utterance_seed(self.seed, epoch, row["ID"])
-        sig = read_audio(io.BytesIO(audio), self.sample_rate, self.max_crop_seconds, place)
+        row = {"wav": row["ID"], **row}  # what errors name
+        segment = read_segment(row)
+        sig = read_audio(io.BytesIO(audio), self.sample_rate, self.max_crop_seconds, place, segment)
         return {"id": row["ID"], "sig": sig}

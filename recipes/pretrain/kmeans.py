@@ -24,8 +24,13 @@ from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from masr_modules.dataio import length_sorted_batches, make_dataset, utterance_seed
-from masr_modules.metadata import drop_unreadable, load_csv
+from masr_modules.dataio import (
+    length_sorted_batches,
+    load_corpora,
+    make_dataset,
+    utterance_seed,
+)
+from masr_modules.metadata import drop_unreadable
 from masr_modules.pooling import valid_frames
 from masr_modules.results import write_atomic
 
@@ -109,7 +114,7 @@ def main(arguments: list[str]) -> None:
         hparams = load_hyperpyyaml(file, overrides)
     if "prepare" in hparams:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
-    rows = load_csv(hparams["train_csv"], hparams["data_folder"])
+    rows = load_corpora(hparams["train_csv"], hparams["data_folder"])
     rows = drop_unreadable(rows, hparams["max_unreadable"])
     plan, target = plan_of(hparams, rows), Path(hparams["centroids"])
     if target.is_file():

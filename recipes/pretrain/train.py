@@ -20,7 +20,13 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.batching import make_sampler
-from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
+from masr_modules.dataio import (
+    EpochClock,
+    length_sorted_batches,
+    load_corpora,
+    make_dataset,
+    utterance_seed,
+)
 from masr_modules.evaluation import (
     LogMelStatistics,
     Split,
@@ -29,7 +35,7 @@ from masr_modules.evaluation import (
     knn_accuracy,
 )
 from masr_modules.knowledge import numeric_columns
-from masr_modules.metadata import MetadataTable, drop_unreadable, load_csv
+from masr_modules.metadata import MetadataTable, drop_unreadable
 from masr_modules.results import format_table, write_atomic, write_results
 
 
@@ -150,7 +156,7 @@ def load_rows(hparams: dict) -> dict[str, dict]:
     """Split -> rows, without the unreadable ones."""
     return {
         split: drop_unreadable(
-            load_csv(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
+            load_corpora(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
         )
         for split in ("train", "valid", "test")
     }

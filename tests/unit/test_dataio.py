@@ -5,7 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.dataio import make_dataset, read_audio, read_segment
+from masr_modules.dataio import load_corpora, make_dataset, read_audio, read_segment
+from masr_modules.metadata import Metadata
 
 
 def tone(sample_rate, seconds=1.0, hertz=440):
@@ -40,6 +41,35 @@ def test_broken_and_empty_files_are_named(tmp_path):
         read_audio(str(tmp_path / "text.wav"), 16000, None, seed=0)
     with pytest.raises(ValueError, match="none.wav: has no samples"):
         read_audio(str(tmp_path / "none.wav"), 16000, None, seed=0)
+
+
+def corpus(folder, name, ids, columns=""):
+    """A CSV of these IDs; `columns` is one more, with its cells empty."""
+    lines = [
+        f"ID,duration,wav{columns}",
+        *(f"{i},1.0,$data_root/{i}.wav{',' * bool(columns)}" for i in ids),
+    ]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return {"csv": str(folder / name), "data_root": f"/{name[0]}"}
+
+
+def test_several_corpora_each_with_its_folder(tmp_path):
+    parts = [corpus(tmp_path, "x.csv", ["x_1"]), corpus(tmp_path, "y.csv", ["y_1"], ",age")]
+    rows = load_corpora(parts, "unused")
+    assert {i: row["wav"] for i, row in rows.items()} == {"x_1": "/x/x_1.wav", "y_1": "/y/y_1.wav"}
+    assert Metadata.from_columns({"age": [r.get("age", "") for r in rows.values()]})  # one lacks it
+
+
+def test_an_id_in_two_corpora_is_named_with_both(tmp_path):
+    parts = [corpus(tmp_path, "x.csv", ["a", "b"]), corpus(tmp_path, "y.csv", ["b"])]
+    with pytest.raises(ValueError, match="ID 'b' is in both .*x.csv and .*y.csv"):
+        load_corpora(parts, "")
+
+
+@pytest.mark.parametrize("parts", [["x.csv"], [{"csv": "x.csv"}], []])
+def test_a_list_of_corpora_that_is_none(parts):
+    with pytest.raises(ValueError, match="a corpus is {csv: ..., data_root: ...}|is empty"):
+        load_corpora(parts, "")
 
 
 def test_a_row_with_start_and_stop_is_that_part_of_its_file(tmp_path):
