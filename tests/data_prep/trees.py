@@ -149,3 +149,12 @@ def commonvoice_tree(folder, locales=("de", "zh-TW", "ca")):
             (base / f"{table}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (base / "other.tsv").write_text(header + "\n")
     return Path(folder)
+
+
+def write_lines(path, lines, end="\n", bom=False):
+    """A text file in UTF-8; folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(line + end for line in lines)
+    path.write_bytes(text.encode("utf-8-sig" if bom else "utf-8"))
+    return path
