@@ -1,4 +1,4 @@
-"""Territories of ISO 3166-1: where they are.
+"""Territories of ISO 3166-1: their names, and where they are.
 
 Places come from the IANA time zone database (public domain), through the tzdata package:
 each time zone of a territory is given there with its principal location.
@@ -8,7 +8,22 @@ import re
 from functools import cache
 from importlib.resources import files
 
+import langcodes
 import numpy as np
+from language_data.names import name_to_code
+
+# Names in use that CLDR's English names, in language_data, do not hold.
+_OTHER_NAMES = {
+    "usa": "US",
+    "u.s.a.": "US",
+    "u.s.": "US",
+    "u.k.": "GB",
+    "england": "GB",
+    "scotland": "GB",
+    "wales": "GB",
+    "holland": "NL",
+    "macedonia": "MK",
+}
 
 # The comment of the zone that stands for the territory, where the others are outlying.
 _MAIN = re.compile(r"\(mainland\)|^most of ")
@@ -86,3 +101,29 @@ def territory_place(code: str) -> tuple[float, float]:
             f"{code!r} names no territory: give an ISO 3166-1 code of two letters (DE, BR)"
         )
     return place
+
+
+@cache
+def territory_code(name: str) -> str | None:
+    """Finds the code of a territory by its English name.
+
+    Arguments
+    ---------
+    name : str
+        A name or usual abbreviation, in any case.
+
+    Returns
+    -------
+    str or None
+        ISO 3166-1 code of two letters; None if the name is not known.
+
+    Example
+    -------
+    >>> [territory_code(name) for name in ("Trinidad and Tobago", "UK", "USA", "Atlantis")]
+    ['TT', 'GB', 'US', None]
+    """
+    name = " ".join(name.split())
+    code = _OTHER_NAMES.get(name.casefold()) or name_to_code("territory", name, "en")
+    if not code or not re.fullmatch("[A-Z]{2}", code):  # digits: a continent
+        return None
+    return langcodes.get(f"und-{code}").territory  # a withdrawn code (BU) becomes today's (MM)

@@ -20,7 +20,13 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.batching import make_sampler
-from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
+from masr_modules.dataio import (
+    EpochClock,
+    length_sorted_batches,
+    load_corpora,
+    make_dataset,
+    utterance_seed,
+)
 from masr_modules.evaluation import (
     LogMelStatistics,
     Split,
@@ -29,7 +35,7 @@ from masr_modules.evaluation import (
     knn_accuracy,
 )
 from masr_modules.knowledge import numeric_columns
-from masr_modules.metadata import MetadataTable, drop_unreadable, load_csv
+from masr_modules.metadata import MetadataTable, drop_unreadable
 from masr_modules.results import format_table, write_atomic, write_results
 
 
@@ -73,6 +79,11 @@ class PretrainBrain(sb.Brain):
         self.num_batches += 1
         return loss
 
+    @property
+    def ssl(self):
+        """The objective itself, out of DDP's wrapper."""
+        return getattr(self.modules.ssl, "module", self.modules.ssl)
+
     def head_weight(self) -> float:
         """masr_weight after a linear warm-up over optimiser steps."""
         warm_up = max(1, self.hparams.masr_warmup_steps)
@@ -97,8 +108,9 @@ class PretrainBrain(sb.Brain):
             self.sampler.set_epoch(epoch)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """One step of the learning rate a step of the optimiser."""
+        """The objective's own update, then one step of the learning rate."""
         if should_step:
+            self.ssl.after_step(self.optimizer_step)
             self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -128,10 +140,9 @@ class PretrainBrain(sb.Brain):
 
     def embedded(self, rows, encode=None, progressbar=False) -> Split:
         """All layers' embeddings of the rows; by default of the encoder being trained."""
-        ssl = getattr(self.modules.ssl, "module", self.modules.ssl)
-        ssl.eval()
+        self.ssl.eval()
         layers = embed(
-            encode or ssl.encode,
+            encode or self.ssl.encode,
             rows,
             self.hparams.sample_rate,
             self.device,
@@ -145,7 +156,7 @@ def load_rows(hparams: dict) -> dict[str, dict]:
     """Split -> rows, without the unreadable ones."""
     return {
         split: drop_unreadable(
-            load_csv(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
+            load_corpora(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
         )
         for split in ("train", "valid", "test")
     }
@@ -190,8 +201,10 @@ def main(arguments: list[str]) -> None:
     sb.utils.distributed.ddp_init_group(run_opts)
     with open(hparams_file) as file:
         hparams = load_hyperpyyaml(file, overrides)
+    hparams |= hparams.pop("training")
     sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
-    run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
 
     rows = load_rows(hparams)
     head = hparams["head"]
@@ -217,7 +230,7 @@ def main(arguments: list[str]) -> None:
     modules = {"ssl": hparams["ssl"]}
     if hparams["masr_weight"] > 0:
         modules["head"] = head
-        hparams["checkpointer"].add_recoverable("head", head)
+    hparams["checkpointer"].add_recoverables(modules)
     untrained = copy.deepcopy(hparams["ssl"])
     steps = hparams["number_of_steps"]
     hparams["epoch_counter"].limit = math.ceil(steps / len(sampler))
