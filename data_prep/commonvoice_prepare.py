@@ -29,7 +29,6 @@ from data_prep.common import expect_layout, language_cells
 from data_prep.skips import SkipRegister
 from data_prep.tables import read_table
 from data_prep.writing import is_prepared, write_corpus
-from masr_modules.languages import resolve_language
 
 #: The decade a speaker states -> the middle of it, in years. `fourties` is their spelling.
 AGES = {
@@ -98,8 +97,8 @@ def prepare_commonvoice(
     FileNotFoundError
         If the folder is not laid out like Common Voice, or a locale is missing.
     ValueError
-        If a locale names no language, a table lacks a column or names a path
-        outside the folder, or too many utterances are broken.
+        If a table lacks a column or names a path outside the folder, or too many
+        utterances are broken.
 
     Example
     -------
@@ -139,14 +138,10 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
     Raises
     ------
     FileNotFoundError
-        If there are none, or tables or clips of one are missing.
-    ValueError
-        If a folder's name is no language.
+        If there are none, or the training table or clips of one are missing.
     """
     layout = {
         f"{{}}/{train_table}": "table of the training set",
-        "{}/dev.tsv": "table of the validation set",
-        "{}/test.tsv": "table of the test set",
         "{}/clips": "audio",
     }
     if languages is None:
@@ -162,7 +157,6 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
         expect_layout(
             data_folder, "Common Voice", {k.format(locale): what for k, what in layout.items()}
         )
-        resolve_language(locale)
     return sorted(set(languages))
 
 
@@ -204,7 +198,7 @@ def read_release(
         for locale in locales:
             for where, row in _read_locale(data_folder, locale, table, skips):
                 clip = hash(row["ID"])  # a number takes less room, and there are millions
-                sentence = (row["language"], sentence_key(row["text"]))
+                sentence = (row.get("language", locale), sentence_key(row["text"]))
                 if clip in earlier.clips:
                     continue  # validated.tsv lists the clips of dev and test too
                 if clip in clips:
@@ -225,8 +219,11 @@ def read_release(
 def _read_locale(
     data_folder: str, locale: str, table: str, skips: SkipRegister
 ) -> Iterator[tuple[str, dict[str, object]]]:
-    language = language_cells(locale)
     path = os.path.join(data_folder, locale, table)
+    if not os.path.isfile(path):  # a locale with few speakers has no validation or test set
+        skips.note("no such table", path)
+        return
+    language = _language(locale, path, skips)
     for where, cells in read_table(path, skips, required=("client_id", "path", "sentence")):
         clip = inner_path(cells["path"], where)
         if not cells["client_id"]:
@@ -251,6 +248,14 @@ def _read_locale(
                 "text": cells["sentence"],
             },
         )
+
+
+def _language(locale: str, path: str, skips: SkipRegister) -> dict[str, str | None]:
+    try:
+        return language_cells(locale)
+    except ValueError:  # a release may be newer than the registry of languages
+        skips.note("locale names no known language, language left empty", path)
+        return {"language_label": locale}
 
 
 def _known(column: str, words: dict, cell: str, where: str, skips: SkipRegister) -> object:

@@ -26,6 +26,8 @@ NOT_FAMILIES |= {"Sign Language", "Speech Register", "Unattested", "Unclassifiab
 # langcodes' table also has longer keys, such as fil, which is a language of its own here.
 _ALPHA3 = {code: alpha3 for code, alpha3 in LANGUAGE_ALPHA3.items() if len(code) == 2}
 _ALPHA2 = {alpha3: alpha2 for alpha2, alpha3 in _ALPHA3.items()}
+#: Registered after langcodes' copy of the registry was made: Toki Pona.
+_NEWER_LANGUAGES = {"tok"}
 _NOT_A_LANGUAGE = {"collection", "special", "private-use"}
 
 
@@ -36,6 +38,8 @@ def _registry() -> dict[str, dict]:
     for entry in parse_registry():
         if entry["Type"] in ("language", "region"):
             entries[entry["Subtag"]] = entry
+    for subtag in _NEWER_LANGUAGES - entries.keys():
+        entries[subtag] = {"Type": "language", "Subtag": subtag}
     return entries
 
 

@@ -183,6 +183,43 @@ def test_wrong_folders_say_what_is_expected_where(tree, tmp_path):
         prepare(tree, languages=["fr"])
 
 
+LOCALES = """ab af am ar as ast az ba bas be bg bn br bxr ca ckb cnh cs cv cy da dag dav de dsb dv
+    dyu el en eo es et eu fa fi fr fy-NL ga-IE gl gn ha he hi hsb ht hu hy-AM ia id ig is it ja ka
+    kab kk kln kmr ko ky lg lij lo lt ltg luo lv mdf mhr mk ml mn mr mrj mt myv nan-tw ne-NP nhi
+    nl nn-NO nso oc or os pa-IN pl ps pt quy rm-sursilv rm-vallader ro ru rw sah sat sc sk skr sl
+    sq sr st sv-SE sw ta te th ti tig tk tn tok tr ts tt tw ug uk ur uz ve vi vot xh yi yo yue zgh
+    zh-CN zh-HK zh-TW zu zza"""
+
+
+@pytest.mark.parametrize("locale", LOCALES.split())
+def test_locales_of_the_releases_are_languages(locale):
+    assert len(resolve_language(locale)) == 3
+
+
+def test_a_locale_newer_than_the_registry_keeps_its_label(tree, caplog):
+    caplog.set_level("INFO")
+    (tree / "ca").rename(tree / "qqz")
+    for path in (tree / "qqz/clips").iterdir():
+        path.rename(path.with_name(path.name.replace("_ca_", "_qqz_")))
+    for path in (tree / "qqz").glob("*.tsv"):
+        path.write_text(path.read_text(encoding="utf-8").replace("_ca_", "_qqz_"), encoding="utf-8")
+    rows = [row for row in prepare(tree)["train"] if row["language_label"] == "qqz"]
+    assert rows and {row["language"] for row in rows} == {""}
+    assert "locale names no known language" in caplog.text
+
+
+def test_a_locale_without_validation_and_test_sets_still_trains(tree, caplog):
+    caplog.set_level("INFO")
+    before = len(prepare(tree)["train"])
+    for table in ("dev", "test"):
+        (tree / f"ca/{table}.tsv").unlink()
+        (tree.parent / "csv/train.csv").unlink(missing_ok=True)
+    rows = prepare(tree)
+    assert len(rows["train"]) > before
+    assert "ca" not in {row["language_label"] for row in rows["valid"]}
+    assert "no such table" in caplog.text
+
+
 def test_a_rerun_with_the_same_settings_does_nothing(tree, monkeypatch):
     prepare(tree)
     monkeypatch.setattr("data_prep.commonvoice_prepare.read_release", None)
