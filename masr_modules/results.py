@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: How a kind of figure is printed: its scale, decimals and unit.
-KINDS = {"share": (100, 1, " (%)"), "loss": (1, 2, ""), "layer": (1, 0, "")}
+KINDS = {
+    "share": (100, 1, " (%)"),
+    "loss": (1, 2, ""),
+    "layer": (1, 0, ""),
+    "count": (1, 0, ""),
+    "minutes": (1 / 60, 1, " (min)"),
+}
 
 #: Title, key and kind of each figure.
 PRETRAIN_COLUMNS = (

@@ -1,0 +1,223 @@
+"""What is done with the Debian recordings: which texts to trust, which side, which trials."""
+
+import hashlib
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+
+from data_prep.common import SPLITS
+
+logger = logging.getLogger(__name__)
+
+#: One utterance: column -> value.
+Row = dict[str, object]
+
+#: Texts of a source and language are kept where their length goes with the duration.
+MIN_CORRELATION = 0.9
+#: Fewer texts cannot be checked.
+MIN_TEXTS = 20
+#: A single text is kept where the duration is within this factor of the expected one.
+MAX_RATIO = 2.0
+#: Shares of the random split.
+SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
+#: Trials of each kind, at most, for each source and language.
+MAX_TRIALS = 2000
+
+
+def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["source"], row["language"]].append(row)
+    return dict(groups)
+
+
+def check_texts(rows: list[Row]) -> dict[tuple[str, str], float]:
+    """Clear texts that do not fit the durations: other words are said than are written.
+
+    In each source and language the durations are fitted by a line in the number
+    of characters. All texts go where the correlation is below `MIN_CORRELATION`
+    or there are too few to tell; else single texts far from the line.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Utterances; their ``text`` is cleared in place.
+
+    Returns
+    -------
+    dict of (str, str) to float
+        (source, language) -> correlation, NaN where there were too few texts.
+
+    Example
+    -------
+    >>> rows = [
+    ...     {"source": "a", "language": "fra", "text": "x" * n, "duration": 0.1 * n + 0.5}
+    ...     for n in range(1, 31)
+    ... ]
+    >>> rows[9]["duration"] = 3.5
+    >>> {group: round(r, 1) for group, r in check_texts(rows).items()}, rows[9]["text"]
+    ({('a', 'fra'): 0.9}, '')
+    """
+    correlations = {}
+    for group, members in _grouped(row for row in rows if row["text"]).items():
+        lengths = np.array([len(row["text"]) for row in members], dtype=float)
+        durations = np.array([row["duration"] for row in members], dtype=float)
+        varied = len(members) >= MIN_TEXTS and np.ptp(lengths) > 0 and np.ptp(durations) > 0
+        r = float(np.corrcoef(lengths, durations)[0, 1]) if varied else float("nan")
+        correlations[group] = r
+        if r >= MIN_CORRELATION:
+            slope, offset = np.polyfit(lengths, durations, 1)
+            ratio = durations / np.maximum(slope * lengths + offset, 1e-3)
+            misfit = (ratio > MAX_RATIO) | (ratio < 1 / MAX_RATIO)
+        else:
+            misfit = np.ones(len(members), dtype=bool)
+        for row, wrong in zip(members, misfit, strict=True):
+            row["text"] = "" if wrong else row["text"]
+        if misfit.any():
+            logger.info(
+                "%s %s: %d of %d texts left out (length against duration: r = %.2f)",
+                *group,
+                misfit.sum(),
+                len(members),
+                r,
+            )
+    return correlations
+
+
+def split_random(rows: list[Row], seed: int) -> dict[str, list[Row]]:
+    """Split at random: the same sources and voices on all sides.
+
+    A probe of language on this split measures the recording channel and the
+    voice: nearly every language has a source and a voice of its own. A sentence
+    that is said several times stays on one side.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Utterances.
+    seed : int
+        The side of an utterance depends on it and the sentence alone.
+
+    Returns
+    -------
+    dict of str to list of dict
+        The sides.
+    """
+    sides: dict[str, list[Row]] = {side: [] for side in SPLITS}
+    for row in rows:
+        key = f"{seed}/{row['sentence'] or row['recording']}".encode()
+        place = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64
+        if place < SHARES["train"]:
+            sides["train"].append(row)
+        else:
+            sides["valid" if place < SHARES["train"] + SHARES["valid"] else "test"].append(row)
+    return sides
+
+
+def split_by_source(
+    rows: list[Row], test_sources: Iterable[str], valid_sources: Iterable[str]
+) -> dict[str, list[Row]]:
+    """Split by source: nothing of a test source is in train or valid.
+
+    A language is tested if another source trains it. A validation source
+    validates the languages that a training source has; languages that only it
+    has are trained with it, so that the test sources can test them too.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Utterances.
+    test_sources, valid_sources : iterable of str
+        Sources of the test and of the validation set; the others train.
+
+    Returns
+    -------
+    dict of str to list of dict
+        The sides.
+
+    Raises
+    ------
+    ValueError
+        If a source is on both lists, or a side is empty.
+
+    Example
+    -------
+    >>> rows = [
+    ...     {"source": "a", "language": "fra"}, {"source": "b", "language": "fra"},
+    ...     {"source": "b", "language": "deu"}, {"source": "c", "language": "fra"},
+    ...     {"source": "c", "language": "deu"}, {"source": "c", "language": "ces"},
+    ... ]
+    >>> sides = split_by_source(rows, ["c"], ["b"])
+    >>> {side: [f"{r['source']} {r['language']}" for r in of] for side, of in sides.items()}
+    {'train': ['a fra', 'b deu'], 'valid': ['b fra'], 'test': ['c fra', 'c deu']}
+    """
+    test_sources, valid_sources = set(test_sources), set(valid_sources)
+    both = test_sources & valid_sources
+    if both:
+        raise ValueError(f"{', '.join(sorted(both))}: in test_sources and in valid_sources")
+    held_out = test_sources | valid_sources
+    covered = {row["language"] for row in rows if row["source"] not in held_out}
+    sides: dict[str, list[Row]] = {side: [] for side in SPLITS}
+    for row in rows:
+        if row["source"] in test_sources:
+            sides["test"].append(row)
+        elif row["source"] in valid_sources and row["language"] in covered:
+            sides["valid"].append(row)
+        else:
+            sides["train"].append(row)
+    trained = {row["language"] for row in sides["train"]}
+    sides["test"] = [row for row in sides["test"] if row["language"] in trained]
+    for side, members in sides.items():
+        if not members:
+            raise ValueError(
+                f"no utterance in {side}: test_sources {sorted(test_sources)} and valid_sources "
+                f"{sorted(valid_sources)} leave none of the sources there are "
+                f"({', '.join(sorted({str(row['source']) for row in rows}))})"
+            )
+    return sides
+
+
+def speaker_trials(rows: list[Row], seed: int) -> list[dict[str, object]]:
+    """Pairs of utterances by the same or different speakers, within source and language.
+
+    Within them the recording chain and the language tell nothing about the speaker.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Utterances of one side.
+    seed : int
+        Of the choice among the pairs.
+
+    Returns
+    -------
+    list of dict
+        target (1 same, 0 different speaker), enrol and test (IDs); as many of
+        each kind from a source and language, at most `MAX_TRIALS`. Empty where no
+        source and language has two known speakers.
+
+    Example
+    -------
+    >>> rows = [
+    ...     {"ID": i, "source": "s", "language": "nld", "speaker": i[0]} for i in ("a1", "a2", "b1")
+    ... ]
+    >>> [(trial["target"], trial["enrol"], trial["test"]) for trial in speaker_trials(rows, 1)]
+    [(1, 'a1', 'a2'), (0, 'a1', 'b1')]
+    """
+    trials = []
+    for group, members in sorted(_grouped(row for row in rows if row["speaker"]).items()):
+        pairs = {0: [], 1: []}
+        for a, b in combinations(members, 2):
+            pairs[int(a["speaker"] == b["speaker"])].append((a["ID"], b["ID"]))
+        count = min(MAX_TRIALS, len(pairs[0]), len(pairs[1]))
+        generator = random.Random(f"{seed}/{'/'.join(group)}")
+        for target in (1, 0):
+            trials += [
+                {"target": target, "enrol": enrol, "test": test}
+                for enrol, test in sorted(generator.sample(pairs[target], count))
+            ]
+    return trials
