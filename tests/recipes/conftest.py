@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/data_prep")]
 
 
 def load_recipe(name):
@@ -43,6 +43,7 @@ def arguments(mini_corpus, tmp_path):
     def build(yaml="masr.yaml", **overrides):
         settings = {
             "data_folder": mini_corpus,
+            "csv_folder": mini_corpus / "csv",
             "output_folder": tmp_path / "out",
             "skip_prep": True,
             "number_of_steps": 4,
