@@ -1,55 +1,18 @@
-"""What the preparation scripts of all corpora share: CSVs and their summary."""
+"""What the preparation scripts of all corpora share, beside reading and writing.
 
-import csv
+A preparation is a chain of generators: it reads its tables (`tables.py`) and
+yields `(side, row)`; `audio.add_durations` fills in the durations and leaves out
+what is broken; `writing.write_corpus` writes the CSVs. No step holds the corpus.
+"""
+
+import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from masr_modules.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+from masr_modules.languages import language_family, language_region, resolve_language
 
 #: The sides of a split, each with its CSV.
 SPLITS = ("train", "valid", "test")
-
-
-def write_csv(path: str, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write utterances as a CSV with all columns of the schema.
-
-    The file appears under its name when it is complete.
-
-    Arguments
-    ---------
-    path : str
-        Path of the CSV; its folder is made where it is missing.
-    rows : iterable of mapping
-        One mapping of column to value an utterance. What is missing or None
-        becomes an empty cell; columns beyond the schema are appended.
-
-    Raises
-    ------
-    ValueError
-        If a row lacks one of ID, duration and wav, or an ID comes twice.
-
-    Example
-    -------
-    >>> import tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "train.csv")
-    >>> write_csv(path, [{"ID": "a", "duration": 1.5, "wav": "$data_root/a.wav"}])
-    >>> open(path, encoding="utf-8").readline()[:24]
-    'ID,duration,wav,language'
-    """
-    rows, seen = list(rows), set()
-    for number, row in enumerate(rows, start=2):
-        for column in AUDIO_COLUMNS:
-            if row.get(column) in (None, ""):
-                raise ValueError(f"{path}, row {number}: no value in column {column!r}")
-        if row["ID"] in seen:
-            raise ValueError(f"{path}, row {number}: ID {row['ID']!r} comes twice")
-        seen.add(row["ID"])
-    schema = [*AUDIO_COLUMNS, *METADATA_COLUMNS]
-    extra = dict.fromkeys(column for row in rows for column in row if column not in schema)
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*schema, *extra], restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 class atomic_file:
@@ -85,74 +48,87 @@ class atomic_file:
             os.remove(self.temporary)
 
 
-def summarise(splits: Mapping[str, Iterable[Mapping[str, object]]]) -> str:
-    """Describe a corpus: hours, utterances, speakers, languages and coverage.
+def language_cells(code: str) -> dict[str, str | None]:
+    """The language columns of a row, from the corpus's own code.
 
     Arguments
     ---------
-    splits : mapping of str to iterable of mapping
-        Name of each side -> its rows, as given to `write_csv`.
+    code : str
+        Any code that `masr_modules.languages.resolve_language` reads; empty
+        where the language is not known.
 
     Returns
     -------
-    str
-        A table with one line a side, and the share of utterances whose value is
-        known for each metadata column that is not empty throughout.
-
-    Example
-    -------
-    >>> row = {"ID": "a", "duration": 3600, "language": "fra", "speaker": "s1"}
-    >>> print(summarise({"train": [row]}))
-    split      hours  utterances  speakers  languages
-    train      1.000           1         1          1
-    known in train: language 100 %, speaker 100 %
-    """
-    lines = [f"{'split':<8}{'hours':>8}{'utterances':>12}{'speakers':>10}{'languages':>11}"]
-    coverage = []
-    for name, rows in splits.items():
-        rows = list(rows)
-        hours = sum(float(row["duration"]) for row in rows) / 3600
-        known = {
-            column: [row[column] for row in rows if row.get(column) not in (None, "")]
-            for column in METADATA_COLUMNS
-        }
-        counts = f"{len(rows):>12}{len(set(known['speaker'])):>10}{len(set(known['language'])):>11}"
-        lines.append(f"{name:<8}{hours:>8.3f}{counts}")
-        shares = [
-            f"{column} {100 * len(values) / len(rows):.0f} %"
-            for column, values in known.items()
-            if values
-        ]
-        coverage.append(f"known in {name}: {', '.join(shares)}")
-    return "\n".join(lines + coverage)
-
-
-def check_disjoint(
-    splits: Mapping[str, Iterable[Mapping[str, object]]], columns: tuple[str, ...]
-) -> None:
-    """Check that no value of some columns is on two sides of the split.
-
-    Arguments
-    ---------
-    splits : mapping of str to iterable of mapping
-        Name of each side -> its rows.
-    columns : tuple of str
-        Columns that are taken together, such as ``("language", "text")``.
+    dict of str to str
+        `language`, `language_label`, `family` and `region`.
 
     Raises
     ------
-    AssertionError
-        If a value is on two sides; the message names both and the value.
+    ValueError
+        If the code names no language.
 
     Example
     -------
-    >>> check_disjoint({"train": [{"speaker": "a"}], "test": [{"speaker": "b"}]}, ("speaker",))
+    >>> language_cells("iw")
+    {'language': 'heb', 'language_label': 'iw', 'family': 'Afro-Asiatic', 'region': 'IL'}
     """
-    side_of = {}
-    for side, rows in splits.items():
-        for row in rows:
-            value = tuple(row.get(column) for column in columns)
-            first = side_of.setdefault(value, side)
-            if first != side:
-                what = ", ".join(f"{c} {v!r}" for c, v in zip(columns, value, strict=True))
-                raise AssertionError(f"{what} is in both {first} and {side}")
+    if not code:
+        return {}
+    return {
+        "language": resolve_language(code),
+        "language_label": code,
+        "family": language_family(code),
+        "region": language_region(code),
+    }
+
+
+def expect_layout(
+    folder: str, corpus: str, patterns: Mapping[str, str], any_of: bool = False
+) -> None:
+    """Checks that a folder looks like the corpus.
+
+    Arguments
+    ---------
+    folder : str
+        The folder that the user gave.
+    corpus : str
+        Name of the corpus, for the error.
+    patterns : mapping of str to str
+        Glob pattern, relative to the folder -> what it is.
+    any_of : bool
+        Whether one of the patterns is enough.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks what is expected: says what was expected where, what is
+        there instead, and which folder nearby would do.
+
+    Example
+    -------
+    >>> expect_layout("/nowhere", "FLEURS", {"data/*/train.tsv": "table of a language"})
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: /nowhere is no folder. FLEURS is expected there:
+      data/*/train.tsv: table of a language
+    """
+
+    def fits(base: str) -> bool:
+        found = (any(glob.iglob(os.path.join(glob.escape(base), p))) for p in patterns)
+        return any(found) if any_of else all(found)
+
+    if os.path.isdir(folder) and fits(folder):
+        return
+    expected = "\n".join(f"  {pattern}: {what}" for pattern, what in patterns.items())
+    one = "one of\n" if any_of else "\n"
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder} is no folder. {corpus} is expected there:\n{expected}")
+    entries = sorted(os.listdir(folder))
+    found = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "") or "nothing"
+    inside = [os.path.join(folder, e) for e in entries if os.path.isdir(os.path.join(folder, e))]
+    nearby = [base for base in [os.path.dirname(os.path.abspath(folder)), *inside] if fits(base)]
+    hint = f"\n{nearby[0]} looks right: is it meant?" if nearby else ""
+    raise FileNotFoundError(
+        f"{folder} does not look like {corpus}. Expected there: {one}{expected}\n"
+        f"Found there: {found}{hint}"
+    )

@@ -18,7 +18,6 @@ Example
 ``python -m data_prep.mini_prepare --data_folder data/mini --save_folder data/mini/csv``
 """
 
-import argparse
 import json
 import logging
 import os
@@ -26,14 +25,16 @@ import os
 from tqdm import tqdm
 
 from data_prep import espeak_synthesis
-from data_prep.common import SPLITS, atomic_file, check_disjoint, summarise, write_csv
+from data_prep.command_line import run
+from data_prep.common import SPLITS, atomic_file, language_cells
 from data_prep.mini_plan import Utterance, plan_corpus
 from data_prep.mini_vocabulary import check_languages, has_digits
-from masr_modules.languages import language_family, language_region, resolve_language
+from data_prep.writing import check_disjoint, is_prepared, write_corpus
 
 logger = logging.getLogger(__name__)
 
-SETTINGS_FILE = "mini_settings.json"
+#: What each file was made from.
+FILES_FILE = "mini_files.json"
 
 
 def make_row(utterance: Utterance, duration: float) -> dict[str, object]:
@@ -57,15 +58,11 @@ def make_row(utterance: Utterance, duration: float) -> dict[str, object]:
         If a digit has found its way into the text.
     """
     assert not has_digits(utterance.text), f"{utterance.ID}: digits in {utterance.text!r}"
-    language = resolve_language(utterance.code)
     return {
         "ID": utterance.ID,
         "duration": duration,
         "wav": f"$data_root/{utterance.file}",
-        "language": language,
-        "language_label": utterance.code,
-        "family": language_family(utterance.code),
-        "region": language_region(utterance.code),
+        **language_cells(utterance.code),
         "speaker": f"espeak_{utterance.voice.name}",
         "gender": utterance.voice.gender,
         "emotion": utterance.emotion,
@@ -118,8 +115,8 @@ def speak_corpus(
     return {**durations, **made}
 
 
-def is_prepared(data_folder: str, save_folder: str, settings: dict) -> bool:
-    """Whether the CSVs are there, made with these settings, and all of their files.
+def all_files_made(data_folder: str, save_folder: str) -> bool:
+    """Whether every file of the last run is there, as that run made it.
 
     Arguments
     ---------
@@ -127,26 +124,20 @@ def is_prepared(data_folder: str, save_folder: str, settings: dict) -> bool:
         Folder of the corpus.
     save_folder : str
         Folder of the CSVs.
-    settings : dict
-        The settings of this run.
 
     Returns
     -------
     bool
-        True if there is nothing to do.
+        False also where no run has been completed.
     """
     try:
-        with open(os.path.join(save_folder, SETTINGS_FILE), encoding="utf-8") as file:
-            saved = json.load(file)
+        with open(os.path.join(save_folder, FILES_FILE), encoding="utf-8") as file:
+            files = json.load(file)
     except (OSError, ValueError):
         return False
-    if saved.get("settings") != settings:
-        return False
-    if not all(os.path.exists(os.path.join(save_folder, f"{side}.csv")) for side in SPLITS):
-        return False
     return all(
-        espeak_synthesis.duration_if_made(os.path.join(data_folder, file), key) is not None
-        for file, key in saved["files"].items()
+        espeak_synthesis.duration_if_made(os.path.join(data_folder, name), key) is not None
+        for name, key in files.items()
     )
 
 
@@ -200,46 +191,21 @@ def prepare_mini(
         "seed": seed,
         "engine": espeak_synthesis.engine_version(),
     }
-    if is_prepared(data_folder, save_folder, settings):
-        logger.info("the mini corpus is there already: %s", save_folder)
+    if all_files_made(data_folder, save_folder) and is_prepared(save_folder, settings):
         return
     plan = plan_corpus(codes, hours, seed, num_workers)
     durations = speak_corpus(plan, data_folder, num_workers)
     plan = {side: [u for u in plan[side] if u.ID in durations] for side in SPLITS}
-    rows = {side: [make_row(u, durations[u.ID]) for u in plan[side]] for side in SPLITS}
-    _write_corpus(save_folder, settings, plan, rows)
-    logger.info("%s", summarise(rows))
-
-
-def _write_corpus(save_folder: str, settings: dict, plan: dict, rows: dict) -> None:
-    """Check the splits, then write the CSVs and, last, the settings."""
-    check_disjoint(rows, ("speaker",))
-    check_disjoint(rows, ("language", "text"))
     groups = {side: [{"voices like": u.voice.group} for u in plan[side]] for side in SPLITS}
     check_disjoint(groups, ("voices like",))
-    settings_path = os.path.join(save_folder, SETTINGS_FILE)
-    if os.path.exists(settings_path):
-        os.remove(settings_path)  # what is interrupted from here on is not taken for complete
-    for side in SPLITS:
-        write_csv(os.path.join(save_folder, f"{side}.csv"), rows[side])
-    utterances = [utterance for side in SPLITS for utterance in plan[side]]
-    files = {u.file: espeak_synthesis.job_key(u.job) for u in utterances}
-    with atomic_file(settings_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"settings": settings, "files": files}, file, indent=1)
-
-
-def main() -> None:
-    """Prepare the corpus from the command line."""
-    parser = argparse.ArgumentParser(description="Make a small corpus of synthetic speech.")
-    parser.add_argument("--data_folder", required=True, help="folder of the corpus")
-    parser.add_argument("--save_folder", required=True, help="folder of the CSVs")
-    parser.add_argument("--languages", nargs="+", help="codes such as fr de (default: 24)")
-    parser.add_argument("--hours", type=float, default=1.2, help="hours over all sides")
-    parser.add_argument("--seed", type=int, default=1234, help="seed of everything drawn")
-    parser.add_argument("--num_workers", type=int, default=2, help="synthesis processes")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    prepare_mini(**vars(parser.parse_args()))
+    utterances = [(side, utterance) for side in SPLITS for utterance in plan[side]]
+    files = {u.file: espeak_synthesis.job_key(u.job) for _, u in utterances}
+    path = os.path.join(save_folder, FILES_FILE)
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(files, file, indent=1)
+    rows = ((side, make_row(u, durations[u.ID])) for side, u in utterances)
+    write_corpus(save_folder, rows, settings, disjoint=[("speaker",), ("language", "text")])
 
 
 if __name__ == "__main__":
-    main()
+    run(prepare_mini)

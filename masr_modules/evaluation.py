@@ -28,7 +28,7 @@ class Split:
     ---------
     layers : np.ndarray
         (layers, N, D).
-    language, family, speaker : np.ndarray
+    language, family, speaker, gender : np.ndarray
         (N,) str.
     """
 
@@ -36,13 +36,14 @@ class Split:
     language: np.ndarray
     family: np.ndarray
     speaker: np.ndarray
+    gender: np.ndarray
 
     @classmethod
     def of(cls, layers: np.ndarray, rows: dict[str, dict]) -> "Split":
         """Joins embeddings, in the order of the rows, with the rows' labels."""
         labels = (
             np.array([row[column] for row in rows.values()])
-            for column in ("language", "family", "speaker")
+            for column in ("language", "family", "speaker", "gender")
         )
         return cls(layers, *labels)
 
@@ -51,7 +52,8 @@ class Split:
         layers = self.layers[[layer]]
         if keep is None:
             keep = np.ones(layers.shape[1], dtype=bool)
-        return Split(layers[:, keep], self.language[keep], self.family[keep], self.speaker[keep])
+        labels = (self.language, self.family, self.speaker, self.gender)
+        return Split(layers[:, keep], *(values[keep] for values in labels))
 
     @property
     def embeddings(self) -> np.ndarray:
@@ -230,7 +232,7 @@ def knn_accuracy(train: Split, test: Split) -> float:
     -------
     >>> x = np.array([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]])
     >>> labels = np.array(["a", "a", "b", "b"])
-    >>> split = Split(x, labels, labels, labels)
+    >>> split = Split(x, labels, labels, labels, labels)
     >>> knn_accuracy(split, split)
     1.0
     """
@@ -256,7 +258,7 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
     Returns
     -------
     dict[str, float]
-        layer, knn, linear, family, within_family (accuracies in [0, 1], macro)
+        layer, knn, linear, family, within_family, gender (accuracies in [0, 1], macro)
         and speaker_eer in [0, 1].
     """
     layer = choose_layer(train, valid)
@@ -271,6 +273,7 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
         "linear": linear_probe(train, valid, test),
         "family": _balanced(test.family, families),
         "within_family": within_family_accuracy(train, test),
+        "gender": gender_accuracy(train, test),
         "speaker_eer": speaker_eer(train, test),
     }
 
@@ -304,6 +307,14 @@ def within_family_accuracy(train: Split, test: Split) -> float:
     if not truth:
         return float("nan")
     return _balanced(np.concatenate(truth), np.concatenate(predicted))
+
+
+def gender_accuracy(train: Split, test: Split) -> float:
+    """Macro accuracy of the gender by nearest neighbours, where it is known."""
+    train, test = (s.at(0, s.gender != "") for s in (train, test))
+    if len(set(train.gender)) < 2 or not len(test.gender):
+        return float("nan")
+    return _balanced(test.gender, _nearest(*_standardised(train, test), train.gender))
 
 
 def speaker_eer(train: Split, test: Split) -> float:

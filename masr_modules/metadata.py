@@ -247,11 +247,33 @@ class Metadata:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def select(self, index: Tensor) -> "Metadata":
-        """The utterances at (N,) indices."""
+    @property
+    def device(self) -> torch.device:
+        """Where the columns are."""
+        return next(iter(self.columns.values())).device
+
+    def select(self, index: Tensor | slice) -> "Metadata":
+        """The utterances at (N,) indices, or of a slice."""
         ids = None if self.ids is None else self.ids[index]
         columns = {name: values[index] for name, values in self.columns.items()}
         return Metadata(columns, self.vocabularies, ids)
+
+    def join(self, other: "Metadata") -> "Metadata":
+        """These utterances, then the other's, in the columns that both have.
+
+        Raises
+        ------
+        ValueError
+            If one has no ids: an utterance might be paired with itself.
+        """
+        if self.ids is None or other.ids is None:
+            raise ValueError("only metadata with ids can be joined; MetadataTable gives them")
+        columns = {
+            name: torch.cat([values, other[name]])
+            for name, values in self.columns.items()
+            if name in other.columns
+        }
+        return Metadata(columns, self.vocabularies, torch.cat([self.ids, other.ids]))
 
     def to(self, device: torch.device | str) -> "Metadata":
         """Copies to a device without waiting for it."""

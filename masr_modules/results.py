@@ -22,6 +22,7 @@ PRETRAIN_COLUMNS = (
     ("family", "family", "share"),
     ("inside family", "within_family", "share"),
     ("speaker EER", "speaker_eer", "share"),
+    ("gender kNN", "gender", "share"),
     ("valid SSL loss", "ssl_loss", "loss"),
 )
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from masr_modules.knowledge import Categorical, KnowledgeSource
-from masr_modules.metadata import Metadata
+from masr_modules.metadata import MISSING, Metadata
 
 
 @dataclass
@@ -24,12 +25,158 @@ class Similarity:
         (B, C) bool: P, the same identity in another recording.
     negative : torch.Tensor
         (B, C) bool: N, another identity.
+    same_recording : torch.Tensor, optional
+        (B, C) bool: both sides are one recording. By default the diagonal, where
+        B = C, and nothing otherwise.
     """
 
     values: Tensor
     valid: Tensor
     positive: Tensor
     negative: Tensor
+    same_recording: Tensor | None = None
+
+    def __post_init__(self):
+        if self.same_recording is None:
+            rows, columns = self.positive.shape
+            itself = torch.eye(rows, columns, dtype=torch.bool, device=self.positive.device)
+            self.same_recording = itself if rows == columns else torch.zeros_like(itself)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, C)."""
+        return tuple(self.positive.shape)
+
+    def rows(self, start: int, stop: int) -> "Similarity":
+        """The same for the utterances from `start` to `stop`: a tile (stop - start, C)."""
+        return Similarity(
+            self.values[start:stop],
+            self.valid[start:stop],
+            self.positive[start:stop],
+            self.negative[start:stop],
+            self.same_recording[start:stop],
+        )
+
+
+class CombinedSimilarity:
+    """A Similarity that computes what is asked of it, when it is asked.
+
+    The same attributes as Similarity's, each made at its first use and kept; `rows`
+    gives a tile of its own. A loss that walks over tiles therefore never holds a
+    matrix of size B x C, and one that does not read `values` does not pay for them.
+    Made by :func:`combine`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[KnowledgeSource],
+        metadata: Metadata,
+        candidates: Metadata,
+        identity: str | None,
+        thresholds: tuple[float, float],
+        positive_candidates: int | None,
+    ):
+        self.sources = sources
+        self.metadata = metadata
+        self.candidates = candidates
+        self.identity = identity
+        self.thresholds = thresholds
+        self.positive_candidates = positive_candidates
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, C)."""
+        return len(self.metadata), len(self.candidates)
+
+    def rows(self, start: int, stop: int) -> "CombinedSimilarity":
+        """The same for the utterances from `start` to `stop`: a tile (stop - start, C)."""
+        return CombinedSimilarity(
+            self.sources,
+            self.metadata.select(slice(start, stop)),
+            self.candidates,
+            self.identity,
+            self.thresholds,
+            self.positive_candidates,
+        )
+
+    @property
+    def values(self) -> Tensor:
+        """See Similarity."""
+        return self._mean[0]
+
+    @property
+    def valid(self) -> Tensor:
+        """See Similarity."""
+        return self._mean[1]
+
+    @cached_property
+    @torch.no_grad()
+    def positive(self) -> Tensor:
+        """See Similarity."""
+        if self.identity is None:
+            positive = self.valid & (self.values >= self.thresholds[0])
+        else:
+            positive = self._same_identity & self._known
+        positive &= ~self.same_recording
+        if self.positive_candidates is not None:
+            positive[:, self.positive_candidates :] = False
+        return positive
+
+    @cached_property
+    @torch.no_grad()
+    def negative(self) -> Tensor:
+        """See Similarity."""
+        if self.identity is None:
+            return self.valid & (self.values <= self.thresholds[1]) & ~self.same_recording
+        # Another identity is another recording.
+        return self._known & ~self._same_identity
+
+    @cached_property
+    def _codes(self) -> tuple[Tensor, Tensor]:
+        return (
+            self.metadata[self.identity].unsqueeze(1),
+            self.candidates[self.identity].unsqueeze(0),
+        )
+
+    @cached_property
+    def _same_identity(self) -> Tensor:
+        rows, columns = self._codes
+        return rows == columns
+
+    @cached_property
+    def _known(self) -> Tensor:
+        rows, columns = self._codes
+        return (rows != MISSING) & (columns != MISSING)
+
+    @cached_property
+    def same_recording(self) -> Tensor:
+        """See Similarity."""
+        rows, columns = self.metadata.ids, self.candidates.ids
+        if rows is None or columns is None:
+            nothing = torch.zeros(1, 1, dtype=torch.bool, device=self.metadata.device)
+            return nothing.expand(self.shape)
+        return rows.unsqueeze(1) == columns.unsqueeze(0)
+
+    @cached_property
+    @torch.no_grad()
+    def _mean(self) -> tuple[Tensor, Tensor]:
+        """S and validity. Sources come with S = 0 where they do not know the pair."""
+        total = weight = None
+        for source in self.sources:
+            values, valid = source.pairs(
+                self.metadata[source.column], self.candidates[source.column]
+            )
+            if total is None:
+                total, weight = values * source.weight, valid * source.weight
+            else:
+                total.add_(values, alpha=source.weight)
+                weight.add_(valid, alpha=source.weight)
+        if total is None:
+            zero = torch.zeros(1, 1, device=self.metadata.device).expand(self.shape)
+            return zero, zero.bool().expand(self.shape)
+        valid = weight > 0
+        # Rounding can lift a mean of ones above 1.
+        return total.div_(weight.clamp_(min=1e-12)).clamp_(max=1.0), valid
 
 
 def combine(
@@ -39,11 +186,13 @@ def combine(
     candidates: Metadata | None = None,
     positive_threshold: float = 0.8,
     negative_threshold: float = 0.2,
-) -> Similarity:
+    positive_candidates: int | None = None,
+) -> CombinedSimilarity:
     """Weighted mean of the sources over those that know the pair.
 
-    S_ij = sum_k w_k V^k_ij S^k_ij / sum_k w_k V^k_ij. Costs O(B C) a source;
-    runs without gradient.
+    S_ij = sum_k w_k V^k_ij S^k_ij / sum_k w_k V^k_ij. Nothing is computed yet but the
+    sources' look-up tables; what is read of the result costs O(B C) a source and is
+    without gradient.
 
     Arguments
     ---------
@@ -61,15 +210,20 @@ def combine(
         its own pair: on the diagonal, or where `ids` agree.
     positive_threshold, negative_threshold : float
         Only for `identity=None`.
+    positive_candidates : int, optional
+        Only the first so many candidates may be positives; by default all.
 
     Returns
     -------
-    Similarity
+    CombinedSimilarity
+        With the attributes of Similarity, made when they are read.
 
     Raises
     ------
     KeyError
         If the identity's or a source's column is not in the metadata.
+    ValueError
+        If the negative threshold is not below the positive one.
 
     Example
     -------
@@ -81,47 +235,25 @@ def combine(
     >>> similarity.values[0].tolist(), similarity.positive[0].tolist()
     ([1.0, 0.0, 1.0], [False, True, False])
     """
-    others = metadata if candidates is None else candidates
-    with torch.no_grad():
-        values, valid = _weighted_mean(sources, metadata, others)
-        same = _same_recording(metadata, candidates, values.device)
-        if identity is None:
-            positive = valid & (values >= positive_threshold)
-            negative = valid & (values <= negative_threshold)
-        else:
-            rows, columns = metadata[identity].unsqueeze(1), others[identity].unsqueeze(0)
-            known = (rows >= 0) & (columns >= 0)
-            positive = known & (rows == columns)
-            negative = known & (rows != columns)
-        return Similarity(values, valid, positive & ~same, negative & ~same)
-
-
-def _weighted_mean(
-    sources: Sequence[KnowledgeSource], metadata: Metadata, others: Metadata
-) -> tuple[Tensor, Tensor]:
-    device = next(iter(metadata.columns.values())).device
-    total = torch.zeros(len(metadata), len(others), device=device)
-    weight = torch.zeros_like(total)
+    if negative_threshold >= positive_threshold:
+        raise ValueError(
+            f"negative_threshold ({negative_threshold}) must be below positive_threshold "
+            f"({positive_threshold}): a pair cannot be both"
+        )
+    if candidates is None or candidates is metadata:
+        if metadata.ids is None:
+            ids = torch.arange(len(metadata), device=metadata.device)
+            metadata = Metadata(metadata.columns, metadata.vocabularies, ids)
+        candidates = metadata
+    for column in {source.column for source in sources} | ({identity} - {None}):
+        metadata[column], candidates[column]  # a missing column is told here, not mid-way
     for source in sources:
         if source.column in metadata.vocabularies:
             source.bind(metadata.vocabularies[source.column])
-        values, valid = source.pairs(metadata[source.column], others[source.column])
-        # A source's S is 0 where it is not valid.
-        total.add_(values, alpha=source.weight)
-        weight.add_(valid, alpha=source.weight)
-    valid = weight > 0
-    # Rounding can lift a mean of ones above 1.
-    return total.div_(weight.clamp_(min=1e-12)).clamp_(max=1.0), valid
-
-
-def _same_recording(
-    metadata: Metadata, candidates: Metadata | None, device: torch.device
-) -> Tensor:
-    if candidates is None:
-        return torch.eye(len(metadata), dtype=torch.bool, device=device)
-    if metadata.ids is None or candidates.ids is None:
-        return torch.zeros(1, 1, dtype=torch.bool, device=device)
-    return metadata.ids.unsqueeze(1) == candidates.ids.unsqueeze(0)
+    thresholds = (positive_threshold, negative_threshold)
+    return CombinedSimilarity(
+        list(sources), metadata, candidates, identity, thresholds, positive_candidates
+    )
 
 
 def label_similarity(

@@ -2,6 +2,7 @@
 """Trains SSL-only, LASR, MASR and a cross-entropy head alike, and prints one table.
 
 > python recipes/pretrain/compare.py --seeds 1234 1235 1236
+> python recipes/pretrain/compare.py --study losses     # MASR's variants and other losses
 
 Every run has the same seeds, batches, encoder and number of steps. A run that
 is complete is not repeated, and an interrupted one resumes. What follows `--`
@@ -19,13 +20,41 @@ from pathlib import Path
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.results import format_table, replace_block, write_atomic
 
-#: System -> its YAML and what it overrides. LASR is our reading of arXiv 2306.04374: one
+HEADS = "!new:masr_modules.heads."
+LOSSES = "!new:masr_modules.losses."
+SIZES = "!ref <d_model>, !ref <embedding_size>"
+PER_SOURCE = (
+    f"{HEADS}PerSourceHead [{{language: 1.0, speaker: 0.5, gender: 0.25}}, !ref <knowledge>, "
+    f"!ref <loss>, {SIZES}, !ref <memory>]"
+)
+MEMORY = ["--memory", "!new:masr_modules.memory.CrossBatchMemory [2048, 200]"]
+
+#: System -> what it overrides in the YAML. LASR is our reading of arXiv 2306.04374: one
 #: identity, mined by embedding distance alone, constant margin; no other knowledge enters.
 ARMS = {
-    "SSL only": ("masr.yaml", ["--masr_weight", "0"]),
-    "LASR": ("masr.yaml", ["--mining", "hardest", "--margin_mode", "constant"]),
-    "MASR": ("masr.yaml", []),
-    "cross-entropy": ("cross_entropy.yaml", []),
+    "SSL only": ["--masr_weight", "0"],
+    "LASR": ["--mining", "hardest", "--margin_mode", "constant"],
+    "MASR": [],
+    "cross-entropy": ["--head", f"{HEADS}ClassifierHead [[language], {SIZES}]"],
+    "MASR, graded margin": ["--margin_mode", "graded"],
+    "MASR, memory": MEMORY,
+    "per source, hardest": ["--head", PER_SOURCE, "--mining", "hardest"],
+    "per source": ["--head", PER_SOURCE],
+    "MultiSupCon": ["--loss", f"{LOSSES}MultiSupConLoss [0.1]"],
+    "X-Sample": ["--loss", f"{LOSSES}XSampleLoss [0.1, 0.1]"],
+    "multi-task cross-entropy": [
+        "--head",
+        f"{HEADS}ClassifierHead [[language, speaker, gender, emotion], {SIZES}]",
+    ],
+}
+#: Cross-entropies start at ln(classes), hard mining at phi(m): weights that fit.
+for name in ("cross-entropy", "multi-task cross-entropy", "MultiSupCon", "X-Sample"):
+    ARMS[name] = [*ARMS[name], "--masr_weight", "1.0"]
+
+#: Table -> its rows, and the name of its place in a README.
+STUDIES = {
+    "systems": list(ARMS)[:4],
+    "losses": list(ARMS)[1:],
 }
 #: Rows that depend on the seed but not on the arm.
 BASELINES = ("untrained", "log-mel statistics")
@@ -36,7 +65,7 @@ RECIPE = Path(__file__).with_name("train.py")
 
 def folder_of(root: Path, system: str, seed: int) -> Path:
     """Where a run writes."""
-    return root / system.replace(" ", "_") / str(seed)
+    return root / system.replace(",", "").replace(" ", "_") / str(seed)
 
 
 def run(system: str, seed: int, root: Path, threads: int, extra: list[str]) -> None:
@@ -44,14 +73,13 @@ def run(system: str, seed: int, root: Path, threads: int, extra: list[str]) -> N
     folder = folder_of(root, system, seed)
     if (folder / "results.json").is_file():
         return
-    yaml, overrides = ARMS[system]
-    command = [sys.executable, str(RECIPE), str(RECIPE.parents[2] / "hparams" / yaml)]
+    command = [sys.executable, str(RECIPE), str(RECIPE.parents[2] / "hparams" / "masr.yaml")]
     command += ["--seed", str(seed), "--output_folder", str(folder), "--system", system]
     folder.mkdir(parents=True, exist_ok=True)
     print(f"training {system}, seed {seed}: {folder}/output.txt", flush=True)
     with open(folder / "output.txt", "w") as log:
         done = subprocess.run(
-            [*command, *overrides, *extra],
+            [*command, *ARMS[system], *extra],
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
@@ -77,12 +105,14 @@ def main() -> None:
     """Runs what is missing, then prints and saves the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
-    parser.add_argument("--systems", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--study", choices=list(STUDIES), default="systems")
+    parser.add_argument("--systems", nargs="+", choices=list(ARMS), help="rows; by default all")
     parser.add_argument("--output_folder", type=Path, default=Path("results/compare"))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
     parser.add_argument("--readme", nargs="*", default=[], help="files whose table to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
+    args.systems = args.systems or STUDIES[args.study]
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     prepare_mini(DATA_FOLDER, f"{DATA_FOLDER}/csv")
     arms = [(system, seed) for seed in args.seeds for system in args.systems]
@@ -94,9 +124,9 @@ def main() -> None:
         future.result()
     table = format_table(collect(args.output_folder, args.systems, args.seeds))
     print(f"\nUnseen voices and sentences, seeds {' '.join(map(str, args.seeds))}:\n\n{table}")
-    write_atomic(args.output_folder / "results.md", table + "\n")
+    write_atomic(args.output_folder / f"{args.study}.md", table + "\n")
     for readme in args.readme:
-        replace_block(readme, "pretrain-results", table)
+        replace_block(readme, f"pretrain-{args.study}", table)
 
 
 if __name__ == "__main__":

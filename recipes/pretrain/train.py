@@ -44,6 +44,9 @@ class LossWithParts(float):
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
         return f"{float(self):.3f} ({parts})"
 
+    # tqdm takes the shorter of format() and str().
+    __str__ = __repr__ = lambda self: format(self, "")
+
 
 class PretrainBrain(sb.Brain):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
@@ -212,7 +215,7 @@ def main(arguments: list[str]) -> None:
 
     rows = load_rows(hparams)
     head = hparams["head"]
-    columns = {"language", "family", "speaker", hparams["batch_identity"], *head.columns}
+    columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
     table = MetadataTable({**rows["train"], **rows["valid"], **rows["test"]}, columns)
     head.bind(table.vocabularies)
 

@@ -19,6 +19,7 @@ from data_prep.mini_prepare import prepare_mini
 from data_prep.mini_text import sentences
 from data_prep.mini_vocabulary import has_digits, supported_languages, vocabulary
 from data_prep.mini_voices import CLOSE_VARIANTS, STYLES, load_voices, split_voices
+from data_prep.writing import check_disjoint
 from masr_modules.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
 
 LANGUAGES = ["fr", "hi", "ru"]
@@ -113,14 +114,14 @@ def test_total_time_is_about_what_was_asked_for(corpus):
 
 def test_speakers_and_sentences_of_the_sides_differ(corpus):
     rows = read_rows(corpus)
-    common.check_disjoint(rows, ("speaker",))
-    common.check_disjoint(rows, ("language", "text"))
+    check_disjoint(rows, ("speaker",))
+    check_disjoint(rows, ("language", "text"))
 
 
 def test_a_shared_speaker_is_named():
     sides = {"train": [{"speaker": "espeak_f2"}], "test": [{"speaker": "espeak_f2"}]}
     with pytest.raises(AssertionError, match="espeak_f2.*both train and test"):
-        common.check_disjoint(sides, ("speaker",))
+        check_disjoint(sides, ("speaker",))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -254,13 +255,3 @@ def test_styles_differ_in_level_and_speed(tmp_path):
         assert level(f"angry {variant}") > 1.5 * level(f"sad {variant}")
         assert durations[f"angry {variant}"] < durations[f"neutral {variant}"]
         assert durations[f"neutral {variant}"] < durations[f"sad {variant}"]
-
-
-def test_csv_appends_extra_columns_and_refuses_double_ids(tmp_path):
-    row = {"ID": "a", "duration": 1.0, "wav": "$data_root/a.wav", "variant": "f2"}
-    path = str(tmp_path / "csv" / "train.csv")
-    common.write_csv(path, [row])
-    with open(path, encoding="utf-8") as file:
-        assert file.readline().strip().split(",")[-1] == "variant"
-    with pytest.raises(ValueError, match="row 3: ID 'a' comes twice"):
-        common.write_csv(path, [row, row])

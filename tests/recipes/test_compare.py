@@ -49,7 +49,7 @@ def test_every_seed_is_in_the_table_and_complete_runs_are_kept(
     ] * 2
     # Seeds 2 and 4 give .2 and .4: mean 30, sample standard deviation 14.1 per cent.
     assert "| 30.0 ± 14.1" in capsys.readouterr().out
-    assert "MASR" in (tmp_path / "results.md").read_text()
+    assert "MASR" in (tmp_path / "systems.md").read_text()
     call(monkeypatch, compare, *settings)
     assert len(commands) == 4
 
@@ -57,7 +57,7 @@ def test_every_seed_is_in_the_table_and_complete_runs_are_kept(
 def test_the_table_replaces_the_one_in_a_readme(compare, monkeypatch, tmp_path):
     fake_train(monkeypatch, compare)
     readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- pretrain-results -->\nold\n<!-- /pretrain-results -->\nb\n")
+    readme.write_text("a\n<!-- pretrain-systems -->\nold\n<!-- /pretrain-systems -->\nb\n")
     call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path, "--readme", readme)
     text = readme.read_text()
     assert "old" not in text and "| MASR" in text and text.endswith("b\n")

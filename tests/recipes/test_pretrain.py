@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,9 @@ def test_half_of_the_metadata_missing_still_trains(pretrain, arguments, mini_cor
         return rows
 
     pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+
+
+def test_the_progress_bar_shows_both_losses(pretrain, arguments, capsys):
+    pretrain.main(arguments()[:-1])  # the last argument is --noprogressbar
+    shown = capsys.readouterr().err
+    assert re.search(r"train_loss=\d+\.\d{3} \(ssl \d+\.\d{3}, masr \d+\.\d{3}\)", shown)

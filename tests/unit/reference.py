@@ -2,6 +2,10 @@
 
 import math
 
+import torch
+
+from masr_modules.similarity import Similarity
+
 
 def similarity_loop(sources, weights):
     """S and validity from [(S, V)] per source, by the formula, pair by pair."""
@@ -50,3 +54,32 @@ def masr_loop(z, others, similarity, rule, alpha, margin, graded, softplus):
         total += math.log1p(math.exp(x)) if softplus else max(0.0, x)
         anchors += 1
     return total / anchors if anchors else 0.0
+
+
+def soft_label_loop(z, values, known, temperature, weights_of):
+    """Mean over anchors of -sum_j t_ij log p_ij; `weights_of` gives an anchor's t from its S."""
+    z = [[float(x) for x in row] for row in z]
+    z = [[x / math.sqrt(sum(y * y for y in row)) for x in row] for row in z]
+    terms = []
+    for i, anchor in enumerate(z):
+        others = [j for j in range(len(z)) if j != i and known[i][j]]
+        targets = weights_of([float(values[i][j]) for j in others])
+        if not targets or sum(targets) == 0:
+            continue
+        scores = [sum(a * b for a, b in zip(anchor, z[j], strict=True)) for j in others]
+        total = sum(math.exp(score / temperature) for score in scores)
+        log_p = [score / temperature - math.log(total) for score in scores]
+        terms.append(-sum(t * p for t, p in zip(targets, log_p, strict=True)))
+    return sum(terms) / len(terms) if terms else 0.0
+
+
+def random_similarity(size, width, generator, missing=0.3, identities=3):
+    """Random S with missing entries, and P and N from random identities."""
+    valid = torch.rand(size, width, generator=generator) > missing
+    values = torch.rand(size, width, generator=generator, dtype=torch.float64) * valid
+    rows = torch.randint(-1, identities, (size,), generator=generator)
+    columns = rows if width == size else torch.randint(-1, identities, (width,))
+    known = (rows.unsqueeze(1) >= 0) & (columns >= 0)
+    same = rows.unsqueeze(1) == columns
+    itself = torch.eye(size, width, dtype=torch.bool) if width == size else torch.tensor(False)
+    return Similarity(values, valid, known & same & ~itself, known & ~same)

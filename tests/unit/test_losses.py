@@ -6,26 +6,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import masr_loop
+from reference import masr_loop, random_similarity
 from torch import nn
 
+from masr_modules.distributed import JointBatch
 from masr_modules.heads import MASRHead, Projection
 from masr_modules.losses import MASRLoss
 from masr_modules.metadata import Metadata
 from masr_modules.similarity import Similarity, combine
-
-
-def random_similarity(size, width, generator, missing=0.3, identities=3):
-    """Random S with missing entries, and P and N from random identities."""
-    valid = torch.rand(size, width, generator=generator) > missing
-    values = torch.rand(size, width, generator=generator, dtype=torch.float64) * valid
-    rows = torch.randint(-1, identities, (size,), generator=generator)
-    columns = rows if width == size else torch.randint(-1, identities, (width,))
-    known = (rows.unsqueeze(1) >= 0) & (columns >= 0)
-    same = rows.unsqueeze(1) == columns
-    itself = torch.eye(size, width, dtype=torch.bool) if width == size else torch.tensor(False)
-    return Similarity(values, valid, known & same & ~itself, known & ~same)
-
 
 SETTINGS = list(
     itertools.product(
@@ -178,5 +166,5 @@ def test_leaves_the_collapse_value_despite_a_common_direction():
 
 def test_projection_takes_a_batch_of_one_in_training():
     projection = Projection(4, 3).train()
-    projection(torch.randn(5, 4))
-    assert torch.isfinite(projection(torch.randn(1, 4))).all()
+    projection(torch.randn(5, 4), JointBatch(5))
+    assert torch.isfinite(projection(torch.randn(1, 4), JointBatch(1))).all()

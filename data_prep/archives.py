@@ -1,0 +1,132 @@
+"""Archives and paths from outside: nothing leaves the folder, nothing is half unpacked."""
+
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import IO
+
+from tqdm import tqdm
+
+
+def inner_path(name: str, where: str) -> str:
+    """Checks that a path which a file or archive names stays inside the corpus's folder.
+
+    Arguments
+    ---------
+    name : str
+        The path, relative to the folder.
+    where : str
+        Where it was found, for the error: archive, or table and line.
+
+    Returns
+    -------
+    str
+        The path, with `/` and without `.` parts.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, absolute or has a part `..`.
+
+    Example
+    -------
+    >>> inner_path("./clips/a b.wav", "t.tsv, line 2")
+    'clips/a b.wav'
+    >>> inner_path("../secret", "t.tsv, line 2")
+    Traceback (most recent call last):
+    ...
+    ValueError: t.tsv, line 2: '../secret' would leave the corpus's folder; refused
+    """
+    path = PurePosixPath(name)
+    windows = PureWindowsPath(name)
+    outside = path.is_absolute() or windows.drive or windows.root
+    if outside or "\0" in name or ".." in path.parts or ".." in windows.parts or not path.parts:
+        raise ValueError(f"{where}: {name!r} would leave the corpus's folder; refused")
+    return str(path)
+
+
+@contextmanager
+def _broken_archive_named(archive: str) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(
+            f"{archive}: truncated or broken archive ({error}); fetch it again"
+        ) from error
+
+
+def _members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Checked path and content of each file; the content is valid until the next."""
+    return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
+
+
+def _tar_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive, "r:*") as tar:
+        for member in tar:
+            name = inner_path(member.name, archive) if member.name.strip("./") else ""
+            if member.isdir():
+                continue
+            if not member.isfile():
+                raise ValueError(f"{archive}: {member.name!r} is a link or device; refused")
+            yield name, tar.extractfile(member)
+
+
+def _zip_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            name = inner_path(member.filename, archive)
+            if member.is_dir():
+                continue
+            if (member.external_attr >> 16) & 0o170000 == 0o120000:
+                raise ValueError(f"{archive}: {member.filename!r} is a link; refused")
+            with file.open(member) as content:
+                yield name, content
+
+
+def extract_archive(archive: str, folder: str) -> None:
+    """Unpacks an archive; the folder appears when it is complete.
+
+    Where all members lie in one folder of the same name (`train/` in the archive,
+    unpacked to `audio/train`), that folder is not doubled.
+
+    Arguments
+    ---------
+    archive : str
+        Path of a tar (also .tar.gz, .tar.bz2, .tar.xz) or zip.
+    folder : str
+        Folder to make.
+
+    Raises
+    ------
+    ValueError
+        If the archive is truncated or none at all, or a member is a link, a device,
+        or would leave the folder: names archive and member. Nothing is left behind.
+    FileExistsError
+        If the folder exists.
+    """
+    if os.path.exists(folder):
+        raise FileExistsError(f"{folder}: exists already; {archive} was not unpacked over it")
+    parent, name = os.path.split(os.path.abspath(folder))
+    temporary = os.path.join(parent, f".{name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an interrupted run
+    try:
+        os.makedirs(temporary)
+        bar = tqdm(desc=f"unpacking {archive}", unit="file")
+        with bar, _broken_archive_named(archive):
+            for member, content in _members(archive):
+                path = os.path.join(temporary, member)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+                bar.update()
+        inner = os.path.join(temporary, name)
+        whole = os.listdir(temporary) == [name] and os.path.isdir(inner)
+        os.replace(inner if whole else temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,247 @@
+"""From rows to the CSVs of a corpus, with checks and a summary."""
+
+import csv
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+
+from data_prep.common import SPLITS, atomic_file
+from data_prep.skips import SkipRegister
+from masr_modules.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+
+logger = logging.getLogger(__name__)
+
+#: Written last: says what the CSVs beside it were made with.
+SETTINGS_FILE = "prepare_settings.json"
+
+
+class _SideWriter:
+    """Writes one side's CSV row by row under a temporary name, counting as it goes."""
+
+    def __init__(self, path: str, columns: Sequence[str]):
+        self.path, self.count, self.seconds = path, 0, 0.0
+        self.known: Counter[str] = Counter()
+        self.speakers: set[str] = set()
+        self.languages: set[str] = set()
+        self.columns = columns
+        self.destination = atomic_file(path)
+
+    def __enter__(self) -> "_SideWriter":
+        temporary = self.destination.__enter__()
+        self.file = open(temporary, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self.writer = csv.writer(self.file, lineterminator="\n")
+        self.writer.writerow(self.columns)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.file.close()
+        self.destination.__exit__(*error)
+
+    def write(self, row: Mapping[str, object]) -> None:
+        cells = [row.get(column) for column in self.columns]
+        self.count += 1
+        if any(cell in (None, "") for cell in cells[: len(AUDIO_COLUMNS)]):
+            raise ValueError(
+                f"{self.path}, row {self.count + 1}: no value in one of {', '.join(AUDIO_COLUMNS)}"
+            )
+        unknown = row.keys() - set(self.columns)
+        if unknown:
+            raise ValueError(f"{self.path}: columns {sorted(unknown)} are not in extra_columns")
+        self.writer.writerow(cells)
+        self.seconds += float(row["duration"])
+        for column, cell in zip(self.columns, cells, strict=True):
+            if cell not in (None, ""):
+                self.known[column] += 1
+        self.speakers.add(row.get("speaker"))
+        self.languages.add(row.get("language"))
+
+    def line(self, name: str) -> str:
+        """The side's line in the summary."""
+        speakers = len(self.speakers - {None, ""})
+        languages = len(self.languages - {None, ""})
+        hours = self.seconds / 3600
+        return f"{name:<8}{hours:>8.3f}{self.count:>12}{speakers:>10}{languages:>11}"
+
+    def coverage(self, name: str) -> str:
+        """Share of utterances whose value is known, of each column that has any."""
+        columns = self.columns[len(AUDIO_COLUMNS) :]
+        shares = [f"{c} {100 * self.known[c] / self.count:.0f} %" for c in columns if self.known[c]]
+        return f"known in {name}: {', '.join(shares) or 'nothing'}"
+
+
+class _Disjoint:
+    """Notices a value that comes on two sides."""
+
+    def __init__(self, columns: tuple[str, ...]):
+        self.columns = columns
+        self.side_of: dict[int, str] = {}
+
+    def see(self, side: str, row: Mapping[str, object]) -> None:
+        value = tuple(row.get(column) for column in self.columns)
+        if any(cell in (None, "") for cell in value):
+            return
+        first = self.side_of.setdefault(hash(value), side)
+        if first != side:
+            what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
+            raise AssertionError(f"{what} is in both {first} and {side}")
+
+
+def check_disjoint(
+    splits: Mapping[str, Iterable[Mapping[str, object]]], columns: tuple[str, ...]
+) -> None:
+    """Checks that no value of some columns is on two sides of the split.
+
+    Arguments
+    ---------
+    splits : mapping of str to iterable of mapping
+        Name of each side -> its rows.
+    columns : tuple of str
+        Columns that are taken together, such as ``("language", "text")``. A row
+        where one of them is not known is not compared.
+
+    Raises
+    ------
+    AssertionError
+        If a value is on two sides; the message names both and the value.
+
+    Example
+    -------
+    >>> check_disjoint({"train": [{"speaker": "a"}], "test": [{"speaker": "b"}]}, ("speaker",))
+    """
+    disjoint = _Disjoint(columns)
+    for side, rows in splits.items():
+        for row in rows:
+            disjoint.see(side, row)
+
+
+def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLITS) -> bool:
+    """Whether the CSVs are there and were made with these settings.
+
+    Arguments
+    ---------
+    save_folder : str
+        Folder of the CSVs.
+    settings : mapping
+        What the result depends on, as it is given to `write_corpus`.
+    sides : sequence of str
+        Names of the CSVs.
+
+    Returns
+    -------
+    bool
+        True if there is nothing to do.
+    """
+    path = os.path.join(save_folder, SETTINGS_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            saved = json.load(file)
+    except (OSError, ValueError):
+        return False
+    if saved != json.loads(json.dumps(settings)):
+        return False
+    if not all(os.path.exists(os.path.join(save_folder, f"{side}.csv")) for side in sides):
+        return False
+    logger.info("prepared already: %s (delete %s to do it again)", save_folder, path)
+    return True
+
+
+def write_corpus(
+    save_folder: str,
+    rows: Iterable[tuple[str, Mapping[str, object]]],
+    settings: Mapping,
+    skips: SkipRegister | None = None,
+    extra_columns: Sequence[str] = (),
+    disjoint: Sequence[tuple[str, ...]] = (),
+    sides: Sequence[str] = SPLITS,
+) -> str:
+    """Writes the CSVs of a corpus, all or none, and prints their summary.
+
+    Rows are written as they come; the files take their names when all are
+    complete and every check has passed. The settings are written last, so that an
+    interrupted run is not taken for a complete one.
+
+    Arguments
+    ---------
+    save_folder : str
+        Folder of the CSVs.
+    rows : iterable of (str, mapping)
+        Side and row: column -> value. What is missing or None becomes an empty cell.
+    settings : mapping
+        What the result depends on (JSON); see `is_prepared`.
+    skips : SkipRegister, optional
+        What was left out: checked against its limit, and printed.
+    extra_columns : sequence of str
+        Columns beyond the schema.
+    disjoint : sequence of tuple of str
+        Columns whose values may not be on two sides; see `check_disjoint`.
+    sides : sequence of str
+        Names of the CSVs.
+
+    Returns
+    -------
+    str
+        The summary: hours, utterances, speakers, languages, and the share of
+        utterances for which each metadata column is known.
+
+    Raises
+    ------
+    ValueError
+        If a row lacks one of ID, duration and wav, an ID comes twice, or too much
+        is left out.
+    AssertionError
+        If the sides are not disjoint.
+
+    Example
+    -------
+    >>> folder = str(getfixture("tmp_path"))
+    >>> row = {"ID": "a", "wav": "$data_root/a.wav", "duration": 3600, "speaker": "s1"}
+    >>> print(write_corpus(folder, [("train", row)], {"seed": 1}))
+    split      hours  utterances  speakers  languages
+    train      1.000           1         1          0
+    valid      0.000           0         0          0
+    test       0.000           0         0          0
+    known in train: speaker 100 %
+    >>> is_prepared(folder, {"seed": 1}), is_prepared(folder, {"seed": 2})
+    (True, False)
+    """
+    columns = list(dict.fromkeys([*AUDIO_COLUMNS, *METADATA_COLUMNS, *extra_columns]))
+    checks = [_Disjoint(names) for names in disjoint]
+    seen: set[int] = set()
+    with ExitStack() as stack:
+        writers = {
+            side: stack.enter_context(
+                _SideWriter(os.path.join(save_folder, f"{side}.csv"), columns)
+            )
+            for side in sides
+        }
+        for side, row in rows:
+            for check in checks:
+                check.see(side, row)
+            writers[side].write(row)
+            _check_new(row["ID"], seen, writers[side])
+        if skips is not None:
+            skips.check()
+        settings_path = os.path.join(save_folder, SETTINGS_FILE)
+        if os.path.exists(settings_path):
+            os.remove(settings_path)  # from here on the old CSVs are replaced
+    with atomic_file(settings_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(settings, file, indent=1)
+    header = f"{'split':<8}{'hours':>8}{'utterances':>12}{'speakers':>10}{'languages':>11}"
+    lines = [header, *(writer.line(side) for side, writer in writers.items())]
+    lines += [writer.coverage(side) for side, writer in writers.items() if writer.count]
+    if skips is not None and skips.report():
+        lines.append(skips.report())
+    summary = "\n".join(lines)
+    logger.info("%s\n%s", save_folder, summary)
+    return summary
+
+
+def _check_new(utterance: object, seen: set[int], writer: _SideWriter) -> None:
+    """Keeps hashes, not the IDs: a corpus may have millions."""
+    key = hash(utterance)
+    if key in seen:
+        raise ValueError(f"{writer.path}, row {writer.count + 1}: ID {utterance!r} comes twice")
+    seen.add(key)

@@ -1,0 +1,119 @@
+"""Collectives across ranks; without a process group each is the identity.
+
+torchrun is the only launcher, and the caller need not know whether it was used.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from masr_modules.metadata import Metadata
+
+
+def world_size() -> int:
+    """Number of ranks; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def global_mean(total: Tensor, count: Tensor) -> Tensor:
+    """This rank's share of a mean over all ranks, for a trainer that averages gradients.
+
+    W * total / (count of all ranks): the average of this over the W ranks, and of its
+    gradients, is that of one process with the joint batch, however unevenly what is
+    counted lies on the ranks. Gives 0 where nothing is counted anywhere.
+
+    Arguments
+    ---------
+    total : torch.Tensor
+        Scalar sum over this rank's anchors (or masked frames).
+    count : torch.Tensor
+        Scalar, how many there were.
+
+    Example
+    -------
+    >>> global_mean(torch.tensor(6.0), torch.tensor(3.0)).item()
+    2.0
+    """
+    count = count.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(count)
+    return world_size() * total / count.clamp(min=1.0)
+
+
+class JointBatch:
+    """Where this rank's utterances lie in the joint batch of all ranks.
+
+    Numbers of rows may differ. Making it costs one collective, for which the host waits;
+    with one rank it costs nothing and `gather` gives back what it was given.
+
+    Arguments
+    ---------
+    size : int
+        B, utterances on this rank.
+    device : torch.device or str
+        Where the collectives run.
+    alone : bool
+        Whether this rank is a batch of its own all the same, as in validation.
+
+    Example
+    -------
+    >>> joint = JointBatch(2)
+    >>> joint.gather(torch.ones(2, 3)).shape, joint.own
+    (torch.Size([2, 3]), slice(0, 2, None))
+    """
+
+    def __init__(self, size: int, device: torch.device | str = "cpu", alone: bool = False):
+        self.sizes = [size]
+        rank = 0
+        if world_size() > 1 and not alone:
+            rank = dist.get_rank()
+            own = torch.tensor([size], device=device)
+            sizes = [torch.empty_like(own) for _ in range(world_size())]
+            dist.all_gather(sizes, own)
+            self.sizes = torch.cat(sizes).tolist()
+        start = sum(self.sizes[:rank])
+        self.own = slice(start, start + size)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Joins (B, ...) rows of all ranks in rank order; gradients flow back to their rank."""
+        if len(self.sizes) == 1:
+            return values
+        return _Gather.apply(values, self.sizes, self.own)
+
+    def gather_metadata(self, metadata: Metadata) -> Metadata:
+        """Joins the metadata of all ranks; vocabularies must agree, ids must be known."""
+        if len(self.sizes) == 1:
+            return metadata
+        if metadata.ids is None:
+            raise ValueError(
+                "metadata without ids cannot be joined: an utterance might be its pair"
+            )
+        labels = [
+            name for name, values in metadata.columns.items() if not values.is_floating_point()
+        ]
+        numbers = [name for name in metadata.columns if name not in labels]
+        codes = self.gather(torch.stack([metadata.ids, *(metadata[c] for c in labels)], dim=1))
+        columns = {name: codes[:, i] for i, name in enumerate(labels, start=1)}
+        if numbers:
+            values = self.gather(torch.stack([metadata[c] for c in numbers], dim=1))
+            columns |= {name: values[:, i] for i, name in enumerate(numbers)}
+        return Metadata(columns, metadata.vocabularies, codes[:, 0])
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' rows, padded to the longest on their way; the backward pass adds up."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, sizes: list[int], own: slice) -> Tensor:
+        ctx.own = own
+        padded = values.new_zeros(max(sizes), *values.shape[1:])
+        padded[: len(values)] = values
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient[ctx.own], None, None
