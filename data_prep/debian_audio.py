@@ -10,6 +10,7 @@ import soundfile
 import torch
 import torchaudio
 
+from data_prep.audio import BrokenAudio
 from data_prep.common import atomic_file
 
 SAMPLE_RATE = 16000
@@ -19,10 +20,6 @@ LEVEL = -26.0
 SILENCE = -65.0
 #: A shorter recording (seconds) holds no word.
 MIN_SECONDS = 0.2
-
-
-class NotSpeech(Exception):
-    """A recording that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def decode(path: str) -> tuple[np.ndarray, int]:
 
     Raises
     ------
-    NotSpeech
+    BrokenAudio
         If it cannot be decoded or is empty.
     """
     try:
@@ -71,9 +68,9 @@ def decode(path: str) -> tuple[np.ndarray, int]:
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
             samples = samples.mean(axis=1)
     except (av.error.FFmpegError, soundfile.SoundFileError) as error:
-        raise NotSpeech("broken audio") from error
+        raise BrokenAudio(f"cannot be decoded ({error})") from error
     if not np.isfinite(samples).all():
-        raise NotSpeech("broken audio")
+        raise BrokenAudio("samples that are no numbers")
     return samples, rate
 
 
@@ -143,7 +140,7 @@ def convert(path: str, wav: str, key: str) -> Audio:
 
     Raises
     ------
-    NotSpeech
+    BrokenAudio
         If it is broken, silent or too short.
     """
     key = f"{key} {SAMPLE_RATE} Hz {LEVEL} dB"
@@ -152,9 +149,9 @@ def convert(path: str, wav: str, key: str) -> Audio:
         return converted
     samples, rate = decode(path)
     if len(samples) < MIN_SECONDS * rate:
-        raise NotSpeech(f"shorter than {MIN_SECONDS} s")
+        raise BrokenAudio(f"shorter than {MIN_SECONDS} s")
     if np.sqrt(np.mean(samples**2)) < 10 ** (SILENCE / 20):
-        raise NotSpeech("silent")
+        raise BrokenAudio("silent")
     recording = hashlib.sha256(samples.tobytes()).hexdigest()[:32]
     if rate != SAMPLE_RATE:
         resample = torchaudio.functional.resample

@@ -15,6 +15,8 @@ from debian.debfile import DebFile
 from debian.debian_support import Version
 from tqdm import tqdm
 
+from data_prep.archives import inner_path
+
 
 @dataclass(frozen=True)
 class Package:
@@ -154,13 +156,15 @@ def unpack(deb: str, folder: str) -> str:
     os.makedirs(partial)
     try:
         with DebFile(deb) as package, package.data.tgz() as archive:
-            for member in tqdm(archive, desc=os.path.basename(target), unit="file"):
-                safe = tarfile.data_filter(member, partial)
-                if member.isfile() and member.name.endswith(WANTED):
-                    archive.extract(safe, partial, filter="data")
-    except tarfile.FilterError as error:
-        raise ValueError(f"{deb}: refused, a member leaves the folder: {error}") from error
-    except (ArError, tarfile.TarError, LZMAError, EOFError, OSError) as error:
+            for member in tqdm(archive, desc=f"unpacking {os.path.basename(deb)}", unit="file"):
+                if not member.isfile():
+                    continue  # packages link to fonts and documents; none is followed
+                inner_path(member.name, deb)
+                if member.name.endswith(WANTED):
+                    archive.extract(member, partial, filter="data")
+        os.replace(partial, target)
+    except (ArError, tarfile.TarError, LZMAError, EOFError) as error:
         raise ValueError(f"{deb}: cannot be unpacked ({error}); download it again") from error
-    os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -1,7 +1,6 @@
 """What is done with the Debian recordings: which texts to trust, which side, which trials."""
 
 import hashlib
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,8 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from data_prep.common import SPLITS
-
-logger = logging.getLogger(__name__)
+from data_prep.skips import SkipRegister
 
 #: One utterance: column -> value.
 Row = dict[str, object]
@@ -35,7 +33,7 @@ def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     return dict(groups)
 
 
-def check_texts(rows: list[Row]) -> dict[tuple[str, str], float]:
+def check_texts(rows: list[Row], skips: SkipRegister) -> None:
     """Clear texts that do not fit the durations: other words are said than are written.
 
     In each source and language the durations are fitted by a line in the number
@@ -46,29 +44,26 @@ def check_texts(rows: list[Row]) -> dict[tuple[str, str], float]:
     ---------
     rows : list of dict
         Utterances; their ``text`` is cleared in place.
-
-    Returns
-    -------
-    dict of (str, str) to float
-        (source, language) -> correlation, NaN where there were too few texts.
+    skips : SkipRegister
+        Where cleared texts are counted.
 
     Example
     -------
     >>> rows = [
-    ...     {"source": "a", "language": "fra", "text": "x" * n, "duration": 0.1 * n + 0.5}
+    ...     {"ID": n, "source": "a", "language": "fra", "text": "x" * n, "duration": 0.1 * n + 0.5}
     ...     for n in range(1, 31)
     ... ]
     >>> rows[9]["duration"] = 3.5
-    >>> {group: round(r, 1) for group, r in check_texts(rows).items()}, rows[9]["text"]
-    ({('a', 'fra'): 0.9}, '')
+    >>> skips = SkipRegister()
+    >>> check_texts(rows, skips)
+    >>> rows[8]["text"], rows[9]["text"], skips.noted.total()
+    ('xxxxxxxxx', '', 1)
     """
-    correlations = {}
     for group, members in _grouped(row for row in rows if row["text"]).items():
         lengths = np.array([len(row["text"]) for row in members], dtype=float)
         durations = np.array([row["duration"] for row in members], dtype=float)
         varied = len(members) >= MIN_TEXTS and np.ptp(lengths) > 0 and np.ptp(durations) > 0
         r = float(np.corrcoef(lengths, durations)[0, 1]) if varied else float("nan")
-        correlations[group] = r
         if r >= MIN_CORRELATION:
             slope, offset = np.polyfit(lengths, durations, 1)
             ratio = durations / np.maximum(slope * lengths + offset, 1e-3)
@@ -76,16 +71,10 @@ def check_texts(rows: list[Row]) -> dict[tuple[str, str], float]:
         else:
             misfit = np.ones(len(members), dtype=bool)
         for row, wrong in zip(members, misfit, strict=True):
-            row["text"] = "" if wrong else row["text"]
-        if misfit.any():
-            logger.info(
-                "%s %s: %d of %d texts left out (length against duration: r = %.2f)",
-                *group,
-                misfit.sum(),
-                len(members),
-                r,
-            )
-    return correlations
+            if wrong:
+                reason = "text cleared, its length does not fit the recording"
+                skips.note(f"{' '.join(group)}: {reason} (r = {r:.2f})", row["ID"])
+                row["text"] = ""
 
 
 def split_random(rows: list[Row], seed: int) -> dict[str, list[Row]]:
@@ -181,7 +170,7 @@ def split_by_source(
     return sides
 
 
-def speaker_trials(rows: list[Row], seed: int) -> list[dict[str, object]]:
+def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
     """Pairs of utterances by the same or different speakers, within source and language.
 
     Within them the recording chain and the language tell nothing about the speaker.
@@ -195,17 +184,17 @@ def speaker_trials(rows: list[Row], seed: int) -> list[dict[str, object]]:
 
     Returns
     -------
-    list of dict
-        target (1 same, 0 different speaker), enrol and test (IDs); as many of
-        each kind from a source and language, at most `MAX_TRIALS`. Empty where no
-        source and language has two known speakers.
+    list of (int, str, str)
+        1 (same) or 0 (different speaker) and two IDs; as many of each kind from a
+        source and language, at most `MAX_TRIALS`. Empty where no source and
+        language has two known speakers.
 
     Example
     -------
     >>> rows = [
     ...     {"ID": i, "source": "s", "language": "nld", "speaker": i[0]} for i in ("a1", "a2", "b1")
     ... ]
-    >>> [(trial["target"], trial["enrol"], trial["test"]) for trial in speaker_trials(rows, 1)]
+    >>> speaker_trials(rows, 1)
     [(1, 'a1', 'a2'), (0, 'a1', 'b1')]
     """
     trials = []
@@ -216,8 +205,5 @@ def speaker_trials(rows: list[Row], seed: int) -> list[dict[str, object]]:
         count = min(MAX_TRIALS, len(pairs[0]), len(pairs[1]))
         generator = random.Random(f"{seed}/{'/'.join(group)}")
         for target in (1, 0):
-            trials += [
-                {"target": target, "enrol": enrol, "test": test}
-                for enrol, test in sorted(generator.sample(pairs[target], count))
-            ]
+            trials += [(target, *pair) for pair in sorted(generator.sample(pairs[target], count))]
     return trials

@@ -14,6 +14,7 @@ from data_prep import debian_audio, debian_prepare
 from data_prep.debian_audio import convert
 from data_prep.debian_packages import fetch_packages, find_package, unpack
 from data_prep.debian_prepare import PROTOCOLS, prepare_debian
+from data_prep.debian_table import corpus_table
 from masr_modules.metadata import METADATA_COLUMNS, load_csv
 
 SIDES = ("train", "valid", "test")
@@ -24,7 +25,7 @@ def corpus(tmp_path_factory):
     """The tiny corpus with the CSVs of all protocols."""
     folder = tiny_debs.make_packages(tmp_path_factory.mktemp("debian corpus é"))
     for protocol in PROTOCOLS:
-        prepare_debian(str(folder), str(folder / protocol), protocol=protocol)
+        prepare_debian(str(folder), str(folder / protocol), protocol=protocol, skip_limit=0.1)
     return folder
 
 
@@ -43,7 +44,7 @@ def utterances(corpus):
 
 
 def test_a_stamp_has_its_language_text_and_nominal_speaker(utterances):
-    row = utterances["debian_tuxpaint_es_animals.cat 4"]
+    row = utterances["debian_tuxpaint_es_animals.cat_4"]
     expected = {
         "language": "spa",
         "language_label": "es",
@@ -79,7 +80,7 @@ def test_a_prompt_has_its_voice_and_region(utterances):
 
 
 def test_nothing_is_made_up_about_words_and_letters(utterances):
-    row = utterances["debian_klettres_en_GB_word 2"]
+    row = utterances["debian_klettres_en_GB_word_2"]
     assert (row["language"], row["region"], row["source"]) == ("eng", "GB", "klettres")
     assert row["text"] == row["speaker"] == row["gender"] == ""
     assert set(METADATA_COLUMNS) < set(row)
@@ -97,7 +98,7 @@ def test_what_is_no_speech_or_cannot_be_used_is_left_out(utterances):
 def test_copies_are_dropped_and_kept_once(utterances):
     recordings = [row["recording"] for row in utterances.values()]
     assert len(recordings) == len(set(recordings))
-    assert "debian_tuxpaint_es_animals.cat 3" in utterances
+    assert "debian_tuxpaint_es_animals.cat_3" in utterances
     assert "debian_tuxpaint_es_animals.copy" not in utterances
 
 
@@ -119,7 +120,7 @@ def test_texts_that_do_not_fit_the_recordings_are_cleared(utterances):
 
 
 def test_files_are_mono_16_khz_of_one_level(corpus, utterances):
-    for name in ("debian_tuxpaint_es_animals.cat 4", "debian_asterisk_ru_RU_digits.1"):
+    for name in ("debian_tuxpaint_es_animals.cat_4", "debian_asterisk_ru_RU_digits.1"):
         samples, rate = soundfile.read(utterances[name]["wav"].replace("$data_root", str(corpus)))
         assert rate == 16000 and samples.ndim == 1
         assert 20 * np.log10(np.sqrt(np.mean(samples**2))) == pytest.approx(-26, abs=0.2)
@@ -160,19 +161,25 @@ def test_asr_has_trusted_texts_alone(corpus):
 
 def test_trials_stay_within_source_and_language(corpus, tmp_path):
     folder = tmp_path / "speakers"
-    prepare_debian(str(corpus), str(folder), test_sources=["fillets"], valid_sources=["klettres"])
+    prepare_debian(
+        str(corpus),
+        str(folder),
+        test_sources=["fillets"],
+        valid_sources=["klettres"],
+        skip_limit=0.1,
+    )
     rows = {row["ID"]: row for row in read(folder, "test")}
-    with open(folder / "trials.csv", newline="") as file:
-        trials = list(csv.DictReader(file))
-    assert Counter(trial["target"] for trial in trials) == {"1": 132, "0": 132}
-    for trial in trials:
-        enrol, test = rows[trial["enrol"]], rows[trial["test"]]
-        assert enrol["ID"] != test["ID"] and enrol["language"] == test["language"]
-        assert (enrol["speaker"] == test["speaker"]) == (trial["target"] == "1")
+    trials = [line.split() for line in (folder / "trials.txt").read_text().splitlines()]
+    assert Counter(target for target, _, _ in trials) == {"1": 132, "0": 132}
+    for target, a, b in trials:
+        assert a != b and rows[a]["language"] == rows[b]["language"]
+        assert (rows[a]["speaker"] == rows[b]["speaker"]) == (target == "1")
 
 
 def test_the_table_counts_every_utterance(corpus, utterances):
-    table = (corpus / "random/corpus.md").read_text()
+    table = corpus_table(
+        [row | {"duration": float(row["duration"])} for row in utterances.values()]
+    )
     assert f"| all      | {len(utterances)} " in table
     assert "klettres GPL-2+; ktuberling GPL-2+; tuxpaint GPL-2." in table
 
@@ -184,6 +191,11 @@ def test_the_csvs_load(corpus):
 
 class Killed(Exception):
     """Stands for a kill."""
+
+
+def test_too_many_broken_recordings_are_an_error(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"raise skip_limit\n.*tuxpaint: .*broken_desc_es.ogg"):
+        prepare_debian(str(corpus), str(tmp_path / "csv"), skip_limit=0.001)
 
 
 def test_interrupted_work_goes_on(tmp_path, monkeypatch):
@@ -198,18 +210,21 @@ def test_interrupted_work_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(debian_prepare, "convert", dying)
     with pytest.raises(Killed):
-        prepare_debian(str(folder), str(folder / "csv"))
+        prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
     assert not (folder / "csv").exists()
     monkeypatch.undo()
     decoded = []
     decode = debian_audio.decode
     monkeypatch.setattr(debian_audio, "decode", lambda path: decoded.append(path) or decode(path))
-    prepare_debian(str(folder), str(folder / "csv"))
+    prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
     rows = read(folder / "csv")
     assert decoded and not set(made) & set(decoded)
     again = len(decoded)
+    prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
+    assert len(decoded) == again  # complete: nothing is read
+    (folder / "csv/prepare_settings.json").unlink()
     os.remove(rows[0]["wav"].replace("$data_root", str(folder)))
-    prepare_debian(str(folder), str(folder / "csv"))
+    prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
     broken = 4  # broken, cut and mute ones are tried again, like the removed one
     assert len(decoded) - again == broken
     assert not [p for p in folder.rglob("*") if "tmp" in p.name or "partial" in p.name]
@@ -276,5 +291,5 @@ def test_the_newest_version_is_taken(tmp_path):
 )
 def test_a_wrong_argument_says_what_is_right(corpus, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        prepare_debian(str(corpus), str(tmp_path / "csv"), **arguments)
+        prepare_debian(str(corpus), str(tmp_path / "csv"), skip_limit=0.1, **arguments)
     assert not (tmp_path / "csv").exists()

@@ -71,6 +71,12 @@ def stamps():
         files[f"{stem}_desc_es.ogg"] = sound(0.2 + 0.1 * words, 100 + i, channels=2)
         files[f"{stem}_desc_fr.ogg"] = sound(0.2 + 0.1 * words, 200 + i)
         files[f"{stem}.ogg"] = sound(0.3, 300 + i)  # a noise, no description
+    return files
+
+
+def odd_stamps(files):
+    """A copy, a broken, a cut and a mute recording, and one whose text is another's."""
+    files = dict(files)
     files[f"{STAMPS}/animals/copy_desc_es.ogg"] = files[f"{STAMPS}/animals/cat 3_desc_es.ogg"]
     files[f"{STAMPS}/animals/broken_desc_es.ogg"] = b"OggS" + bytes(50)
     files[f"{STAMPS}/animals/cut_desc_es.ogg"] = sound(0.1, 1)
@@ -138,9 +144,11 @@ def packages():
     }
 
 
-def make_packages(folder):
+def make_packages(folder, broken=True):
     """Writes all packages as DATA_FOLDER/packages/NAME_1.0-1_all.deb."""
     (folder / "packages").mkdir(parents=True, exist_ok=True)
     for name, files in packages().items():
+        if broken and name == "tuxpaint-stamps-default":
+            files = odd_stamps(files)
         make_deb(folder / "packages" / f"{name}_1.0-1_all.deb", files)
     return folder

@@ -36,7 +36,7 @@ def test_runs_from_csv_to_table(yaml, pretrain, arguments, tmp_path, capsys):
 
 
 def test_the_debian_corpus_from_packages_to_table(pretrain, arguments, tmp_path):
-    folder = tiny_debs.make_packages(tmp_path / "debian")
+    folder = tiny_debs.make_packages(tmp_path / "debian", broken=False)
     pretrain.main(
         arguments(
             "pretrain_debian.yaml",
