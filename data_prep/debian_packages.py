@@ -8,11 +8,8 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from lzma import LZMAError
-from urllib.parse import unquote
 
-from debian.arfile import ArError
-from debian.debfile import DebFile
-from debian.debian_support import Version
+import arpy
 from tqdm import tqdm
 
 from data_prep.archives import inner_path
@@ -59,9 +56,18 @@ PACKAGES = {
 #: What is unpacked: recordings, and the files that tell their text.
 WANTED = (".ogg", ".opus", ".wav", ".g722", ".lua", ".txt", ".txt.gz")
 
+#: What readers of ar, tar and their compression raise on a broken file.
+_BROKEN = (
+    arpy.ArchiveFormatError,
+    arpy.ArchiveAccessError,
+    tarfile.TarError,
+    LZMAError,
+    EOFError,
+)
+
 
 def find_package(name: str, folder: str) -> str | None:
-    """The newest version of a package in a folder.
+    """A package's file in a folder.
 
     Arguments
     ---------
@@ -74,11 +80,17 @@ def find_package(name: str, folder: str) -> str | None:
     -------
     str or None
         Its path, None if it is not there.
+
+    Raises
+    ------
+    ValueError
+        If there are several versions.
     """
-    found = glob.glob(os.path.join(glob.escape(folder), f"{name}_*.deb"))
-    return max(
-        found, key=lambda p: Version(unquote(os.path.basename(p).split("_")[1])), default=None
-    )
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), f"{name}_*.deb")))
+    if len(found) > 1:
+        names = ", ".join(os.path.basename(path) for path in found)
+        raise ValueError(f"{folder}: several versions of {name} ({names}); keep one")
+    return found[0] if found else None
 
 
 def fetch_packages(names: list[str], folder: str) -> dict[str, str]:
@@ -155,16 +167,25 @@ def unpack(deb: str, folder: str) -> str:
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
     try:
-        with DebFile(deb) as package, package.data.tgz() as archive:
-            for member in tqdm(archive, desc=f"unpacking {os.path.basename(deb)}", unit="file"):
-                if not member.isfile():
-                    continue  # packages link to fonts and documents; none is followed
-                inner_path(member.name, deb)
-                if member.name.endswith(WANTED):
-                    archive.extract(member, partial, filter="data")
+        _unpack_wanted(deb, partial)
         os.replace(partial, target)
-    except (ArError, tarfile.TarError, LZMAError, EOFError) as error:
+    except _BROKEN as error:
         raise ValueError(f"{deb}: cannot be unpacked ({error}); download it again") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _unpack_wanted(deb: str, folder: str) -> None:
+    """A .deb file is an ar archive that holds the files in a compressed tar."""
+    with arpy.Archive(deb) as parts:
+        data = next((part for part in parts if part.header.name.startswith(b"data.tar")), None)
+        if data is None:
+            raise EOFError("it holds no files")
+        with tarfile.open(fileobj=data, mode="r|*") as files:
+            for member in tqdm(files, desc=f"unpacking {os.path.basename(deb)}", unit="file"):
+                if not member.isfile():
+                    continue  # packages link to fonts and documents; none is followed
+                inner_path(member.name, deb)
+                if member.name.endswith(WANTED):
+                    files.extract(member, folder, filter="data")

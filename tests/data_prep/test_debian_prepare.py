@@ -274,10 +274,19 @@ def test_the_failure_of_apt_is_told(tmp_path, monkeypatch):
     assert not list((tmp_path / "packages").iterdir())
 
 
-def test_the_newest_version_is_taken(tmp_path):
-    for version in ("1.9-1", "1.10-1", "0%3a2.0-1"):
+def test_several_versions_are_an_error(tmp_path):
+    for version in ("1.9-1", "1.10-1"):
         (tmp_path / f"klettres-data_{version}_all.deb").touch()
-    assert find_package("klettres-data", str(tmp_path)).endswith("_0%3a2.0-1_all.deb")
+    with pytest.raises(ValueError, match="several versions of klettres-data .*; keep one"):
+        find_package("klettres-data", str(tmp_path))
+
+
+def test_what_is_no_package_is_named(tmp_path):
+    deb = tmp_path / "klettres-data_1_all.deb"
+    for content in (b"<html>404", b"", b"!<arch>\n"):
+        deb.write_bytes(content)
+        with pytest.raises(ValueError, match="klettres-data_1_all.deb: cannot be unpacked.*again"):
+            unpack(str(deb), str(tmp_path / "unpacked"))
 
 
 @pytest.mark.parametrize(
