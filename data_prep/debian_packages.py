@@ -186,6 +186,8 @@ def _unpack_wanted(deb: str, folder: str) -> None:
             for member in tqdm(files, desc=f"unpacking {os.path.basename(deb)}", unit="file"):
                 if not member.isfile():
                     continue  # packages link to fonts and documents; none is followed
-                inner_path(member.name, deb)
-                if member.name.endswith(WANTED):
-                    files.extract(member, folder, filter="data")
+                path = os.path.join(folder, inner_path(member.name, deb))
+                if path.endswith(WANTED):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with open(path, "wb") as file:
+                        shutil.copyfileobj(files.extractfile(member), file)
