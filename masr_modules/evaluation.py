@@ -9,6 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.processing.features import DCT
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -151,6 +152,67 @@ class LogMelStatistics:
         deviation = (features - mean.unsqueeze(1)) * valid
         std = (deviation.square().sum(dim=1) / count).sqrt()
         return [torch.cat([mean, std], dim=1).unsqueeze(1)], torch.ones_like(lens)
+
+
+class MFCCStatistics(LogMelStatistics):
+    """Mean and standard deviation of MFCC: what the recording channel and the voice leave.
+
+    Arguments
+    ---------
+    fbank : callable
+        (B, T) -> (B, F, M), log-mel, not normalised.
+    hop : int
+        Samples a frame.
+    n_mels : int
+        M.
+    n_mfcc : int
+        Coefficients.
+
+    Example
+    -------
+    >>> from masr_modules.encoders import LogMel
+    >>> features = LogMel()
+    >>> statistics = MFCCStatistics(features.fbank, features.hop, n_mels=80)
+    >>> frames, lens = statistics(torch.randn(2, 16000), torch.ones(2))
+    >>> frames[0].shape
+    torch.Size([2, 1, 40])
+    """
+
+    def __init__(self, fbank, hop: int, n_mels: int, n_mfcc: int = 20):
+        cosines = DCT(input_size=n_mels, n_out=n_mfcc)
+        super().__init__(lambda wavs: cosines(fbank(wavs)), hop)
+
+
+def blind_guess(test: dict[str, dict]) -> dict[str, float]:
+    """What a guess that does not listen reaches at most: the row `chance` of the table.
+
+    Arguments
+    ---------
+    test : dict
+        Rows of the test set.
+
+    Returns
+    -------
+    dict[str, float]
+        knn, linear and family (1 / number of languages or families, for they are
+        macro accuracies) and speaker_eer.
+
+    Example
+    -------
+    >>> french = {"language": "fra", "family": "Indo-European"}
+    >>> blind_guess({"a": french, "b": french, "c": french | {"language": "deu"}})
+    {'knn': 0.5, 'linear': 0.5, 'family': 1.0, 'speaker_eer': 0.5}
+    """
+    languages, families = (
+        len({row[column] for row in test.values()} - {""}) or float("nan")
+        for column in ("language", "family")
+    )
+    return {
+        "knn": 1 / languages,
+        "linear": 1 / languages,
+        "family": 1 / families,
+        "speaker_eer": 0.5,
+    }
 
 
 def knn_accuracy(train: Split, test: Split) -> float:

@@ -1,12 +1,23 @@
-"""Result tables: generated from what runs measured, never typed."""
+"""Result tables: generated from what runs measured, never typed.
 
+``python -m masr_modules.results RUN/results.json ... --readme FILE --block NAME`` puts the
+table of some runs between two marks of a Markdown file.
+"""
+
+import argparse
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 #: How a kind of figure is printed: its scale, decimals and unit.
-KINDS = {"share": (100, 1, " (%)"), "loss": (1, 2, ""), "layer": (1, 0, "")}
+KINDS = {
+    "share": (100, 1, " (%)"),
+    "loss": (1, 2, ""),
+    "layer": (1, 0, ""),
+    "count": (1, 0, ""),
+    "minutes": (1 / 60, 1, " (min)"),
+}
 
 #: Title, key and kind of each figure.
 PRETRAIN_COLUMNS = (
@@ -58,6 +69,34 @@ def replace_block(path: str | Path, name: str, text: str) -> None:
 def write_results(folder: str | Path, results: dict) -> None:
     """Writes results.json, which marks a run as complete."""
     write_atomic(Path(folder) / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]]]:
+    """What several runs measured, as format_table takes it.
+
+    Trained systems come first, then the rows that every run has. Such a row
+    counts once where runs agree on it.
+
+    Arguments
+    ---------
+    paths : sequence of str or Path
+        The runs' results.json.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> write_results(folder / "a", {"MASR": {"ssl_loss": 4.0}, "chance": {"knn": 0.1}})
+    >>> write_results(folder / "b", {"SSL only": {"ssl_loss": 3.0}, "chance": {"knn": 0.1}})
+    >>> join_results([folder / "a/results.json", folder / "b/results.json"])
+    {'MASR': [{'ssl_loss': 4.0}], 'SSL only': [{'ssl_loss': 3.0}], 'chance': [{'knn': 0.1}]}
+    """
+    trained, beside = {}, {}
+    for path in paths:
+        for system, figures in json.loads(Path(path).read_text(encoding="utf-8")).items():
+            runs = trained if "ssl_loss" in figures else beside
+            if runs is trained or figures not in runs.get(system, []):
+                runs.setdefault(system, []).append(figures)
+    return trained | beside
 
 
 def format_cell(values: Sequence[float], kind: str) -> str:
@@ -125,3 +164,20 @@ def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
         for line in lines
     )
+
+
+def main() -> None:
+    """Prints the table of some runs, and replaces it in a file."""
+    parser = argparse.ArgumentParser(description="One table of several pretraining runs.")
+    parser.add_argument("results", nargs="+", help="results.json of each run")
+    parser.add_argument("--readme", help="Markdown file with the marks <!-- BLOCK -->")
+    parser.add_argument("--block", default="pretrain-results")
+    arguments = parser.parse_args()
+    table = format_table(join_results(arguments.results))
+    print(table)
+    if arguments.readme:
+        replace_block(arguments.readme, arguments.block, table)
+
+
+if __name__ == "__main__":
+    main()

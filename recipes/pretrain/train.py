@@ -29,7 +29,9 @@ from masr_modules.dataio import (
 )
 from masr_modules.evaluation import (
     LogMelStatistics,
+    MFCCStatistics,
     Split,
+    blind_guess,
     embed,
     evaluate,
     knn_accuracy,
@@ -176,21 +178,23 @@ def choose_references(rows: dict, limit: int) -> dict[str, dict]:
 
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
-    """Prints and saves the table: the trained encoder, untrained, and log-mel statistics."""
+    """Prints and saves the table: the trained encoder, and what trains nothing."""
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {
         hparams["system"]: None,
         "untrained": untrained.encode,
         "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
+        "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
     }
     results = {}
     for system, encode in systems.items():
         splits = [brain.embedded(rows[s], encode, True) for s in ("train", "valid", "test")]
         results[system] = evaluate(*splits)
     results[hparams["system"]]["ssl_loss"] = ssl_loss
+    results["chance"] = blind_guess(rows["test"])
     table = format_table({system: [figures] for system, figures in results.items()})
-    print(f"\nUnseen voices and sentences, {len(rows['test'])} utterances:\n\n{table}\n")
+    print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
     write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
     write_results(hparams["output_folder"], results)
 
