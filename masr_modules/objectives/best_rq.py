@@ -73,6 +73,7 @@ class BestRQ(SSLObjective):
     ):
         super().__init__()
         self.encoder = encoder
+        self.d_model = encoder.d_model
         self.mask_share = mask_share
         self.mask_span = mask_span
         self.noise_std = noise_std

@@ -73,6 +73,11 @@ class PretrainBrain(sb.Brain):
         self.num_batches += 1
         return loss
 
+    @property
+    def ssl(self):
+        """The objective itself, out of DDP's wrapper."""
+        return getattr(self.modules.ssl, "module", self.modules.ssl)
+
     def head_weight(self) -> float:
         """masr_weight after a linear warm-up over optimiser steps."""
         warm_up = max(1, self.hparams.masr_warmup_steps)
@@ -97,8 +102,9 @@ class PretrainBrain(sb.Brain):
             self.sampler.set_epoch(epoch)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """One step of the learning rate a step of the optimiser."""
+        """The objective's own update, then one step of the learning rate."""
         if should_step:
+            self.ssl.after_step(self.optimizer_step)
             self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -128,10 +134,9 @@ class PretrainBrain(sb.Brain):
 
     def embedded(self, rows, encode=None, progressbar=False) -> Split:
         """All layers' embeddings of the rows; by default of the encoder being trained."""
-        ssl = getattr(self.modules.ssl, "module", self.modules.ssl)
-        ssl.eval()
+        self.ssl.eval()
         layers = embed(
-            encode or ssl.encode,
+            encode or self.ssl.encode,
             rows,
             self.hparams.sample_rate,
             self.device,
