@@ -151,7 +151,7 @@ def test_an_override_reaches_the_object_it_is_for():
         hparams = load_hyperpyyaml(
             file, {"num_layers": 1, "margin": 0.7, "mask_span": 4, "lr": 0.5, "codebook_size": 32}
         )
-    assert len(hparams["ssl"].encoder.conformer.layers) == 1
+    assert len(hparams["ssl"].encoder.context.layers) == 1
     assert hparams["head"].loss.margin == 0.7
     assert hparams["ssl"].mask_span == 4
     assert hparams["ssl"].classifier.out_features == 32

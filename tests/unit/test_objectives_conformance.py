@@ -10,6 +10,10 @@ import torch
 
 from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
 from masr_modules.objectives.best_rq import BestRQ
+from masr_modules.objectives.data2vec import Data2Vec
+from masr_modules.objectives.w2v_bert import W2vBert
+from masr_modules.objectives.wav2vec2 import Wav2Vec2
+from masr_modules.waveform import LatentFrontEnd, Waveform
 
 SPAN = 5
 
@@ -23,9 +27,27 @@ def small_encoder(num_layers=2):
     return encoder
 
 
+def small_wave_transformer():
+    """One Transformer layer on samples, in frames of 20 ms."""
+    return MASREncoder(Waveform(), LatentFrontEnd(32, 16), 1, 32, 64, 2, None, dropout=0.0)
+
+
+#: Of wav2vec 2.0 and w2v-BERT; the temperature falls fast, so that two steps show it.
+CONTRASTIVE = {
+    "num_codes": 8,
+    "code_dim": 16,
+    "num_distractors": 10,
+    "temperature": (2.0, 0.5, 0.9),
+    "mask_span": SPAN,
+}
+
 #: Name -> how to build a small one.
 OBJECTIVES = {
     "best_rq": lambda: BestRQ(small_encoder(), codebook_size=16, mask_span=SPAN),
+    "wav2vec2": lambda: Wav2Vec2(small_encoder(), **CONTRASTIVE),
+    "wav2vec2 on samples": lambda: Wav2Vec2(small_wave_transformer(), **CONTRASTIVE),
+    "w2v_bert": lambda: W2vBert(small_encoder(), contrastive_layers=1, **CONTRASTIVE),
+    "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
 }
 
 
@@ -55,7 +77,7 @@ def step(ssl, optimizer, number, wavs, lens):
 
 
 def test_shapes_and_lengths_of_a_ragged_batch(ssl):
-    wavs, lens = speech(16000, 12345, 1600)
+    wavs, lens = speech(16000, 12345, 1200)
     out = ssl(wavs, lens, [1, 2, 3])
     layers, frame_lens = ssl.eval().encode(wavs, lens)
     assert out.loss.shape == () and torch.isfinite(out.loss)
@@ -156,4 +178,4 @@ def test_compiled_it_gives_the_same_loss(ssl):
 
 def test_a_batch_shorter_than_one_mask_is_an_error_that_says_what_to_do(ssl):
     with pytest.raises(ValueError, match="shorter than one mask of 5 frames.*lower mask_span"):
-        ssl(*speech(1600, 1200), [1, 2])
+        ssl(*speech(1200, 1000), [1, 2])
