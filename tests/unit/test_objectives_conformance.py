@@ -11,6 +11,8 @@ import torch
 from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.data2vec import Data2Vec
+from masr_modules.objectives.hubert import Hubert
+from masr_modules.objectives.units import Mfcc, unit_features
 from masr_modules.objectives.w2v_bert import W2vBert
 from masr_modules.objectives.wav2vec2 import Wav2Vec2
 from masr_modules.waveform import LatentFrontEnd, Waveform
@@ -32,6 +34,13 @@ def small_wave_transformer():
     return MASREncoder(Waveform(), LatentFrontEnd(32, 16), 1, 32, 64, 2, None, dropout=0.0)
 
 
+def small_hubert(encoder):
+    """HuBERT with random units of MFCC."""
+    ssl = Hubert(encoder, unit_features(encoder), "unused.npz", 8, 16, mask_span=SPAN)
+    ssl.centroids.copy_(30 * torch.randn(8, Mfcc.size))
+    return ssl
+
+
 #: Of wav2vec 2.0 and w2v-BERT; the temperature falls fast, so that two steps show it.
 CONTRASTIVE = {
     "num_codes": 8,
@@ -47,6 +56,8 @@ OBJECTIVES = {
     "wav2vec2": lambda: Wav2Vec2(small_encoder(), **CONTRASTIVE),
     "wav2vec2 on samples": lambda: Wav2Vec2(small_wave_transformer(), **CONTRASTIVE),
     "w2v_bert": lambda: W2vBert(small_encoder(), contrastive_layers=1, **CONTRASTIVE),
+    "hubert": lambda: small_hubert(small_encoder()),
+    "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
 }
 
