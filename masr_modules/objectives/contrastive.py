@@ -1,8 +1,9 @@
 """Parts of contrastive objectives: a quantiser that anneals, and distractors."""
 
 import torch
+from speechbrain.nnet.losses import ContrastiveLoss
 from speechbrain.nnet.quantisers import GumbelVectorQuantizer
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
@@ -76,3 +77,35 @@ def sample_distractors(mask: Tensor, num: int) -> Tensor:
     # Own place skipped, so that all others are equally likely.
     drawn = drawn + ((drawn >= place) & (counts[utterance] > 1))
     return drawn + starts[utterance]
+
+
+class MaskedContrastiveLoss(nn.Module):
+    """SpeechBrain's contrastive loss, a mean over the masked frames of a ragged batch.
+
+    Arguments
+    ---------
+    num_distractors : int
+        Per masked frame.
+    temperature : float
+        Divides the cosine similarities.
+
+    Example
+    -------
+    >>> mask = torch.tensor([[True, True, False], [True, True, True]])
+    >>> frames = torch.randn(5, 4)  # the five masked ones
+    >>> loss, accuracy = MaskedContrastiveLoss(3, 0.1)(frames, frames, mask)
+    >>> accuracy.item()
+    1.0
+    """
+
+    def __init__(self, num_distractors: int, temperature: float = 0.1):
+        super().__init__()
+        self.num_distractors = num_distractors
+        self.loss = ContrastiveLoss(temperature)
+
+    def forward(self, predicted: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D) predictions and targets of the N frames of the (B, F) mask -> loss, accuracy."""
+        predicted, targets = predicted.float().unsqueeze(0), targets.float()
+        distractors = targets[sample_distractors(mask, self.num_distractors)].unsqueeze(1)
+        total, accuracy = self.loss(predicted, targets.unsqueeze(0), distractors)
+        return total / mask.sum(), accuracy.detach()

@@ -5,12 +5,11 @@ representations", NeurIPS 2020, arXiv 2006.11477.
 """
 
 from speechbrain.lobes.models.wav2vec import W2VTargetQuantiser
-from speechbrain.nnet.losses import ContrastiveLoss
 from torch import Tensor, nn
 
 from masr_modules.encoders import MASREncoder
 from masr_modules.objectives.base import SSLOutput
-from masr_modules.objectives.contrastive import AnnealedGumbelQuantizer, sample_distractors
+from masr_modules.objectives.contrastive import AnnealedGumbelQuantizer, MaskedContrastiveLoss
 from masr_modules.objectives.masked_latents import MaskedLatents, MaskedPass
 
 
@@ -40,6 +39,7 @@ class Wav2Vec2(MaskedLatents):
 
     Example
     -------
+    >>> import torch
     >>> from masr_modules.encoders import ConvFrontEnd, LogMel
     >>> encoder = MASREncoder(
     ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=1, d_model=32, d_ffn=64, nhead=2
@@ -48,8 +48,6 @@ class Wav2Vec2(MaskedLatents):
     >>> sorted(out.stats)
     ['code_perplexity', 'contrastive_accuracy']
     """
-
-    logit_temperature = 0.1
 
     def __init__(
         self,
@@ -63,13 +61,12 @@ class Wav2Vec2(MaskedLatents):
         mask_span: int = 10,
     ):
         super().__init__(encoder, mask_share, mask_span)
-        self.num_distractors = num_distractors
         self.diversity_weight = diversity_weight
         self.target_quantizer = W2VTargetQuantiser(
             encoder.d_model, code_dim, AnnealedGumbelQuantizer, num_codes, tuple(temperature)
         )
         self.projection = nn.Linear(encoder.d_model, code_dim)
-        self.contrastive = ContrastiveLoss(self.logit_temperature)
+        self.contrastive = MaskedContrastiveLoss(num_distractors)
 
     def forward(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
@@ -83,13 +80,10 @@ class Wav2Vec2(MaskedLatents):
         """Contrastive and diversity terms of (B, F, D) frames, and their stats."""
         mask = masked.mask
         targets, quantized = self.target_quantizer(masked.latents[mask].unsqueeze(0))
-        predicted = self.projection(frames[mask]).unsqueeze(0).float()
-        targets = targets.float()
-        distractors = targets[0][sample_distractors(mask, self.num_distractors)].unsqueeze(1)
-        total, accuracy = self.contrastive(predicted, targets, distractors)
-        loss = total / mask.sum() + self.diversity_weight * quantized["diversity_loss"]
+        loss, accuracy = self.contrastive(self.projection(frames[mask]), targets[0], mask)
+        loss = loss + self.diversity_weight * quantized["diversity_loss"]
         stats = {
-            "contrastive_accuracy": accuracy.detach(),
+            "contrastive_accuracy": accuracy,
             "code_perplexity": quantized["code_perplex"].detach(),
         }
         return loss, stats

@@ -3,15 +3,20 @@
 See "Add your own SSL method" in README.md.
 """
 
+import functools
 import io
+import tempfile
 
 import pytest
 import torch
+from hf_models import MODELS, save_small
 
 from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
+from masr_modules.huggingface import HuggingFaceEncoder
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.data2vec import Data2Vec
 from masr_modules.objectives.hubert import Hubert
+from masr_modules.objectives.huggingface import HuggingFaceSSL
 from masr_modules.objectives.units import Mfcc, unit_features
 from masr_modules.objectives.w2v_bert import W2vBert
 from masr_modules.objectives.wav2vec2 import Wav2Vec2
@@ -41,6 +46,13 @@ def small_hubert(encoder):
     return ssl
 
 
+def small_huggingface(name, **options):
+    """A `transformers` model, saved and loaded by its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = HuggingFaceEncoder(save_small(name, folder), **options)
+    return HuggingFaceSSL(encoder, codebook_size=16, mask_span=SPAN)
+
+
 #: Of wav2vec 2.0 and w2v-BERT; the temperature falls fast, so that two steps show it.
 CONTRASTIVE = {
     "num_codes": 8,
@@ -59,7 +71,12 @@ OBJECTIVES = {
     "hubert": lambda: small_hubert(small_encoder()),
     "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
+    **{f"huggingface {name}": functools.partial(small_huggingface, name) for name in MODELS},
 }
+
+#: Compiling takes many seconds; what is left out differs in front end or family alone.
+COMPILED = ["best_rq", "wav2vec2", "w2v_bert", "hubert", "data2vec"]
+COMPILED += ["huggingface wav2vec2", "huggingface hubert"]
 
 
 @pytest.fixture(params=OBJECTIVES)
@@ -139,7 +156,9 @@ def test_the_loss_falls_on_one_batch(ssl):
 
 
 def test_gradients_reach_every_parameter_that_is_trained(ssl):
-    ssl(*speech(16000, 12000), [1, 2]).loss.backward()
+    batch = speech(16000, 12000)
+    step(ssl, torch.optim.SGD(ssl.parameters(), lr=0.1), 1, *batch)  # LoRA starts with zeros
+    ssl(*batch, [1, 2]).loss.backward()
     reached = {n for n, p in ssl.named_parameters() if p.grad is not None and p.grad.any()}
     trained = {n for n, p in ssl.named_parameters() if p.requires_grad}
     assert reached == trained
@@ -175,6 +194,7 @@ def test_autocast_in_bfloat16_stays_finite(ssl):
     assert all(p.grad.isfinite().all() for p in ssl.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("ssl", COMPILED, indirect=True)
 def test_compiled_it_gives_the_same_loss(ssl):
     batch = speech(16000, 12000)
     torch._dynamo.reset()
