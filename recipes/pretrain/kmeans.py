@@ -107,7 +107,8 @@ def main(arguments: list[str]) -> None:
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     with open(hparams_file) as file:
         hparams = load_hyperpyyaml(file, overrides)
-    run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
     rows = load_csv(hparams["train_csv"], hparams["data_folder"])
     rows = drop_unreadable(rows, hparams["max_unreadable"])
     plan, target = plan_of(hparams, rows), Path(hparams["centroids"])

@@ -195,8 +195,10 @@ def main(arguments: list[str]) -> None:
     sb.utils.distributed.ddp_init_group(run_opts)
     with open(hparams_file) as file:
         hparams = load_hyperpyyaml(file, overrides)
+    hparams |= hparams.pop("training")
     sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
-    run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
 
     rows = load_rows(hparams)
     head = hparams["head"]
@@ -222,7 +224,7 @@ def main(arguments: list[str]) -> None:
     modules = {"ssl": hparams["ssl"]}
     if hparams["masr_weight"] > 0:
         modules["head"] = head
-        hparams["checkpointer"].add_recoverable("head", head)
+    hparams["checkpointer"].add_recoverables(modules)
     untrained = copy.deepcopy(hparams["ssl"])
     steps = hparams["number_of_steps"]
     hparams["epoch_counter"].limit = math.ceil(steps / len(sampler))
