@@ -14,7 +14,6 @@ the same masks, codebook and features, hence the same targets.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -193,24 +192,27 @@ def build(name: str, args: argparse.Namespace) -> Pipeline:
     return Pipeline(model, args, compiled=plain != name)
 
 
-def resident() -> int:
-    """Bytes that this process holds."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def memory_in_use(field: str) -> int:
+    """Bytes: VmRSS now, or VmHWM, the most since the last reset.
+
+    Not getrusage: its maximum goes on counting the parent's memory after exec.
+    """
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith(field))
+    return int(line.split()[1]) * 1024
 
 
 def peak_memory(name: str, args: argparse.Namespace) -> float:
     """Bytes that two steps take beyond the model, in this process."""
     pipeline, samples = build(name, args), make_samples(args.seconds)
-    before = resident()
-    if args.device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        before = 0
+    before = memory_in_use("VmRSS")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # resets VmHWM
     for _ in range(2):
         pipeline.step(samples)
     if args.device != "cpu":
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return memory_in_use("VmHWM") - before
 
 
 def memory_of_child(name: str) -> float:
