@@ -27,6 +27,7 @@ from masr_modules.dataio import (
     make_dataset,
     utterance_seed,
 )
+from masr_modules.distributed import share_of_mean
 from masr_modules.evaluation import (
     LogMelStatistics,
     MFCCStatistics,
@@ -73,6 +74,8 @@ class PretrainBrain(sb.Brain):
         output, head = predictions
         parts = {"ssl": output.loss.detach(), **output.stats}
         loss = output.loss
+        if stage == sb.Stage.TRAIN:
+            loss = share_of_mean(loss, output.frame_mask.sum())
         if head is not None:
             loss = loss + self.head_weight() * head.loss
             parts |= {"masr": head.loss.detach(), **head.stats}

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from masr_modules.distributed import JointBatch
+from masr_modules.distributed import JointBatch, share_of_mean
 from masr_modules.heads import ClassifierHead, MASRHead, PerSourceHead
 from masr_modules.knowledge import Categorical
 from masr_modules.losses import MASRLoss, MultiSupConLoss, XSampleLoss
@@ -82,6 +82,8 @@ def work(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
     results = {kind: run(kind, rank, 2) for kind in KINDS}
     joint = JointBatch(3 if rank == 0 else 1)
+    frames = torch.tensor([3.0, 5.0, 7.0]) if rank == 0 else torch.tensor([1.0])
+    results["mean"] = share_of_mean(frames.mean(), torch.tensor(len(frames)))
     results["gathered"] = joint.gather(torch.full((3 if rank == 0 else 1, 2), float(rank)))
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -113,3 +115,8 @@ def test_two_ranks_equal_one_process_with_the_joint_batch(ranks, kind):
 def test_rows_of_different_numbers_are_joined_in_rank_order(ranks):
     for rank in ranks:
         assert rank["gathered"].tolist() == [[0.0, 0.0]] * 3 + [[1.0, 1.0]]
+
+
+def test_means_over_different_numbers_of_frames_average_to_the_joint_mean(ranks):
+    # Of 3, 5, 7 on one rank and 1 on the other.
+    assert (ranks[0]["mean"] + ranks[1]["mean"]).item() / 2 == pytest.approx(16 / 4)
