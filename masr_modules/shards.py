@@ -213,7 +213,13 @@ class ShardBatches(IterableDataset):
         self.clock = clock
 
     def __iter__(self) -> Iterator[list[dict]]:
-        """Yields lists of `{"id": str, "sig": (T,) tensor}`, for a DataLoader's collate_fn."""
+        """Yields lists of `{"id": str, "sig": (T,) tensor}`, for a DataLoader's collate_fn.
+
+        Raises
+        ------
+        ValueError
+            If a shard or an utterance in it cannot be read: names it.
+        """
         epoch = self.clock.epoch if self.clock else 0
         utterances = read_shards(self.shard_folder, self.seed + epoch)
         while window := list(islice(utterances, self.window)):
@@ -222,7 +228,10 @@ class ShardBatches(IterableDataset):
 
     def _decode(self, row: dict, audio: bytes, epoch: int) -> dict:
         place = utterance_seed(self.seed, epoch, row["ID"])
-        row = {"wav": row["ID"], **row}  # what errors name
-        segment = read_segment(row)
-        sig = read_audio(io.BytesIO(audio), self.sample_rate, self.max_crop_seconds, place, segment)
+        try:
+            segment = read_segment({"wav": row["ID"], **row})
+            file = io.BytesIO(audio)
+            sig = read_audio(file, self.sample_rate, self.max_crop_seconds, place, segment)
+        except ValueError as error:
+            raise ValueError(f"{self.shard_folder}, utterance {row['ID']}: {error}") from error
         return {"id": row["ID"], "sig": sig}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit"), str(ROOT / "tests/data_prep")]
 
 
 def load_recipe(name):
@@ -92,6 +92,8 @@ def small_overrides(mini_corpus, hf_folder, tmp_path):
         if "csv_folder" not in keys:
             for split in ("train", "valid", "test"):
                 settings[f"{split}_csv"] = str(mini_corpus / f"csv/{split}.csv")
+        for corpus in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
+            settings[corpus] = str(mini_corpus)
         if "source" in keys:
             settings["source"] = hf_folder[Path(yaml).stem]
             del settings["d_model"]

@@ -17,6 +17,9 @@ YAMLS = sorted(
     for path in (ROOT / "hparams" / folder).glob("*.yaml")
 )
 
+#: Those whose knowledge names columns that the tiny corpus lacks; see test_corpora.py.
+CORPORA = [f"pretrain_{name}.yaml" for name in ("fleurs", "voxlingua107", "commonvoice", "several")]
+
 
 def weights(folder, name="ssl"):
     """The newest checkpoint's weights."""
@@ -24,7 +27,7 @@ def weights(folder, name="ssl"):
     return torch.load(newest / f"{name}.ckpt", weights_only=True)
 
 
-@pytest.mark.parametrize("yaml", YAMLS)
+@pytest.mark.parametrize("yaml", [yaml for yaml in YAMLS if yaml not in CORPORA])
 def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, capsys):
     if "hubert" in yaml:
         kmeans.main(arguments(yaml))

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from masr_modules.batching import KnowledgeBatchSampler, language_rates
+from masr_modules.batching import KnowledgeBatchSampler, language_rates, make_sampler
+from masr_modules.metadata import MetadataTable
 
 
 def make(size=600, identities=10, missing=0.1, seed=0, **settings):
@@ -196,3 +197,24 @@ def test_utterances_that_come_often_come_once_in_a_batch():
 def test_a_language_of_one_utterance_comes_often_and_makes_no_pair():
     sampler = tempered(1e9, sizes=(20, 1))
     assert sum(batch.count(20) for batch in sampler) == pytest.approx(10, abs=6)
+
+
+def test_the_temperature_of_an_experiment_reaches_its_batches():
+    rows = {
+        f"{language}{n}": {"duration": 1.0, "language": language, "speaker": ""}
+        for language, count in (("deu", 64), ("fra", 4))
+        for n in range(count)
+    }
+    settings = {
+        "knowledge": [],
+        "batch_identity": "language",
+        "max_crop_seconds": 1.0,
+        "max_batch_seconds": 4.0,
+        "utterances_per_identity": 2,
+        "num_buckets": 1,
+        "seed": 0,
+    }
+    table = MetadataTable(rows, ["language", "speaker"])
+    assert make_sampler(settings, rows, table).rates is None
+    rates = make_sampler(settings | {"language_temperature": 2.0}, rows, table).rates
+    assert rates[64:].sum() == pytest.approx(13.6)  # 2 of 8 + 2 parts of 68

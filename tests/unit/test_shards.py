@@ -122,6 +122,12 @@ def test_crops_and_shards_change_with_the_epoch(corpus):
     assert not any(torch.equal(seen[0][i], seen[2][i]) for i in seen[0])
 
 
+def test_an_utterance_that_cannot_be_decoded_is_named(corpus):
+    (corpus / "u 3---0001.5-0002.0.wav").write_bytes(b"404 not found")
+    with pytest.raises(ValueError, match="utterance u3.5: .*cannot be decoded"):
+        list(ShardBatches(write(corpus), by_language, 16000))
+
+
 def test_workers_of_a_dataloader_share_the_shards(corpus):
     batches = ShardBatches(write(corpus), by_language, 16000, window=100)
     loader = DataLoader(batches, batch_size=None, num_workers=2)

@@ -1,0 +1,65 @@
+"""Each corpus's YAML from its tiny tree to the table of results, in two steps."""
+
+import json
+
+import pytest
+from trees import VOXLINGUA_VIDEOS, commonvoice_tree, fleurs_tree, voxlingua107_tree
+
+from masr_modules.metadata import load_csv
+
+#: Name of the YAML -> builds its corpus.
+TREES = {
+    "fleurs": fleurs_tree,
+    "voxlingua107": lambda folder: voxlingua107_tree(
+        folder, videos=[*VOXLINGUA_VIDEOS, *(f"video-{n}_" for n in range(6))]
+    ),
+    "commonvoice": commonvoice_tree,
+}
+
+#: What a corpus this small needs.
+OPTIONS = {"voxlingua107": {"valid_share": 0.3}}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_from_the_corpus_to_the_table(name, pretrain, arguments, tmp_path):
+    folder = TREES[name](tmp_path / name)
+    settings = {"data_folder": folder, "skip_prep": False, "number_of_steps": 2}
+    pretrain.main(arguments(f"pretrain_{name}.yaml", **settings, **OPTIONS.get(name, {})))
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert 0 <= results["MASR"]["knn"] <= 1
+    log = (tmp_path / "out/train_log.txt").read_text()
+    assert "train ssl:" in log and "train masr:" in log
+    for split in ("train", "valid", "test"):
+        assert load_csv(folder / f"csv/{split}.csv", folder)
+
+
+def test_several_corpora_at_once(pretrain, arguments, tmp_path, monkeypatch):
+    from data_prep.commonvoice_prepare import prepare_commonvoice
+    from data_prep.fleurs_prepare import prepare_fleurs
+    from data_prep.voxlingua107_prepare import prepare_voxlingua107
+
+    folders = {name: str(tree(tmp_path / f"{name} é")) for name, tree in TREES.items()}
+    prepare_fleurs(folders["fleurs"], folders["fleurs"] + "/csv")
+    prepare_commonvoice(folders["commonvoice"], folders["commonvoice"] + "/csv")
+    prepare_voxlingua107(folders["voxlingua107"], folders["voxlingua107"] + "/csv")
+
+    seen = []
+    forward = pretrain.PretrainBrain.compute_forward
+
+    def spy(self, batch, stage):
+        if stage.name == "TRAIN":
+            seen.extend(batch.id)
+        return forward(self, batch, stage)
+
+    monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", spy)
+    line = arguments("pretrain_several.yaml", **folders, number_of_steps=6)
+    for split in ("train", "valid", "test"):  # the YAML's own lists, not the tiny corpus
+        place = line.index(f"--{split}_csv")
+        del line[place : place + 2]
+    pretrain.main(line)
+    assert {utterance.split("_")[0] for utterance in seen} == {
+        "fleurs",
+        "commonvoice",
+        "voxlingua107",
+    }
+    assert json.loads((tmp_path / "out/results.json").read_text())
