@@ -164,7 +164,7 @@ def load_rows(hparams: dict) -> dict[str, dict]:
 
 
 def choose_references(rows: dict, limit: int) -> dict[str, dict]:
-    """At most `limit` training utterances a language, evenly spread: kNN's memory."""
+    """At most `limit` training utterances a language, evenly spread."""
     by_language = defaultdict(list)
     for utterance, row in rows.items():
         if row["language"]:
@@ -178,6 +178,8 @@ def choose_references(rows: dict, limit: int) -> dict[str, dict]:
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
     """Prints and saves the table: the trained encoder, untrained, and log-mel statistics."""
+    if hparams.get("table_references"):
+        rows = rows | {"train": choose_references(rows["train"], hparams["table_references"])}
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {
