@@ -40,17 +40,6 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
     return world_size() * total / count.clamp(min=1.0)
 
 
-def share_of_mean(mean: Tensor, count: Tensor) -> Tensor:
-    """`global_mean` of what is a mean already: over this rank's `count` masked frames.
-
-    Example
-    -------
-    >>> share_of_mean(torch.tensor(2.0), torch.tensor(3)).item()
-    2.0
-    """
-    return mean if world_size() == 1 else global_mean(mean * count, count)
-
-
 class JointBatch:
     """Where this rank's utterances lie in the joint batch of all ranks.
 

@@ -27,7 +27,6 @@ from masr_modules.dataio import (
     make_dataset,
     utterance_seed,
 )
-from masr_modules.distributed import share_of_mean
 from masr_modules.evaluation import (
     LogMelStatistics,
     MFCCStatistics,
@@ -40,6 +39,7 @@ from masr_modules.evaluation import (
 from masr_modules.knowledge import numeric_columns
 from masr_modules.metadata import MetadataTable, drop_unreadable
 from masr_modules.results import format_table, write_atomic, write_results
+from masr_modules.shards import ShardLoader, make_shard_batches
 
 
 class LossWithParts(float):
@@ -73,9 +73,7 @@ class PretrainBrain(sb.Brain):
         """L = L_SSL + weight(step) * L_head."""
         output, head = predictions
         parts = {"ssl": output.loss.detach(), **output.stats}
-        loss = output.loss
-        if stage == sb.Stage.TRAIN:
-            loss = share_of_mean(loss, output.frame_mask.sum())
+        loss = output.joint_loss if stage == sb.Stage.TRAIN else output.loss
         if head is not None:
             loss = loss + self.head_weight() * head.loss
             parts |= {"masr": head.loss.detach(), **head.stats}
@@ -168,7 +166,7 @@ def load_rows(hparams: dict) -> dict[str, dict]:
 
 
 def choose_references(rows: dict, limit: int) -> dict[str, dict]:
-    """At most `limit` training utterances a language, evenly spread: kNN's memory."""
+    """At most `limit` training utterances a language, evenly spread."""
     by_language = defaultdict(list)
     for utterance, row in rows.items():
         if row["language"]:
@@ -182,6 +180,8 @@ def choose_references(rows: dict, limit: int) -> dict[str, dict]:
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
     """Prints and saves the table: the trained encoder, and what trains nothing."""
+    if hparams.get("table_references"):
+        rows = rows | {"train": choose_references(rows["train"], hparams["table_references"])}
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {
@@ -225,12 +225,18 @@ def main(arguments: list[str]) -> None:
     crop = hparams["max_crop_seconds"]
     train_set = make_dataset(rows["train"], max_crop_seconds=crop, clock=clock, **data)
     valid_set = make_dataset(rows["valid"], max_crop_seconds=crop, **data)
-    sampler = make_sampler(hparams, rows["train"], table)
     budget = hparams["max_batch_seconds"]
     # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
     # and a resumed run would then draw once more than an uninterrupted one.
     loader = {"collate_fn": PaddedBatch, "num_workers": hparams["num_workers"]}
-    train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
+    if hparams.get("train_shards"):
+        sampler = make_shard_batches(hparams, rows["train"], table)
+        train_kwargs = {**loader, "generator": torch.Generator()}
+        train_set = ShardLoader(sampler, **train_kwargs)
+        hparams["checkpointer"].add_recoverable("dataloader-TRAIN", train_set)
+    else:
+        sampler = make_sampler(hparams, rows["train"], table)
+        train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
     valid_batches = length_sorted_batches(rows["valid"], budget)
     valid_kwargs = {**loader, "batch_sampler": valid_batches, "generator": torch.Generator()}
 

@@ -7,12 +7,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from masr_modules.distributed import JointBatch, share_of_mean
+from masr_modules.distributed import JointBatch
 from masr_modules.heads import ClassifierHead, MASRHead, PerSourceHead
 from masr_modules.knowledge import Categorical
 from masr_modules.losses import MASRLoss, MultiSupConLoss, XSampleLoss
 from masr_modules.memory import CrossBatchMemory
 from masr_modules.metadata import Metadata
+from masr_modules.objectives.base import SSLOutput
 
 #: Two steps of two ranks with 7 and 2 utterances. On rank 1 no language has a partner at
 #: all (b: alone in the joint batch; unknown), so that it is without a single anchor.
@@ -83,7 +84,8 @@ def work(rank: int, folder: str) -> None:
     results = {kind: run(kind, rank, 2) for kind in KINDS}
     joint = JointBatch(3 if rank == 0 else 1)
     frames = torch.tensor([3.0, 5.0, 7.0]) if rank == 0 else torch.tensor([1.0])
-    results["mean"] = share_of_mean(frames.mean(), torch.tensor(len(frames)))
+    mask = torch.ones(1, len(frames), dtype=torch.bool)
+    results["mean"] = SSLOutput(frames.mean(), frames, frames, mask).joint_loss
     results["gathered"] = joint.gather(torch.full((3 if rank == 0 else 1, 2), float(rank)))
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
