@@ -30,7 +30,8 @@ from masr_modules.similarity import combine
 
 ROOT = Path(__file__).parents[1]
 D = 256
-LANGUAGES = "spa cat por ita ron fra nld deu afr dan swe nob rus ukr bul pol ces hin urd tam".split()
+LANGUAGES = ["spa", "cat", "por", "ita", "ron", "fra", "nld", "deu", "afr", "dan", "swe", "nob"]
+LANGUAGES += ["rus", "ukr", "bul", "pol", "ces", "hin", "urd", "tam"]
 MARGIN = 0.5
 
 

@@ -11,6 +11,7 @@ KINDS = {"share": (100, 1, " (%)"), "loss": (1, 2, ""), "layer": (1, 0, "")}
 #: Title, key and kind of each figure.
 PRETRAIN_COLUMNS = (
     ("layer", "layer", "layer"),
+    ("valid kNN", "valid_knn", "share"),
     ("language kNN", "knn", "share"),
     ("language linear", "linear", "share"),
     ("family", "family", "share"),

@@ -5,8 +5,10 @@ form; each utterance has its audio file, byte for byte, and its CSV row as JSON.
 """
 
 import io
+import itertools
 import json
 import logging
+import math
 import os
 import tarfile
 from collections import Counter
@@ -15,12 +17,19 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 import webdataset
-from torch.utils.data import IterableDataset
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from masr_modules.dataio import EpochClock, read_audio, read_segment, utterance_seed
-from masr_modules.metadata import load_csv
+from masr_modules.batching import make_sampler
+from masr_modules.dataio import read_audio, read_segment, utterance_seed
+from masr_modules.metadata import MetadataTable, load_csv
 from masr_modules.results import write_atomic
 
 logger = logging.getLogger(__name__)
@@ -116,7 +125,9 @@ def _write_shard(path: Path, rows: list[tuple[str, dict]]) -> None:
     temporary.replace(path)
 
 
-def read_shards(shard_folder: str | Path, seed: int = 0) -> Iterator[tuple[dict, bytes]]:
+def read_shards(
+    shard_folder: str | Path, seed: int | tuple[int, ...] = 0
+) -> Iterator[tuple[dict, bytes]]:
     """Reads utterances in sequence, the shards in random order.
 
     Under DDP and in workers of a DataLoader each reads shards of its own.
@@ -125,7 +136,7 @@ def read_shards(shard_folder: str | Path, seed: int = 0) -> Iterator[tuple[dict,
     ---------
     shard_folder : str or Path
         What write_shards wrote.
-    seed : int
+    seed : int or tuple of int
         Of the shards' order.
 
     Yields
@@ -173,15 +184,19 @@ class ShardBatches(IterableDataset):
 
     Utterances are taken from the shards until a window is full; the window's
     batches are planned as those of a whole corpus would be. Memory holds the
-    compressed audio of one window.
+    encoded audio of one window. An epoch is a fixed number of batches, so that the
+    processes of a distributed run end it together: where a process has read all of
+    its shards, it reads them again in another order.
 
     Arguments
     ---------
     shard_folder : str or Path
-        What write_shards wrote.
+        What write_shards wrote: at least one shard a process and worker.
     plan : callable
         Takes the rows of a window and an epoch, gives lists of indices into them: the
         batches, such as of a KnowledgeBatchSampler.
+    num_batches : int
+        Batches in an epoch, of this process.
     sample_rate : int
         Hz.
     max_crop_seconds : float, optional
@@ -190,27 +205,33 @@ class ShardBatches(IterableDataset):
         Utterances in a window.
     seed : int
         Of the shards' order and the crops.
-    clock : EpochClock, optional
-        Tells the epoch; without it every epoch is the same.
     """
 
     def __init__(
         self,
         shard_folder: str | Path,
         plan: Callable[[list[dict], int], Iterable[list[int]]],
+        num_batches: int,
         sample_rate: int,
         max_crop_seconds: float | None = None,
         window: int = 2000,
         seed: int = 0,
-        clock: EpochClock | None = None,
     ):
         self.shard_folder = shard_folder
         self.plan = plan
+        self.num_batches = num_batches
         self.sample_rate = sample_rate
         self.max_crop_seconds = max_crop_seconds
         self.window = window
         self.seed = seed
-        self.clock = clock
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets what order and crops depend on; the same epoch gives the same batches."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_batches
 
     def __iter__(self) -> Iterator[list[dict]]:
         """Yields lists of `{"id": str, "sig": (T,) tensor}`, for a DataLoader's collate_fn.
@@ -218,16 +239,31 @@ class ShardBatches(IterableDataset):
         Raises
         ------
         ValueError
-            If a shard or an utterance in it cannot be read: names it.
+            If a shard or an utterance in it cannot be read, or there are fewer shards than
+            processes and workers.
         """
-        epoch = self.clock.epoch if self.clock else 0
-        utterances = read_shards(self.shard_folder, self.seed + epoch)
-        while window := list(islice(utterances, self.window)):
-            for batch in self.plan([row for row, _ in window], epoch):
-                yield [self._decode(*window[i], epoch) for i in batch]
+        worker = get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        quota = self.num_batches // count + (number < self.num_batches % count)
+        return islice(self._batches(), quota)
 
-    def _decode(self, row: dict, audio: bytes, epoch: int) -> dict:
-        place = utterance_seed(self.seed, epoch, row["ID"])
+    def _batches(self) -> Iterator[list[dict]]:
+        for reading in itertools.count():
+            utterances = read_shards(self.shard_folder, (self.seed, self.epoch, reading))
+            windows = iter(lambda u=utterances: list(islice(u, self.window)), [])
+            empty = True
+            for window in windows:
+                empty = False
+                for batch in self.plan([row for row, _ in window], self.epoch):
+                    yield [self._decode(*window[i]) for i in batch]
+            if empty:
+                raise ValueError(
+                    f"{self.shard_folder}: fewer shards than processes and workers that read "
+                    "them: lower num_workers, or write shards of fewer hours"
+                )
+
+    def _decode(self, row: dict, audio: bytes) -> dict:
+        place = utterance_seed(self.seed, self.epoch, row["ID"])
         try:
             segment = read_segment({"wav": row["ID"], **row})
             file = io.BytesIO(audio)
@@ -235,3 +271,75 @@ class ShardBatches(IterableDataset):
         except ValueError as error:
             raise ValueError(f"{self.shard_folder}, utterance {row['ID']}: {error}") from error
         return {"id": row["ID"], "sig": sig}
+
+
+@register_checkpoint_hooks
+class ShardLoader(DataLoader):
+    """A DataLoader of ShardBatches that SpeechBrain's Checkpointer can save.
+
+    After a recovery in the middle of an epoch it reads up to the saved place again and
+    goes on from there; SpeechBrain's own loaders cannot do that for what is read in sequence.
+
+    Arguments
+    ---------
+    batches : ShardBatches
+        The batches.
+    **options
+        Of a DataLoader, such as `collate_fn`, `num_workers` and `generator`.
+    """
+
+    def __init__(self, batches: ShardBatches, **options):
+        super().__init__(batches, batch_size=None, **options)
+        self.given = self.to_skip = 0
+
+    def __iter__(self) -> Iterator:
+        to_skip, self.to_skip = self.to_skip, 0
+        for number, batch in enumerate(super().__iter__(), start=1):
+            self.given = number
+            if number > to_skip:
+                yield batch
+
+    @mark_as_saver
+    def save(self, path: str | Path) -> None:
+        """Saves how many batches of the epoch were given."""
+        Path(path).write_text(str(self.given), encoding="utf-8")
+
+    @mark_as_loader
+    def load(self, path: str | Path, end_of_epoch: bool) -> None:
+        """The next epoch starts where the saved one was; at its start if that had ended."""
+        self.to_skip = 0 if end_of_epoch else int(Path(path).read_text(encoding="utf-8"))
+
+
+def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> ShardBatches:
+    """The training batches of an experiment whose training set is in shards.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``train_shards`` (their folder), ``shard_window`` and ``sample_rate``, and
+        what `masr_modules.batching.make_sampler` needs.
+    rows : dict[str, dict]
+        ID -> row of the training utterances.
+    table : MetadataTable
+        Their metadata.
+    """
+
+    def plan(window: list[dict], epoch: int) -> list[list[int]]:
+        sampler = make_sampler(hparams, {row["ID"]: row for row in window}, table)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    crop, processes = hparams["max_crop_seconds"], 1
+    if torch.distributed.is_initialized():
+        processes = torch.distributed.get_world_size()
+    seconds = sum(min(row["duration"], crop) for row in rows.values())
+    num_batches = math.ceil(seconds / hparams["max_batch_seconds"] / processes)
+    return ShardBatches(
+        hparams["train_shards"],
+        plan,
+        num_batches,
+        hparams["sample_rate"],
+        crop,
+        window=hparams["shard_window"],
+        seed=hparams["seed"],
+    )

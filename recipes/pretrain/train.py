@@ -37,6 +37,7 @@ from masr_modules.evaluation import (
 from masr_modules.knowledge import numeric_columns
 from masr_modules.metadata import MetadataTable, drop_unreadable
 from masr_modules.results import format_table, write_atomic, write_results
+from masr_modules.shards import ShardLoader, make_shard_batches
 
 
 class LossWithParts(float):
@@ -218,12 +219,18 @@ def main(arguments: list[str]) -> None:
     crop = hparams["max_crop_seconds"]
     train_set = make_dataset(rows["train"], max_crop_seconds=crop, clock=clock, **data)
     valid_set = make_dataset(rows["valid"], max_crop_seconds=crop, **data)
-    sampler = make_sampler(hparams, rows["train"], table)
     budget = hparams["max_batch_seconds"]
     # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
     # and a resumed run would then draw once more than an uninterrupted one.
     loader = {"collate_fn": PaddedBatch, "num_workers": hparams["num_workers"]}
-    train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
+    if hparams.get("train_shards"):
+        sampler = make_shard_batches(hparams, rows["train"], table)
+        train_kwargs = {**loader, "generator": torch.Generator()}
+        train_set = ShardLoader(sampler, **train_kwargs)
+        hparams["checkpointer"].add_recoverable("dataloader-TRAIN", train_set)
+    else:
+        sampler = make_sampler(hparams, rows["train"], table)
+        train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
     valid_batches = length_sorted_batches(rows["valid"], budget)
     valid_kwargs = {**loader, "batch_sampler": valid_batches, "generator": torch.Generator()}
 

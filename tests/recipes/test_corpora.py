@@ -3,6 +3,9 @@
 import json
 
 import pytest
+import soundfile
+import torch
+from test_pretrain import Killed, kill_before_step, weights
 from trees import VOXLINGUA_VIDEOS, commonvoice_tree, fleurs_tree, voxlingua107_tree
 
 from masr_modules.metadata import load_csv
@@ -31,6 +34,33 @@ def test_from_the_corpus_to_the_table(name, pretrain, arguments, tmp_path):
     assert "train ssl:" in log and "train masr:" in log
     for split in ("train", "valid", "test"):
         assert load_csv(folder / f"csv/{split}.csv", folder)
+
+
+def test_a_killed_run_on_shards_resumes_to_the_same_weights(
+    pretrain, arguments, tmp_path, monkeypatch
+):
+    folder = TREES["voxlingua107"](tmp_path / "corpus")
+    settings = {
+        "data_folder": folder,
+        "train_shards": folder / "shards",
+        "shard_window": 15,
+        "skip_prep": False,
+        "number_of_steps": 3,  # of the four of an epoch
+        "ckpt_interval_minutes": 0,
+        "ckpt_interval_steps": 1,
+        **OPTIONS["voxlingua107"],
+    }
+    yaml = "pretrain_voxlingua107.yaml"
+    pretrain.main(arguments(yaml, output_folder=tmp_path / "whole", **settings))
+    with monkeypatch.context() as patch:
+        kill_before_step(patch, pretrain, 2)
+        with pytest.raises(Killed):
+            pretrain.main(arguments(yaml, output_folder=tmp_path / "killed", **settings))
+    for wav in folder.glob("??/*.wav"):
+        soundfile.write(wav, [0.0] * 16000, 16000)  # training reads the shards alone
+    pretrain.main(arguments(yaml, output_folder=tmp_path / "killed", **settings))
+    expected, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, resumed[key]) for key, value in expected.items())
 
 
 def test_several_corpora_at_once(pretrain, arguments, tmp_path, monkeypatch):

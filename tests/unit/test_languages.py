@@ -6,10 +6,9 @@ import random
 import numpy as np
 import pytest
 
-from masr_modules import languages
+from masr_modules import language_distances as distances_module
+from masr_modules.language_distances import DISTANCE_KINDS, language_distances
 from masr_modules.languages import (
-    DISTANCE_KINDS,
-    language_distances,
     language_family,
     language_lineage,
     language_place,
@@ -48,9 +47,9 @@ def cache_folder(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    languages._table.cache_clear()
+    distances_module._table.cache_clear()
     yield tmp_path / "masr"
-    languages._table.cache_clear()
+    distances_module._table.cache_clear()
 
 
 # Codes
@@ -296,8 +295,8 @@ def test_distances_equal_those_of_urielplus(kind, uriel):
 
 def test_table_is_read_from_the_cache_file(fresh_cache, monkeypatch):
     computed = language_distances(["eng", "deu"], "geographic")
-    languages._table.cache_clear()
-    monkeypatch.setattr(languages, "_compute_distances", None)
+    distances_module._table.cache_clear()
+    monkeypatch.setattr(distances_module, "_compute_distances", None)
     np.testing.assert_array_equal(language_distances(["de", "en"], "geographic"), computed.T)
     assert len(list(fresh_cache.iterdir())) == 1
 
@@ -308,7 +307,7 @@ def test_corrupt_cache_file_is_computed_again(fresh_cache, content):
     (file,) = fresh_cache.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    languages._table.cache_clear()
+    distances_module._table.cache_clear()
     np.testing.assert_array_equal(language_distances(["eng", "deu"], "geographic"), computed)
     assert file.read_bytes() == whole
 

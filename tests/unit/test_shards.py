@@ -9,8 +9,8 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from masr_modules.dataio import EpochClock, read_audio
-from masr_modules.shards import ShardBatches, read_shards, write_shards
+from masr_modules.dataio import read_audio
+from masr_modules.shards import ShardBatches, ShardLoader, read_shards, write_shards
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def by_language(rows, epoch):
 
 
 def test_batches_are_planned_in_windows_and_decoded(corpus):
-    batches = list(ShardBatches(write(corpus), by_language, 16000, window=100))
-    assert sorted(len(batch) for batch in batches) == [5, 5]
+    batches = list(ShardBatches(write(corpus), by_language, 2, 16000, window=100))
+    assert [len(batch) for batch in batches] == [5, 5]
     for batch in batches:
         assert len({int(item["id"][1]) % 2 for item in batch}) == 1
     item = batches[0][0]
@@ -109,34 +109,70 @@ def test_batches_are_planned_in_windows_and_decoded(corpus):
     assert torch.equal(item["sig"], read_audio(path, 16000, None, 0))
 
 
+def whole(rows, epoch):
+    """One batch a window."""
+    return [list(range(len(rows)))]
+
+
 def test_crops_and_shards_change_with_the_epoch(corpus):
-    clock = EpochClock()
-    batches = ShardBatches(write(corpus), by_language, 16000, 0.1, window=4, clock=clock)
+    batches = ShardBatches(write(corpus), whole, 3, 16000, 0.1, window=4)
     seen = []
-    for clock.epoch in (1, 1, 2):
+    for epoch in (1, 1, 2):
+        batches.set_epoch(epoch)
         items = [item for batch in batches for item in batch]
         assert sorted(item["id"] for item in items) == sorted(f"u{n}.5" for n in range(10))
         seen.append({item["id"]: item["sig"] for item in items})
     assert all(sig.shape == (1600,) for sig in seen[0].values())
+    assert list(seen[0]) == list(seen[1])
     assert all(torch.equal(seen[0][i], seen[1][i]) for i in seen[0])
     assert not any(torch.equal(seen[0][i], seen[2][i]) for i in seen[0])
+
+
+def test_an_epoch_has_its_number_of_batches_whatever_the_shards_hold(corpus):
+    batches = ShardBatches(write(corpus), whole, 5, 16000, window=4)
+    ids = [[item["id"] for item in batch] for batch in batches]
+    assert len(batches) == len(ids) == 5  # 4 + 4 + 2 utterances, then again in another order
+    assert sorted(sum(ids[:3], [])) == sorted(f"u{n}.5" for n in range(10))
+    assert len(set(sum(ids[3:], []))) == 8
+
+
+def test_workers_of_a_dataloader_share_the_shards(corpus):
+    batches = ShardBatches(write(corpus), whole, 2, 16000, window=100)
+    loader = DataLoader(batches, batch_size=None, num_workers=2)
+    ids = [item["id"] for batch in loader for item in batch]
+    assert sorted(ids) == [f"u{n}.5" for n in range(10)]
+
+
+def test_more_workers_than_shards_are_an_error(corpus):
+    batches = ShardBatches(write(corpus, shard_hours=1.0), whole, 2, 16000)
+    with pytest.raises(ValueError, match="fewer shards than processes and workers"):
+        list(DataLoader(batches, batch_size=None, num_workers=2))
 
 
 def test_an_utterance_that_cannot_be_decoded_is_named(corpus):
     (corpus / "u 3---0001.5-0002.0.wav").write_bytes(b"404 not found")
     with pytest.raises(ValueError, match="utterance u3.5: .*cannot be decoded"):
-        list(ShardBatches(write(corpus), by_language, 16000))
-
-
-def test_workers_of_a_dataloader_share_the_shards(corpus):
-    batches = ShardBatches(write(corpus), by_language, 16000, window=100)
-    loader = DataLoader(batches, batch_size=None, num_workers=2)
-    assert sorted(item["id"] for batch in loader for item in batch) == [
-        f"u{n}.5" for n in range(10)
-    ]
+        list(ShardBatches(write(corpus), by_language, 2, 16000))
 
 
 def test_audio_is_read_from_memory_too(corpus):
     path = next(corpus.glob("*.wav"))
     from_memory = read_audio(io.BytesIO(path.read_bytes()), 16000, None, 0)
     assert torch.equal(from_memory, read_audio(str(path), 16000, None, 0))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_goes_on_where_it_was_saved(corpus, num_workers):
+    batches = ShardBatches(write(corpus), whole, 6, 16000, window=2)
+    options = {"num_workers": num_workers, "collate_fn": lambda batch: [i["id"] for i in batch]}
+    loader = ShardLoader(batches, **options)
+    expected = list(loader)
+    running = iter(loader)
+    assert [next(running) for _ in range(4)] == expected[:4]
+    loader.save(corpus / "place")
+    resumed = ShardLoader(batches, **options)
+    resumed.load(corpus / "place", end_of_epoch=False)
+    assert list(resumed) == expected[4:]
+    assert list(resumed) == expected  # the epoch after that is whole
+    resumed.load(corpus / "place", end_of_epoch=True)
+    assert list(resumed) == expected
