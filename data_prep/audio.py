@@ -24,6 +24,9 @@ CHUNK = 256
 #: WAV codings whose duration follows from the sizes: PCM, float, A-law, mu-law, extensible.
 _PLAIN_CODINGS = {1, 3, 6, 7, 0xFFFE}
 
+_CHUNK = struct.Struct("<4sI")  # name and length of a part of a WAV file
+_FORM = struct.Struct("<HHIIHH")  # coding, channels, rate, bytes/s, bytes/frame, bits
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -72,7 +75,7 @@ def read_header(path: str) -> AudioInfo:
     except OSError as error:
         raise BrokenAudio(f"cannot be opened ({error.strerror})") from None
     try:
-        start, size = os.read(descriptor, 4096), os.fstat(descriptor).st_size
+        start, size = os.read(descriptor, 4096), os.lseek(descriptor, 0, os.SEEK_END)
     except OSError as error:
         raise BrokenAudio(f"cannot be read ({error.strerror})") from None
     finally:
@@ -88,13 +91,10 @@ def _read_wav_header(start: bytes, size: int) -> AudioInfo | None:
         return None
     place, form = 12, None
     while place + 8 <= len(start):
-        name, length = (
-            start[place : place + 4],
-            int.from_bytes(start[place + 4 : place + 8], "little"),
-        )
+        name, length = _CHUNK.unpack_from(start, place)
         place += 8
         if name == b"fmt " and place + 16 <= len(start):
-            form = struct.unpack_from("<HHIIHH", start, place)
+            form = _FORM.unpack_from(start, place)
         elif name == b"data":
             break
         place += length + length % 2

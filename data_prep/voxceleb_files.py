@@ -22,9 +22,9 @@ GENDERS = {"m": "male", "f": "female"}
 class Clip(NamedTuple):
     """One utterance: `file` is relative to the corpus's folder."""
 
+    ID: str
     speaker: str
     video: str
-    name: str
     file: str
 
 
@@ -37,6 +37,17 @@ def corpus_of(speaker: str) -> str:
     ('voxceleb1', 'voxceleb2')
     """
     return "voxceleb1" if SPEAKER.fullmatch(speaker)[1] == "1" else "voxceleb2"
+
+
+def clip_id(speaker: str, video: str, name: str) -> str:
+    """The ID of an utterance.
+
+    Example
+    -------
+    >>> clip_id("id10270", "5r0dWxy17C8", "00001")
+    'voxceleb1_id10270--5r0dWxy17C8--00001'
+    """
+    return f"{corpus_of(speaker)}_{speaker}--{video}--{name}"
 
 
 def find_roots(data_folder: str, depth: int = 3) -> list[str]:
@@ -141,13 +152,13 @@ def list_clips(
         Sorted by name.
     """
     names = sorted(os.listdir(os.path.join(data_folder, folder)))
-    there = set(names)
+    there, prefix = set(names), clip_id(speaker, video, "")
     for name in names:
         stem, extension = os.path.splitext(name)
         if name.startswith("."):
             continue
         if extension == ".wav":
-            yield Clip(speaker, video, stem, f"{folder}/{name}")
+            yield Clip(prefix + stem, speaker, video, f"{folder}/{name}")
         elif extension == ".m4a" and f"{stem}.wav" not in there:
             skips.skip("m4a without a wav beside it", f"{folder}/{name}")
 

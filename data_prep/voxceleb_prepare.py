@@ -41,7 +41,6 @@ from data_prep.voxceleb_files import Clip, find_speakers, read_speakers, refuse_
 from data_prep.voxceleb_protocol import Protocol, assign_clips, choose_corpora
 from data_prep.voxceleb_trials import (
     TRIAL_FILES,
-    clip_id,
     find_lists,
     read_list,
     trials_path,
@@ -74,15 +73,8 @@ def make_rows(
         if known is None:
             skips.note("speaker is not in the metadata", clip.file)
             known = {}
-        row = {
-            "ID": clip_id(clip.speaker, clip.video, clip.name),
-            "wav": DATA_ROOT + clip.file,
-            "speaker": clip.speaker,
-            "source": clip.video,
-            **known,
-        }
-        row.pop("set", None)
-        yield side, row
+        row = {"ID": clip.ID, "wav": DATA_ROOT + clip.file, **known}
+        yield side, row | {"speaker": clip.speaker, "source": clip.video}
 
 
 def _cut(seconds: float, skips: SkipRegister, side: str, row: dict, info: AudioInfo) -> list[dict]:
@@ -227,7 +219,7 @@ def _plan(
     about = {}
     for corpus in sorted({*train_on, *({"voxceleb1"} if trials else ())}):
         about |= read_speakers(data_folder, corpus, skips)
-    held_out |= {speaker for speaker, known in about.items() if known["set"] == "test"}
+    held_out |= {speaker for speaker, known in about.items() if known.pop("set") == "test"}
     protocol = Protocol(tested, held_out, train_on, *valid)
     used = {
         speaker: folders

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from data_prep.skips import SkipRegister
 from data_prep.voxceleb_files import Clip, corpus_of, list_clips, list_videos
-from data_prep.voxceleb_trials import DRAW_ON_ALL, clip_id
+from data_prep.voxceleb_trials import DRAW_ON_ALL
 
 CORPORA = ("voxceleb1", "voxceleb2")
 
@@ -116,19 +116,20 @@ def assign_clips(
     validating, position = protocol.valid_speakers(list(speakers)), 0
     for speaker, folders in speakers.items():
         videos = list_videos(data_folder, folders)
+        trained = protocol.may_train(speaker)
         names = sorted({video for video, _ in videos})
         random.Random(f"{protocol.seed}/{speaker}").shuffle(names)
         side_of = dict.fromkeys(names, "valid" if speaker in validating else "train")
-        if protocol.valid_by == "video" and len(names) > 1 and protocol.may_train(speaker):
+        if protocol.valid_by == "video" and len(names) > 1 and trained:
             for name in names:
                 position += 1
                 steps = [int(n * protocol.valid_share) for n in (position - 1, position)]
                 side_of[name] = "valid" if steps[0] < steps[1] else "train"
         for video, folder in videos:
             for clip in list_clips(data_folder, speaker, video, folder, skips):
-                if clip_id(speaker, video, clip.name) in protocol.tested:
+                if clip.ID in protocol.tested:
                     yield "test", clip
-                elif protocol.may_train(speaker):
+                elif trained:
                     yield side_of[video], clip
                 else:
                     skips.exclude("speaker of a test set, clip in none of the trials", clip.file)

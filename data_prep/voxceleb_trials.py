@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from data_prep.skips import SkipRegister
 from data_prep.trials import write_trials
-from data_prep.voxceleb_files import corpus_of, find_file
+from data_prep.voxceleb_files import clip_id, find_file
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +25,6 @@ DRAW_ON_ALL = ("E", "H")
 # 1 id10270/5r0dWxy17C8/00001.wav id10270/x6uYqmx31kE/00001.wav
 _CLIP = r"(id1\d{4})/([\w-]+)/(\w+)\.wav"
 _TRIAL = re.compile(rf"([01])\s+{_CLIP}\s+{_CLIP}", re.ASCII)
-
-
-def clip_id(speaker: str, video: str, name: str) -> str:
-    """The ID of an utterance.
-
-    Example
-    -------
-    >>> clip_id("id10270", "5r0dWxy17C8", "00001")
-    'voxceleb1_id10270--5r0dWxy17C8--00001'
-    """
-    return f"{corpus_of(speaker)}_{speaker}--{video}--{name}"
 
 
 def find_lists(data_folder: str, trials: list[str]) -> dict[str, str]:

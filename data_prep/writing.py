@@ -4,9 +4,11 @@ import csv
 import json
 import logging
 import os
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+
+import numpy as np
 
 from data_prep.common import SPLITS, atomic_file
 from data_prep.skips import SkipRegister
@@ -23,10 +25,10 @@ class _SideWriter:
 
     def __init__(self, path: str, columns: Sequence[str]):
         self.path, self.count, self.seconds = path, 0, 0.0
-        self.known: Counter[str] = Counter()
+        self.known = [0] * len(columns)
         self.speakers: set[str] = set()
         self.languages: set[str] = set()
-        self.columns = columns
+        self.columns, self.column_set = columns, set(columns)
         self.destination = atomic_file(path)
 
     def __enter__(self) -> "_SideWriter":
@@ -41,20 +43,19 @@ class _SideWriter:
         self.destination.__exit__(*error)
 
     def write(self, row: Mapping[str, object]) -> None:
-        cells = [row.get(column) for column in self.columns]
+        cells = list(map(row.get, self.columns))
         self.count += 1
-        if any(cell in (None, "") for cell in cells[: len(AUDIO_COLUMNS)]):
+        audio = cells[: len(AUDIO_COLUMNS)]
+        if None in audio or "" in audio:
             raise ValueError(
                 f"{self.path}, row {self.count + 1}: no value in one of {', '.join(AUDIO_COLUMNS)}"
             )
-        unknown = row.keys() - set(self.columns)
-        if unknown:
-            raise ValueError(f"{self.path}: columns {sorted(unknown)} are not in extra_columns")
+        if not row.keys() <= self.column_set:
+            unknown = sorted(row.keys() - self.column_set)
+            raise ValueError(f"{self.path}: columns {unknown} are not in extra_columns")
         self.writer.writerow(cells)
         self.seconds += float(row["duration"])
-        for column, cell in zip(self.columns, cells, strict=True):
-            if cell not in (None, ""):
-                self.known[column] += 1
+        self.known = [n + (c is not None and c != "") for n, c in zip(self.known, cells)]  # noqa: B905
         self.speakers.add(row.get("speaker"))
         self.languages.add(row.get("language"))
 
@@ -67,8 +68,8 @@ class _SideWriter:
 
     def coverage(self, name: str) -> str:
         """Share of utterances whose value is known, of each column that has any."""
-        columns = self.columns[len(AUDIO_COLUMNS) :]
-        shares = [f"{c} {100 * self.known[c] / self.count:.0f} %" for c in columns if self.known[c]]
+        known = list(zip(self.columns, self.known, strict=True))[len(AUDIO_COLUMNS) :]
+        shares = [f"{column} {100 * n / self.count:.0f} %" for column, n in known if n]
         return f"known in {name}: {', '.join(shares) or 'nothing'}"
 
 
@@ -87,6 +88,31 @@ class _Disjoint:
         if first != side:
             what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
             raise AssertionError(f"{what} is in both {first} and {side}")
+
+
+class _UniqueIDs:
+    """Notices an ID that comes twice. Keeps 8 bytes an ID: a corpus may have millions."""
+
+    def __init__(self):
+        self.hashes = array("q")
+
+    def see(self, utterance: str) -> None:
+        self.hashes.append(hash(utterance))
+
+    def check(self, writers: Iterable[_SideWriter]) -> None:
+        ordered = np.sort(np.frombuffer(self.hashes, np.int64))
+        repeated = set(ordered[1:][np.diff(ordered) == 0].tolist())
+        seen = set()
+        for writer in writers if repeated else ():
+            writer.file.flush()
+            with open(writer.file.name, encoding="utf-8", newline="") as file:
+                for number, cells in enumerate(csv.reader(file), start=1):
+                    if cells[0] in seen:
+                        raise ValueError(
+                            f"{writer.path}, row {number}: ID {cells[0]!r} comes twice"
+                        )
+                    if hash(cells[0]) in repeated:
+                        seen.add(cells[0])
 
 
 def check_disjoint(
@@ -209,7 +235,7 @@ def write_corpus(
     """
     columns = list(dict.fromkeys([*AUDIO_COLUMNS, *METADATA_COLUMNS, *extra_columns]))
     checks = [_Disjoint(names) for names in disjoint]
-    seen: set[int] = set()
+    identities = _UniqueIDs()
     with ExitStack() as stack:
         writers = {
             side: stack.enter_context(
@@ -221,7 +247,8 @@ def write_corpus(
             for check in checks:
                 check.see(side, row)
             writers[side].write(row)
-            _check_new(row["ID"], seen, writers[side])
+            identities.see(row["ID"])
+        identities.check(writers.values())
         if skips is not None:
             skips.check()
         settings_path = os.path.join(save_folder, SETTINGS_FILE)
@@ -237,11 +264,3 @@ def write_corpus(
     summary = "\n".join(lines)
     logger.info("%s\n%s", save_folder, summary)
     return summary
-
-
-def _check_new(utterance: object, seen: set[int], writer: _SideWriter) -> None:
-    """Keeps hashes, not the IDs: a corpus may have millions."""
-    key = hash(utterance)
-    if key in seen:
-        raise ValueError(f"{writer.path}, row {writer.count + 1}: ID {utterance!r} comes twice")
-    seen.add(key)

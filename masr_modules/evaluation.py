@@ -27,22 +27,26 @@ class Split:
     ---------
     layers : np.ndarray
         (layers, N, D).
-    language, family, speaker, gender : np.ndarray
-        (N,) str.
+    label, family, speaker, gender : np.ndarray
+        (N,) str; `label` is the language, or what else the neighbours and probes shall tell.
     """
 
     layers: np.ndarray
-    language: np.ndarray
+    label: np.ndarray
     family: np.ndarray
     speaker: np.ndarray
     gender: np.ndarray
 
     @classmethod
-    def of(cls, layers: np.ndarray, rows: dict[str, dict]) -> "Split":
-        """Joins embeddings, in the order of the rows, with the rows' labels."""
+    def of(cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language") -> "Split":
+        """Joins embeddings, in the order of the rows, with the rows' labels.
+
+        The family stays empty where the label is not the language.
+        """
+        family = "family" if label == "language" else None
         labels = (
-            np.array([row[column] for row in rows.values()])
-            for column in ("language", "family", "speaker", "gender")
+            np.array([row[column] if column else "" for row in rows.values()])
+            for column in (label, family, "speaker", "gender")
         )
         return cls(layers, *labels)
 
@@ -51,7 +55,7 @@ class Split:
         layers = self.layers[[layer]]
         if keep is None:
             keep = np.ones(layers.shape[1], dtype=bool)
-        labels = (self.language, self.family, self.speaker, self.gender)
+        labels = (self.label, self.family, self.speaker, self.gender)
         return Split(layers[:, keep], *(values[keep] for values in labels))
 
     @property
@@ -154,7 +158,7 @@ class LogMelStatistics:
 
 
 def knn_accuracy(train: Split, test: Split) -> float:
-    """Macro accuracy of the language by nearest neighbours.
+    """Macro accuracy of the label by nearest neighbours.
 
     Arguments
     ---------
@@ -164,7 +168,7 @@ def knn_accuracy(train: Split, test: Split) -> float:
     Returns
     -------
     float
-        Mean over languages of the share of utterances named right.
+        Mean over labels of the share of utterances named right.
 
     Example
     -------
@@ -175,11 +179,11 @@ def knn_accuracy(train: Split, test: Split) -> float:
     1.0
     """
     train, test = _labelled(train), _labelled(test)
-    return _balanced(test.language, _nearest(*_standardised(train, test), train.language))
+    return _balanced(test.label, _nearest(*_standardised(train, test), train.label))
 
 
 def choose_layer(train: Split, valid: Split) -> int:
-    """The layer with the best kNN language accuracy on the validation set."""
+    """The layer with the best kNN accuracy on the validation set."""
     layers = range(len(train.layers))
     return max(layers, key=lambda layer: knn_accuracy(train.at(layer), valid.at(layer)))
 
@@ -204,13 +208,13 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
     valid_knn = knn_accuracy(train.at(layer), valid.at(layer))
     train, valid, test = (_labelled(split.at(layer)) for split in (train, valid, test))
     x_train, x_test = _standardised(train, test)
-    predicted = _nearest(x_train, x_test, train.language)
-    family_of = dict(zip(train.language, train.family, strict=True))
-    families = np.array([family_of[language] for language in predicted])
+    predicted = _nearest(x_train, x_test, train.label)
+    family_of = dict(zip(train.label, train.family, strict=True))
+    families = np.array([family_of[label] for label in predicted])
     return {
         "layer": layer,
         "valid_knn": valid_knn,
-        "knn": _balanced(test.language, predicted),
+        "knn": _balanced(test.label, predicted),
         "linear": linear_probe(train, valid, test),
         "family": _balanced(test.family, families),
         "within_family": within_family_accuracy(train, test),
@@ -221,15 +225,17 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
 
 def linear_probe(train: Split, valid: Split, test: Split) -> float:
     """Macro accuracy of logistic regression, its strength chosen on `valid`."""
+    if len(set(train.label)) < 2:
+        return float("nan")
     scaler = StandardScaler().fit(train.embeddings)
     x_train, x_valid, x_test = (scaler.transform(s.embeddings) for s in (train, valid, test))
     best, best_accuracy = None, -1.0
     for strength in PROBE_STRENGTHS:
-        probe = LogisticRegression(C=strength, max_iter=300).fit(x_train, train.language)
-        accuracy = _balanced(valid.language, probe.predict(x_valid))
+        probe = LogisticRegression(C=strength, max_iter=300).fit(x_train, train.label)
+        accuracy = _balanced(valid.label, probe.predict(x_valid))
         if accuracy > best_accuracy:
             best, best_accuracy = probe, accuracy
-    return _balanced(test.language, best.predict(x_test))
+    return _balanced(test.label, best.predict(x_test))
 
 
 def within_family_accuracy(train: Split, test: Split) -> float:
@@ -241,10 +247,10 @@ def within_family_accuracy(train: Split, test: Split) -> float:
     x_train, x_test = _standardised(train, test)
     for family in sorted(set(test.family) - {""}):
         near, asked = train.family == family, test.family == family
-        if len(set(train.language[near])) < 2:
+        if len(set(train.label[near])) < 2:
             continue
-        truth.append(test.language[asked])
-        predicted.append(_nearest(x_train[near], x_test[asked], train.language[near]))
+        truth.append(test.label[asked])
+        predicted.append(_nearest(x_train[near], x_test[asked], train.label[near]))
     if not truth:
         return float("nan")
     return _balanced(np.concatenate(truth), np.concatenate(predicted))
@@ -289,7 +295,7 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _labelled(split: Split) -> Split:
-    return split.at(0, split.language != "")
+    return split.at(0, split.label != "")
 
 
 def _standardised(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -309,4 +315,6 @@ def _nearest(x_train: np.ndarray, x_test: np.ndarray, labels: np.ndarray) -> np.
 
 def _balanced(truth: np.ndarray, predicted: np.ndarray) -> float:
     known = truth != ""
+    if not known.any():
+        return float("nan")
     return float(balanced_accuracy_score(truth[known], predicted[known]))
