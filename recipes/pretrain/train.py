@@ -71,7 +71,7 @@ class PretrainBrain(sb.Brain):
         """L = L_SSL + weight(step) * L_head."""
         output, head = predictions
         parts = {"ssl": output.loss.detach(), **output.stats}
-        loss = output.loss
+        loss = output.joint_loss if stage == sb.Stage.TRAIN else output.loss
         if head is not None:
             loss = loss + self.head_weight() * head.loss
             parts |= {"masr": head.loss.detach(), **head.stats}
