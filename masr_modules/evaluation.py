@@ -28,22 +28,26 @@ class Split:
     ---------
     layers : np.ndarray
         (layers, N, D).
-    language, family, speaker, gender : np.ndarray
-        (N,) str.
+    label, family, speaker, gender : np.ndarray
+        (N,) str; `label` is the language, or what else the neighbours and probes shall tell.
     """
 
     layers: np.ndarray
-    language: np.ndarray
+    label: np.ndarray
     family: np.ndarray
     speaker: np.ndarray
     gender: np.ndarray
 
     @classmethod
-    def of(cls, layers: np.ndarray, rows: dict[str, dict]) -> "Split":
-        """Joins embeddings, in the order of the rows, with the rows' labels."""
+    def of(cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language") -> "Split":
+        """Joins embeddings, in the order of the rows, with the rows' labels.
+
+        The family stays empty where the label is not the language.
+        """
+        family = "family" if label == "language" else None
         labels = (
-            np.array([row[column] for row in rows.values()])
-            for column in ("language", "family", "speaker", "gender")
+            np.array([row[column] if column else "" for row in rows.values()])
+            for column in (label, family, "speaker", "gender")
         )
         return cls(layers, *labels)
 
@@ -52,7 +56,7 @@ class Split:
         layers = self.layers[[layer]]
         if keep is None:
             keep = np.ones(layers.shape[1], dtype=bool)
-        labels = (self.language, self.family, self.speaker, self.gender)
+        labels = (self.label, self.family, self.speaker, self.gender)
         return Split(layers[:, keep], *(values[keep] for values in labels))
 
     @property
@@ -183,18 +187,20 @@ class MFCCStatistics(LogMelStatistics):
         super().__init__(lambda wavs: cosines(fbank(wavs)), hop)
 
 
-def blind_guess(test: dict[str, dict]) -> dict[str, float]:
+def blind_guess(test: dict[str, dict], column: str = "language") -> dict[str, float]:
     """What a guess that does not listen reaches at most: the row `chance` of the table.
 
     Arguments
     ---------
     test : dict
         Rows of the test set.
+    column : str
+        What neighbours and probe tell.
 
     Returns
     -------
     dict[str, float]
-        knn, linear and family (1 / number of languages or families, for they are
+        knn, linear and family (1 / number of labels or families, for they are
         macro accuracies) and speaker_eer.
 
     Example
@@ -203,20 +209,20 @@ def blind_guess(test: dict[str, dict]) -> dict[str, float]:
     >>> blind_guess({"a": french, "b": french, "c": french | {"language": "deu"}})
     {'knn': 0.5, 'linear': 0.5, 'family': 1.0, 'speaker_eer': 0.5}
     """
-    languages, families = (
-        len({row[column] for row in test.values()} - {""}) or float("nan")
-        for column in ("language", "family")
+    labels, families = (
+        len({row[name] for row in test.values()} - {""}) or float("nan")
+        for name in (column, "family")
     )
     return {
-        "knn": 1 / languages,
-        "linear": 1 / languages,
+        "knn": 1 / labels,
+        "linear": 1 / labels,
         "family": 1 / families,
         "speaker_eer": 0.5,
     }
 
 
 def knn_accuracy(train: Split, test: Split) -> float:
-    """Macro accuracy of the language by nearest neighbours.
+    """Macro accuracy of the label by nearest neighbours.
 
     Arguments
     ---------
@@ -226,7 +232,7 @@ def knn_accuracy(train: Split, test: Split) -> float:
     Returns
     -------
     float
-        Mean over languages of the share of utterances named right.
+        Mean over labels of the share of utterances named right.
 
     Example
     -------
@@ -237,11 +243,11 @@ def knn_accuracy(train: Split, test: Split) -> float:
     1.0
     """
     train, test = _labelled(train), _labelled(test)
-    return _balanced(test.language, _nearest(*_standardised(train, test), train.language))
+    return _balanced(test.label, _nearest(*_standardised(train, test), train.label))
 
 
 def choose_layer(train: Split, valid: Split) -> int:
-    """The layer with the best kNN language accuracy on the validation set."""
+    """The layer with the best kNN accuracy on the validation set."""
     layers = range(len(train.layers))
     return max(layers, key=lambda layer: knn_accuracy(train.at(layer), valid.at(layer)))
 
@@ -266,13 +272,13 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
     valid_knn = knn_accuracy(train.at(layer), valid.at(layer))
     train, valid, test = (_labelled(split.at(layer)) for split in (train, valid, test))
     x_train, x_test = _standardised(train, test)
-    predicted = _nearest(x_train, x_test, train.language)
-    family_of = dict(zip(train.language, train.family, strict=True))
-    families = np.array([family_of[language] for language in predicted])
+    predicted = _nearest(x_train, x_test, train.label)
+    family_of = dict(zip(train.label, train.family, strict=True))
+    families = np.array([family_of[label] for label in predicted])
     return {
         "layer": layer,
         "valid_knn": valid_knn,
-        "knn": _balanced(test.language, predicted),
+        "knn": _balanced(test.label, predicted),
         "linear": linear_probe(train, valid, test),
         "family": _balanced(test.family, families),
         "within_family": within_family_accuracy(train, test),
@@ -283,15 +289,17 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
 
 def linear_probe(train: Split, valid: Split, test: Split) -> float:
     """Macro accuracy of logistic regression, its strength chosen on `valid`."""
+    if len(set(train.label)) < 2:
+        return float("nan")
     scaler = StandardScaler().fit(train.embeddings)
     x_train, x_valid, x_test = (scaler.transform(s.embeddings) for s in (train, valid, test))
     best, best_accuracy = None, -1.0
     for strength in PROBE_STRENGTHS:
-        probe = LogisticRegression(C=strength, max_iter=300).fit(x_train, train.language)
-        accuracy = _balanced(valid.language, probe.predict(x_valid))
+        probe = LogisticRegression(C=strength, max_iter=300).fit(x_train, train.label)
+        accuracy = _balanced(valid.label, probe.predict(x_valid))
         if accuracy > best_accuracy:
             best, best_accuracy = probe, accuracy
-    return _balanced(test.language, best.predict(x_test))
+    return _balanced(test.label, best.predict(x_test))
 
 
 def within_family_accuracy(train: Split, test: Split) -> float:
@@ -303,10 +311,10 @@ def within_family_accuracy(train: Split, test: Split) -> float:
     x_train, x_test = _standardised(train, test)
     for family in sorted(set(test.family) - {""}):
         near, asked = train.family == family, test.family == family
-        if len(set(train.language[near])) < 2:
+        if len(set(train.label[near])) < 2:
             continue
-        truth.append(test.language[asked])
-        predicted.append(_nearest(x_train[near], x_test[asked], train.language[near]))
+        truth.append(test.label[asked])
+        predicted.append(_nearest(x_train[near], x_test[asked], train.label[near]))
     if not truth:
         return float("nan")
     return _balanced(np.concatenate(truth), np.concatenate(predicted))
@@ -351,7 +359,7 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _labelled(split: Split) -> Split:
-    return split.at(0, split.language != "")
+    return split.at(0, split.label != "")
 
 
 def _standardised(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -371,4 +379,6 @@ def _nearest(x_train: np.ndarray, x_test: np.ndarray, labels: np.ndarray) -> np.
 
 def _balanced(truth: np.ndarray, predicted: np.ndarray) -> float:
     known = truth != ""
+    if not known.any():
+        return float("nan")
     return float(balanced_accuracy_score(truth[known], predicted[known]))

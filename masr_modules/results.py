@@ -33,6 +33,17 @@ PRETRAIN_COLUMNS = (
 )
 
 
+def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
+    """The columns of a pretraining's table whose neighbours and probes tell another label.
+
+    Example
+    -------
+    >>> [title for title, _, _ in pretrain_columns("emotion")][2:4]
+    ['emotion kNN', 'emotion linear']
+    """
+    return [(title.replace("language", label), *rest) for title, *rest in PRETRAIN_COLUMNS]
+
+
 def write_atomic(path: str | Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     path = Path(path)

@@ -38,7 +38,7 @@ from masr_modules.evaluation import (
 )
 from masr_modules.knowledge import numeric_columns
 from masr_modules.metadata import MetadataTable, drop_unreadable
-from masr_modules.results import format_table, write_atomic, write_results
+from masr_modules.results import format_table, pretrain_columns, write_atomic, write_results
 from masr_modules.shards import ShardLoader, make_shard_batches
 
 
@@ -137,7 +137,7 @@ class PretrainBrain(sb.Brain):
         self.checkpointer.save_and_keep_only(meta=meta, max_keys=["knn"], num_to_keep=1)
 
     def knn(self) -> float:
-        """kNN language accuracy on the validation set, of the last layer."""
+        """kNN accuracy of the probed label on the validation set, of the last layer."""
         train = self.embedded(self.references)
         return knn_accuracy(train.at(-1), self.embedded(self.valid_rows).at(-1))
 
@@ -152,7 +152,7 @@ class PretrainBrain(sb.Brain):
             max_seconds=self.hparams.max_eval_seconds,
             progressbar=progressbar,
         )
-        return Split.of(layers, rows)
+        return Split.of(layers, rows, self.probe_column)
 
 
 def load_rows(hparams: dict) -> dict[str, dict]:
@@ -165,14 +165,16 @@ def load_rows(hparams: dict) -> dict[str, dict]:
     }
 
 
-def choose_references(rows: dict, limit: int) -> dict[str, dict]:
-    """At most `limit` training utterances a language, evenly spread."""
-    by_language = defaultdict(list)
+def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
+    """At most `limit` training utterances a label, evenly spread."""
+    by_label = defaultdict(list)
     for utterance, row in rows.items():
-        if row["language"]:
-            by_language[row["language"]].append(utterance)
+        if row[column]:
+            by_label[row[column]].append(utterance)
+    if not by_label:
+        raise ValueError(f"no training utterance has a {column}: set probe_column to one they have")
     chosen = []
-    for utterances in by_language.values():
+    for utterances in by_label.values():
         step = max(1.0, len(utterances) / limit)
         chosen += [utterances[int(i * step)] for i in range(min(limit, len(utterances)))]
     return {utterance: rows[utterance] for utterance in chosen}
@@ -180,8 +182,8 @@ def choose_references(rows: dict, limit: int) -> dict[str, dict]:
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
     """Prints and saves the table: the trained encoder, and what trains nothing."""
-    if hparams.get("table_references"):
-        rows = rows | {"train": choose_references(rows["train"], hparams["table_references"])}
+    if limit := hparams.get("table_references"):
+        rows = rows | {"train": choose_references(rows["train"], limit, brain.probe_column)}
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {
@@ -195,8 +197,9 @@ def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss:
         splits = [brain.embedded(rows[s], encode, True) for s in ("train", "valid", "test")]
         results[system] = evaluate(*splits)
     results[hparams["system"]]["ssl_loss"] = ssl_loss
-    results["chance"] = blind_guess(rows["test"])
-    table = format_table({system: [figures] for system, figures in results.items()})
+    results["chance"] = blind_guess(rows["test"], brain.probe_column)
+    runs = {system: [figures] for system, figures in results.items()}
+    table = format_table(runs, pretrain_columns(brain.probe_column))
     print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
     write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
     write_results(hparams["output_folder"], results)
@@ -258,7 +261,9 @@ def main(arguments: list[str]) -> None:
     brain.optimizer_step_limit = steps
     brain.table, brain.sampler, brain.clock = table, sampler, clock
     brain.valid_rows = rows["valid"]
-    brain.references = choose_references(rows["train"], hparams["knn_references"])
+    brain.probe_column = hparams.get("probe_column", "language")
+    limit = hparams["knn_references"]
+    brain.references = choose_references(rows["train"], limit, brain.probe_column)
     brain.fit(hparams["epoch_counter"], train_set, valid_set, None, train_kwargs, valid_kwargs)
 
     # The SSL loss is that of the last step, alike for every system; the table is of the best kNN.

@@ -7,6 +7,8 @@ import soundfile
 import torch
 from test_pretrain import Killed, kill_before_step, weights
 from trees import VOXLINGUA_VIDEOS, commonvoice_tree, fleurs_tree, voxlingua107_tree
+from trees_iemocap import iemocap_tree
+from trees_voxceleb import voxceleb1_tree, voxceleb2_tree
 
 from masr_modules.metadata import load_csv
 
@@ -17,10 +19,15 @@ TREES = {
         folder, videos=[*VOXLINGUA_VIDEOS, *(f"video-{n}_" for n in range(6))]
     ),
     "commonvoice": commonvoice_tree,
+    "iemocap": iemocap_tree,
+    "voxceleb": lambda folder: voxceleb1_tree(voxceleb2_tree(folder)),
 }
 
 #: What a corpus this small needs.
-OPTIONS = {"voxlingua107": {"valid_share": 0.3}}
+OPTIONS = {"voxlingua107": {"valid_share": 0.3}, "voxceleb": {"valid_share": 0.3}}
+
+#: Those that train together in pretrain_several.yaml.
+SEVERAL = ("fleurs", "voxlingua107", "commonvoice")
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -33,7 +40,7 @@ def test_from_the_corpus_to_the_table(name, pretrain, arguments, tmp_path):
     log = (tmp_path / "out/train_log.txt").read_text()
     assert "train ssl:" in log and "train masr:" in log
     for split in ("train", "valid", "test"):
-        assert load_csv(folder / f"csv/{split}.csv", folder)
+        assert all(load_csv(path, folder) for path in folder.glob(f"csv/**/{split}.csv"))
 
 
 def test_a_killed_run_on_shards_resumes_to_the_same_weights(
@@ -63,12 +70,30 @@ def test_a_killed_run_on_shards_resumes_to_the_same_weights(
     assert all(torch.equal(value, resumed[key]) for key, value in expected.items())
 
 
+def test_the_table_tells_the_probed_label(pretrain, arguments, tmp_path):
+    folder = iemocap_tree(tmp_path / "iemocap")
+    settings = {"data_folder": folder, "skip_prep": False, "number_of_steps": 2, "fold": 3}
+    pretrain.main(arguments("pretrain_iemocap.yaml", **settings))
+    header = (tmp_path / "out/results.md").read_text().splitlines()[0]
+    assert "emotion kNN" in header and "language" not in header
+    figures = json.loads((tmp_path / "out/results.json").read_text())["untrained"]
+    assert 0 <= figures["linear"] <= 1 and 0 <= figures["speaker_eer"] <= 1
+    assert figures["family"] != figures["family"]  # not known: no language is asked for
+
+
+def test_a_probed_label_that_nobody_has_is_named(pretrain, arguments, tmp_path):
+    folder = voxceleb1_tree(tmp_path / "voxceleb")
+    settings = {"data_folder": folder, "skip_prep": False, "valid_share": 0.3}
+    with pytest.raises(ValueError, match="no training utterance has a language: set probe_column"):
+        pretrain.main(arguments("pretrain_voxceleb.yaml", **settings, probe_column="language"))
+
+
 def test_several_corpora_at_once(pretrain, arguments, tmp_path, monkeypatch):
     from data_prep.commonvoice_prepare import prepare_commonvoice
     from data_prep.fleurs_prepare import prepare_fleurs
     from data_prep.voxlingua107_prepare import prepare_voxlingua107
 
-    folders = {name: str(tree(tmp_path / f"{name} é")) for name, tree in TREES.items()}
+    folders = {name: str(TREES[name](tmp_path / f"{name} é")) for name in SEVERAL}
     prepare_fleurs(folders["fleurs"], folders["fleurs"] + "/csv")
     prepare_commonvoice(folders["commonvoice"], folders["commonvoice"] + "/csv")
     prepare_voxlingua107(folders["voxlingua107"], folders["voxlingua107"] + "/csv")

@@ -1,0 +1,280 @@
+"""Your own corpus: a folder of audio with a table, or a Hugging Face dataset on disk.
+
+The table is a CSV (comma, quotes enclose cells) or a TSV (tab, quotes are text) in UTF-8 with
+a header and one row an utterance. Columns that have the schema's names are taken as they are;
+`columns` maps others, and adds columns of your own, which a knowledge source can then read:
+
+``python -m data_prep.custom_prepare --data_folder /corpora/mine --save_folder csv/mine``
+``--table metadata.tsv --columns wav=path speaker=client_id dialect=dialect``
+``--constants language=fr``
+
+Without a table the folder is one that `datasets` wrote with `save_to_disk` (needs pyarrow).
+Audio inside it is written to WAV files under `save_folder/wav`, to which the CSVs refer by
+absolute paths.
+
+`language` takes any code (`fr`, `fra`, `pt-BR`), from which family and region follow. What is
+not understood (a gender, a number, a language) is noted and left empty.
+
+Splits: a column `split` (or the dataset's own) decides. Without it, speakers are divided by
+seed so that none is on two sides; where no speaker is known, sources; else utterances.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from data_prep.audio import add_durations
+from data_prep.command_line import run
+from data_prep.custom_columns import ROLES, make_row, map_columns, path_id, wav_cell
+from data_prep.hugging_face import is_saved_dataset, open_splits
+from data_prep.skips import SkipRegister
+from data_prep.splits import side_of, split_groups
+from data_prep.tables import read_table
+from data_prep.writing import is_prepared, write_corpus
+from masr_modules.metadata import METADATA_COLUMNS
+
+Rows = Iterator[tuple[str, dict[str, str]]]
+
+
+def open_table(path: str, skips: SkipRegister) -> Rows:
+    """Reads a CSV or TSV.
+
+    Arguments
+    ---------
+    path : str
+        The table; a name that ends in .tsv or .txt means tabs.
+    skips : SkipRegister
+        Counts malformed lines.
+
+    Yields
+    ------
+    (str, dict of str to str)
+        Where the row stands, and column -> cell.
+    """
+    tabs = path.endswith((".tsv", ".txt"))
+    return read_table(path, skips, "\t" if tabs else ",", quoted=not tabs)
+
+
+def open_dataset(folder: str, wav_folder: str | None, skips: SkipRegister) -> Rows:
+    """Reads a saved dataset; its splits become the column `split`.
+
+    Arguments
+    ---------
+    folder : str
+        What was given to `save_to_disk`.
+    wav_folder : str, optional
+        Where to write its audio; without it no audio is looked at.
+    skips : SkipRegister
+        Counts broken audio.
+
+    Yields
+    ------
+    (str, dict of str to str)
+        Where the row stands, and column -> cell, with the audio's path in `wav`.
+    """
+    for name, split in open_splits(folder).items():
+        place = wav_folder and os.path.join(wav_folder, f"{name or 'all'}-{split.fingerprint}")
+        for where, cells in split.rows(place, skips):
+            cells["wav"] = cells.pop(split.audio[0], "")
+            yield where, cells | ({"split": name} if name else {})
+
+
+class _Corpus:
+    """The user's rows, in the schema's columns, as often as they are asked for."""
+
+    def __init__(
+        self,
+        open_rows: Callable[[bool, SkipRegister], Rows],
+        columns: Mapping[str, str] | None,
+        constants: Mapping[str, str],
+        where: str,
+    ):
+        self.open_rows, self.constants = open_rows, constants
+        first = next(iter(open_rows(False, SkipRegister())), None)
+        if first is None:
+            raise ValueError(f"{where}: no rows")
+        self.mapped = map_columns(list(first[1]), columns, where)
+        known = {*ROLES, *METADATA_COLUMNS}
+        self.extra_columns = [n for n in (*self.mapped, *constants) if n not in known]
+
+    def rows(self, audio: bool, skips: SkipRegister) -> Rows:
+        """Where a row stands, and its cells under our names."""
+        for where, cells in self.open_rows(audio, skips):
+            yield where, {name: cells[theirs] for name, theirs in self.mapped.items()}
+
+    def group(self, cells: Mapping[str, str], where: str) -> str:
+        """What may not be on two sides; an utterance of an unknown speaker is its own group."""
+        for column in ("speaker", "source"):
+            if value := cells.get(column) or self.constants.get(column):
+                return f"{column} {value}"
+        return where
+
+    def sides(self, valid_share: float, test_share: float, seed: int) -> dict[str, str] | None:
+        """Group -> side; None where the rows tell their split."""
+        groups, given = Counter(), 0
+        for where, cells in self.rows(False, SkipRegister()):
+            groups[self.group(cells, where)] += 1
+            given += bool(cells.get("split"))
+        total = groups.total()
+        if given == total:
+            return None
+        if given:
+            raise ValueError(f"{total - given} of {total} rows have no value in the column split")
+        return split_groups(groups, valid_share, test_share, seed)
+
+
+def assign_rows(
+    corpus: _Corpus,
+    sides: dict[str, str] | None,
+    name: str,
+    folders: tuple[str, str],
+    skips: SkipRegister,
+) -> Iterator[tuple[str, dict]]:
+    """Side and row of each utterance.
+
+    Arguments
+    ---------
+    corpus : _Corpus
+        The user's rows.
+    sides : dict of str to str, optional
+        Group -> side; None where the rows tell their split.
+    name : str
+        Prefix of the IDs.
+    folders : (str, str)
+        Data folder and save folder.
+    skips : SkipRegister
+        Counts what is left out, notes what is left empty.
+
+    Yields
+    ------
+    (str, dict)
+        Side and row, without duration.
+    """
+    first_side: dict[str, str] = {}
+    for where, cells in corpus.rows(True, skips):
+        roles = {role: cells.pop(role, "") for role in ROLES}
+        if not roles["wav"]:
+            skips.skip("no audio named", where)
+            continue
+        wav = wav_cell(roles["wav"], *folders, where)
+        group = corpus.group(cells, where)
+        side = side_of(roles["split"], where) if sides is None else sides[group]
+        if sides is None and first_side.setdefault(group, side) != side:
+            skips.note("speaker or source on two sides of the given split", f"{where}: {group}")
+        row = {"ID": f"{name}_{roles['ID'] or path_id(wav, folders[1])}", "wav": wav}
+        yield side, row | make_row(cells, corpus.constants, where, skips)
+
+
+def prepare_custom(
+    data_folder: str,
+    save_folder: str,
+    table: str | None = None,
+    columns: dict[str, str] | None = None,
+    constants: dict[str, str] | None = None,
+    name: str = "custom",
+    valid_share: float = 0.1,
+    test_share: float = 0.1,
+    seed: int = 1234,
+    sample_rate: int = 16000,
+    num_workers: int = 8,
+    skip_limit: float = 0.01,
+    skip_prep: bool = False,
+) -> None:
+    """Prepares your own corpus.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the audio, or a dataset that `save_to_disk` wrote.
+    save_folder : str
+        Folder of `train.csv`, `valid.csv` and `test.csv`.
+    table : str, optional
+        The CSV or TSV, relative to the data folder (default: the folder is a dataset).
+    columns : dict of str to str, optional
+        Column of the CSVs, or `ID`, `wav`, `split` -> column of the table, beside those
+        that have the same name.
+    constants : dict of str to str, optional
+        Values that hold for all utterances, such as language=fr.
+    name : str
+        Prefix of the IDs; corpora that train together need different ones.
+    valid_share : float
+        Share of the utterances for validation, where no column tells the split.
+    test_share : float
+        Share of the utterances for the test, where no column tells the split.
+    seed : int
+        Of the choice of speakers.
+    sample_rate : int
+        Expected, Hz; another is noted, and resampled when it is read.
+    num_workers : int
+        Threads that read audio headers.
+    skip_limit : float
+        Largest share of utterances that may be left out as broken.
+    skip_prep : bool
+        If True, nothing is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table is not there, or the folder is no dataset.
+    ValueError
+        If a column is missing, a path leaves the folder, the speakers cannot be divided or
+        too much is left out.
+
+    Example
+    -------
+    >>> prepare_custom("/corpora/mine", "csv/mine", "meta.csv", {"wav": "path"}, skip_prep=True)
+    """
+    if skip_prep:
+        return
+    constants = constants or {}
+    settings = {
+        "data_folder": os.path.abspath(data_folder),
+        "table": [table, columns, constants, _last_change(data_folder, table)],
+        "name": name,
+        "split": [valid_share, test_share, seed],
+    }
+    if is_prepared(save_folder, settings):
+        return
+    open_rows = _choose_reader(data_folder, save_folder, table)
+    corpus = _Corpus(open_rows, columns, constants, table or data_folder)
+    sides = corpus.sides(valid_share, test_share, seed)
+    skips = SkipRegister(skip_limit)
+    rows = assign_rows(corpus, sides, name, (data_folder, save_folder), skips)
+    write_corpus(
+        save_folder,
+        add_durations(rows, data_folder, skips, sample_rate, num_workers),
+        settings,
+        skips,
+        extra_columns=corpus.extra_columns,
+        disjoint=[] if sides is None else [("speaker",)],
+    )
+
+
+def _last_change(data_folder: str, table: str | None) -> int | None:
+    """When the table was edited, or the dataset saved: such corpora grow."""
+    for name in [table] if table else ["state.json", "dataset_dict.json"]:
+        if os.path.isfile(path := os.path.join(data_folder, name)):
+            return os.stat(path).st_mtime_ns
+    return None
+
+
+def _choose_reader(
+    data_folder: str, save_folder: str, table: str | None
+) -> Callable[[bool, SkipRegister], Rows]:
+    """A function that opens the rows: with their audio or without, and a register."""
+    if table is not None:
+        path = os.path.join(data_folder, table)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{path}: no such table")
+        return lambda audio, skips: open_table(path, skips)
+    if not is_saved_dataset(data_folder):
+        raise FileNotFoundError(
+            f"{data_folder}: neither dataset_dict.json nor state.json, which save_to_disk of "
+            "Hugging Face's datasets writes; for a folder of audio give your table (table=…)"
+        )
+    wav_folder = os.path.join(os.path.abspath(save_folder), "wav")
+    return lambda audio, skips: open_dataset(data_folder, wav_folder if audio else None, skips)
+
+
+if __name__ == "__main__":
+    run(prepare_custom)

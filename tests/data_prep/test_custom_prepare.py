@@ -1,0 +1,290 @@
+"""A user's own table, and a Hugging Face dataset on disk."""
+
+import sys
+
+import pytest
+import soundfile
+from trees import read_splits, write_lines, write_wav
+from trees_hugging_face import rows_of, saved_dataset, saved_dataset_dict
+
+from data_prep.command_line import run
+from data_prep.custom_prepare import prepare_custom
+from data_prep.splits import split_groups
+from data_prep.writing import check_disjoint
+from masr_modules.metadata import load_csv
+
+COLUMNS = {"wav": "path", "speaker": "who", "gender": "sex", "dialect": "dialect"}
+
+
+def tree(root, speakers=6, clips=2):
+    """clips/SPEAKER/N.wav and a table with names of its own."""
+    lines = ["path,who,sex,age,dialect,language,text"]
+    for speaker in range(speakers):
+        for clip in range(clips):
+            path = f"clips/s{speaker}/{clip}.wav"
+            write_wav(root / path, 0.2, seed=clip)
+            text = f'"hello, ""{speaker}"""'
+            lines.append(f"{path},s{speaker},{'FM'[speaker % 2]},{20 + speaker},north,pt-BR,{text}")
+    return write_lines(root / "meta.csv", lines)
+
+
+def prepare(root, table="meta.csv", columns=COLUMNS, **options):
+    prepare_custom(str(root), str(root / "csv"), table, columns, **options)
+    return read_splits(root / "csv")
+
+
+def every(splits):
+    return [row for rows in splits.values() for row in rows]
+
+
+# Tables
+
+
+def test_a_row_has_the_schemas_words(tmp_path):
+    tree(tmp_path)
+    row = next(r for r in every(prepare(tmp_path)) if r["ID"] == "custom_clips--s1--0")
+    expected = {
+        "wav": "$data_root/clips/s1/0.wav",
+        "duration": "0.2",
+        "language": "por",
+        "language_label": "pt-BR",
+        "family": "Indo-European",
+        "region": "BR",
+        "speaker": "s1",
+        "gender": "male",
+        "age": "21",
+        "dialect": "north",
+        "text": 'hello, "1"',
+    }
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_speakers_are_divided_and_the_seed_decides(tmp_path):
+    tree(tmp_path)
+    sides = []
+    for seed in (1, 1, 2, 3):
+        splits = prepare(tmp_path, seed=seed)
+        assert {side: len(rows) for side, rows in splits.items()} == {
+            "train": 8,
+            "valid": 2,
+            "test": 2,
+        }
+        check_disjoint(splits, ("speaker",))
+        sides.append(splits["test"][0]["speaker"])
+    assert sides[0] == sides[1] and len(set(sides)) > 1
+
+
+def test_a_split_column_decides(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tree(tmp_path, speakers=2)
+    header, *lines = path.read_text().splitlines()
+    names = ["Training", "dev", "val", "test"]
+    lines = [f"{line},{split}" for line, split in zip(lines, names, strict=True)]
+    write_lines(path, [f"{header},fold", *lines])
+    splits = prepare(tmp_path, columns=COLUMNS | {"split": "fold"})
+    assert [len(splits[side]) for side in ("train", "valid", "test")] == [1, 2, 1]
+    assert "noted 2: speaker or source on two sides of the given split" in caplog.text
+    write_lines(path, [f"{header},fold", *lines[:2], lines[2].replace(",val", ",late")])
+    with pytest.raises(ValueError, match="line 4: split 'late' is none"):
+        prepare(tmp_path, columns=COLUMNS | {"split": "fold"})
+
+
+def test_groups_fill_the_shares():
+    for seed in range(5):
+        sides = split_groups({"big": 70, "a": 10, "b": 10, "c": 10}, 0.1, 0.1, seed)
+        assert sorted(sides.values()) == ["test", "train", "train", "valid"]
+        assert sides["big"] == "train"
+    with pytest.raises(ValueError, match="2 groups .* cannot be split in three"):
+        split_groups({"a": 1, "b": 1}, 0.1, 0.1, seed=0)
+    with pytest.raises(ValueError, match="their sum below 1"):
+        split_groups({"a": 1, "b": 1, "c": 1}, 0.5, 0.5, seed=0)
+
+
+def test_without_speakers_sources_stay_together_and_else_utterances_are_divided(tmp_path):
+    lines = ["wav,source"]
+    for number in range(12):
+        write_wav(tmp_path / f"{number}.wav", 0.2)
+        lines.append(f"{number}.wav,{f'video{number // 2}' if number < 8 else ''}")
+    write_lines(tmp_path / "meta.csv", lines)
+    splits = prepare(tmp_path, columns=None)
+    check_disjoint(splits, ("source",))
+    assert len(every(splits)) == 12 and all(splits.values())
+
+
+def test_constants_fill_what_the_table_does_not_tell(tmp_path):
+    tree(tmp_path)
+    splits = prepare(tmp_path, constants={"accent": "Brazilian", "device": "phone"})
+    assert {(r["accent"], r["device"]) for r in every(splits)} == {("Brazilian", "phone")}
+
+
+def test_what_is_not_understood_is_noted_and_left_empty(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tree(tmp_path)
+    text = path.read_text().replace(",F,20,", ",?,young,").replace('pt-BR,"hello, ""5', 'xx9,"')
+    path.write_text(text)
+    rows = {row["ID"]: row for row in every(prepare(tmp_path))}
+    odd = rows["custom_clips--s0--0"]
+    assert odd["gender"] == odd["age"] == "" and odd["language"] == "por"
+    unknown = rows["custom_clips--s5--0"]
+    assert (unknown["language"], unknown["language_label"]) == ("", "xx9")
+    for what in ("gender not", "age not", "unknown language,"):
+        assert f"noted 2: {what}" in caplog.text
+
+
+def test_what_real_tables_have_wrong(tmp_path, caplog):
+    caplog.set_level("INFO")
+    tree(tmp_path)
+    write_wav(tmp_path / "clips/é ü/0.wav", 0.2, sample_rate=44100, channels=2)
+    (tmp_path / "clips/zero.wav").touch()
+    write_wav(tmp_path / "clips/nobody named me.wav")
+    lines = (tmp_path / "meta.csv").read_text(encoding="utf-8").splitlines()
+    lines = [line.replace(",", "\t", 6).replace('"', "") for line in lines]
+    row = "s9\tF\t30\tnorth\tpt\tx"
+    lines += ["", "cut off\tx", f"clips/é ü/0.wav\t{row}", f"clips/zero.wav\t{row}"]
+    lines += [f"clips/missing.wav\t{row}", f"\t{row}"]
+    write_lines(tmp_path / "meta.tsv", lines, end="\r\n", bom=True)
+    with pytest.raises(ValueError, match="23.5%"):
+        prepare(tmp_path, "meta.tsv")
+    splits = prepare(tmp_path, "meta.tsv", skip_limit=0.3)
+    assert "custom_clips--é ü--0" in {row["ID"] for row in every(splits)}
+    for reason in (
+        "malformed line in the table",
+        "audio: empty file",
+        "audio: no such file",
+        "no audio named",
+    ):
+        assert f"left out 1 of 17: {reason}" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["../secret.wav", "/etc/passwd", "a/../../b.wav"])
+def test_a_path_out_of_the_folder_is_refused(tmp_path, path):
+    table = tree(tmp_path)
+    with open(table, "a") as file:
+        file.write(f"{path},s1,F,20,north,pt,x\n")
+    with pytest.raises(ValueError, match="meta.csv, line 14: .*refused"):
+        prepare(tmp_path)
+    assert not (tmp_path / "csv/train.csv").exists()
+
+
+def test_absolute_paths_inside_the_folder_become_relative(tmp_path):
+    table = tree(tmp_path)
+    table.write_text(table.read_text().replace("clips/", f"{tmp_path}/clips/"))
+    wavs = {row["wav"] for row in every(prepare(tmp_path))}
+    assert "$data_root/clips/s0/0.wav" in wavs
+
+
+def test_missing_columns_and_tables_are_named(tmp_path):
+    tree(tmp_path)
+    with pytest.raises(ValueError, match=r"no column client \(found: path, who, sex"):
+        prepare(tmp_path, columns=COLUMNS | {"speaker": "client"})
+    with pytest.raises(ValueError, match="no column wav; map it"):
+        prepare(tmp_path, columns=None)
+    with pytest.raises(FileNotFoundError, match="other.csv: no such table"):
+        prepare(tmp_path, "other.csv")
+    with pytest.raises(FileNotFoundError, match="neither dataset_dict.json nor state.json"):
+        prepare(tmp_path, None)
+
+
+def test_an_edited_table_is_prepared_anew(tmp_path):
+    table = tree(tmp_path)
+    assert len(every(prepare(tmp_path))) == 12
+    write_lines(table, table.read_text().splitlines()[:9])
+    assert len(every(prepare(tmp_path))) == 8
+
+
+def test_command_line(tmp_path):
+    tree(tmp_path)
+    options = ["--columns", *(f"{ours}={theirs}" for ours, theirs in COLUMNS.items())]
+    folders = ["--data_folder", str(tmp_path), "--save_folder", str(tmp_path / "csv")]
+    run(prepare_custom, [*folders, "--table", "meta.csv", *options, "--check", "all"])
+    assert len(every(read_splits(tmp_path / "csv"))) == 12
+
+
+# Hugging Face datasets on disk
+
+HF_COLUMNS = {"speaker": "speaker_id", "language": "lang", "tags": "tags"}
+
+
+def prepare_saved(folder, save_folder, **options):
+    prepare_custom(str(folder), str(save_folder), columns=HF_COLUMNS, **options)
+    return read_splits(save_folder)
+
+
+def test_a_saved_dataset_is_written_as_audio_and_csvs(tmp_path):
+    folder = saved_dataset(tmp_path / "hf", rows_of("abcdef"), shards=2)
+    splits = prepare_saved(folder, tmp_path / "csv")
+    rows = {row["speaker"]: row for row in every(splits)}
+    assert len(rows) == 6
+    row = rows["b"]
+    assert (row["language"], row["age"], row["tags"]) == ("deu", "30", "read|quiet")
+    assert row["duration"] == "0.2" and rows["a"]["age"] == ""
+    path = tmp_path / "csv/wav/all-b2fe78cbc674e8e6/00000001.wav"
+    assert row["wav"] == str(path) and soundfile.info(path).frames == 3200
+    assert row["ID"] == "custom_all-b2fe78cbc674e8e6--00000001"
+    side = next(side for side in splits if row in splits[side])
+    loaded = load_csv(tmp_path / f"csv/{side}.csv", folder)
+    assert loaded[row["ID"]]["wav"] == str(path)
+
+
+def test_the_splits_of_a_saved_dataset_are_kept(tmp_path):
+    splits = {"train": rows_of("abc"), "validation": rows_of("d"), "test": rows_of("ef", "WAV")}
+    prepared = prepare_saved(saved_dataset_dict(tmp_path / "hf", splits), tmp_path / "csv")
+    assert [[r["speaker"] for r in prepared[side]] for side in ("train", "valid", "test")] == [
+        list("abc"),
+        list("d"),
+        list("ef"),
+    ]
+
+
+def test_broken_and_foreign_audio_of_a_saved_dataset(tmp_path, caplog):
+    caplog.set_level("INFO")
+    columns = rows_of("abcdef")
+    columns["audio"] = columns["audio"][:4] + [{"bytes": b"404 not found", "path": None}, None]
+    folder = saved_dataset(tmp_path / "hf", columns)
+    splits = prepare_saved(folder, tmp_path / "csv", skip_limit=0.5)
+    assert {row["speaker"] for row in every(splits)} <= set("abcd")
+    assert "left out 1 of 6: audio: cannot be decoded" in caplog.text
+    assert "left out 1 of 6: audio: neither bytes nor a path" in caplog.text
+    columns["audio"][5] = {"bytes": None, "path": "/etc/passwd"}
+    saved_dataset(tmp_path / "hf2", columns)
+    with pytest.raises(ValueError, match="hf2, row 5: '/etc/passwd' would leave"):
+        prepare_saved(tmp_path / "hf2", tmp_path / "csv2", skip_limit=0.5)
+
+
+def test_a_truncated_or_foreign_dataset_is_named(tmp_path):
+    folder = saved_dataset(tmp_path / "hf", rows_of("abcdef"))
+    path = folder / "data-00000-of-00001.arrow"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="arrow: truncated or broken"):
+        prepare_saved(folder, tmp_path / "csv")
+    write_lines(folder / "state.json", ["{}"])
+    with pytest.raises(ValueError, match="no dataset as save_to_disk writes it"):
+        prepare_saved(folder, tmp_path / "csv")
+
+
+def test_without_pyarrow_the_error_says_what_to_install(tmp_path, monkeypatch):
+    folder = saved_dataset(tmp_path / "hf", rows_of("abcdef"))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match="pip install pyarrow"):
+        prepare_saved(folder, tmp_path / "csv")
+
+
+def test_an_interrupted_run_keeps_the_audio_and_goes_on(tmp_path, monkeypatch):
+    from data_prep import custom_prepare
+
+    folder = saved_dataset(tmp_path / "hf", rows_of("abcdef"))
+    write = custom_prepare.write_corpus
+
+    def interrupted(save_folder, rows, *arguments, **options):
+        next(iter(rows))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(custom_prepare, "write_corpus", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_saved(folder, tmp_path / "csv")
+    wavs = sorted((tmp_path / "csv/wav").rglob("*"))
+    times = [path.stat().st_mtime_ns for path in wavs if path.is_file()]
+    assert times and not list((tmp_path / "csv").glob("*.csv"))
+    monkeypatch.setattr(custom_prepare, "write_corpus", write)
+    assert len(every(prepare_saved(folder, tmp_path / "csv"))) == 6
+    assert times == [path.stat().st_mtime_ns for path in wavs if path.is_file()]
