@@ -164,7 +164,7 @@ def load_rows(hparams: dict) -> dict[str, dict]:
 
 
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
-    """At most `limit` training utterances a label, evenly spread: kNN's memory."""
+    """At most `limit` training utterances a label, evenly spread."""
     by_label = defaultdict(list)
     for utterance, row in rows.items():
         if row[column]:
@@ -180,6 +180,8 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
     """Prints and saves the table: the trained encoder, untrained, and log-mel statistics."""
+    if hparams.get("table_references"):
+        rows = rows | {"train": choose_references(rows["train"], hparams["table_references"])}
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {
