@@ -139,7 +139,7 @@ def assign_rows(
     sides : dict of str to str, optional
         Group -> side; None where the rows tell their split.
     name : str
-        Prefix of the IDs.
+        Prefix of IDs and speakers.
     folders : (str, str)
         Data folder and save folder.
     skips : SkipRegister
@@ -161,8 +161,11 @@ def assign_rows(
         side = side_of(roles["split"], where) if sides is None else sides[group]
         if sides is None and first_side.setdefault(group, side) != side:
             skips.note("speaker or source on two sides of the given split", f"{where}: {group}")
-        row = {"ID": f"{name}_{roles['ID'] or path_id(wav, folders[1])}", "wav": wav}
-        yield side, row | make_row(cells, corpus.constants, where, skips)
+        row = make_row(cells, corpus.constants, where, skips)
+        if row.get("speaker"):
+            row["speaker"] = f"{name}_{row['speaker']}"
+        identity = f"{name}_{roles['ID'] or path_id(wav, folders[1])}"
+        yield side, {"ID": identity, "wav": wav, **row}
 
 
 def prepare_custom(
@@ -196,7 +199,7 @@ def prepare_custom(
     constants : dict of str to str, optional
         Values that hold for all utterances, such as language=fr.
     name : str
-        Prefix of the IDs; corpora that train together need different ones.
+        Prefix of IDs and speakers; corpora that train together need different ones.
     valid_share : float
         Share of the utterances for validation, where no column tells the split.
     test_share : float

@@ -197,7 +197,7 @@ def _row(name: re.Match, cells: dict) -> dict:
     return {
         "ID": f"iemocap_{utterance}",
         "wav": f"{DATA_ROOT}Session{session}/sentences/wav/{dialogue}/{utterance}.wav",
-        "speaker": f"Ses0{session}{letter}",
+        "speaker": f"iemocap_Ses0{session}{letter}",
         "gender": GENDERS[letter],
         "session": f"Session{session}",
         "source": dialogue,
@@ -221,13 +221,15 @@ def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
 
     Example
     -------
-    >>> make_folds("session")["fold5"], make_folds("speaker")["fold2"]
-    ({'Session5': 'test', 'Session1': 'valid'}, {'Ses01M': 'test', 'Ses01F': 'valid'})
+    >>> make_folds("session")["fold5"]
+    {'Session5': 'test', 'Session1': 'valid'}
+    >>> make_folds("speaker")["fold2"]
+    {'iemocap_Ses01M': 'test', 'iemocap_Ses01F': 'valid'}
     """
     if leave_out == "session":
         pairs = [(f"Session{n}", f"Session{n % len(SESSIONS) + 1}") for n in SESSIONS]
     else:
-        speakers = [(f"Ses0{n}F", f"Ses0{n}M") for n in SESSIONS]
+        speakers = [(f"iemocap_Ses0{n}F", f"iemocap_Ses0{n}M") for n in SESSIONS]
         pairs = [pair for woman, man in speakers for pair in ((woman, man), (man, woman))]
     return {
         f"fold{number}": {test: "test", valid: "valid"}

@@ -74,7 +74,7 @@ def make_rows(
             skips.note("speaker is not in the metadata", clip.file)
             known = {}
         row = {"ID": clip.ID, "wav": DATA_ROOT + clip.file, **known}
-        yield side, row | {"speaker": clip.speaker, "source": clip.video}
+        yield side, row | {"speaker": clip.ID.split("--")[0], "source": clip.video}
 
 
 def _cut(seconds: float, skips: SkipRegister, side: str, row: dict, info: AudioInfo) -> list[dict]:
@@ -215,7 +215,7 @@ def _plan(
     for path in lists.values():
         for enrol, test, _ in read_list(path, SkipRegister()):
             tested |= {enrol, test}
-    held_out = {utterance.split("_")[1].split("--")[0] for utterance in tested}
+    held_out = {utterance.split("--")[0].split("_")[1] for utterance in tested}
     about = {}
     for corpus in sorted({*train_on, *({"voxceleb1"} if trials else ())}):
         about |= read_speakers(data_folder, corpus, skips)

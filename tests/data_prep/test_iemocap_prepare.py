@@ -33,7 +33,7 @@ def test_a_row_holds_what_the_corpus_tells(corpus, tmp_path):
         "wav": "$data_root/Session1/sentences/wav/Ses01M_script01_1b/Ses01M_script01_1b_F002.wav",
         "duration": "0.2",
         "language": "eng",
-        "speaker": "Ses01F",  # who speaks, not whom the file is named for
+        "speaker": "iemocap_Ses01F",  # who speaks, not whom the file is named for
         "gender": "female",
         "session": "Session1",
         "source": "Ses01M_script01_1b",

@@ -19,7 +19,10 @@ YAMLS = sorted(
 )
 
 #: Those whose knowledge names columns that the tiny corpus lacks; see test_corpora.py.
-CORPORA = [f"pretrain_{name}.yaml" for name in ("fleurs", "voxlingua107", "commonvoice", "several")]
+CORPORA = [
+    f"pretrain_{name}.yaml"
+    for name in ("fleurs", "voxlingua107", "iemocap", "voxceleb", "commonvoice", "several")
+]
 
 
 def weights(folder, name="ssl"):
