@@ -4,6 +4,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 SEEDS ?= 1234
+SSL ?= best_rq
 
 .PHONY: pretrain compare test lint clean
 
@@ -11,7 +12,7 @@ pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
 
 compare: $(INSTALLED)
-	$(RUN) recipes/pretrain/compare.py --seeds $(SEEDS)
+	$(RUN) recipes/pretrain/compare.py --ssl $(SSL) --seeds $(SEEDS)
 
 test: $(INSTALLED)
 	$(RUN) -m pytest

@@ -175,6 +175,7 @@ def add_durations(
     sample_rate: int = 16000,
     num_workers: int = 8,
     total: int | None = None,
+    expand: Callable[[str, dict, AudioInfo], Iterable[dict]] | None = None,
 ) -> Iterator[tuple[str, dict]]:
     """Fills the column `duration` from the headers of the audio files.
 
@@ -196,6 +197,9 @@ def add_durations(
         Threads.
     total : int, optional
         Number of rows, for the progress bar.
+    expand : callable, optional
+        Side, row and header -> the rows that the file gives, such as those of
+        `cut_segments`; one by default.
 
     Yields
     ------
@@ -222,7 +226,44 @@ def add_durations(
             skips.note(f"{info.channels} channels, mixed down when read", row["wav"])
         skips.kept += 1
         row["duration"] = info.duration
-        yield side, row
+        for one in (row,) if expand is None else expand(side, row, info):
+            yield side, one
+
+
+def cut_segments(row: dict, info: AudioInfo, seconds: float) -> Iterator[dict]:
+    """Cuts a file into consecutive segments, as SpeechBrain's VoxCeleb recipes do.
+
+    The rest at the end, shorter than a segment, is dropped: a file may give none.
+
+    Arguments
+    ---------
+    row : dict
+        Row of the file.
+    info : AudioInfo
+        Its header.
+    seconds : float
+        Length of a segment.
+
+    Yields
+    ------
+    dict
+        The row of each segment: `start` and `stop` are its first sample and the one
+        after its last, at the file's rate; the ID gets both in seconds.
+
+    Example
+    -------
+    >>> row = {"ID": "a", "wav": "$data_root/a.wav"}
+    >>> [r["ID"] for r in cut_segments(row, AudioInfo(7.9, 16000, 1), 3.0)]
+    ['a_0.0_3.0', 'a_3.0_6.0']
+    """
+    for number in range(int(info.duration / seconds)):
+        start, stop = number * seconds, (number + 1) * seconds
+        yield row | {
+            "ID": f"{row['ID']}_{start}_{stop}",
+            "duration": seconds,
+            "start": int(start * info.sample_rate),
+            "stop": int(stop * info.sample_rate),
+        }
 
 
 def audio_path(wav: str, data_folder: str) -> str:

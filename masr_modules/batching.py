@@ -1,10 +1,61 @@
 """Batches of a seconds budget with positives and near relatives in each."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from masr_modules.metadata import MetadataTable
+from masr_modules.similarity import label_similarity
+
+#: Utterances of an identity that are looked at for another speaker than those taken.
+LOOK_AHEAD = 1000
+
+
+def language_rates(languages: Sequence[int], temperature: float) -> np.ndarray:
+    """How often each utterance should come in an epoch for a temperature on languages.
+
+    A language with the share s of the utterances gets a share in proportion to
+    s^(1 / temperature): as it is at 1, all alike as the temperature grows
+    (Conneau et al., "Unsupervised cross-lingual representation learning at scale", ACL 2020,
+    where 1 / temperature is called alpha).
+
+    Arguments
+    ---------
+    languages : sequence of int
+        (N,) language codes, -1 where missing: these utterances come as they are.
+    temperature : float
+        More than 0.
+
+    Returns
+    -------
+    np.ndarray
+        (N,) mean number of times that an utterance comes; their sum is N.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not positive.
+
+    Example
+    -------
+    >>> language_rates([0] * 9 + [1], temperature=1.0).tolist() == [1.0] * 10
+    True
+    >>> language_rates([0] * 9 + [1], temperature=2.0)[[0, 9]]  # 3 to 1 instead of 9 to 1
+    array([0.83333333, 2.5       ])
+    """
+    if not temperature > 0:
+        raise ValueError(f"the temperature on languages must be more than 0, got {temperature}")
+    languages = np.asarray(languages)
+    known = languages >= 0
+    rates = np.ones(len(languages))
+    counts = np.bincount(languages[known])
+    shares = np.zeros(len(counts))
+    shares[counts > 0] = (counts[counts > 0] / known.sum()) ** (1 / temperature)
+    rates[known] = (shares / shares.sum() * known.sum())[languages[known]]
+    rates[known] /= counts[languages[known]]
+    return rates
 
 
 class KnowledgeBatchSampler(Sampler[list[int]]):
@@ -15,8 +66,9 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     full; K utterances each, from different speakers where these are known.
     Utterances without identity, and singletons, come in the bucket's proportion
     and fill the batch: they take part in the SSL loss. Each utterance comes at
-    most once an epoch; what is left over at the end and would make less than
-    half a batch waits for the next epoch. A bucket too small for one batch
+    most once an epoch unless `rates` say otherwise, and then seldom twice in a batch; what is
+    left over at the end and would make less than half a batch waits for the next
+    epoch. A bucket too small for one batch
     joins its neighbour. Planning an epoch costs O(N + batches P I) for N
     utterances of I identities.
 
@@ -38,6 +90,8 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         Number of length buckets.
     seed : int
         The same seed and epoch give the same batches.
+    rates : sequence of float, optional
+        How often each utterance comes in an epoch, on average; once by default.
 
     Raises
     ------
@@ -64,6 +118,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         relatedness: np.ndarray | None = None,
         num_buckets: int = 1,
         seed: int = 0,
+        rates: Sequence[float] | None = None,
     ):
         self.durations = np.asarray(durations, dtype=float)
         self.identities = np.asarray(identities)
@@ -72,6 +127,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         self.per_identity = utterances_per_identity
         self.relatedness = relatedness
         self.seed = seed
+        self.rates = None if rates is None else np.asarray(rates, dtype=float)
         if utterances_per_identity < 2:
             raise ValueError(
                 "utterances_per_identity must be at least 2: an anchor needs a positive"
@@ -87,8 +143,24 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Plans the batches of an epoch; the same epoch gives the same plan."""
         rng = np.random.default_rng((self.seed, epoch))
-        self.batches = [batch for bucket in self.buckets for batch in self._plan(bucket, rng)]
+        buckets = self.buckets
+        if self.rates is not None:
+            copies = self._draw_copies(rng)
+            buckets = [np.repeat(bucket, copies[bucket]) for bucket in buckets]
+        self.batches = [b for bucket in buckets if len(bucket) for b in self._plan(bucket, rng)]
         rng.shuffle(self.batches)
+
+    def _draw_copies(self, rng: np.random.Generator) -> np.ndarray:
+        """(N,) how often each utterance comes in this epoch.
+
+        Systematic sampling: utterances of the same rate lie side by side, and as
+        many of them as the rate says, to one, come once more than its whole part.
+        """
+        order = np.lexsort((rng.random(len(self.rates)), self.rates))
+        steps = np.floor(np.cumsum(self.rates[order]) + rng.random() + 1e-9)
+        copies = np.empty(len(order), dtype=int)
+        copies[order] = np.diff(steps, prepend=0.0)
+        return copies
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
@@ -134,22 +206,23 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             batches.pop()
         return batches
 
-    def _pools(self, indices: np.ndarray) -> tuple[dict[int, list[int]], list[int]]:
+    def _pools(self, indices: np.ndarray) -> tuple[dict[int, deque[int]], list[int]]:
         """Identity -> its utterances; and those that cannot be a pair."""
-        pools: dict[int, list[int]] = defaultdict(list)
+        pools: dict[int, deque[int]] = defaultdict(deque)
         for index in indices.tolist():
             pools[int(self.identities[index])].append(index)
-        free = pools.pop(-1, [])
-        for identity in [i for i, pool in pools.items() if len(pool) < 2]:
+        free = list(pools.pop(-1, []))
+        for identity in [i for i, pool in pools.items() if len(set(pool)) < 2]:
             free += pools.pop(identity)
         return dict(pools), free
 
     def _fill(self, batch, pools, free, capacity, rng) -> None:
         drawn: set[int] = set()
+        spent: set[int] = set()  # identities of which nothing is left but copies of the batch's
         last = None
-        while capacity - len(batch) >= 2 and pools:
+        while capacity - len(batch) >= 2 and len(pools) > len(spent):
             if len(drawn) == len(pools):
-                drawn.clear()  # fewer identities left than places: they come again
+                drawn = set(spent)  # fewer identities left than places: they come again
                 last = None
             identity = self._draw(pools, drawn, last, rng)
             last = identity if last is None else None
@@ -157,8 +230,11 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             pool = pools[identity]
             # A rest of one could be nobody's positive: it comes along.
             wanted = self.per_identity + (len(pool) == self.per_identity + 1)
-            batch += self._take(pool, min(wanted, capacity - len(batch), len(pool)))
-            if len(pool) < 2:
+            taken = self._take(pool, min(wanted, capacity - len(batch), len(pool)), batch)
+            batch += taken
+            if not taken:
+                spent.add(identity)
+            elif len(pool) < 2:
                 free += pools.pop(identity)
                 drawn.discard(identity)
         while free and len(batch) < capacity and not pools:
@@ -172,16 +248,75 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         sizes = np.array([len(pools[identity]) for identity in left], dtype=float)
         return left[rng.choice(len(left), p=sizes / sizes.sum())]
 
-    def _take(self, pool: list[int], count: int) -> list[int]:
-        """Removes `count` utterances, of different speakers as far as they go."""
-        taken, speakers = [], set()
-        for index in pool:
-            if len(taken) == count:
-                break
-            if self.speakers[index] < 0 or self.speakers[index] not in speakers:
+    def _take(self, pool: deque[int], count: int, batch: list[int]) -> list[int]:
+        """Removes up to `count` utterances that are not in the batch, of different speakers
+        as far as they go."""
+        present, taken, passed, speakers = set(batch), [], [], set()
+        while pool and len(taken) < count and len(passed) < LOOK_AHEAD:
+            index = pool.popleft()
+            speaker = self.speakers[index]
+            if index in present or (speaker >= 0 and speaker in speakers):
+                passed.append(index)
+            else:
                 taken.append(index)
-                speakers.add(self.speakers[index])
-        taken += [index for index in pool if index not in taken][: count - len(taken)]
-        gone = set(taken)
-        pool[:] = [index for index in pool if index not in gone]
+                speakers.add(speaker)
+                present.add(index)
+        rest = []
+        for index in passed:
+            if len(taken) < count and index not in present:
+                taken.append(index)
+                present.add(index)
+            else:
+                rest.append(index)
+        pool.extendleft(reversed(rest))
         return taken
+
+
+def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
+    """The training batches of an experiment: the same for every loss, so that it is fair.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``knowledge``, ``batch_identity``, ``max_crop_seconds``,
+        ``max_batch_seconds``, ``utterances_per_identity``, ``num_buckets`` and ``seed``;
+        ``language_temperature`` where it is not 1, see `language_rates`.
+    rows : dict[str, dict]
+        ID -> row of the training utterances.
+    table : MetadataTable
+        Their metadata, with the columns ``batch_identity`` and ``speaker``.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_identity`` holds numbers, or the sampler's settings do not fit the rows.
+
+    Example
+    -------
+    >>> rows = {i: {"duration": 2.0, "language": i[0], "speaker": ""} for i in ("a1", "a2")}
+    >>> settings = {"knowledge": [], "batch_identity": "language", "max_crop_seconds": 1.0,
+    ...     "max_batch_seconds": 2.0, "utterances_per_identity": 2, "num_buckets": 1, "seed": 0}
+    >>> list(make_sampler(settings, rows, MetadataTable(rows, ["language", "speaker"])))
+    [[0, 1]]
+    """
+    metadata, identity = table(list(rows)), hparams["batch_identity"]
+    if identity not in table.vocabularies:
+        raise ValueError(
+            f"batch_identity {identity!r}: the column is read as numbers; a batch is made of "
+            "utterances that share a label"
+        )
+    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
+    temperature, rates = hparams.get("language_temperature", 1.0), None
+    if temperature != 1.0:
+        rates = language_rates(metadata["language"].tolist(), temperature)
+    return KnowledgeBatchSampler(
+        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
+        identities=metadata[identity].tolist(),
+        speakers=metadata["speaker"].tolist(),
+        max_batch_seconds=hparams["max_batch_seconds"],
+        utterances_per_identity=hparams["utterances_per_identity"],
+        relatedness=None if relatedness is None else relatedness.numpy(),
+        num_buckets=hparams["num_buckets"],
+        seed=hparams["seed"],
+        rates=rates,
+    )

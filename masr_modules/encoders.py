@@ -7,6 +7,7 @@ gets the same frames alone and in a padded batch.
 import torch
 from speechbrain.lobes.features import Fbank
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder, ConvolutionModule
+from speechbrain.lobes.models.transformer.Transformer import TransformerEncoder
 from torch import Tensor, nn
 
 from masr_modules.pooling import valid_frames
@@ -154,18 +155,20 @@ class MaskedConvolutionModule(ConvolutionModule):
 
 
 class MASREncoder(nn.Module):
-    """Front end and Conformer with rotary attention; all layers' outputs.
+    """Front end and Conformer or Transformer with rotary attention; all layers' outputs.
 
     Arguments
     ---------
-    features : LogMel
-        Waveform -> features.
-    front_end : ConvFrontEnd
-        Features -> subsampled frames.
-    num_layers, d_model, d_ffn, nhead, kernel_size : int
+    features : nn.Module
+        Waveform -> features: LogMel or masr_modules.waveform.Waveform.
+    front_end : nn.Module
+        Features -> subsampled frames: ConvFrontEnd or masr_modules.waveform.LatentFrontEnd.
+    num_layers, d_model, d_ffn, nhead : int
         Of the Conformer.
+    kernel_size : int, optional
+        Of the Conformer's convolutions; None leaves them out: a Transformer.
     dropout : float
-        Everywhere in the Conformer.
+        Everywhere in it.
 
     Example
     -------
@@ -179,13 +182,13 @@ class MASREncoder(nn.Module):
 
     def __init__(
         self,
-        features: LogMel,
-        front_end: ConvFrontEnd,
+        features: nn.Module,
+        front_end: nn.Module,
         num_layers: int,
         d_model: int,
         d_ffn: int,
         nhead: int,
-        kernel_size: int = 15,
+        kernel_size: int | None = 15,
         dropout: float = 0.1,
     ):
         super().__init__()
@@ -193,20 +196,23 @@ class MASREncoder(nn.Module):
         self.front_end = front_end
         self.d_model = d_model
         self.dropout = nn.Dropout(dropout)
-        self.conformer = ConformerEncoder(
-            num_layers=num_layers,
-            d_model=d_model,
-            d_ffn=d_ffn,
-            nhead=nhead,
-            kernel_size=kernel_size,
-            dropout=dropout,
-            attention_type="RoPEMHA",
-            output_hidden_states=True,
-        )
-        for layer in self.conformer.layers:
-            layer.convolution_module = MaskedConvolutionModule(
-                d_model, kernel_size, dropout=dropout
+        sizes = {"num_layers": num_layers, "d_model": d_model, "d_ffn": d_ffn, "nhead": nhead}
+        shared = {"dropout": dropout, "attention_type": "RoPEMHA", "output_hidden_states": True}
+        if kernel_size is None:
+            self.context = TransformerEncoder(
+                **sizes, **shared, activation=nn.GELU, normalize_before=True
             )
+        else:
+            self.context = ConformerEncoder(**sizes, **shared, kernel_size=kernel_size)
+            for layer in self.context.layers:
+                layer.convolution_module = MaskedConvolutionModule(
+                    d_model, kernel_size, dropout=dropout
+                )
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples from the start of one frame to that of the next."""
+        return self.features.hop * self.front_end.subsampling
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encodes waveforms.
@@ -230,7 +236,11 @@ class MASREncoder(nn.Module):
 
     def encode_features(self, features: Tensor, lens: Tensor) -> tuple[list[Tensor], Tensor]:
         """As forward, from (B, F, n_mels) features and their (B,) lengths."""
-        x, lens = self.front_end(features, lens)
-        padding = ~valid_frames(lens, x.shape[1])
-        last, _, hidden = self.conformer(self.dropout(x), src_key_padding_mask=padding)
-        return [*hidden[:-1], last], lens
+        latents, lens = self.front_end(features, lens)
+        return self.contextualise(latents, lens), lens
+
+    def contextualise(self, latents: Tensor, lens: Tensor) -> list[Tensor]:
+        """As forward, from the front end's (B, F, d_model) output and its (B,) lengths."""
+        padding = ~valid_frames(lens, latents.shape[1])
+        last, _, hidden = self.context(self.dropout(latents), src_key_padding_mask=padding)
+        return [*hidden[:-1], last]

@@ -258,10 +258,12 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
     Returns
     -------
     dict[str, float]
-        layer, knn, linear, family, within_family, gender (accuracies in [0, 1], macro)
-        and speaker_eer in [0, 1].
+        layer; valid_knn (the language, on `valid`: to choose between systems); knn, linear,
+        family, within_family, gender (accuracies in [0, 1], macro, on `test`) and
+        speaker_eer in [0, 1].
     """
     layer = choose_layer(train, valid)
+    valid_knn = knn_accuracy(train.at(layer), valid.at(layer))
     train, valid, test = (_labelled(split.at(layer)) for split in (train, valid, test))
     x_train, x_test = _standardised(train, test)
     predicted = _nearest(x_train, x_test, train.language)
@@ -269,6 +271,7 @@ def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
     families = np.array([family_of[language] for language in predicted])
     return {
         "layer": layer,
+        "valid_knn": valid_knn,
         "knn": _balanced(test.language, predicted),
         "linear": linear_probe(train, valid, test),
         "family": _balanced(test.family, families),

@@ -6,6 +6,7 @@ recipes import them.
 
 import csv
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ METADATA_COLUMNS = (
 #: SpeechBrain's own columns, first in every CSV. ``duration`` is in seconds.
 AUDIO_COLUMNS = ("ID", "duration", "wav")
 
-#: Columns read as numbers; every other metadata column holds labels.
+#: Columns always read as numbers; others are where a knowledge source reads numbers.
 NUMERIC_COLUMNS = ("age", "valence", "activation", "dominance")
 
 #: The code of a missing label.
@@ -206,6 +207,8 @@ class Metadata:
         cls,
         columns: Mapping[str, Sequence[str]],
         vocabularies: Mapping[str, list[str]] | None = None,
+        numeric: Iterable[str] = (),
+        utterances: Sequence[str] | None = None,
     ) -> "Metadata":
         """Encodes columns of cells; an empty cell is missing.
 
@@ -216,17 +219,22 @@ class Metadata:
         vocabularies : mapping of str to list of str, optional
             Labels by column, where codes must agree with other metadata; by
             default the sorted labels that occur.
+        numeric : iterable of str
+            Columns to read as numbers, beside NUMERIC_COLUMNS.
+        utterances : sequence of str, optional
+            Whose cells these are, for errors.
 
         Raises
         ------
         ValueError
-            If a numeric column holds something else, or a label is not in the
-            given vocabulary: names column and cell.
+            If a numeric column holds something else than finite numbers, or a
+            label is not in the given vocabulary: names column and cell.
         """
         tensors, labels = {}, {}
+        numeric = {*NUMERIC_COLUMNS, *numeric}
         for name, cells in columns.items():
-            if name in NUMERIC_COLUMNS:
-                tensors[name] = torch.tensor([_number(name, cell) for cell in cells])
+            if name in numeric:
+                tensors[name] = _numbers(name, cells, utterances)
                 continue
             labels[name] = (vocabularies or {}).get(name) or sorted({c for c in cells if c})
             codes = {label: i for i, label in enumerate(labels[name])}
@@ -282,13 +290,22 @@ class Metadata:
         return Metadata(columns, self.vocabularies, ids)
 
 
-def _number(column: str, cell: str) -> float:
-    try:
-        return float(cell) if cell else float("nan")
-    except ValueError:
-        raise ValueError(
-            f"column {column!r}: {cell!r} is not a number; leave the cell empty where unknown"
-        ) from None
+def _numbers(column: str, cells: Sequence[str], utterances: Sequence[str] | None) -> Tensor:
+    """(B,) float32, NaN where the cell is empty."""
+    numbers = []
+    for i, cell in enumerate(cells):
+        try:
+            number = float(cell) if cell else math.nan
+        except ValueError:
+            number = math.inf
+        if cell and not abs(number) <= torch.finfo(torch.float32).max:
+            whose = f" of utterance {utterances[i]!r}" if utterances else ""
+            raise ValueError(
+                f"column {column!r}: {cell!r}{whose} is not a finite number; leave the cell "
+                "empty where it is not known"
+            )
+        numbers.append(number)
+    return torch.tensor(numbers, dtype=torch.float32)
 
 
 class MetadataTable:
@@ -300,11 +317,14 @@ class MetadataTable:
         ID -> row of every split that will be looked up.
     columns : iterable of str
         The columns to keep.
+    numeric : iterable of str
+        Those of them to read as numbers, beside NUMERIC_COLUMNS.
 
     Raises
     ------
     ValueError
-        If no row has one of the columns: names it and those there are.
+        If no row has one of the columns: names it and those there are. If a cell
+        of a numeric column is no finite number: names column, cell and utterance.
 
     Example
     -------
@@ -313,8 +333,13 @@ class MetadataTable:
     [-1, 0]
     """
 
-    def __init__(self, rows: dict[str, dict[str, str]], columns: Iterable[str]):
-        columns = sorted(set(columns))
+    def __init__(
+        self,
+        rows: dict[str, dict[str, str]],
+        columns: Iterable[str],
+        numeric: Iterable[str] = (),
+    ):
+        columns = sorted(set(columns), key=str)
         known = {name for row in rows.values() for name in row}
         for column in columns:
             if column not in known:
@@ -323,7 +348,7 @@ class MetadataTable:
                     f"its columns are {', '.join(sorted(known))}"
                 )
         cells = {c: [(row.get(c) or "").strip() for row in rows.values()] for c in columns}
-        self.metadata = Metadata.from_columns(cells)
+        self.metadata = Metadata.from_columns(cells, numeric=numeric, utterances=list(rows))
         self.metadata.ids = torch.arange(len(rows))
         self.index = {utterance: i for i, utterance in enumerate(rows)}
 

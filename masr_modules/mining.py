@@ -94,7 +94,8 @@ def mine(
     columns = candidates.T
     parts = []
     for start in range(0, len(embeddings), size):
-        part = similarity.rows(start, start + size)
+        whole = size >= len(embeddings)
+        part = similarity if whole else similarity.rows(start, start + size)
         # The distance less 1: constants do not choose.
         distances = -embeddings[start : start + size] @ columns
         parts.append(_mine_tile(distances, part, alpha, rule == "semihard", with_similarity))

@@ -22,6 +22,7 @@ KINDS = {
 #: Title, key and kind of each figure.
 PRETRAIN_COLUMNS = (
     ("layer", "layer", "layer"),
+    ("valid kNN", "valid_knn", "share"),
     ("language kNN", "knn", "share"),
     ("language linear", "linear", "share"),
     ("family", "family", "share"),
@@ -144,6 +145,19 @@ def format_table(
         [system] + [format_cell([f.get(key) for f in figures], kind) for _, key, kind in columns]
         for system, figures in runs.items()
     ]
+    return align(header, body)
+
+
+def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up in plain text too.
+
+    Example
+    -------
+    >>> print(align(["a", "b"], [["long", "1"]]))
+    | a    | b |
+    | ---- | - |
+    | long | 1 |
+    """
     widths = [max(map(len, cells)) for cells in zip(header, *body, strict=True)]
     lines = [header, ["-" * width for width in widths], *body]
     return "\n".join(

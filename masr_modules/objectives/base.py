@@ -33,9 +33,18 @@ class SSLOutput:
 class SSLObjective(nn.Module):
     """A self-supervised method: an encoder and the loss that trains it.
 
-    A new method is a subclass in a file of its own that implements the two
-    methods below.
+    A new method is a subclass in a file of its own that sets `d_model`, implements
+    `forward` and `encode`, and `after_step` where it needs it. All of its state
+    is in its state_dict(), so that a resumed run goes on exactly. Parameters that
+    its loss does not reach have `requires_grad` False.
+
+    Attributes
+    ----------
+    d_model : int
+        D, the width of the frames.
     """
+
+    d_model: int
 
     def forward(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
@@ -76,3 +85,15 @@ class SSLObjective(nn.Module):
             (B,) number of valid frames.
         """
         raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """Called by the recipe after each step of the optimiser.
+
+        The place for what no gradient trains: a teacher's moving average, a
+        temperature. Does nothing by default.
+
+        Arguments
+        ---------
+        step : int
+            Number of steps done.
+        """

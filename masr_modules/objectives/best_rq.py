@@ -6,24 +6,12 @@ speech recognition", ICML 2022, arXiv 2202.01855.
 
 import torch
 import torch.nn.functional as F
-from speechbrain.nnet.quantisers import RandomProjectionQuantizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from masr_modules.encoders import MASREncoder
 from masr_modules.objectives.base import SSLObjective, SSLOutput
 from masr_modules.objectives.masking import span_mask
-
-
-class FastRandomProjectionQuantizer(RandomProjectionQuantizer):
-    """SpeechBrain's quantiser, the nearest code found by one matrix product.
-
-    Both sides have unit norm, where the nearest code is the one with the
-    largest inner product: O(N V) memory instead of O(N V D).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., input_dim) features -> (...) code indices."""
-        return (F.normalize(x @ self.P, dim=-1) @ self.CB.T).argmax(dim=-1)
+from masr_modules.objectives.random_projection import RandomProjectionLoss, stack_features
 
 
 class BestRQ(SSLObjective):
@@ -73,16 +61,18 @@ class BestRQ(SSLObjective):
     ):
         super().__init__()
         self.encoder = encoder
+        self.d_model = encoder.d_model
         self.mask_share = mask_share
         self.mask_span = mask_span
         self.noise_std = noise_std
         self.subsampling = encoder.front_end.subsampling
-        stacked = encoder.features.n_mels * self.subsampling
-        self.quantizers = nn.ModuleList(
-            FastRandomProjectionQuantizer(stacked, codebook_dim, codebook_size)
-            for _ in range(num_codebooks)
+        self.prediction = RandomProjectionLoss(
+            encoder.features.n_mels * self.subsampling,
+            encoder.d_model,
+            codebook_size,
+            codebook_dim,
+            num_codebooks,
         )
-        self.classifier = nn.Linear(encoder.d_model, codebook_size * num_codebooks)
 
     def forward(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
@@ -94,30 +84,20 @@ class BestRQ(SSLObjective):
         frame_lens = (feature_lens + self.subsampling - 1) // self.subsampling
         num_frames = features.shape[1] // self.subsampling
         mask = span_mask(frame_lens, num_frames, self.mask_share, self.mask_span, mask_seeds)
-        targets = self._targets(features, mask)
         noise = torch.randn_like(features) * self.noise_std
         noisy = torch.where(
             mask.repeat_interleave(self.subsampling, dim=1).unsqueeze(-1), noise, features
         )
         layers, out_lens = self.encoder.encode_features(noisy, feature_lens)
         frames = layers[-1]
-        # (masked frames, codebooks, codes)
-        logits = self.classifier(frames[mask]).unflatten(-1, (len(self.quantizers), -1))
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        with torch.no_grad():
-            accuracy = (logits.argmax(dim=-1) == targets).float().mean()
-        return SSLOutput(loss, frames, out_lens, mask, {"ssl_accuracy": accuracy})
+        clean = stack_features(features, self.subsampling)[mask]
+        loss, stats = self.prediction(frames[mask], clean)
+        return SSLOutput(loss, frames, out_lens, mask, stats)
 
     def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
         """See SSLObjective."""
         features, lens = self.encoder.features(wavs, wav_lens)
         return self.encoder.encode_features(self._pad_to_frames(features), lens)
-
-    @torch.no_grad()
-    def _targets(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Codes of the clean features under the masked frames: (N, codebooks)."""
-        stacked = features.unflatten(1, (-1, self.subsampling)).flatten(2)[mask]
-        return torch.stack([quantizer(stacked) for quantizer in self.quantizers], dim=-1)
 
     def _pad_to_frames(self, features: Tensor) -> Tensor:
         missing = -features.shape[1] % self.subsampling

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 
+@torch.compiler.disable  # numpy's generators cannot be traced
 def span_mask(
     lens: Tensor, num_frames: int, share: float, span: int, seeds: list[int] | None = None
 ) -> Tensor:

@@ -3,6 +3,7 @@
 
 > python recipes/pretrain/compare.py --seeds 1234 1235 1236
 > python recipes/pretrain/compare.py --study losses     # MASR's variants and other losses
+> python recipes/pretrain/compare.py --ssl wav2vec2      # with another SSL method
 
 Every run has the same seeds, batches, encoder and number of steps. A run that
 is complete is not repeated, and an interrupted one resumes. What follows `--`
@@ -56,11 +57,16 @@ STUDIES = {
     "systems": list(ARMS)[:4],
     "losses": list(ARMS)[1:],
 }
+#: SSL method -> its YAML for the embedded corpus.
+METHODS = {"best_rq": "masr.yaml"} | {
+    name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
+}
 #: Rows that depend on the seed but not on the arm.
 BASELINES = ("untrained", "log-mel statistics")
 #: Of the embedded corpus, as in the YAMLs; made before the runs, which share it.
 DATA_FOLDER = "data/mini"
 RECIPE = Path(__file__).with_name("train.py")
+HPARAMS = RECIPE.parents[2] / "hparams"
 
 
 def folder_of(root: Path, system: str, seed: int) -> Path:
@@ -68,12 +74,18 @@ def folder_of(root: Path, system: str, seed: int) -> Path:
     return root / system.replace(",", "").replace(" ", "_") / str(seed)
 
 
-def run(system: str, seed: int, root: Path, threads: int, extra: list[str]) -> None:
+def find_units(yaml: str, extra: list[str]) -> None:
+    """HuBERT's k-means, once for all runs; does nothing where it is done."""
+    recipe = RECIPE.with_name("kmeans.py")
+    subprocess.run([sys.executable, str(recipe), str(HPARAMS / yaml), *extra], check=True)
+
+
+def run(yaml: str, system: str, seed: int, root: Path, threads: int, extra: list[str]) -> None:
     """Trains one system with one seed, unless its results are there."""
     folder = folder_of(root, system, seed)
     if (folder / "results.json").is_file():
         return
-    command = [sys.executable, str(RECIPE), str(RECIPE.parents[2] / "hparams" / "masr.yaml")]
+    command = [sys.executable, str(RECIPE), str(HPARAMS / yaml)]
     command += ["--seed", str(seed), "--output_folder", str(folder), "--system", system]
     folder.mkdir(parents=True, exist_ok=True)
     print(f"training {system}, seed {seed}: {folder}/output.txt", flush=True)
@@ -104,29 +116,33 @@ def collect(root: Path, systems: list[str], seeds: list[int]) -> dict[str, list[
 def main() -> None:
     """Runs what is missing, then prints and saves the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--ssl", choices=list(METHODS), default="best_rq", help="SSL method")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
     parser.add_argument("--study", choices=list(STUDIES), default="systems")
     parser.add_argument("--systems", nargs="+", choices=list(ARMS), help="rows; by default all")
-    parser.add_argument("--output_folder", type=Path, default=Path("results/compare"))
+    parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
     parser.add_argument("--readme", nargs="*", default=[], help="files whose table to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
-    args.systems = args.systems or STUDIES[args.study]
+    suffix = "" if args.ssl == "best_rq" else f"_{args.ssl}"
+    root = args.output_folder or Path(f"results/compare{suffix}")
+    systems = args.systems or STUDIES[args.study]
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     prepare_mini(DATA_FOLDER, f"{DATA_FOLDER}/csv")
-    arms = [(system, seed) for seed in args.seeds for system in args.systems]
+    yaml = METHODS[args.ssl]
+    if args.ssl == "hubert":
+        find_units(yaml, args.overrides)
+    arms = [(system, seed) for seed in args.seeds for system in systems]
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = [
-            pool.submit(run, *arm, args.output_folder, threads, args.overrides) for arm in arms
-        ]
+        futures = [pool.submit(run, yaml, *arm, root, threads, args.overrides) for arm in arms]
     for future in futures:
         future.result()
-    table = format_table(collect(args.output_folder, args.systems, args.seeds))
-    print(f"\nUnseen voices and sentences, seeds {' '.join(map(str, args.seeds))}:\n\n{table}")
-    write_atomic(args.output_folder / f"{args.study}.md", table + "\n")
+    table = format_table(collect(root, systems, args.seeds))
+    print(f"\n{args.ssl}, unseen voices and sentences, seeds {args.seeds}:\n\n{table}")
+    write_atomic(root / f"{args.study}.md", table + "\n")
     for readme in args.readme:
-        replace_block(readme, f"pretrain-{args.study}", table)
+        replace_block(readme, f"pretrain-{args.study}{suffix}", table)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,14 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.batching import KnowledgeBatchSampler
-from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
+from masr_modules.batching import make_sampler
+from masr_modules.dataio import (
+    EpochClock,
+    length_sorted_batches,
+    load_corpora,
+    make_dataset,
+    utterance_seed,
+)
 from masr_modules.evaluation import (
     LogMelStatistics,
     MFCCStatistics,
@@ -30,9 +36,10 @@ from masr_modules.evaluation import (
     evaluate,
     knn_accuracy,
 )
-from masr_modules.metadata import MetadataTable, drop_unreadable, load_csv
+from masr_modules.knowledge import numeric_columns
+from masr_modules.metadata import MetadataTable, drop_unreadable
 from masr_modules.results import format_table, write_atomic, write_results
-from masr_modules.similarity import label_similarity
+from masr_modules.shards import ShardLoader, make_shard_batches
 
 
 class LossWithParts(float):
@@ -75,6 +82,11 @@ class PretrainBrain(sb.Brain):
         self.num_batches += 1
         return loss
 
+    @property
+    def ssl(self):
+        """The objective itself, out of DDP's wrapper."""
+        return getattr(self.modules.ssl, "module", self.modules.ssl)
+
     def head_weight(self) -> float:
         """masr_weight after a linear warm-up over optimiser steps."""
         warm_up = max(1, self.hparams.masr_warmup_steps)
@@ -99,8 +111,9 @@ class PretrainBrain(sb.Brain):
             self.sampler.set_epoch(epoch)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """One step of the learning rate a step of the optimiser."""
+        """The objective's own update, then one step of the learning rate."""
         if should_step:
+            self.ssl.after_step(self.optimizer_step)
             self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -130,10 +143,9 @@ class PretrainBrain(sb.Brain):
 
     def embedded(self, rows, encode=None, progressbar=False) -> Split:
         """All layers' embeddings of the rows; by default of the encoder being trained."""
-        ssl = getattr(self.modules.ssl, "module", self.modules.ssl)
-        ssl.eval()
+        self.ssl.eval()
         layers = embed(
-            encode or ssl.encode,
+            encode or self.ssl.encode,
             rows,
             self.hparams.sample_rate,
             self.device,
@@ -147,30 +159,14 @@ def load_rows(hparams: dict) -> dict[str, dict]:
     """Split -> rows, without the unreadable ones."""
     return {
         split: drop_unreadable(
-            load_csv(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
+            load_corpora(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
         )
         for split in ("train", "valid", "test")
     }
 
 
-def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
-    """The training batches: the same for every loss, so that comparisons are fair."""
-    metadata, identity = table(list(rows)), hparams["batch_identity"]
-    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
-    return KnowledgeBatchSampler(
-        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
-        identities=metadata[identity].tolist(),
-        speakers=metadata["speaker"].tolist(),
-        max_batch_seconds=hparams["max_batch_seconds"],
-        utterances_per_identity=hparams["utterances_per_identity"],
-        relatedness=None if relatedness is None else relatedness.numpy(),
-        num_buckets=hparams["num_buckets"],
-        seed=hparams["seed"],
-    )
-
-
 def choose_references(rows: dict, limit: int) -> dict[str, dict]:
-    """At most `limit` training utterances a language, evenly spread: kNN's memory."""
+    """At most `limit` training utterances a language, evenly spread."""
     by_language = defaultdict(list)
     for utterance, row in rows.items():
         if row["language"]:
@@ -184,6 +180,8 @@ def choose_references(rows: dict, limit: int) -> dict[str, dict]:
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
     """Prints and saves the table: the trained encoder, and what trains nothing."""
+    if hparams.get("table_references"):
+        rows = rows | {"train": choose_references(rows["train"], hparams["table_references"])}
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {
@@ -210,13 +208,16 @@ def main(arguments: list[str]) -> None:
     sb.utils.distributed.ddp_init_group(run_opts)
     with open(hparams_file) as file:
         hparams = load_hyperpyyaml(file, overrides)
+    hparams |= hparams.pop("training")
     sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
-    run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
 
     rows = load_rows(hparams)
     head = hparams["head"]
     columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
-    table = MetadataTable({**rows["train"], **rows["valid"], **rows["test"]}, columns)
+    every_row = {**rows["train"], **rows["valid"], **rows["test"]}
+    table = MetadataTable(every_row, columns, numeric_columns(hparams["knowledge"]))
     head.bind(table.vocabularies)
 
     clock = EpochClock()
@@ -224,19 +225,25 @@ def main(arguments: list[str]) -> None:
     crop = hparams["max_crop_seconds"]
     train_set = make_dataset(rows["train"], max_crop_seconds=crop, clock=clock, **data)
     valid_set = make_dataset(rows["valid"], max_crop_seconds=crop, **data)
-    sampler = make_sampler(hparams, rows["train"], table)
     budget = hparams["max_batch_seconds"]
     # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
     # and a resumed run would then draw once more than an uninterrupted one.
     loader = {"collate_fn": PaddedBatch, "num_workers": hparams["num_workers"]}
-    train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
+    if hparams.get("train_shards"):
+        sampler = make_shard_batches(hparams, rows["train"], table)
+        train_kwargs = {**loader, "generator": torch.Generator()}
+        train_set = ShardLoader(sampler, **train_kwargs)
+        hparams["checkpointer"].add_recoverable("dataloader-TRAIN", train_set)
+    else:
+        sampler = make_sampler(hparams, rows["train"], table)
+        train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
     valid_batches = length_sorted_batches(rows["valid"], budget)
     valid_kwargs = {**loader, "batch_sampler": valid_batches, "generator": torch.Generator()}
 
     modules = {"ssl": hparams["ssl"]}
     if hparams["masr_weight"] > 0:
         modules["head"] = head
-        hparams["checkpointer"].add_recoverable("head", head)
+    hparams["checkpointer"].add_recoverables(modules)
     untrained = copy.deepcopy(hparams["ssl"])
     steps = hparams["number_of_steps"]
     hparams["epoch_counter"].limit = math.ceil(steps / len(sampler))

@@ -1,13 +1,14 @@
 """A tiny embedded corpus, made once, and the recipe as a function."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/data_prep")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit"), str(ROOT / "tests/data_prep")]
 
 
 def load_recipe(name):
@@ -36,27 +37,77 @@ def pretrain():
     return load_recipe("pretrain/train")
 
 
+@pytest.fixture(scope="session")
+def kmeans():
+    """recipes/pretrain/kmeans.py as a module."""
+    return load_recipe("pretrain/kmeans")
+
+
+@pytest.fixture(scope="session")
+def hf_folder(tmp_path_factory):
+    """Hub name in a YAML -> a small model of that family."""
+    from hf_models import save_small
+
+    names = {"xlsr_300m": "xls_r", "w2v_bert2": "wav2vec2-bert"}
+    return {yaml: save_small(name, tmp_path_factory.mktemp(yaml)) for yaml, name in names.items()}
+
+
+#: What makes a run of any YAML small; a YAML takes those of its keys.
+SMALL = {
+    "skip_prep": True,
+    "number_of_steps": 4,
+    "d_model": 16,
+    "d_ffn": 16,
+    "nhead": 2,
+    "num_layers": 2,
+    "front_end_channels": 8,
+    "codebook_size": 8,
+    "num_codes": 8,
+    "code_dim": 8,
+    "num_units": 8,
+    "contrastive_layers": 1,
+    "max_batch_seconds": 12.0,
+    "max_crop_seconds": 2.0,
+    "num_workers": 0,
+    "grad_accumulation_factor": 1,
+    "lr_warmup_steps": 1,
+    "masr_warmup_steps": 1,
+    "knn_every_epochs": 1,
+}
+
+
+def keys_of(yaml):
+    """The top-level keys of a YAML."""
+    return re.findall(r"^(\w+):", (ROOT / "hparams" / yaml).read_text(), re.MULTILINE)
+
+
 @pytest.fixture
-def arguments(mini_corpus, tmp_path):
-    """Command line of a run of a few steps of a small encoder on the tiny corpus."""
+def small_overrides(mini_corpus, hf_folder, tmp_path):
+    """The overrides that make a YAML a run of a few steps on the tiny corpus."""
 
     def build(yaml="masr.yaml", **overrides):
-        settings = {
-            "data_folder": mini_corpus,
-            "csv_folder": mini_corpus / "csv",
-            "output_folder": tmp_path / "out",
-            "skip_prep": True,
-            "number_of_steps": 4,
-            "d_model": 16,
-            "d_ffn": 16,
-            "nhead": 2,
-            "num_layers": 1,
-            "codebook_size": 8,
-            "max_batch_seconds": 12.0,
-            "lr_warmup_steps": 1,
-            "masr_warmup_steps": 1,
-            "knn_every_epochs": 1,
-        } | overrides
+        keys = keys_of(yaml)
+        settings = {key: value for key, value in SMALL.items() if key in keys}
+        settings |= {"data_folder": str(mini_corpus), "output_folder": str(tmp_path / "out")}
+        if "csv_folder" not in keys:
+            for split in ("train", "valid", "test"):
+                settings[f"{split}_csv"] = str(mini_corpus / f"csv/{split}.csv")
+        for corpus in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
+            settings[corpus] = str(mini_corpus)
+        if "source" in keys:
+            settings["source"] = hf_folder[Path(yaml).stem]
+            del settings["d_model"]
+        return settings | overrides
+
+    return build
+
+
+@pytest.fixture
+def arguments(small_overrides):
+    """The command line of such a run."""
+
+    def build(yaml="masr.yaml", **overrides):
+        settings = small_overrides(yaml, **overrides)
         flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
         return [str(ROOT / "hparams" / yaml), *flags, "--noprogressbar"]
 

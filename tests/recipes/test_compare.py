@@ -67,3 +67,38 @@ def test_a_run_that_fails_names_its_log(compare, monkeypatch, tmp_path):
     fake_train(monkeypatch, compare, returncode=1)
     with pytest.raises(RuntimeError, match="MASR, seed 1234 failed: see .*output.txt"):
         call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path)
+
+
+@pytest.mark.parametrize("system", load_recipe("pretrain/compare").ARMS)
+def test_every_system_trains(system, compare, pretrain, arguments, tmp_path):
+    pretrain.main([*arguments(number_of_steps=2, system=system), *compare.ARMS[system]])
+    assert system in json.loads((tmp_path / "out/results.json").read_text())
+
+
+def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
+    settings = {"identity": "null", "batch_identity": "language", "number_of_steps": 2}
+    pretrain.main(arguments(**settings))
+    assert "train anchors:" in (tmp_path / "out/train_log.txt").read_text()
+
+
+def test_another_ssl_method_has_its_own_yaml_and_folder(compare, monkeypatch, tmp_path):
+    commands = fake_train(monkeypatch, compare)
+    monkeypatch.chdir(tmp_path)
+    call(monkeypatch, compare, "--ssl", "wav2vec2", "--systems", "MASR")
+    assert commands[0][2].endswith("hparams/pretrain_wav2vec2.yaml")
+    assert (tmp_path / "results/compare_wav2vec2/systems.md").is_file()
+
+
+def test_hubert_finds_its_units_before_the_first_run(compare, monkeypatch, tmp_path):
+    order = []
+    monkeypatch.setattr(compare, "find_units", lambda yaml, extra: order.append((yaml, extra)))
+    monkeypatch.setattr(compare, "run", lambda *arm: order.append(arm[1]))
+    monkeypatch.setattr(compare, "collect", lambda *_: {})
+    monkeypatch.setattr(compare, "format_table", lambda _: "")
+    settings = ("--ssl", "hubert", "--systems", "SSL only", "MASR", "--output_folder", tmp_path)
+    call(monkeypatch, compare, *settings, "--", "--num_units", 5)
+    assert order == [("pretrain_hubert.yaml", ["--num_units", "5"]), "SSL only", "MASR"]
+
+
+def test_every_method_of_the_comparison_has_its_yaml(compare):
+    assert all((compare.HPARAMS / yaml).is_file() for yaml in compare.METHODS.values())

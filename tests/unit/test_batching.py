@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from masr_modules.batching import KnowledgeBatchSampler
+from masr_modules.batching import KnowledgeBatchSampler, language_rates, make_sampler
+from masr_modules.metadata import MetadataTable
 
 
 def make(size=600, identities=10, missing=0.1, seed=0, **settings):
@@ -130,3 +131,90 @@ def test_no_mix_of_lengths_budgets_and_missing_labels_hangs_or_repeats():
         )
         drawn = [index for batch in sampler for index in batch]
         assert len(drawn) == len(set(drawn)) > 0 and all(sampler.batches)
+
+
+# Temperature on languages
+
+
+def test_rates_at_temperature_1_leave_the_corpus_as_it_is():
+    assert language_rates([0, 1, 1, -1, 3], 1.0).tolist() == [1.0] * 5
+
+
+def test_rates_follow_the_shares_to_the_power_of_one_over_the_temperature():
+    languages = [0] * 64 + [1] * 4 + [-1] * 5
+    rates = language_rates(languages, 2.0)
+    # shares 64/68 and 4/68; their roots are as 8 to 2: 68 utterances fall into 54.4 and 13.6
+    assert rates[:64].sum() == pytest.approx(54.4) and rates[64:68].sum() == pytest.approx(13.6)
+    assert rates[68:].tolist() == [1.0] * 5
+    flat = language_rates(languages, 1e9)
+    assert flat[:64].sum() == pytest.approx(flat[64:68].sum()) == pytest.approx(34.0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_that_is_not_positive_is_an_error(temperature):
+    with pytest.raises(ValueError, match="must be more than 0"):
+        language_rates([0, 1], temperature)
+
+
+def tempered(temperature, sizes=(160, 10), **options):
+    """A sampler over languages of these sizes, one speaker an utterance."""
+    languages = np.repeat(np.arange(len(sizes)), sizes)
+    return KnowledgeBatchSampler(
+        durations=[1.0] * len(languages),
+        identities=languages,
+        speakers=range(len(languages)),
+        max_batch_seconds=6.0,
+        utterances_per_identity=2,
+        rates=language_rates(languages, temperature),
+        **options,
+    )
+
+
+def test_a_temperature_brings_rare_languages_more_often():
+    sampler = tempered(2.0)
+    counts = np.zeros(170)
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        for index in (i for batch in sampler for i in batch):
+            counts[index] += 1
+    # 170 utterances as sqrt(160) to sqrt(10), which is 4 to 1: 136 and 34
+    assert counts[:160].sum() / 20 == pytest.approx(136, abs=3)
+    assert counts[160:].sum() / 20 == pytest.approx(34, abs=3)
+    assert counts[:160].min() > 0 and counts[160:].min() >= 3 * 19
+
+
+def test_at_temperature_1_each_utterance_comes_once():
+    sampler = tempered(1.0, sizes=(160, 8))  # 28 batches of 6
+    assert sorted(i for batch in sampler for i in batch) == list(range(168))
+
+
+def test_utterances_that_come_often_come_once_in_a_batch():
+    for seed in range(5):
+        for batch in tempered(8.0, sizes=(200, 12, 8), seed=seed):
+            assert len(set(batch)) == len(batch)
+
+
+def test_a_language_of_one_utterance_comes_often_and_makes_no_pair():
+    sampler = tempered(1e9, sizes=(20, 1))
+    assert sum(batch.count(20) for batch in sampler) == pytest.approx(10, abs=6)
+
+
+def test_the_temperature_of_an_experiment_reaches_its_batches():
+    rows = {
+        f"{language}{n}": {"duration": 1.0, "language": language, "speaker": ""}
+        for language, count in (("deu", 64), ("fra", 4))
+        for n in range(count)
+    }
+    settings = {
+        "knowledge": [],
+        "batch_identity": "language",
+        "max_crop_seconds": 1.0,
+        "max_batch_seconds": 4.0,
+        "utterances_per_identity": 2,
+        "num_buckets": 1,
+        "seed": 0,
+    }
+    table = MetadataTable(rows, ["language", "speaker"])
+    assert make_sampler(settings, rows, table).rates is None
+    rates = make_sampler(settings | {"language_temperature": 2.0}, rows, table).rates
+    assert rates[64:].sum() == pytest.approx(13.6)  # 2 of 8 + 2 parts of 68

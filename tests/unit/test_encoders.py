@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
-from masr_modules.objectives.best_rq import BestRQ, FastRandomProjectionQuantizer
+from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.masking import span_mask
+from masr_modules.objectives.random_projection import FastRandomProjectionQuantizer
 from masr_modules.pooling import MeanPooling
 
 
@@ -80,18 +81,3 @@ def test_pooling_ignores_padding_and_masked_frames():
     pooled = MeanPooling()(frames, torch.tensor([2, 3]), mask)
     # All of the first is masked: all its valid frames count.
     assert pooled.flatten().tolist() == [1.5, 6.0]
-
-
-def test_the_ssl_loss_falls_on_one_batch():
-    torch.manual_seed(0)
-    ssl = BestRQ(small_encoder(), codebook_size=16).train()
-    wavs = torch.randn(4, 16000).cumsum(dim=1)  # red noise: targets that depend on context
-    optimizer = torch.optim.Adam(ssl.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(40):
-        loss = ssl(wavs, torch.ones(4), [1, 2, 3, 4]).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]

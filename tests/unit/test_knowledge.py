@@ -1,40 +1,107 @@
-"""Knowledge sources: similarity and validity of pairs, from codes."""
+"""What holds of every knowledge source; Categorical."""
 
-import logging
 import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from masr_modules.knowledge import Categorical, KnowledgeSource, LanguageDistance
-from masr_modules.languages import DISTANCE_KINDS, language_distances
+from masr_modules.knowledge import (
+    Categorical,
+    Geographic,
+    KnowledgeSource,
+    LabelSource,
+    LanguageDistance,
+    Numeric,
+    SetOverlap,
+    TableSource,
+    numeric_columns,
+)
+
+LABELS = {
+    "LanguageDistance": ["eng", "deu", "epo", "fin", "ast", "eus"],
+    "Geographic": ["en", "de", "nob", "nno", "mri"],
+    "Geographic of regions": ["DE", "FJ", "NZ", "US"],
+    "Categorical": ["a", "b", "c"],
+    "SetOverlap": ["a", "a|b", "b|a", "c", "|", "a|b|c|d"],
+    "TableSource": ["x", "y", "z"],
+}
 
 
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path_factory, monkeypatch):
-    """An empty cache for the module, so that no test depends on the user's."""
-    folder = tmp_path_factory.getbasetemp() / "knowledge_cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """One bound source of each kind that compares labels."""
+    folder = tmp_path_factory.mktemp("knowledge")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        (folder / "t.csv").write_text(",x,y,z\nx,1,0.5,\ny,0.5,1,0\nz,,0,1\n")
+        built = {
+            "LanguageDistance": LanguageDistance("language", kinds="genetic"),
+            "Geographic": Geographic("language"),
+            "Geographic of regions": Geographic("region", kind="region"),
+            "Categorical": Categorical("speaker"),
+            "SetOverlap": SetOverlap("tags"),
+            "TableSource": TableSource("accent", folder / "t.csv"),
+        }
+        for name, source in built.items():
+            source.bind(LABELS[name])
+    return built
 
 
-def bound(vocabulary, **settings):
-    source = LanguageDistance(**settings)
-    source.bind(vocabulary)
-    return source
+def check_pairs(source, values, missing):
+    """The contract of `pairs` where rows and columns are the same utterances."""
+    similarity, valid = source.pairs(values, values)
+    assert similarity.shape == valid.shape == (len(values), len(values))
+    assert (similarity.dtype, valid.dtype) == (torch.float32, torch.bool)
+    assert ((similarity >= 0) & (similarity <= 1)).all()
+    assert torch.equal(similarity, similarity.T) and torch.equal(valid, valid.T)
+    assert not similarity[~valid].any()
+    assert not valid[missing].any() and not valid[:, missing].any()
+    equal = (values.unsqueeze(1) == values.unsqueeze(0)) & valid
+    assert (similarity[equal] == 1).all()
 
 
-def all_pairs(source, count):
-    return source.pairs(torch.arange(count), torch.arange(count))
+# Every source
 
 
-# Base
+@pytest.mark.parametrize("name", list(LABELS))
+@given(data=st.data())
+def test_similarity_of_labels_keeps_the_contract(name, sources, data):
+    codes = st.integers(-1, len(LABELS[name]) - 1)
+    codes = torch.tensor(data.draw(st.lists(codes, max_size=12)), dtype=torch.long)
+    check_pairs(sources[name], codes, codes < 0)
 
 
-@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
-def test_weight_must_be_a_number_of_at_least_zero(weight):
-    with pytest.raises(ValueError, match="Categorical on 'speaker': weight"):
-        Categorical("speaker", weight=weight)
+@given(
+    st.lists(
+        st.one_of(st.just(math.nan), st.floats(width=32, allow_nan=False, allow_infinity=False)),
+        max_size=12,
+    ),
+    st.floats(0.01, 1e6),
+)
+def test_similarity_of_numbers_keeps_the_contract(values, length_scale):
+    values = torch.tensor(values, dtype=torch.float32)
+    check_pairs(Numeric("age", length_scale), values, values.isnan())
+
+
+@pytest.mark.parametrize("name", list(LABELS))
+def test_few_rows_and_many_rows_give_the_same(name, sources):
+    # Tables are gathered the shorter side first: both ways are looked at.
+    codes = torch.arange(-1, len(LABELS[name]))
+    many, many_valid = sources[name].pairs(codes.repeat(3), codes)
+    few, few_valid = sources[name].pairs(codes[:2], codes)
+    assert torch.equal(many[:2], few) and torch.equal(many_valid[:2], few_valid)
+
+
+@pytest.mark.parametrize("name", list(LABELS))
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf, "heavy", None])
+def test_weight_must_be_a_number_of_at_least_zero(name, weight, sources):
+    kind = type(sources[name])
+    arguments = {Numeric: {"length_scale": 1.0}, TableSource: {"path": "t.csv"}}.get(kind, {})
+    with pytest.raises(ValueError, match=f"{kind.__name__} on 'speaker': weight"):
+        kind("speaker", weight=weight, **arguments)
 
 
 def test_weight_zero_is_allowed():
@@ -46,10 +113,59 @@ def test_column_needs_a_name():
         Categorical("")
 
 
-@pytest.mark.parametrize("source", [Categorical("speaker"), LanguageDistance()])
-def test_sources_of_labels_say_so(source):
-    assert isinstance(source, KnowledgeSource)
-    assert source.reads == "labels"
+def test_sources_say_what_they_read(sources):
+    assert {source.reads for source in sources.values()} == {"labels"}
+    assert Numeric("age", length_scale=1.0).reads == "numbers"
+    assert all(isinstance(source, KnowledgeSource) for source in sources.values())
+
+
+# Numeric columns
+
+
+def test_any_column_is_numeric_where_a_source_reads_numbers():
+    sources = [Categorical("speaker"), Numeric("year", 5.0), Numeric("age", 10.0)]
+    assert numeric_columns(sources) == {"year", "age"}
+
+
+@pytest.mark.parametrize("column", ["year", "age"])
+def test_labels_of_a_numeric_column_are_an_error(column):
+    with pytest.raises(ValueError, match=f"Categorical on '{column}'.*numbers.*use Numeric"):
+        numeric_columns([Numeric("year", 5.0), Categorical(column)])
+
+
+# Sources of labels
+
+
+class Known(LabelSource):
+    """Compares the labels that it is given; others are unknown."""
+
+    def similarities(self, vocabulary):
+        found = self._find(vocabulary, {"a": 1, "b": 2}.__getitem__)
+        return np.array([[float(x == y) for x in found] for y in found])
+
+
+def test_unknown_choice_for_unknown_labels_is_an_error():
+    with pytest.raises(ValueError, match="Known on 'x': on_unknown"):
+        Known("x", on_unknown="ignore")
+
+
+def test_pairs_before_bind_is_an_error():
+    with pytest.raises(RuntimeError, match="Known on 'x': call bind"):
+        Known("x").pairs(torch.tensor([0]), torch.tensor([0]))
+
+
+def test_a_validity_with_many_patterns_is_kept():
+    class Gaps(LabelSource):
+        def similarities(self, vocabulary):
+            return table
+
+    nan = math.nan
+    table = np.array([[1.0, nan, 0.5], [nan, 1.0, 0.25], [0.5, 0.25, nan]])
+    source = Gaps("x")
+    source.bind(["a", "b", "c"])
+    similarity, valid = source.pairs(torch.arange(3), torch.arange(3))
+    assert similarity.tolist() == [[1, 0, 0.5], [0, 1, 0.25], [0.5, 0.25, 0]]
+    assert valid.tolist() == [[True, False, True], [False, True, True], [True, True, False]]
 
 
 # Categorical
@@ -65,123 +181,3 @@ def test_categorical_missing_on_either_side_is_not_valid():
     similarity, valid = Categorical("speaker").pairs(torch.tensor([0, -1]), torch.tensor([0, -1]))
     assert valid.tolist() == [[True, False], [False, False]]
     assert similarity.tolist() == [[1, 0], [0, 0]]  # two missing labels are not equal
-
-
-# LanguageDistance
-
-
-def test_similarity_is_one_minus_the_distance():
-    codes = ["nob", "swe", "fin"]
-    similarity, valid = all_pairs(bound(codes, kinds="genetic"), 3)
-    expected = 1 - language_distances(codes, "genetic")
-    np.testing.assert_allclose(similarity.numpy(), expected, atol=1e-6)
-    assert similarity.dtype == torch.float32
-    assert valid.all()
-
-
-def test_same_language_has_similarity_one():
-    similarity, _ = all_pairs(bound(["eng", "tur", "yor"]), 3)
-    assert similarity.diagonal().tolist() == [1, 1, 1]
-
-
-def test_labels_of_one_language_have_similarity_one():
-    similarity, _ = all_pairs(bound(["sv_se", "swe"]), 2)
-    assert similarity.tolist() == [[1, 1], [1, 1]]
-
-
-def test_close_relatives_are_more_alike_than_strangers():
-    similarity, _ = all_pairs(bound(["nob", "swe", "zul"]), 3)
-    assert similarity[0, 1] > similarity[0, 2] + 0.2
-
-
-def test_kinds_are_averaged():
-    codes = ["eng", "fin"]
-    kinds = ("genetic", "geographic")
-    similarity, _ = all_pairs(bound(codes, kinds=kinds), 2)
-    expected = 1 - sum(language_distances(codes, kind)[0, 1] for kind in kinds) / 2
-    assert similarity[0, 1].item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_kind_that_is_not_known_for_a_pair_is_left_out_of_the_average():
-    # Esperanto has a place, but no relatives.
-    similarity, valid = all_pairs(bound(["epo", "eng"], kinds=("genetic", "geographic")), 2)
-    expected = 1 - language_distances(["epo", "eng"], "geographic")[0, 1]
-    assert valid[0, 1]
-    assert similarity[0, 1].item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_missing_language_is_not_valid():
-    source = bound(["eng", "deu"])
-    similarity, valid = source.pairs(torch.tensor([-1, 0]), torch.tensor([0, -1, 1]))
-    assert valid.tolist() == [[False] * 3, [True, False, True]]
-    assert similarity[~valid].tolist() == [0, 0, 0, 0]
-
-
-def test_artificial_language_is_not_valid_and_named_in_one_warning(caplog):
-    with caplog.at_level(logging.WARNING):
-        source = bound(["epo", "eng", "ina"], kinds="genetic")
-    _, valid = all_pairs(source, 3)
-    assert valid.tolist() == [[False] * 3, [False, True, False], [False] * 3]
-    (record,) = caplog.records
-    assert "'language'" in record.getMessage()
-    assert "no genetic features of epo, ina" in record.getMessage()
-
-
-def test_languages_that_are_all_known_give_no_warning(caplog):
-    bound(["eng", "deu"], kinds="genetic")
-    assert caplog.records == []
-
-
-def test_label_without_a_language_is_an_error_that_says_what_to_do():
-    message = "LanguageDistance on 'accent': label 'klingonese' in column 'accent'.*on_unknown"
-    with pytest.raises(ValueError, match=message):
-        bound(["eng", "klingonese"], column="accent")
-
-
-def test_label_without_a_language_can_count_as_missing(caplog):
-    source = bound(["klingonese", "eng"], kinds="genetic", on_unknown="missing")
-    _, valid = all_pairs(source, 2)
-    assert valid.tolist() == [[False, False], [False, True]]
-    assert "klingonese" in caplog.text
-
-
-@pytest.mark.parametrize("kinds", ["phonetic", ("genetic", "phonetic"), ()])
-def test_unknown_kind_is_an_error_that_lists_the_known(kinds):
-    with pytest.raises(ValueError, match=", ".join(DISTANCE_KINDS)):
-        LanguageDistance(kinds=kinds)
-
-
-def test_unknown_choice_for_unknown_labels_is_an_error():
-    with pytest.raises(ValueError, match="on_unknown"):
-        LanguageDistance(on_unknown="ignore")
-
-
-def test_pairs_before_bind_is_an_error():
-    with pytest.raises(RuntimeError, match="bind"):
-        all_pairs(LanguageDistance(), 1)
-
-
-def test_binding_the_same_vocabulary_again_costs_nothing(monkeypatch):
-    source = bound(["eng", "deu"])
-    monkeypatch.setattr("masr_modules.knowledge.language_distances", None)
-    source.bind(["eng", "deu"])
-
-
-def test_binding_another_vocabulary_replaces_the_first():
-    source = bound(["eng", "deu"], kinds="genetic")
-    first, _ = all_pairs(source, 2)
-    source.bind(["eng", "fin"])
-    second, _ = all_pairs(source, 2)
-    assert first[0, 1] > 0
-    assert second[0, 1] == 0
-
-
-def test_column_without_any_label_can_be_bound():
-    _, valid = bound([]).pairs(torch.tensor([-1, -1]), torch.tensor([-1]))
-    assert valid.tolist() == [[False], [False]]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_table_lives_where_the_codes_are():
-    similarity, valid = bound(["eng", "deu"]).pairs(*torch.tensor([[0, 1], [1, 0]]).cuda())
-    assert similarity.device.type == valid.device.type == "cuda"

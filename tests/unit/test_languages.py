@@ -6,11 +6,12 @@ import random
 import numpy as np
 import pytest
 
-from masr_modules import languages
+from masr_modules import language_distances as distances_module
+from masr_modules.language_distances import DISTANCE_KINDS, language_distances
 from masr_modules.languages import (
-    DISTANCE_KINDS,
-    language_distances,
     language_family,
+    language_lineage,
+    language_place,
     language_region,
     resolve_language,
 )
@@ -46,9 +47,9 @@ def cache_folder(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    languages._table.cache_clear()
+    distances_module._table.cache_clear()
     yield tmp_path / "masr"
-    languages._table.cache_clear()
+    distances_module._table.cache_clear()
 
 
 # Codes
@@ -127,6 +128,15 @@ def test_family_is_the_top_level_one(code, family):
 @pytest.mark.parametrize("code", ["eo", "ia"])
 def test_artificial_language_has_no_family(code):
     assert language_family(code) is None
+    assert language_lineage(code) == ()
+
+
+def test_lineage_goes_from_the_top_level_family_to_the_closest():
+    swedish, danish = language_lineage("sv"), language_lineage("da")
+    assert swedish[0] == danish[0] == "Indo-European"
+    assert swedish.index("Germanic") == danish.index("Germanic") == 2
+    assert "North Scandinavian" in swedish and "South Scandinavian" in danish
+    assert language_lineage("eu") == ("Basque",)
 
 
 def test_every_natural_language_of_the_corpora_has_a_family():
@@ -167,11 +177,17 @@ def test_artificial_languages_have_no_genetic_distance():
 
 
 @pytest.mark.parametrize("kind", ["genetic", "geographic"])
-@pytest.mark.parametrize("codes", [FLEURS, VOXLINGUA107], ids=["fleurs", "voxlingua107"])
-def test_natural_languages_of_the_corpora_have_all_distances(codes, kind):
-    natural = [code for code in codes if code not in ARTIFICIAL]
+def test_natural_languages_of_the_corpora_have_all_distances(kind):
+    natural = [code for code in FLEURS + VOXLINGUA107 if code not in ARTIFICIAL]
     distances = language_distances(natural, kind)
-    assert np.all((distances >= 0) & (distances <= 1))
+    assert distances.shape == (102 + 105,) * 2
+    assert np.all((distances >= 0) & (distances <= 1))  # no NaN
+
+
+@pytest.mark.parametrize("code", FLEURS + VOXLINGUA107)
+def test_every_language_of_the_corpora_has_a_place(code):
+    latitude, longitude = language_place(code)
+    assert -90 <= latitude <= 90 and -180 <= longitude <= 180
 
 
 @pytest.mark.parametrize("kind", [k for k in DISTANCE_KINDS if k != "morphological"])
@@ -279,8 +295,8 @@ def test_distances_equal_those_of_urielplus(kind, uriel):
 
 def test_table_is_read_from_the_cache_file(fresh_cache, monkeypatch):
     computed = language_distances(["eng", "deu"], "geographic")
-    languages._table.cache_clear()
-    monkeypatch.setattr(languages, "_compute_distances", None)
+    distances_module._table.cache_clear()
+    monkeypatch.setattr(distances_module, "_compute_distances", None)
     np.testing.assert_array_equal(language_distances(["de", "en"], "geographic"), computed.T)
     assert len(list(fresh_cache.iterdir())) == 1
 
@@ -291,7 +307,7 @@ def test_corrupt_cache_file_is_computed_again(fresh_cache, content):
     (file,) = fresh_cache.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    languages._table.cache_clear()
+    distances_module._table.cache_clear()
     np.testing.assert_array_equal(language_distances(["eng", "deu"], "geographic"), computed)
     assert file.read_bytes() == whole
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from masr_modules.metadata import Metadata, MetadataTable, drop_unreadable, load_csv
 
@@ -82,6 +83,21 @@ def test_missing_values_stay_missing():
     assert metadata["age"].isnan().tolist() == [False, True, False]
 
 
-def test_a_number_that_is_none_is_named():
-    with pytest.raises(ValueError, match="'age'.*'young' is not a number"):
-        Metadata.from_columns({"age": ["young"]})
+@pytest.mark.parametrize("cell", ["young", "nan", "inf", "-inf", "1e39", "1,5"])
+def test_a_cell_that_is_no_finite_number_is_named(cell):
+    with pytest.raises(ValueError, match=f"'age': '{cell}' is not a finite number"):
+        Metadata.from_columns({"age": [cell]})
+
+
+def test_a_column_is_numeric_where_it_is_asked_for():
+    columns = {"year": ["1998", "", "2e3"]}
+    year = Metadata.from_columns(columns, numeric=["year"])["year"]
+    assert year.dtype == torch.float32
+    assert year[[0, 2]].tolist() == [1998, 2000] and year.isnan().tolist() == [False, True, False]
+    assert Metadata.from_columns(columns)["year"].tolist() == [0, -1, 1]  # labels
+
+
+def test_a_table_names_the_utterance_of_a_bad_number():
+    rows = {"a": {"year": "1998"}, "b é": {"year": "last"}}
+    with pytest.raises(ValueError, match="'year': 'last' of utterance 'b é'"):
+        MetadataTable(rows, ["year"], numeric=["year"])

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Time and memory of MASRLoss beside pytorch-metric-learning and a plain matrix product.
+
+> pip install -r benchmarks/requirements.txt
+> python benchmarks/loss.py [--device cuda] [--sizes 64 256 1024 4096 8192]
+
+The work is the same: from embeddings (B, 256) and their labels to the gradient, with the
+hardest positive and negative of each anchor and the mean of relu(d_ap - d_an + margin) over
+all anchors. The matrix product is `z @ z.T` alone, without gradient. Rounds are interleaved;
+figures are medians. Extra memory is a child process's peak less what it held before.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+
+from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, Numeric, SetOverlap
+from masr_modules.losses import MASRLoss
+from masr_modules.metadata import Metadata
+from masr_modules.similarity import combine
+
+ROOT = Path(__file__).parents[1]
+D = 256
+LANGUAGES = ["spa", "cat", "por", "ita", "ron", "fra", "nld", "deu", "afr", "dan", "swe", "nob"]
+LANGUAGES += ["rus", "ukr", "bul", "pol", "ces", "hin", "urd", "tam"]
+MARGIN = 0.5
+
+
+def labels_of(size: int, device: str) -> torch.Tensor:
+    """Codes of 24 identities."""
+    generator = torch.Generator().manual_seed(size)
+    return torch.randint(0, 24, (size,), generator=generator).to(device)
+
+
+def embeddings_of(size: int, device: str) -> torch.Tensor:
+    """(B, 256) normal."""
+    return torch.randn(size, D, generator=torch.Generator().manual_seed(size)).to(device)
+
+
+def ours(size: int, device: str) -> Callable[[], torch.Tensor]:
+    """Returns a function: labels and embeddings -> gradient."""
+    z, loss = embeddings_of(size, device), MASRLoss("hardest", margin=MARGIN)
+    metadata = Metadata({"language": labels_of(size, device)}, {})
+
+    def step() -> torch.Tensor:
+        x = z.clone().requires_grad_()
+        loss(x, combine([], metadata)).loss.backward()
+        return x.grad
+
+    return step
+
+
+def peer(size: int, device: str) -> Callable[[], torch.Tensor]:
+    """The same with pytorch-metric-learning."""
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.miners import BatchHardMiner
+    from pytorch_metric_learning.reducers import MeanReducer
+
+    z, labels = embeddings_of(size, device), labels_of(size, device)
+    miner = BatchHardMiner(distance=CosineSimilarity())
+    # Its default reducer averages over the terms that are not zero; ours over all anchors.
+    loss = TripletMarginLoss(MARGIN, distance=CosineSimilarity(), reducer=MeanReducer())
+
+    def step() -> torch.Tensor:
+        x = z.clone().requires_grad_()
+        loss(x, labels, miner(x, labels)).backward()
+        return x.grad
+
+    return step
+
+
+def product(size: int, device: str) -> Callable[[], torch.Tensor]:
+    """One plain B x B matrix product."""
+    z = embeddings_of(size, device)
+    return lambda: z @ z.T
+
+
+SYSTEMS = {"ours": ours, "pytorch-metric-learning": peer, "matrix product": product}
+
+
+def knowledge_of(size: int) -> tuple[list, Metadata]:
+    """Six sources and metadata whose rows nearly all differ, 20 % of each column missing."""
+    generator = torch.Generator().manual_seed(0)
+
+    def column(make: Callable[[int], str]) -> list[str]:
+        draws = torch.randint(0, 10**6, (size,), generator=generator).tolist()
+        missing = (torch.rand(size, generator=generator) < 0.2).tolist()
+        return ["" if gone else make(draw) for draw, gone in zip(draws, missing, strict=True)]
+
+    sources = [
+        LanguageDistance("language"),
+        Categorical("speaker"),
+        Numeric("age", length_scale=10.0),
+        Geographic("region", kind="region", length_scale=1000.0),
+        SetOverlap("accent"),
+        Categorical("gender", weight=0.5),
+    ]
+    columns = {
+        "language": column(lambda n: LANGUAGES[n % len(LANGUAGES)]),
+        "speaker": column(lambda n: f"s{n % (size // 2)}"),
+        "age": column(lambda n: str(18 + n % 700 / 10)),
+        "region": column(lambda n: ("ES", "FR", "DE", "IN", "BR", "PL")[n % 6]),
+        "accent": column(lambda n: "|".join("abcdefgh"[i] for i in range(8) if n >> i & 1) or "a"),
+        "gender": column(lambda n: ("female", "male")[n % 2]),
+    }
+    metadata = Metadata.from_columns(columns)
+    metadata.ids = torch.arange(size)
+    return sources, metadata
+
+
+def with_sources(size: int, device: str, count: int) -> dict[str, Callable[[], object]]:
+    """The knowledge alone (S and validity of all pairs), and the whole loss with it."""
+    sources, metadata = knowledge_of(size)
+    sources, metadata = sources[:count], metadata.to(device)
+    z, loss = embeddings_of(size, device), MASRLoss("knowledge", knowledge_weight=0.1)
+    combine(sources, metadata)  # binds the look-up tables, once a corpus
+
+    def similarity() -> object:
+        return combine(sources, metadata).values
+
+    def whole() -> object:
+        x = z.clone().requires_grad_()
+        loss(x, combine(sources, metadata)).loss.backward()
+        return x.grad
+
+    return {f"{count} sources: S": similarity, f"{count} sources: loss": whole}
+
+
+def medians(functions: dict[str, Callable[[], object]], device: str, rounds: int) -> dict:
+    """Name -> median seconds; one call of each a round."""
+
+    def timed(function: Callable[[], object]) -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        function()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    for function in functions.values():
+        function()
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(timed(function))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def extra_memory(system: str, size: int, device: str) -> float:
+    """MiB above idle at the peak of one step, in a process of its own."""
+    command = [sys.executable, __file__, "--child", system, "--sizes", str(size)]
+    done = subprocess.run(
+        [*command, "--device", device], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def peak_of(system: str, size: int, device: str) -> float:
+    """MiB; runs in the child."""
+    step = SYSTEMS[system](size, device)
+    SYSTEMS[system](64, device)()  # what is loaded or allocated once
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        idle = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - idle) / 2**20
+    peaks = Path("/proc/self/clear_refs")
+    if peaks.exists():
+        peaks.write_text("5")  # the peak starts again from what is resident now
+    idle = peak_resident()
+    step()
+    return (peak_resident() - idle) / 2**10
+
+
+def peak_resident() -> int:
+    """KiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def check_equal(size: int, device: str) -> float:
+    """Largest difference between our gradient and the peer's."""
+    return (ours(size, device)() - peer(size, device)()).abs().max().item()
+
+
+def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
+    """Median seconds of the MASR term (forward and backward, from the pooled embedding), and of
+    a whole pretraining step of hparams/masr.yaml."""
+    with tempfile.TemporaryDirectory() as folder, open(ROOT / "hparams/masr.yaml") as file:
+        hparams = load_hyperpyyaml(file, {"output_folder": folder})
+    wavs = torch.randn(24, 32000, generator=torch.Generator().manual_seed(0)).to(device)
+    lens = torch.ones(24, device=device)
+    ssl, head = hparams["ssl"].to(device), hparams["head"].to(device)
+    columns = {"language": [LANGUAGES[i // 3] for i in range(24)]}
+    for column in ("speaker", "gender", "emotion"):
+        columns[column] = [str(i % 5 or "") for i in range(24)]
+    metadata = Metadata.from_columns(columns)
+    metadata.ids = torch.arange(24)
+    metadata = metadata.to(device)
+    head.bind(metadata.vocabularies)
+    optimizer = hparams["opt_class"]([*ssl.parameters(), *head.parameters()])
+    pooled = torch.randn(24, hparams["d_model"], device=device, requires_grad=True)
+
+    def term() -> None:
+        head(pooled, metadata).loss.backward()
+
+    def step() -> None:
+        output = ssl(wavs, lens, list(range(24)))
+        frames = hparams["pooling"](output.frames, output.frame_lens, output.frame_mask)
+        (output.loss + head(frames, metadata).loss).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    times = medians({"term": term, "step": step}, device, max(rounds, 20))
+    return times["term"], times["step"]
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024, 4096, 8192])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(peak_of(args.child, args.sizes[0], args.device))
+        return
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    print(f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, D = {D}\n")
+    print(
+        "|    B | ours (ms) | peer (ms) | product (ms) | ours/peer | ours/product |"
+        " ours (MiB) | peer (MiB) | memory ours/peer | largest gradient difference |"
+    )
+    print("|" + " ---: |" * 10)
+    for size in args.sizes:
+        functions = {name: make(size, args.device) for name, make in SYSTEMS.items()}
+        t = medians(functions, args.device, args.rounds)
+        a, b, c = t.values()
+        m = {name: extra_memory(name, size, args.device) for name in ("ours", *list(SYSTEMS)[1:2])}
+        mine, other = m.values()
+        print(
+            f"| {size} | {1e3 * a:.2f} | {1e3 * b:.2f} | {1e3 * c:.2f} | {a / b:.2f} | {a / c:.2f}"
+            f" | {mine:.1f} | {other:.1f} | {mine / max(other, 1e-9):.2f}"
+            f" | {check_equal(size, args.device):.1e} |",
+            flush=True,
+        )
+    print("\n| B | sources | S of all pairs / product | whole loss / product |")
+    print("|" + " ---: |" * 4)
+    for size in [size for size in args.sizes if size in (1024, 4096)]:
+        functions = {"product": product(size, args.device)}
+        for count in (1, 3, 6):
+            functions |= with_sources(size, args.device, count)
+        t = medians(functions, args.device, args.rounds)
+        for count in (1, 3, 6):
+            s, whole = t[f"{count} sources: S"], t[f"{count} sources: loss"]
+            base = t["product"]
+            print(f"| {size} | {count} | {s / base:.2f} | {whole / base:.2f} |", flush=True)
+    term, step = share_of_a_step(args.device, args.rounds)
+    print(
+        f"\nThe MASR term takes {1e3 * term:.2f} ms of a pretraining step of hparams/masr.yaml "
+        f"({1e3 * step:.0f} ms): {term / step:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()

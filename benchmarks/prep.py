@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Time and memory of preparing VoxCeleb beside reading each file's audio.
+
+> python benchmarks/prep.py [--rows 100000] [--num_workers 8]
+
+A folder in VoxCeleb's layout with hard links to 200 files of 8 s. `prepare_voxceleb` reads
+headers only, in threads, and writes the CSVs. Beside it: reading each file's audio in one
+process with SpeechBrain's reader, as its VoxCeleb recipe does to learn the duration, on a
+sample, and nothing else: no CSV. Both run in turns, each in a process of its own; figures are
+medians. Peak memory is that of the whole process, for a tenth of the files and for all.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+SECONDS, SAMPLE_RATE, FILES = 8, 16000, 200
+CLIPS, VIDEOS = 10, 10  # clips a video, videos a speaker
+ROUNDS = 3
+
+
+def make_tree(root: Path, rows: int) -> None:
+    """Hard links in VoxCeleb's layout, and the metadata."""
+    sounds = root / "sounds"
+    sounds.mkdir(parents=True)
+    noise = np.random.default_rng(0).standard_normal((FILES, SECONDS * SAMPLE_RATE))
+    for number, samples in enumerate(noise):
+        soundfile.write(sounds / f"{number}.wav", 0.1 * samples, SAMPLE_RATE)
+    lines = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"]
+    for row in tqdm(range(rows), f"linking {rows} files", unit="file"):
+        video, clip = divmod(row, CLIPS)
+        speaker = f"id{10001 + video // VIDEOS}"
+        folder = root / f"wav/{speaker}/video{video:06d}"
+        if clip == 0:
+            folder.mkdir(parents=True)
+        if row % (CLIPS * VIDEOS) == 0:
+            lines.append(f"{speaker}\tName\tm\tUSA\tdev")
+        os.link(sounds / f"{row % FILES}.wav", folder / f"{clip:05d}.wav")
+    (root / "vox1_meta.csv").write_text("\n".join(lines) + "\n")
+
+
+def prepare(root: str, num_workers: int) -> None:
+    """The preparation, from the folder to the CSVs."""
+    from data_prep.voxceleb_prepare import prepare_voxceleb
+
+    start = time.perf_counter()
+    prepare_voxceleb(root, f"{root}/csv", trials=[], num_workers=num_workers)
+    report(start)
+
+
+def read_audio(root: str, sample: int) -> None:
+    """Duration from the audio of some of the files, spread over all."""
+    from speechbrain.dataio import audio_io
+
+    paths = sorted(str(path) for path in Path(root, "wav").glob("*/*/*.wav"))
+    paths = paths[:: max(1, len(paths) // sample)][:sample]
+    start = time.perf_counter()
+    for path in paths:
+        audio, rate = audio_io.load(path)
+        assert audio.shape[-1] / rate == SECONDS
+    report(start)
+
+
+def report(start: float) -> None:
+    """To the parent: seconds, and peak memory in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(time.perf_counter() - start, peak)
+
+
+def in_child(*arguments: object) -> tuple[float, float]:
+    """Runs a part of this script in a process of its own."""
+    command = [sys.executable, __file__, *map(str, arguments)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return tuple(map(float, output.split()[-2:]))
+
+
+def main() -> None:
+    """Both sides in turns, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--sample", type=int, default=2000)
+    parser.add_argument("--num_workers", type=int, default=8)
+    options = parser.parse_args()
+    ours, theirs, peaks = [], [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in (options.rows // 10, options.rows):
+            root = Path(folder, str(rows))
+            make_tree(root, rows)
+            for _ in range(ROUNDS):
+                shutil.rmtree(root / "csv", ignore_errors=True)
+                seconds, peaks[rows] = in_child("prepare", root, options.num_workers)
+                if rows == options.rows:
+                    ours.append(rows / seconds)
+                    theirs.append(options.sample / in_child("read", root, options.sample)[0])
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"prepare_voxceleb, {options.rows} files: {mine:.0f} rows/s")
+    print(f"audio read in one process, {options.sample} files: {other:.0f} rows/s")
+    print(f"ratio: {mine / other:.1f}")
+    print("peak memory: " + ", ".join(f"{mb:.0f} MB for {rows}" for rows, mb in peaks.items()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["prepare"]:
+        prepare(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["read"]:
+        read_audio(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

@@ -1,0 +1,292 @@
+"""Common Voice: sentences read by volunteers, many locales at once.
+
+The folder is an unpacked release, `cv-corpus-…/LOCALE/{validated,train,dev,test}.tsv`
+and `LOCALE/clips/*.mp3`, with one folder a locale. Quotes in the tables are text.
+
+Test and validation sets are the official ones. For pretraining, the training set is
+by default all that was validated, without the speakers and sentences of the others:
+many times what the official training set holds, which has each sentence once. A
+speaker may read in several languages, and is on one side over all of them.
+
+Ardila et al., "Common Voice: a massively-multilingual speech corpus", LREC 2020,
+arXiv 1912.06670.
+
+Example
+-------
+``python -m data_prep.commonvoice_prepare --data_folder cv-corpus --save_folder cv-csv``
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from data_prep.archives import inner_path
+from data_prep.audio import add_durations
+from data_prep.command_line import run
+from data_prep.common import expect_layout, language_cells
+from data_prep.skips import SkipRegister
+from data_prep.tables import read_table
+from data_prep.writing import is_prepared, write_corpus
+from masr_modules.languages import resolve_language
+
+#: The decade a speaker states -> the middle of it, in years. `fourties` is their spelling.
+AGES = {
+    "teens": 16,
+    "twenties": 25,
+    "thirties": 35,
+    "fourties": 45,
+    "forties": 45,
+    "fifties": 55,
+    "sixties": 65,
+    "seventies": 75,
+    "eighties": 85,
+    "nineties": 95,
+}
+
+#: What a speaker states, in old and new releases -> the schema's word; empty where declined.
+GENDERS = {
+    "female": "female",
+    "female_feminine": "female",
+    "male": "male",
+    "male_masculine": "male",
+    "other": "other",
+    "intersex": "other",
+    "transgender": "other",
+    "non-binary": "other",
+    "do_not_wish_to_say": "",
+    "": "",
+}
+
+#: Each side's table; the training set comes last: it leaves out what the others hold.
+TABLES = {"test": "test.tsv", "valid": "dev.tsv"}
+EXTRA_COLUMNS = ("variant", "sentence_domain", "sentence_id", "age_group")
+
+
+def prepare_commonvoice(
+    data_folder: str,
+    save_folder: str,
+    languages: list[str] | None = None,
+    train_from: Literal["validated", "train"] = "validated",
+    skip_limit: float = 0.01,
+    num_workers: int = 8,
+    skip_prep: bool = False,
+) -> None:
+    """Writes the CSVs of Common Voice, of one locale or many.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of a release, which holds a folder a locale.
+    save_folder : str
+        Folder of `train.csv`, `valid.csv` and `test.csv`.
+    languages : list of str, optional
+        Locales such as pt or zh-TW (default: all that are there).
+    train_from : str
+        The table of the training set: validated, or the official train. Either is
+        without the speakers and sentences of dev and test.
+    skip_limit : float
+        Largest share of utterances that may be broken.
+    num_workers : int
+        Threads that read audio headers.
+    skip_prep : bool
+        If True, nothing is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is not laid out like Common Voice, or a locale is missing.
+    ValueError
+        If a locale names no language, a table lacks a column or names a path
+        outside the folder, or too many utterances are broken.
+
+    Example
+    -------
+    >>> prepare_commonvoice("cv-corpus", "cv-csv", skip_prep=True)
+    """
+    if skip_prep:
+        return
+    locales = find_locales(data_folder, languages, f"{train_from}.tsv")
+    settings = {
+        "corpus": "commonvoice",
+        "data_folder": os.path.abspath(data_folder),
+        "locales": locales,
+        "train_from": train_from,
+        "skip_limit": skip_limit,
+    }
+    if is_prepared(save_folder, settings):
+        return
+    skips = SkipRegister(skip_limit)
+    rows = read_release(data_folder, locales, f"{train_from}.tsv", skips)
+    rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
+    disjoint = [("speaker",), ("language", "text")]
+    write_corpus(save_folder, rows, settings, skips, EXTRA_COLUMNS, disjoint)
+
+
+def find_locales(data_folder: str, languages: list[str] | None, train_table: str) -> list[str]:
+    """The locales to read, in alphabetical order.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the release.
+    languages : list of str, optional
+        Those asked for; all that are there by default.
+    train_table : str
+        Name of the table of the training set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none, or tables or clips of one are missing.
+    ValueError
+        If a folder's name is no language.
+    """
+    layout = {
+        f"{{}}/{train_table}": "table of the training set",
+        "{}/dev.tsv": "table of the validation set",
+        "{}/test.tsv": "table of the test set",
+        "{}/clips": "audio",
+    }
+    if languages is None:
+        expect_layout(
+            data_folder, "Common Voice", {k.format("*"): what for k, what in layout.items()}
+        )
+        languages = [
+            entry
+            for entry in os.listdir(data_folder)
+            if os.path.exists(os.path.join(data_folder, entry, train_table))
+        ]
+    for locale in languages:
+        expect_layout(
+            data_folder, "Common Voice", {k.format(locale): what for k, what in layout.items()}
+        )
+        resolve_language(locale)
+    return sorted(set(languages))
+
+
+class HeldOut(NamedTuple):
+    """The clips, speakers and sentences of the sides that were read so far."""
+
+    clips: set[int]
+    speakers: set[str]
+    sentences: set[tuple[str, str]]
+
+
+def read_release(
+    data_folder: str, locales: list[str], train_table: str, skips: SkipRegister
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Reads the tables of all locales, without durations: test, then dev, then training.
+
+    Each side leaves out the speakers and sentences of those before it.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the release.
+    locales : list of str
+        Locales.
+    train_table : str
+        Name of the table of the training set.
+    skips : SkipRegister
+        Counts what is left out.
+
+    Yields
+    ------
+    (str, dict)
+        Side and row.
+    """
+    seen = HeldOut(set(), set(), set())
+    for side, table in {**TABLES, "train": train_table}.items():
+        earlier = HeldOut(*(frozenset(values) for values in seen))
+        clips: set[int] = set()
+        for locale in locales:
+            for where, row in _read_locale(data_folder, locale, table, skips):
+                clip = hash(row["ID"])  # a number takes less room, and there are millions
+                sentence = (row["language"], sentence_key(row["text"]))
+                if clip in earlier.clips:
+                    continue  # validated.tsv lists the clips of dev and test too
+                if clip in clips:
+                    skips.skip("clip comes twice in the table", where)
+                elif row["speaker"] in earlier.speakers:
+                    skips.exclude("speaker is also in dev or test", where)
+                elif row["text"] and sentence in earlier.sentences:
+                    skips.exclude("sentence is also in dev or test", where)
+                else:
+                    clips.add(clip)
+                    if side != "train":
+                        seen.clips.add(clip)
+                        seen.speakers.add(row["speaker"])
+                        seen.sentences.add(sentence)
+                    yield side, row
+
+
+def _read_locale(
+    data_folder: str, locale: str, table: str, skips: SkipRegister
+) -> Iterator[tuple[str, dict[str, object]]]:
+    language = language_cells(locale)
+    path = os.path.join(data_folder, locale, table)
+    for where, cells in read_table(path, skips, required=("client_id", "path", "sentence")):
+        clip = inner_path(cells["path"], where)
+        if not cells["client_id"]:
+            skips.skip("client_id is empty", where)
+            continue
+        if "." not in os.path.basename(clip):
+            clip += ".mp3"  # the first releases name the clip without its ending
+        yield (
+            where,
+            {
+                "ID": f"commonvoice_{locale}_{os.path.splitext(clip)[0]}",
+                "wav": f"$data_root/{locale}/clips/{clip}",
+                **language,
+                "speaker": f"commonvoice_{cells['client_id']}",
+                "gender": _known("gender", GENDERS, cells.get("gender", ""), where, skips),
+                "age": _known("age", AGES, cells.get("age", ""), where, skips),
+                "age_group": cells.get("age", ""),
+                "accent": as_set(cells.get("accents") or cells.get("accent", "")),
+                "variant": as_set(cells.get("variant", "")),
+                "sentence_domain": as_set(cells.get("sentence_domain", "")),
+                "sentence_id": cells.get("sentence_id", ""),
+                "text": cells["sentence"],
+            },
+        )
+
+
+def _known(column: str, words: dict, cell: str, where: str, skips: SkipRegister) -> object:
+    if cell and cell.lower() not in words:
+        skips.note(f"{column} is not known", f"{where}: {cell!r}")
+    return words.get(cell.lower(), "")
+
+
+def as_set(cell: str) -> str:
+    """A cell with several members, parted by `|` as `SetOverlap` reads it.
+
+    Releases differ: newer ones have `|`, older ones a comma, which also stands in
+    the parentheses of a single accent.
+
+    Example
+    -------
+    >>> as_set("England English,India and South Asia (India, Pakistan, Sri Lanka)")
+    'England English|India and South Asia (India, Pakistan, Sri Lanka)'
+    >>> as_set("Alemannisch, weich| Basel")
+    'Alemannisch, weich|Basel'
+    """
+    members = cell.split("|") if "|" in cell else re.split(r",(?![^()]*\))", cell)
+    return "|".join(dict.fromkeys(m.strip() for m in members if m.strip()))
+
+
+def sentence_key(text: str) -> str:
+    """What two sentences share that differ in case, punctuation or spacing alone.
+
+    Example
+    -------
+    >>> sentence_key("“Wer, ich?” ") == sentence_key("wer ich")
+    True
+    """
+    kept = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] != "P")
+    return " ".join("".join(kept).casefold().split()) or text
+
+
+if __name__ == "__main__":
+    run(prepare_commonvoice)

@@ -1,0 +1,250 @@
+"""FLEURS: read speech in 102 languages, the same sentences in all of them.
+
+The folder is that of the Hugging Face repository `google/fleurs`:
+`data/CONFIG/{train,dev,test}.tsv` and `data/CONFIG/audio/SPLIT.tar.gz`, or the
+archives unpacked (`data/CONFIG/audio/SPLIT/*.wav`). Archives are unpacked where
+they lie. The tables have seven tab-separated columns, no header and no quoting.
+
+FLEURS names no speakers: the column stays empty, and whether the official splits
+share any cannot be checked. Their sentences are kept apart here.
+
+Conneau et al., "FLEURS: Few-shot Learning Evaluation of Universal
+Representations of Speech", SLT 2022, arXiv 2205.12446.
+
+Example
+-------
+``python -m data_prep.fleurs_prepare --data_folder fleurs --save_folder fleurs/csv``
+"""
+
+import os
+from collections.abc import Iterator
+
+from data_prep.archives import extract_archive, inner_path
+from data_prep.audio import add_durations
+from data_prep.command_line import run
+from data_prep.common import expect_layout, language_cells
+from data_prep.skips import SkipRegister
+from data_prep.tables import read_table
+from data_prep.writing import is_prepared, write_corpus
+
+#: The regional groups of the paper, and the configurations in each.
+GROUPS = {
+    "Western Europe": (
+        "ast_es bs_ba ca_es hr_hr da_dk nl_nl en_us fi_fi fr_fr gl_es de_de el_gr hu_hu is_is "
+        "ga_ie it_it kea_cv lb_lu mt_mt nb_no oc_fr pt_br es_419 sv_se cy_gb"
+    ),
+    "Eastern Europe": (
+        "hy_am be_by bg_bg cs_cz et_ee ka_ge lv_lv lt_lt mk_mk pl_pl ro_ro ru_ru sr_rs sk_sk "
+        "sl_si uk_ua"
+    ),
+    "Central Asia, Middle East, North Africa": (
+        "ar_eg az_az he_il kk_kz ky_kg mn_mn ps_af fa_ir ckb_iq tg_tj tr_tr uz_uz"
+    ),
+    "Sub-Saharan Africa": (
+        "af_za am_et ff_sn lg_ug ha_ng ig_ng kam_ke ln_cd luo_ke nso_za ny_mw om_et sn_zw so_so "
+        "sw_ke umb_ao wo_sn xh_za yo_ng zu_za"
+    ),
+    "South Asia": (
+        "as_in bn_in gu_in hi_in kn_in ml_in mr_in ne_np or_in pa_in sd_in ta_in te_in ur_pk"
+    ),
+    "South-East Asia": "my_mm ceb_ph fil_ph id_id jv_id km_kh lo_la ms_my mi_nz th_th vi_vn",
+    "CJK": "cmn_hans_cn yue_hant_hk ja_jp ko_kr",
+}
+
+#: Configuration -> group.
+GROUP_OF = {config: group for group, configs in GROUPS.items() for config in configs.split()}
+
+#: Columns of the tables, which have no header.
+COLUMNS = ("sentence_id", "file", "raw_text", "text", "characters", "num_samples", "gender")
+
+EXTRA_COLUMNS = ("fleurs_group", "sentence_id", "raw_text")
+
+#: Side -> FLEURS's name of it. The training set comes last: it leaves out what the others hold.
+SIDES = {"test": "test", "valid": "dev", "train": "train"}
+
+
+def prepare_fleurs(
+    data_folder: str,
+    save_folder: str,
+    languages: list[str] | None = None,
+    skip_limit: float = 0.01,
+    num_workers: int = 8,
+    skip_prep: bool = False,
+) -> None:
+    """Writes the CSVs of FLEURS: the official splits.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus, which holds `data/`.
+    save_folder : str
+        Folder of `train.csv`, `valid.csv` and `test.csv`.
+    languages : list of str, optional
+        Configurations such as fr_fr (default: all whose folder is there).
+    skip_limit : float
+        Largest share of utterances that may be broken.
+    num_workers : int
+        Threads that read audio headers.
+    skip_prep : bool
+        If True, nothing is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is not laid out like FLEURS.
+    ValueError
+        If a configuration is unknown, an archive is broken or unsafe, or too many
+        utterances are broken.
+
+    Example
+    -------
+    >>> prepare_fleurs("fleurs", "fleurs/csv", skip_prep=True)
+    """
+    if skip_prep:
+        return
+    configs = find_configs(data_folder, languages)
+    settings = {
+        "corpus": "fleurs",
+        "data_folder": os.path.abspath(data_folder),
+        "configs": configs,
+        "skip_limit": skip_limit,
+    }
+    if is_prepared(save_folder, settings):
+        return
+    skips = SkipRegister(skip_limit)
+    rows = (row for config in configs for row in read_config(data_folder, config, skips))
+    rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
+    disjoint = [("language_label", "sentence_id")]
+    write_corpus(save_folder, rows, settings, skips, EXTRA_COLUMNS, disjoint)
+
+
+def find_configs(data_folder: str, languages: list[str] | None) -> list[str]:
+    """The configurations to read, in alphabetical order.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    languages : list of str, optional
+        Those asked for; all whose folder is there by default.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no configuration of FLEURS.
+    FileNotFoundError
+        If a table is missing.
+    """
+    unknown = sorted(set(languages or ()) - GROUP_OF.keys())
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]!r} is no configuration of FLEURS; there are {', '.join(sorted(GROUP_OF))}"
+        )
+    if languages is None:
+        expect_layout(
+            data_folder,
+            "FLEURS",
+            {
+                "data/*_*/train.tsv": "tables of a configuration, such as data/fr_fr/train.tsv",
+                "data/*_*/audio": "its audio, train.tar.gz or train/*.wav",
+            },
+        )
+        there = os.listdir(os.path.join(data_folder, "data"))
+        languages = [config for config in there if config in GROUP_OF]
+    for config in languages:
+        tables = {f"data/{config}/{name}.tsv": "table of a split" for name in SIDES.values()}
+        expect_layout(data_folder, "FLEURS", tables)
+    return sorted(set(languages))
+
+
+def read_config(
+    data_folder: str, config: str, skips: SkipRegister
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Reads the tables of one configuration, without durations.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    config : str
+        Such as ``fr_fr``.
+    skips : SkipRegister
+        Counts what is left out.
+
+    Yields
+    ------
+    (str, dict)
+        Side and row.
+    """
+    language = {**language_cells(config), "fleurs_group": GROUP_OF[config]}
+    held_out: set[str] = set()  # sentences of test, then of valid too
+    stems: set[str] = set()
+    for side, name in SIDES.items():
+        audio = unpacked_audio(data_folder, config, name)
+        earlier = frozenset(held_out)
+        table = os.path.join(data_folder, "data", config, f"{name}.tsv")
+        for where, cells in read_table(table, skips, columns=COLUMNS):
+            file = inner_path(cells["file"], where)
+            stem = os.path.splitext(file)[0]
+            if stem in stems:
+                skips.skip("file comes twice in the tables", f"{where}: {file}")
+                continue
+            stems.add(stem)
+            if cells["sentence_id"] in earlier:
+                skips.exclude("sentence is also in dev or test", f"{where}: {cells['sentence_id']}")
+                continue
+            held_out.add(cells["sentence_id"])
+            yield (
+                side,
+                {
+                    "ID": f"fleurs_{config}_{stem}",
+                    "wav": f"$data_root/{audio}/{file}",
+                    **language,
+                    "gender": _gender(cells["gender"], where, skips),
+                    **{column: cells[column] for column in ("sentence_id", "text", "raw_text")},
+                },
+            )
+
+
+def unpacked_audio(data_folder: str, config: str, split: str) -> str:
+    """Unpacks a split's archive if that has not been done.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    config : str
+        Such as ``fr_fr``.
+    split : str
+        FLEURS's name of the split.
+
+    Returns
+    -------
+    str
+        Folder of the audio, relative to `data_folder`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither archive nor folder.
+    """
+    inner = f"data/{config}/audio/{split}"
+    folder = os.path.join(data_folder, inner)
+    if not os.path.isdir(folder):
+        audio = {f"{inner}.tar.gz": "audio of a split", inner: "or the same, unpacked"}
+        expect_layout(data_folder, "FLEURS", audio, any_of=True)
+        extract_archive(f"{folder}.tar.gz", folder)
+    return inner
+
+
+def _gender(cell: str, where: str, skips: SkipRegister) -> str:
+    gender = cell.lower()
+    if gender in ("male", "female", "other"):
+        return gender
+    if gender:
+        skips.note("gender is not known", f"{where}: {cell!r}")
+    return ""
+
+
+if __name__ == "__main__":
+    run(prepare_fleurs)

@@ -1,0 +1,315 @@
+"""IEMOCAP: acted emotional dialogues in English (Busso et al., 2008, LREC journal 42).
+
+Layout of the release: ``SessionN/dialog/EmoEvaluation/DIALOGUE.txt`` (labels),
+``SessionN/dialog/transcriptions/DIALOGUE.txt`` and
+``SessionN/sentences/wav/DIALOGUE/UTTERANCE.wav``, N from 1 to 5.
+
+A dialogue's name (``Ses01F_impro01``) tells which actor wore the markers; who speaks is
+told by the last part of the utterance's name (``Ses01F_impro01_M003``: the man).
+
+Folds, each in its folder ``foldN`` with ``train.csv``, ``valid.csv`` and ``test.csv``:
+
+- ``leave_out=session``: five; fold N tests on session N and validates on the next one.
+- ``leave_out=speaker``: ten; tests on one speaker (Ses01F is fold 1, Ses01M fold 2, ...)
+  and validates on the other speaker of that session, so that no speaker of the session
+  is in train.
+
+Scripted dialogues have the same text in every session: a model that hears words can
+profit from that. The column ``scenario`` tells scripted from improvised.
+
+Example
+-------
+``python -m data_prep.iemocap_prepare --data_folder /corpora/IEMOCAP --save_folder csv/iemocap``
+"""
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from data_prep.audio import DATA_ROOT, add_durations
+from data_prep.command_line import run
+from data_prep.common import expect_layout, language_cells
+from data_prep.skips import SkipRegister
+from data_prep.writing import is_prepared, write_corpus
+
+logger = logging.getLogger(__name__)
+
+SESSIONS = (1, 2, 3, 4, 5)
+
+#: Labels of the corpus; `xxx` (the raters do not agree) is not known and stays empty.
+EMOTIONS = {
+    "ang": "angry",
+    "hap": "happy",
+    "exc": "excited",
+    "sad": "sad",
+    "neu": "neutral",
+    "fru": "frustrated",
+    "fea": "fearful",
+    "sur": "surprised",
+    "dis": "disgusted",
+    "oth": "other",
+    "xxx": None,
+}
+
+#: The four classes of most published work: 5531 utterances of the release.
+FOUR_CLASSES = {"ang": "angry", "hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral"}
+
+GENDERS = {"F": "female", "M": "male"}
+
+# [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5000, 2.5000, 2.5000]
+_LABEL = re.compile(r"\[[\d. -]+\]\s+(\w+)\s+(\w+)\s+\[([\d.]+), *([\d.]+), *([\d.]+)\]\s*")
+# Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
+_TRANSCRIPTION = re.compile(r"(\w+) +\[[\d. -]+\] *: *(.*)")
+_UTTERANCE = re.compile(r"(Ses0([1-5])[FM]_(impro|script)\w+)_([FM])\w+", re.ASCII)
+
+
+def dialogue_files(data_folder: str, session: int, kind: str) -> list[str]:
+    """The text files of a session's dialogues.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    session : int
+        1 to 5.
+    kind : str
+        `EmoEvaluation` or `transcriptions`.
+
+    Returns
+    -------
+    list of str
+        Sorted paths. What else lies there (`._*` of a Mac, notes) is passed over.
+    """
+    pattern = f"Session{session}/dialog/{kind}/Ses0{session}[FM]_*.txt"
+    return sorted(glob.glob(pattern, root_dir=data_folder))
+
+
+def read_lines(data_folder: str, file: str, skips: SkipRegister) -> Iterator[tuple[str, str]]:
+    """Lines that are not empty; odd bytes are read as Windows-1252, which they mostly are.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    file : str
+        Path in it.
+    skips : SkipRegister
+        Notes lines that are not UTF-8.
+
+    Yields
+    ------
+    (str, str)
+        Where the line stands (`path, line N`), and the line.
+    """
+    with open(os.path.join(data_folder, file), "rb") as content:
+        for number, line in enumerate(content, start=1):
+            where = f"{file}, line {number}"
+            try:
+                text = line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                text = line.decode("cp1252", errors="replace")
+                skips.note("line is not UTF-8, read as Windows-1252", where)
+            if text.strip():
+                yield where, text.strip()
+
+
+def read_transcriptions(data_folder: str, session: int, skips: SkipRegister) -> dict[str, str]:
+    """What is said in a session.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    session : int
+        1 to 5.
+    skips : SkipRegister
+        Notes lines that are not UTF-8.
+
+    Returns
+    -------
+    dict of str to str
+        Utterance -> text. Remarks between the utterances have no name and no place here.
+    """
+    texts = {}
+    for file in dialogue_files(data_folder, session, "transcriptions"):
+        for _, line in read_lines(data_folder, file, skips):
+            if match := _TRANSCRIPTION.fullmatch(line):
+                texts.setdefault(match[1], match[2])
+    return texts
+
+
+def read_rows(
+    data_folder: str, classes: dict[str, str | None], skips: SkipRegister
+) -> Iterator[tuple[str, dict]]:
+    """Reads the labels and transcriptions of all sessions.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    classes : dict of str to str
+        Label of the corpus -> class; an utterance with another label is left out.
+    skips : SkipRegister
+        Counts malformed lines, and what the classes leave out.
+
+    Yields
+    ------
+    (str, dict)
+        Session and row, without duration.
+    """
+    language, seen = language_cells("en"), set()
+    for session in SESSIONS:
+        texts = read_transcriptions(data_folder, session, skips)
+        for file in dialogue_files(data_folder, session, "EmoEvaluation"):
+            for where, line in read_lines(data_folder, file, skips):
+                if not line.startswith("["):
+                    continue  # the single raters' opinions
+                match = _LABEL.fullmatch(line)
+                name = match and _UTTERANCE.fullmatch(match[1])
+                if not name or int(name[2]) != session or match[2] not in EMOTIONS:
+                    skips.skip("malformed line", f"{where}: {line[:80]}")
+                elif match[1] in seen:
+                    skips.note("labelled twice, the first label counts", f"{where}: {match[1]}")
+                elif match[2] not in classes:
+                    skips.exclude(f"emotion {match[2]!r} is none of the classes", match[1])
+                else:
+                    seen.add(match[1])
+                    labels = {"emotion": classes[match[2]], **_ratings(match, where, skips)}
+                    cells = {"text": texts.get(match[1]), **language, **labels}
+                    yield f"Session{session}", _row(name, cells)
+
+
+def _ratings(match: re.Match, where: str, skips: SkipRegister) -> dict[str, str]:
+    """The raters' means; their scale is 1 to 5."""
+    ratings = dict(zip(("valence", "activation", "dominance"), match.groups()[2:], strict=True))
+    for column, cell in ratings.items():
+        if not re.fullmatch(r"\d+(\.\d+)?", cell) or not 0 < float(cell) < 6:
+            skips.note(f"{column} out of range, left empty", f"{where}: {cell}")
+            ratings[column] = None
+    return ratings
+
+
+def _row(name: re.Match, cells: dict) -> dict:
+    utterance, (dialogue, session, scenario, letter) = name[0], name.groups()
+    return {
+        "ID": f"iemocap_{utterance}",
+        "wav": f"{DATA_ROOT}Session{session}/sentences/wav/{dialogue}/{utterance}.wav",
+        "speaker": f"Ses0{session}{letter}",
+        "gender": GENDERS[letter],
+        "session": f"Session{session}",
+        "source": dialogue,
+        "scenario": {"impro": "improvised", "script": "scripted"}[scenario],
+        **cells,
+    }
+
+
+def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
+    """Which session or speaker each fold tests and validates on.
+
+    Arguments
+    ---------
+    leave_out : str
+        `session` or `speaker`.
+
+    Returns
+    -------
+    dict of str to dict
+        Name of the fold -> session or speaker -> `valid` or `test`; all others are `train`.
+
+    Example
+    -------
+    >>> make_folds("session")["fold5"], make_folds("speaker")["fold2"]
+    ({'Session5': 'test', 'Session1': 'valid'}, {'Ses01M': 'test', 'Ses01F': 'valid'})
+    """
+    if leave_out == "session":
+        pairs = [(f"Session{n}", f"Session{n % len(SESSIONS) + 1}") for n in SESSIONS]
+    else:
+        speakers = [(f"Ses0{n}F", f"Ses0{n}M") for n in SESSIONS]
+        pairs = [pair for woman, man in speakers for pair in ((woman, man), (man, woman))]
+    return {
+        f"fold{number}": {test: "test", valid: "valid"}
+        for number, (test, valid) in enumerate(pairs, start=1)
+    }
+
+
+def prepare_iemocap(
+    data_folder: str,
+    save_folder: str,
+    classes: Literal["four", "all"] = "four",
+    leave_out: Literal["session", "speaker"] = "session",
+    sample_rate: int = 16000,
+    num_workers: int = 8,
+    skip_limit: float = 0.01,
+    skip_prep: bool = False,
+) -> None:
+    """Prepares IEMOCAP: one folder of CSVs a fold.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder that holds `Session1` to `Session5`.
+    save_folder : str
+        Folder of `fold1/train.csv` and so on.
+    classes : str
+        `four`: angry, happy (with excited), sad and neutral, the rest is left out. `all`:
+        every utterance, happy and excited apart, emotion empty where raters disagree.
+    leave_out : str
+        What the test set of a fold is: a `session` or a `speaker`.
+    sample_rate : int
+        Expected, Hz; another is noted, and resampled when it is read.
+    num_workers : int
+        Threads that read audio headers.
+    skip_limit : float
+        Largest share of utterances that may be left out as broken.
+    skip_prep : bool
+        If True, nothing is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not hold all five sessions.
+    ValueError
+        If an option is unknown, or too much is left out.
+
+    Example
+    -------
+    >>> prepare_iemocap("/corpora/IEMOCAP_full_release", "csv/iemocap", skip_prep=True)
+    """
+    if skip_prep:
+        return
+    if classes not in ("four", "all") or leave_out not in ("session", "speaker"):
+        raise ValueError(
+            f"classes ({classes!r}) is four or all, leave_out ({leave_out!r}) session or speaker"
+        )
+    layout = {}
+    for n in SESSIONS:
+        layout[f"Session{n}/dialog/EmoEvaluation/Ses*.txt"] = "labels"
+        layout[f"Session{n}/sentences/wav/Ses*"] = "utterances of a dialogue"
+    expect_layout(data_folder, "IEMOCAP (IEMOCAP_full_release)", layout)
+    root = os.path.abspath(data_folder)
+    settings = {"data_folder": root, "classes": classes, "leave_out": leave_out}
+    folds = make_folds(leave_out)
+    folders = {fold: os.path.join(save_folder, fold) for fold in folds}
+    if all(is_prepared(folder, settings) for folder in folders.values()):
+        return
+    skips = SkipRegister(skip_limit)
+    kept = read_rows(data_folder, EMOTIONS if classes == "all" else FOUR_CLASSES, skips)
+    rows = [row for _, row in add_durations(kept, data_folder, skips, sample_rate, num_workers)]
+    skips.check()
+    logger.info("%s", skips.report())
+    for fold, sides in folds.items():
+        assigned = ((sides.get(row[leave_out], "train"), row) for row in rows)
+        write_corpus(
+            folders[fold],
+            assigned,
+            settings,
+            extra_columns=("scenario",),
+            disjoint=[("speaker",), ("session",)] if leave_out == "session" else [("speaker",)],
+        )
+
+
+if __name__ == "__main__":
+    run(prepare_iemocap)

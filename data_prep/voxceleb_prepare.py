@@ -1,0 +1,242 @@
+"""VoxCeleb 1 and 2: speech of celebrities from videos (arXiv 1706.08612, 1806.05622).
+
+Layout: folders ``SPEAKER/VIDEO/CLIP.wav`` under ``wav``, ``dev/wav``, ``test/wav``,
+``voxceleb1/wav``, ... (any folder up to three levels down). The files ``vox1_meta.csv``,
+``vox2_meta.csv`` and the lists of trials (``veri_test.txt``, ``veri_test2.txt``,
+``list_test_all2.txt``, ``list_test_hard2.txt``) lie in the folder, in ``meta``, or one level
+further down. VoxCeleb2 comes as .m4a in ``dev/aac`` and ``aac``; to convert them once:
+``python -m data_prep.voxceleb_convert --data_folder /corpora/voxceleb``
+
+What is written:
+
+- ``test.csv``: the utterances that the asked lists of trials name, and beside it one
+  ``trials_NAME.csv`` a list (enrol, test, target).
+- ``train.csv`` and ``valid.csv``: the dev speakers. Those of the trials are left out: for O
+  the 40 test speakers of VoxCeleb1; E and H draw on all of VoxCeleb1, so that training on it
+  is refused for them. The test speakers of VoxCeleb2 are left out as well.
+- validation by ``speaker`` (other speakers than in train, for verification and pretraining)
+  or by ``video`` (the same speakers in other videos, for identification). Clips of one video
+  are never on two sides: they share room, microphone and noise.
+
+With ``segment_seconds`` train and valid are cut into consecutive segments with ``start`` and
+``stop``, as SpeechBrain's recipes do; unlike there, silent ones are kept, since no samples
+are read.
+
+Example
+-------
+``python -m data_prep.voxceleb_prepare --data_folder /corpora/voxceleb --save_folder csv/vox``
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+from data_prep.audio import DATA_ROOT, AudioInfo, add_durations, cut_segments
+from data_prep.command_line import run
+from data_prep.common import SPLITS, expect_layout
+from data_prep.skips import SkipRegister
+from data_prep.voxceleb_files import Clip, find_speakers, read_speakers, refuse_unconverted
+from data_prep.voxceleb_protocol import Protocol, assign_clips, choose_corpora
+from data_prep.voxceleb_trials import (
+    TRIAL_FILES,
+    clip_id,
+    find_lists,
+    read_list,
+    trials_path,
+    write_lists,
+)
+from data_prep.writing import is_prepared, write_corpus
+
+
+def make_rows(
+    clips: Iterator[tuple[str, Clip]], about: dict[str, dict], skips: SkipRegister
+) -> Iterator[tuple[str, dict]]:
+    """Rows of the CSVs, without durations.
+
+    Arguments
+    ---------
+    clips : iterator of (str, Clip)
+        Side and utterance.
+    about : dict of str to dict
+        Speaker -> what is known, see `read_speakers`.
+    skips : SkipRegister
+        Notes utterances whose speaker the metadata lack.
+
+    Yields
+    ------
+    (str, dict)
+        Side and row.
+    """
+    for side, clip in clips:
+        known = about.get(clip.speaker)
+        if known is None:
+            skips.note("speaker is not in the metadata", clip.file)
+            known = {}
+        row = {
+            "ID": clip_id(clip.speaker, clip.video, clip.name),
+            "wav": DATA_ROOT + clip.file,
+            "speaker": clip.speaker,
+            "source": clip.video,
+            **known,
+        }
+        row.pop("set", None)
+        yield side, row
+
+
+def _cut(seconds: float, skips: SkipRegister, side: str, row: dict, info: AudioInfo) -> list[dict]:
+    """The segments of a file; what is tested stays whole."""
+    if side == "test":
+        return [row]
+    segments = list(cut_segments(row, info, seconds))
+    if not segments:
+        skips.exclude("shorter than a segment", row["wav"])
+    return segments
+
+
+def _remember(rows: Iterator[tuple[str, dict]], ids: set[str]) -> Iterator[tuple[str, dict]]:
+    """Passes rows on and keeps the IDs of the test set."""
+    for side, row in rows:
+        if side == "test":
+            ids.add(row["ID"])
+        yield side, row
+
+
+def prepare_voxceleb(
+    data_folder: str,
+    save_folder: str,
+    trials: list[str] = ("O_cleaned",),
+    train_on: list[str] | None = None,
+    valid_by: Literal["speaker", "video"] = "speaker",
+    valid_share: float = 0.05,
+    segment_seconds: float | None = None,
+    seed: int = 1234,
+    sample_rate: int = 16000,
+    num_workers: int = 8,
+    skip_limit: float = 0.01,
+    skip_prep: bool = False,
+) -> None:
+    """Prepares VoxCeleb: CSVs, and lists of trials for speaker verification.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder that holds VoxCeleb1, VoxCeleb2 or both.
+    save_folder : str
+        Folder of the CSVs and of `trials_NAME.csv`.
+    trials : list of str
+        What to test on: O (veri_test), O_cleaned (veri_test2), E (list_test_all2), H
+        (list_test_hard2).
+    train_on : list of str, optional
+        voxceleb1, voxceleb2 or both (default: all that are there and that the trials
+        allow).
+    valid_by : str
+        Validation on other speakers (`speaker`) or on other videos of the training
+        speakers (`video`).
+    valid_share : float
+        Share of the speakers or videos, above 0 and at most 0.5.
+    segment_seconds : float, optional
+        Cut train and valid into segments of this length (default: whole utterances).
+    seed : int
+        Of the choice of speakers or videos.
+    sample_rate : int
+        Expected, Hz; another is noted, and resampled when it is read.
+    num_workers : int
+        Threads that read audio headers.
+    skip_limit : float
+        Largest share of utterances, and of trials, that may be left out as broken.
+    skip_prep : bool
+        If True, nothing is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not hold VoxCeleb, its metadata or the lists.
+    ValueError
+        If the trials forbid a corpus in training, .m4a files are not converted, an option
+        is wrong or too much is left out.
+
+    Example
+    -------
+    >>> prepare_voxceleb("/corpora/voxceleb", "csv/voxceleb", ["E", "H"], skip_prep=True)
+    """
+    if skip_prep:
+        return
+    if valid_by not in ("speaker", "video") or not 0 < valid_share <= 0.5:
+        raise ValueError(
+            f"valid_by ({valid_by!r}) is speaker or video, valid_share ({valid_share}) above 0 "
+            "and at most 0.5"
+        )
+    if segment_seconds is not None and segment_seconds <= 0:
+        raise ValueError(f"segment_seconds ({segment_seconds}) has to be above 0")
+    settings = {
+        "data_folder": os.path.abspath(data_folder),
+        "trials": sorted(trials),
+        "train_on": train_on and sorted(train_on),
+        "valid": [valid_by, valid_share, seed],
+        "segment_seconds": segment_seconds,
+    }
+    lists_written = [f"trials_{name}" for name in trials]
+    if is_prepared(save_folder, settings, [*SPLITS, *lists_written]):
+        return
+    for name in TRIAL_FILES:  # of another run: a CSV without its list is not complete
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(trials_path(save_folder, name))
+    skips = SkipRegister(skip_limit)
+    speakers, protocol, lists, about = _plan(
+        data_folder, list(trials), train_on, (valid_by, valid_share, seed), skips
+    )
+    clips = assign_clips(data_folder, speakers, protocol, skips)
+    expand = partial(_cut, segment_seconds, skips) if segment_seconds else None
+    rows = add_durations(
+        make_rows(clips, about, skips), data_folder, skips, sample_rate, num_workers, expand=expand
+    )
+    there: set[str] = set()
+    write_corpus(
+        save_folder,
+        _remember(rows, there),
+        settings,
+        skips,
+        extra_columns=("nationality", *(("start", "stop") if segment_seconds else ())),
+        disjoint=[("speaker",)] if valid_by == "speaker" else [("speaker", "source")],
+    )
+    write_lists(lists, save_folder, there, skip_limit)
+
+
+def _plan(
+    data_folder: str,
+    trials: list[str],
+    train_on: list[str] | None,
+    valid: tuple[str, float, int],
+    skips: SkipRegister,
+) -> tuple[dict[str, list[str]], Protocol, dict[str, str], dict[str, dict]]:
+    """What to walk through, who is on which side, the lists and what is known of speakers."""
+    speakers = find_speakers(data_folder) if os.path.isdir(data_folder) else {}
+    if not speakers:
+        folder = "wav/id[01][0-9][0-9][0-9][0-9]"
+        layout = {folder: "speaker of VoxCeleb, such as wav/id10001 or dev/wav/id00012"}
+        expect_layout(data_folder, "VoxCeleb", layout)
+    train_on = choose_corpora(train_on, trials, speakers)
+    lists = find_lists(data_folder, trials)
+    tested, held_out = set(), set()
+    for path in lists.values():
+        for enrol, test, _ in read_list(path, SkipRegister()):
+            tested |= {enrol, test}
+    held_out = {utterance.split("_")[1].split("--")[0] for utterance in tested}
+    about = {}
+    for corpus in sorted({*train_on, *({"voxceleb1"} if trials else ())}):
+        about |= read_speakers(data_folder, corpus, skips)
+    held_out |= {speaker for speaker, known in about.items() if known["set"] == "test"}
+    protocol = Protocol(tested, held_out, train_on, *valid)
+    used = {
+        speaker: folders
+        for speaker, folders in speakers.items()
+        if protocol.may_train(speaker) or speaker in held_out
+    }
+    refuse_unconverted(data_folder, used)
+    return used, protocol, lists, about
+
+
+if __name__ == "__main__":
+    run(prepare_voxceleb)

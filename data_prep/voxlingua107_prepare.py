@@ -1,0 +1,230 @@
+"""VoxLingua107: speech from YouTube in 107 languages, 6 600 hours.
+
+The folder holds one folder a language with
+`VIDEO__U__S…---START-END.wav`, and `dev/LANGUAGE/` with the labelled
+development set; or the downloads `LANGUAGE.zip` and `dev.zip`, which are unpacked
+where they lie. A video's id may itself hold `_`, `__` and `-`.
+
+`dev` is the test set. The validation set is drawn by video. No video is on two
+sides, even where it is filed under several languages. Languages are labelled
+automatically in the training set: some labels are wrong.
+
+Valk and Alumäe, "VoxLingua107: a dataset for spoken language recognition", SLT
+2021, arXiv 2011.12998.
+
+Example
+-------
+``python -m data_prep.voxlingua107_prepare --data_folder voxlingua107 --save_folder csv``
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+
+from data_prep.archives import extract_archive
+from data_prep.audio import add_durations
+from data_prep.command_line import run
+from data_prep.common import expect_layout, language_cells
+from data_prep.skips import SkipRegister
+from data_prep.writing import is_prepared, write_corpus
+from masr_modules.shards import write_shards
+
+_CODES = (
+    "ab af am ar as az ba be bg bn bo br bs ca ceb cs cy da de el en eo es et eu fa fi fo fr gl "
+    "gn gu gv ha haw hi hr ht hu hy ia id is it iw ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk "
+    "ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sco sd si sk sl sn so sq sr su sv sw ta "
+    "te tg th tk tl tr tt uk ur uz vi war yi yo zh"
+)
+
+#: The languages' codes in the corpus; iw (Hebrew) and jw (Javanese) are obsolete ones.
+LANGUAGES = tuple(_CODES.split())
+
+#: Video, segment, and start in the video (seconds). The greedy video takes every `__U__` but
+#: the last.
+FILE_NAME = re.compile(r"(?P<video>.+)__U__S?[^-]*---(?P<start>\d+\.\d+)-(?P<end>\d+\.\d+)\.wav")
+
+EXTRA_COLUMNS = ("video_start",)
+
+
+def prepare_voxlingua107(
+    data_folder: str,
+    save_folder: str,
+    languages: list[str] | None = None,
+    valid_share: float = 0.005,
+    shard_folder: str | None = None,
+    seed: int = 1234,
+    skip_limit: float = 0.01,
+    num_workers: int = 8,
+    skip_prep: bool = False,
+) -> None:
+    """Writes the CSVs of VoxLingua107: training and validation by video, `dev` as test.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus, which holds a folder or zip a language.
+    save_folder : str
+        Folder of `train.csv`, `valid.csv` and `test.csv`.
+    languages : list of str, optional
+        Codes such as de (default: all that are there).
+    valid_share : float
+        Share of the training videos that becomes the validation set; where there
+        is no `dev`, as many again become the test set.
+    shard_folder : str, optional
+        Where to put the training set once more, as WebDataset shards: for a disk
+        on which millions of small files are slow. An interrupted run goes on.
+    seed : int
+        Of the draw of videos, and of the order in the shards.
+    skip_limit : float
+        Largest share of utterances that may be broken.
+    num_workers : int
+        Threads that read audio headers.
+    skip_prep : bool
+        If True, nothing is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is not laid out like VoxLingua107, or a language is missing.
+    ValueError
+        If a zip is broken or unsafe, or too many utterances are broken.
+
+    Example
+    -------
+    >>> prepare_voxlingua107("voxlingua107", "csv", skip_prep=True)
+    """
+    if skip_prep:
+        return
+    found = find_languages(data_folder, languages)
+    settings = {
+        "corpus": "voxlingua107",
+        "data_folder": os.path.abspath(data_folder),
+        "languages": found,
+        "valid_share": valid_share,
+        "seed": seed,
+        "skip_limit": skip_limit,
+    }
+    if not is_prepared(save_folder, settings):
+        skips = SkipRegister(skip_limit)
+        rows = read_segments(data_folder, found, valid_share, seed, skips)
+        rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
+        write_corpus(save_folder, rows, settings, skips, EXTRA_COLUMNS, [("source",)])
+    if shard_folder is not None:
+        write_shards(os.path.join(save_folder, "train.csv"), data_folder, shard_folder, seed)
+
+
+def find_languages(data_folder: str, languages: list[str] | None) -> list[str]:
+    """The languages to read, in alphabetical order, with their zips unpacked.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    languages : list of str, optional
+        Those asked for; all that are there by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none of the corpus's languages is there, or one that is asked for is not.
+    """
+    if languages is None:
+        entries = os.listdir(data_folder) if os.path.isdir(data_folder) else []
+        languages = sorted({entry.removesuffix(".zip") for entry in entries} & set(LANGUAGES))
+    if not languages:
+        layout = {
+            "[a-z][a-z]/*__U__*.wav": "speech of a language, named VIDEO__U__S0---START-END.wav",
+            "[a-z][a-z].zip": "or the same as it is downloaded",
+        }
+        expect_layout(data_folder, "VoxLingua107", layout, any_of=True)
+    for language in languages:
+        layout = {
+            f"{language}/*.wav": "speech of a language, named VIDEO__U__S0---START-END.wav",
+            f"{language}.zip": "or the same as it is downloaded",
+        }
+        expect_layout(data_folder, "VoxLingua107", layout, any_of=True)
+    for name in [*languages, "dev"]:
+        folder = os.path.join(data_folder, name)
+        if not os.path.isdir(folder) and os.path.exists(f"{folder}.zip"):
+            extract_archive(f"{folder}.zip", folder)
+    return sorted(set(languages))
+
+
+def read_segments(
+    data_folder: str, languages: list[str], valid_share: float, seed: int, skips: SkipRegister
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Lists the segments with what their paths tell, without durations.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    languages : list of str
+        Codes of the languages.
+    valid_share : float
+        Share of the videos that is validation.
+    seed : int
+        Of the draw.
+    skips : SkipRegister
+        Counts what is left out.
+
+    Yields
+    ------
+    (str, dict)
+        Side and row.
+    """
+    test_videos: set[str] = set()
+    for language in languages:
+        for row in _read_folder(data_folder, f"dev/{language}", language, skips):
+            test_videos.add(row["source"])
+            yield "test", row
+    test_share = 0.0 if test_videos else valid_share
+    for language in languages:
+        for row in _read_folder(data_folder, language, language, skips):
+            if row["source"] in test_videos:
+                skips.exclude("video is in dev", row["wav"])
+                continue
+            place = video_place(row["source"], seed)
+            side = "valid" if place < valid_share else "train"
+            yield "test" if place >= 1 - test_share else side, row
+
+
+def _read_folder(
+    data_folder: str, folder: str, language: str, skips: SkipRegister
+) -> Iterator[dict[str, object]]:
+    path = os.path.join(data_folder, folder)
+    if not os.path.isdir(path):
+        return
+    part = "dev_" if folder.startswith("dev/") else ""
+    cells = language_cells(language)
+    for name in sorted(os.listdir(path)):
+        parts = FILE_NAME.fullmatch(name)
+        if name.startswith("._") or not name.endswith(".wav"):
+            skips.note("not of the corpus", f"{folder}/{name}")
+        elif parts is None:
+            skips.skip("name is not VIDEO__U__S0---START-END.wav", f"{folder}/{name}")
+        else:
+            yield {
+                "ID": f"voxlingua107_{part}{language}_{name.removesuffix('.wav')}",
+                "wav": f"$data_root/{folder}/{name}",
+                **cells,
+                "source": parts["video"],
+                "video_start": float(parts["start"]),
+            }
+
+
+def video_place(video: str, seed: int) -> float:
+    """A number in [0, 1) that depends on both alone: the same wherever a video comes.
+
+    Example
+    -------
+    >>> video_place("a", 1) == video_place("a", 1) != video_place("a", 2)
+    True
+    """
+    digest = hashlib.sha256(f"{seed}/{video}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+if __name__ == "__main__":
+    run(prepare_voxlingua107)

@@ -1,0 +1,75 @@
+"""Places: the nearer on the globe, the more alike."""
+
+import numpy as np
+from sklearn.metrics.pairwise import haversine_distances
+
+from masr_modules.knowledge.base import LabelSource
+from masr_modules.languages import language_place
+from masr_modules.territories import territory_place
+
+#: Mean radius of the Earth (IUGG), in km.
+EARTH_RADIUS = 6371.0088
+
+_PLACES = {"language": language_place, "region": territory_place}
+
+
+class Geographic(LabelSource):
+    """Similarity of places: exp(-km / length_scale), km along the great circle.
+
+    A language's place is URIEL+'s (Glottolog's): one point where it is at home. A territory's
+    place is that of its main time zone, see :func:`masr_modules.territories.territory_place`.
+
+    Arguments
+    ---------
+    column : str
+        The CSV column that holds languages or territories.
+    kind : str
+        What the column holds: "language" (codes of any kind, see ``resolve_language``) or
+        "region" (ISO 3166-1 codes of two letters).
+    length_scale : float
+        The distance in km at which the similarity has fallen to 0.37.
+    weight : float
+        Weight of the source against the others, at least 0.
+    on_unknown : str
+        What a label that names no language or territory is: "error", or "missing" to leave
+        its pairs out.
+
+    Raises
+    ------
+    ValueError
+        If the kind, the length scale, the weight or ``on_unknown`` is none of the above.
+
+    Example
+    -------
+    >>> import torch
+    >>> region = Geographic("region", kind="region", length_scale=1000)
+    >>> region.bind(["DE", "FR"])  # Berlin and Paris are 875 km apart
+    >>> region.pairs(torch.tensor([0]), torch.tensor([0, 1, -1]))[0]
+    tensor([[1.0000, 0.4169, 0.0000]])
+    """
+
+    def __init__(
+        self,
+        column: str = "language",
+        kind: str = "language",
+        length_scale: float = 1000.0,
+        weight: float = 1.0,
+        on_unknown: str = "error",
+    ):
+        super().__init__(column, weight, on_unknown)
+        if kind not in _PLACES:
+            raise ValueError(f"{self}: kind must be one of {', '.join(_PLACES)}, got {kind!r}")
+        self.kind = kind
+        self.length_scale = self._positive("length_scale", length_scale)
+
+    def similarities(self, vocabulary: list[str]) -> np.ndarray:
+        """Compares places; see :meth:`LabelSource.similarities`."""
+        places = self._find(vocabulary, _PLACES[self.kind])
+        placed = [label for label, place in enumerate(places) if place is not None]
+        table = np.full((len(vocabulary),) * 2, np.nan)
+        if placed:
+            kilometres = EARTH_RADIUS * haversine_distances(
+                np.radians([places[label] for label in placed])
+            )
+            table[np.ix_(placed, placed)] = np.exp(-kilometres / self.length_scale)
+        return table

@@ -1,0 +1,159 @@
+"""A user's own table: how alike any two labels are."""
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from masr_modules.knowledge.base import LabelSource
+
+# Numbers that differ by less are equal: tables are often rounded.
+_TOLERANCE = 1e-6
+
+
+class TableSource(LabelSource):
+    """Similarity of labels by a table from a file.
+
+    The file holds the labels of a column and a number in [0, 1] for each two of them, alike
+    in both directions and 1 for a label and itself; "not known" is an empty cell or NaN.
+    A CSV has the labels in its first row and, in the same order, in its first column. An NPZ
+    has the arrays ``labels`` (L,) of strings and ``similarity`` (L, L).
+
+    Arguments
+    ---------
+    column : str
+        The CSV column whose labels are compared.
+    path : str or Path
+        The table, a ``.csv`` or ``.npz``.
+    weight : float
+        Weight of the source against the others, at least 0.
+    on_unknown : str
+        What a label that the table lacks is: "error", or "missing" to leave its pairs out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file holds no such table: names file, row and column.
+
+    Example
+    -------
+    >>> import torch
+    >>> path = getfixture("tmp_path") / "accents.csv"
+    >>> _ = path.write_text(",scottish,irish,cockney\\n"
+    ...     "scottish,1,0.7,0.3\\nirish,0.7,1,\\ncockney,0.3,,1\\n")
+    >>> accent = TableSource("accent", path)
+    >>> accent.bind(["cockney", "irish", "scottish"])
+    >>> accent.pairs(torch.tensor([1]), torch.tensor([0, 1, 2]))
+    (tensor([[0.0000, 1.0000, 0.7000]]), tensor([[False,  True,  True]]))
+    """
+
+    def __init__(
+        self, column: str, path: str | Path, weight: float = 1.0, on_unknown: str = "error"
+    ):
+        super().__init__(column, weight, on_unknown)
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self}: {self.path}: no such file")
+        try:
+            self._labels, self._table = _read(self.path)
+            _check(self._labels, self._table)
+        except ValueError as problem:
+            raise ValueError(f"{self}: {self.path}: {problem}") from None
+        self._index = {label: i for i, label in enumerate(self._labels)}
+
+    def similarities(self, vocabulary: list[str]) -> np.ndarray:
+        """Looks the labels up; see :meth:`LabelSource.similarities`."""
+        found = self._find(vocabulary, self._place)
+        known = [label for label, place in enumerate(found) if place is not None]
+        places = [found[label] for label in known]
+        table = np.full((len(vocabulary),) * 2, np.nan)
+        table[np.ix_(known, known)] = self._table[np.ix_(places, places)]
+        return table
+
+    def _place(self, label: str) -> int:
+        if label not in self._index:
+            raise ValueError(f"{self.path} has no such label; add its row and column")
+        return self._index[label]
+
+
+def _read(path: Path) -> tuple[list[str], np.ndarray]:
+    readers = {".csv": _read_csv, ".npz": _read_npz}
+    if path.suffix.lower() not in readers:
+        raise ValueError("a table is a .csv or an .npz")
+    return readers[path.suffix.lower()](path)
+
+
+def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    if not lines:
+        raise ValueError("the file is empty; its first row and first column hold the labels")
+    labels = [cell.strip() for cell in lines[0][1][1:]]
+    table = np.full((len(lines) - 1, len(labels)), np.nan)
+    for i, (line, row) in enumerate(lines[1:]):
+        name = row[0].strip()
+        if name != (labels[i] if i < len(labels) else None):
+            expected = repr(labels[i]) if i < len(labels) else "nothing"
+            raise ValueError(
+                f"line {line}: row {name!r} stands where the header has {expected}; rows and "
+                "columns hold the same labels in the same order"
+            )
+        if len(row) != len(labels) + 1:
+            raise ValueError(f"line {line}: row {name!r} has {len(row) - 1} of {len(labels)} cells")
+        for j, cell in enumerate(row[1:]):
+            try:
+                table[i, j] = float(cell) if cell.strip() else np.nan
+            except ValueError:
+                raise ValueError(
+                    f"line {line}: row {name!r}, column {labels[j]!r}: {cell!r} is not a number; "
+                    "leave the cell empty where it is not known"
+                ) from None
+    return labels, table
+
+
+def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = {"labels", "similarity"} - set(archive.files)
+            if missing:
+                raise ValueError(f"no array {', '.join(sorted(missing))}")
+            labels, table = archive["labels"], archive["similarity"]
+    except (OSError, EOFError, zipfile.BadZipFile) as problem:
+        raise ValueError(f"not a readable NPZ ({problem})") from None
+    if labels.ndim != 1 or labels.dtype.kind != "U":
+        raise ValueError(f"labels must be strings of shape (L,), not {labels.dtype} {labels.shape}")
+    if table.dtype.kind not in "fiub":
+        raise ValueError(f"similarity must hold numbers, not {table.dtype}")
+    return [str(label).strip() for label in labels], table.astype(np.float64)
+
+
+def _check(labels: list[str], table: np.ndarray) -> None:
+    """Raises a ValueError that names row and column of what is wrong."""
+    if not labels:
+        raise ValueError("no labels")
+    if table.shape != (len(labels),) * 2:
+        raise ValueError(f"{len(labels)} labels need a square table, not {table.shape}")
+    for place, label in enumerate(labels):
+        if not label:
+            raise ValueError(f"label {place + 1} is empty")
+        if label in labels[:place]:
+            raise ValueError(f"label {label!r} comes twice")
+    wrong = {
+        "{} is not in [0, 1]": (table < 0) | (table > 1),
+        "{} is not 1, which a label's similarity to itself is": np.eye(len(labels), dtype=bool)
+        & (np.abs(table - 1.0) > _TOLERANCE),
+        "{} differs from {} the other way round": ~np.isclose(
+            table, table.T, rtol=0.0, atol=_TOLERANCE, equal_nan=True
+        ),
+    }
+    for message, cells in wrong.items():
+        if cells.any():
+            i, j = np.argwhere(cells)[0]
+            raise ValueError(
+                f"row {labels[i]!r}, column {labels[j]!r}: "
+                + message.format(*(f"{value:g}" for value in (table[i, j], table[j, i])))
+            )

@@ -1,0 +1,111 @@
+"""Parts of contrastive objectives: a quantiser that anneals, and distractors."""
+
+import torch
+from speechbrain.nnet.losses import ContrastiveLoss
+from speechbrain.nnet.quantisers import GumbelVectorQuantizer
+from torch import Tensor, nn
+
+
+class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
+    """SpeechBrain's Gumbel quantiser with its temperature in the state_dict.
+
+    SpeechBrain's keeps the temperature as a plain number: a checkpoint loses it,
+    and each new value would make torch.compile compile again.
+
+    Arguments
+    ---------
+    input_dim, num_vars, temp_tuple, groups, vq_dim
+        Of GumbelVectorQuantizer.
+
+    Example
+    -------
+    >>> quantizer = AnnealedGumbelQuantizer(8, 4, (2.0, 0.5, 0.9), 2, 6)
+    >>> quantizer.update_temp(10)
+    >>> round(quantizer.state_dict()["curr_temp"].item(), 3)
+    0.697
+    >>> quantizer.codes(torch.randn(5, 8)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, input_dim: int, num_vars: int, temp_tuple, groups: int, vq_dim: int):
+        super().__init__(input_dim, num_vars, temp_tuple, groups, vq_dim)
+        del self.curr_temp
+        self.register_buffer("curr_temp", torch.tensor(float(self.max_temp)))
+
+    def update_temp(self, steps: int) -> None:
+        """Sets the temperature that follows `steps` optimiser steps."""
+        self.curr_temp.fill_(max(self.max_temp * self.temp_decay**steps, self.min_temp))
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> Tensor:
+        """(N, input_dim) -> (N, groups) indices of the most likely entries."""
+        return self.weight_proj(x).unflatten(-1, (self.groups, -1)).argmax(dim=-1)
+
+
+def sample_distractors(mask: Tensor, num: int) -> Tensor:
+    """Draws, for each masked frame, other masked frames of the same utterance.
+
+    SpeechBrain's sampler wants as many frames of each utterance, and shifts its
+    indices by one frame too few an utterance; this one serves ragged batches.
+
+    Arguments
+    ---------
+    mask : torch.Tensor
+        (B, F) bool.
+    num : int
+        Distractors a frame, drawn with replacement.
+
+    Returns
+    -------
+    torch.Tensor
+        (num, N) indices into the N masked frames in the order of `x[mask]`. The only
+        masked frame of an utterance gets itself, which ContrastiveLoss leaves out.
+
+    Example
+    -------
+    >>> mask = torch.tensor([[True, True, False], [False, True, False]])
+    >>> sample_distractors(mask, 2).tolist()
+    [[1, 0, 2], [1, 0, 2]]
+    """
+    counts = mask.sum(dim=1)
+    starts = counts.cumsum(dim=0) - counts
+    utterance = mask.nonzero()[:, 0]
+    place = torch.arange(len(utterance), device=mask.device) - starts[utterance]
+    others = (counts[utterance] - 1).clamp(min=1)
+    drawn = torch.rand(num, len(utterance), device=mask.device) * others
+    drawn = torch.minimum(drawn.long(), others - 1)  # rand * n may round up to n
+    # Own place skipped, so that all others are equally likely.
+    drawn = drawn + ((drawn >= place) & (counts[utterance] > 1))
+    return drawn + starts[utterance]
+
+
+class MaskedContrastiveLoss(nn.Module):
+    """SpeechBrain's contrastive loss, a mean over the masked frames of a ragged batch.
+
+    Arguments
+    ---------
+    num_distractors : int
+        Per masked frame.
+    temperature : float
+        Divides the cosine similarities.
+
+    Example
+    -------
+    >>> mask = torch.tensor([[True, True, False], [True, True, True]])
+    >>> frames = torch.randn(5, 4)  # the five masked ones
+    >>> loss, accuracy = MaskedContrastiveLoss(3, 0.1)(frames, frames, mask)
+    >>> accuracy.item()
+    1.0
+    """
+
+    def __init__(self, num_distractors: int, temperature: float = 0.1):
+        super().__init__()
+        self.num_distractors = num_distractors
+        self.loss = ContrastiveLoss(temperature)
+
+    def forward(self, predicted: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D) predictions and targets of the N frames of the (B, F) mask -> loss, accuracy."""
+        predicted, targets = predicted.float().unsqueeze(0), targets.float()
+        distractors = targets[sample_distractors(mask, self.num_distractors)].unsqueeze(1)
+        total, accuracy = self.loss(predicted, targets.unsqueeze(0), distractors)
+        return total / mask.sum(), accuracy.detach()

@@ -1,0 +1,138 @@
+"""data2vec: predicting the contextual frames that a teacher gives the unmasked utterance.
+
+Baevski et al., "data2vec: a general framework for self-supervised learning in
+speech, vision and language", ICML 2022, arXiv 2202.03555.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from masr_modules.encoders import MASREncoder
+from masr_modules.objectives.base import SSLOutput
+from masr_modules.objectives.masked_latents import MaskedLatents
+from masr_modules.pooling import valid_frames
+
+
+def normalise_over_time(frames: Tensor, lens: Tensor) -> Tensor:
+    """Zero mean and unit variance of each channel over an utterance's valid frames.
+
+    Arguments
+    ---------
+    frames : torch.Tensor
+        (B, F, D).
+    lens : torch.Tensor
+        (B,) number of valid frames.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, F, D), zero on padding.
+
+    Example
+    -------
+    >>> normalise_over_time(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([2])).flatten()
+    tensor([-1.,  1.,  0.])
+    """
+    valid = valid_frames(lens, frames.shape[1]).unsqueeze(-1)
+    count = lens.view(-1, 1, 1)
+    centred = (frames - (frames * valid).sum(dim=1, keepdim=True) / count) * valid
+    variance = centred.square().sum(dim=1, keepdim=True) / count
+    return centred * (variance + 1e-8).rsqrt()
+
+
+class Data2Vec(MaskedLatents):
+    """data2vec on the shared encoder.
+
+    The teacher is the exponential moving average of the encoder, front end included, and
+    hears the unmasked utterance. The target of a masked frame is the mean of its top
+    layers' outputs, each normalised over time; the loss the mean squared error.
+    MASR pools the student's frames.
+
+    Arguments
+    ---------
+    encoder : MASREncoder
+        The student.
+    top_layers : int
+        Layers of the teacher that are averaged.
+    decay : tuple of float
+        Of the moving average: (start, end); it grows linearly.
+    decay_steps : int
+        Optimiser steps from start to end.
+    mask_share : float
+        Share of each utterance's frames that is masked.
+    mask_span : int
+        Length of a mask in encoder frames.
+
+    Raises
+    ------
+    ValueError
+        If the encoder has fewer than `top_layers` layers.
+
+    Example
+    -------
+    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
+    >>> encoder = MASREncoder(
+    ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=2, d_model=32, d_ffn=64, nhead=2
+    ... )
+    >>> ssl = Data2Vec(encoder, top_layers=2)
+    >>> sorted(ssl(torch.randn(2, 32000), torch.tensor([1.0, 0.6])).stats)
+    ['prediction_std', 'target_std']
+    """
+
+    def __init__(
+        self,
+        encoder: MASREncoder,
+        top_layers: int = 8,
+        decay: tuple[float, float] = (0.999, 0.9999),
+        decay_steps: int = 30000,
+        mask_share: float = 0.49,
+        mask_span: int = 10,
+    ):
+        super().__init__(encoder, mask_share, mask_span)
+        num_layers = len(encoder.context.layers)
+        if not 0 < top_layers <= num_layers:
+            raise ValueError(f"top_layers is {top_layers}: choose 1 to num_layers, {num_layers}")
+        self.top_layers = top_layers
+        self.decay = tuple(decay)
+        self.decay_steps = decay_steps
+        self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.regression = nn.Linear(encoder.d_model, encoder.d_model)
+
+    def train(self, mode: bool = True) -> "Data2Vec":
+        """The teacher stays in eval mode: its targets have no dropout."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(
+        self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
+    ) -> SSLOutput:
+        """See SSLObjective."""
+        masked = self.masked_pass(wavs, wav_lens, mask_seeds)
+        frames = masked.layers[-1]
+        targets = self._targets(wavs, wav_lens)[masked.mask]
+        predicted = self.regression(frames[masked.mask]).float()
+        loss = (predicted - targets).square().mean()
+        # Both fall towards 0 where teacher and student collapse to a constant.
+        stats = {
+            "target_std": targets.std(dim=0).mean(),
+            "prediction_std": predicted.detach().std(dim=0).mean(),
+        }
+        return SSLOutput(loss, frames, masked.lens, masked.mask, stats)
+
+    @torch.no_grad()
+    def _targets(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """(B, F, D) mean of the teacher's top layers."""
+        layers, lens = self.teacher(wavs, wav_lens)
+        top = [normalise_over_time(layer.float(), lens) for layer in layers[-self.top_layers :]]
+        return torch.stack(top).mean(dim=0)
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Moves the teacher towards the student."""
+        start, end = self.decay
+        decay = start + (end - start) * min(1.0, step / self.decay_steps)
+        teacher = list(self.teacher.parameters())
+        torch._foreach_lerp_(teacher, list(self.encoder.parameters()), 1 - decay)

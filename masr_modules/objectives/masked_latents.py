@@ -1,0 +1,67 @@
+"""What wav2vec 2.0, w2v-BERT, HuBERT and data2vec share: masking the front end's output."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from masr_modules.encoders import MASREncoder
+from masr_modules.objectives.base import SSLObjective
+from masr_modules.objectives.masking import span_mask
+
+
+@dataclass
+class MaskedPass:
+    """One masked forward pass.
+
+    Arguments
+    ---------
+    latents : torch.Tensor
+        (B, F, D) the front end's output, unmasked.
+    layers : list[torch.Tensor]
+        (B, F, D) each; the first is the masked input.
+    lens : torch.Tensor
+        (B,) number of valid frames.
+    mask : torch.Tensor
+        (B, F) bool, True on masked frames.
+    """
+
+    latents: Tensor
+    layers: list[Tensor]
+    lens: Tensor
+    mask: Tensor
+
+
+class MaskedLatents(SSLObjective):
+    """The shared encoder, with a learned vector in place of masked latents.
+
+    Arguments
+    ---------
+    encoder : MASREncoder
+        The encoder to train.
+    mask_share : float
+        Share of each utterance's frames that is masked.
+    mask_span : int
+        Length of a mask in encoder frames.
+    """
+
+    def __init__(self, encoder: MASREncoder, mask_share: float, mask_span: int):
+        super().__init__()
+        self.encoder = encoder
+        self.d_model = encoder.d_model
+        self.mask_share = mask_share
+        self.mask_span = mask_span
+        self.mask_embedding = nn.Parameter(torch.empty(encoder.d_model).uniform_())
+
+    def masked_pass(
+        self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None
+    ) -> MaskedPass:
+        """Front end, mask, context network; arguments as of SSLObjective.forward."""
+        latents, lens = self.encoder.front_end(*self.encoder.features(wavs, wav_lens))
+        mask = span_mask(lens, latents.shape[1], self.mask_share, self.mask_span, mask_seeds)
+        masked = torch.where(mask.unsqueeze(-1), self.mask_embedding.to(latents.dtype), latents)
+        return MaskedPass(latents, self.encoder.contextualise(masked, lens), lens, mask)
+
+    def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
+        """See SSLObjective."""
+        return self.encoder(wavs, wav_lens)

@@ -1,0 +1,213 @@
+"""HuBERT's units: the features that k-means clusters, and the cluster of each frame."""
+
+import copy
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from speechbrain.lobes.features import MFCC
+from torch import Tensor, nn
+
+from masr_modules.encoders import MASREncoder
+from masr_modules.pooling import valid_frames
+
+
+class Mfcc(nn.Module):
+    """MFCC with first and second differences, averaged over each encoder frame.
+
+    Arguments
+    ---------
+    frame_samples : int
+        Samples from one encoder frame to the next, a multiple of 10 ms.
+    sample_rate : int
+        Hz.
+
+    Raises
+    ------
+    ValueError
+        If encoder frames are no whole number of 10 ms steps apart.
+
+    Example
+    -------
+    >>> features, lens = Mfcc(640)(torch.randn(2, 16000), torch.tensor([1.0, 0.5]))
+    >>> features.shape, lens.tolist()
+    (torch.Size([2, 26, 39]), [26, 13])
+    """
+
+    name = "mfcc"
+    size = 39
+    hop_ms = 10
+
+    def __init__(self, frame_samples: int, sample_rate: int = 16000):
+        super().__init__()
+        self.hop = sample_rate * self.hop_ms // 1000
+        if frame_samples % self.hop:
+            raise ValueError(
+                f"encoder frames are {frame_samples} samples apart, which is no multiple of "
+                f"{self.hop_ms} ms: MFCC units need that"
+            )
+        self.ratio = frame_samples // self.hop
+        self.mfcc = MFCC(deltas=False, context=False, sample_rate=sample_rate, n_mels=40, n_mfcc=13)
+
+    @torch.no_grad()
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) samples, (B,) relative lengths -> (B, F, 39), (B,) numbers of frames."""
+        samples = (wav_lens * wavs.shape[1]).round().long()
+        with torch.autocast(wavs.device.type, enabled=False):
+            static = self.mfcc((wavs * valid_frames(samples, wavs.shape[1])).float())
+            lens = samples // self.hop + 1
+            static = self._hold_last(static, lens)
+            first = self._hold_last(self.mfcc.compute_deltas(static), lens)
+            second = self.mfcc.compute_deltas(first)
+        features = torch.cat([static, first, second], dim=-1)
+        features = features * valid_frames(lens, features.shape[1]).unsqueeze(-1)
+        missing = -features.shape[1] % self.ratio
+        features = nn.functional.pad(features, (0, 0, 0, missing))
+        sums = features.unflatten(1, (-1, self.ratio)).sum(dim=2)
+        starts = torch.arange(sums.shape[1], device=lens.device) * self.ratio
+        counts = (lens.unsqueeze(1) - starts).clamp(min=1, max=self.ratio)
+        frame_lens = (lens + self.ratio - 1).div(self.ratio, rounding_mode="floor")
+        return sums / counts.unsqueeze(-1), frame_lens
+
+    @staticmethod
+    def _hold_last(features: Tensor, lens: Tensor) -> Tensor:
+        """Padding repeats the last valid frame, as SpeechBrain's deltas do at the end."""
+        places = torch.arange(features.shape[1], device=lens.device)
+        places = torch.minimum(places, lens.unsqueeze(1) - 1)
+        return features.gather(1, places.unsqueeze(-1).expand_as(features))
+
+
+class LayerFrames(nn.Module):
+    """One layer of an encoder trained before, frozen: the second iteration's features.
+
+    Arguments
+    ---------
+    encoder : MASREncoder
+        Of the same shape as the one trained before; it is copied.
+    checkpoint : str or Path
+        The other run's `ssl.ckpt`, or the folder that holds it.
+    layer : int
+        0 is the front end.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If it is of an encoder of another shape, or there is no such layer.
+    """
+
+    def __init__(self, encoder: MASREncoder, checkpoint: str | Path, layer: int):
+        super().__init__()
+        path = Path(checkpoint)
+        path = path / "ssl.ckpt" if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(f"teacher_checkpoint {path}: no such file")
+        if not 0 <= layer <= len(encoder.context.layers):
+            raise ValueError(
+                f"teacher_layer is {layer}: choose 0 to num_layers, {len(encoder.context.layers)}"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        prefix = "encoder."
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval()
+        try:
+            self.encoder.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{path}: its encoder is not of this YAML's shape; give both runs the same "
+                f"encoder keys ({error})"
+            ) from error
+        self.layer = layer
+        self.size = encoder.d_model
+        self.name = f"layer {layer} of {path}"
+
+    def train(self, mode: bool = True) -> "LayerFrames":
+        """It stays in eval mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) samples, (B,) relative lengths -> (B, F, size), (B,) numbers of frames."""
+        layers, lens = self.encoder(wavs, wav_lens)
+        return layers[self.layer], lens
+
+
+def unit_features(
+    encoder: MASREncoder, checkpoint: str | None = None, layer: int = 0
+) -> Mfcc | LayerFrames:
+    """MFCC for the first iteration; with a checkpoint, a layer of it for the second.
+
+    Arguments
+    ---------
+    encoder : MASREncoder
+        The encoder that will learn the units.
+    checkpoint : str, optional
+        See LayerFrames.
+    layer : int
+        See LayerFrames.
+    """
+    if checkpoint is None:
+        return Mfcc(encoder.frame_samples, encoder.features.sample_rate)
+    return LayerFrames(encoder, checkpoint, layer)
+
+
+def load_centroids(path: str | Path, shape: tuple[int, int], name: str) -> Tensor:
+    """Reads what recipes/pretrain/kmeans.py wrote.
+
+    Arguments
+    ---------
+    path : str or Path
+        The .npz.
+    shape : tuple of int
+        (units, feature size) that is expected.
+    name : str
+        Of the features, as in `Mfcc.name`.
+
+    Returns
+    -------
+    torch.Tensor
+        (units, feature size) float32.
+
+    Raises
+    ------
+    ValueError
+        If the file is broken or holds other units.
+    """
+    try:
+        with np.load(path) as file:
+            centroids, found = file["centroids"], str(file["features"])
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise ValueError(f"{path}: is no file of centroids: {error}; run kmeans.py") from error
+    if centroids.shape != shape or found != name:
+        raise ValueError(
+            f"{path}: holds {centroids.shape} centroids of {found!r}, but the YAML asks for "
+            f"{shape} of {name!r}: run kmeans.py with the same YAML and overrides, or another path"
+        )
+    return torch.from_numpy(centroids.astype(np.float32))
+
+
+def nearest(x: Tensor, centroids: Tensor) -> Tensor:
+    """Index of the nearest centroid, by one matrix product.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        (N, D).
+    centroids : torch.Tensor
+        (units, D).
+
+    Returns
+    -------
+    torch.Tensor
+        (N,) long.
+
+    Example
+    -------
+    >>> nearest(torch.tensor([[0.2], [0.9]]), torch.tensor([[1.0], [0.0]])).tolist()
+    [1, 0]
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x, centroids = x.float(), centroids.float()
+        return (x @ centroids.T - centroids.square().sum(dim=1) / 2).argmax(dim=1)

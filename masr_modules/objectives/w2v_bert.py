@@ -1,0 +1,81 @@
+"""w2v-BERT: a contrastive task on the lower stack, masked prediction of its codes on the upper.
+
+Chung et al., "w2v-BERT: combining contrastive learning and masked language modeling
+for self-supervised speech pre-training", ASRU 2021, arXiv 2108.06209.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masr_modules.encoders import MASREncoder
+from masr_modules.objectives.base import SSLOutput
+from masr_modules.objectives.wav2vec2 import Wav2Vec2
+
+
+class W2vBert(Wav2Vec2):
+    """w2v-BERT on the shared encoder: its first layers are the contrastive stack.
+
+    Loss: contrastive + diversity + prediction_weight * cross-entropy of the codes that
+    the quantiser gives the masked frames, from the last layer.
+
+    Arguments
+    ---------
+    encoder : MASREncoder
+        The encoder to train.
+    contrastive_layers : int
+        Layers of the lower stack; the rest is the upper one.
+    prediction_weight : float
+        Of the masked prediction.
+    **wav2vec2
+        The other arguments of Wav2Vec2.
+
+    Raises
+    ------
+    ValueError
+        If a stack would have no layer.
+
+    Example
+    -------
+    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
+    >>> encoder = MASREncoder(
+    ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=2, d_model=32, d_ffn=64, nhead=2
+    ... )
+    >>> ssl = W2vBert(encoder, contrastive_layers=1, num_codes=8)
+    >>> sorted(ssl(torch.randn(2, 32000), torch.tensor([1.0, 0.6])).stats)
+    ['code_perplexity', 'contrastive_accuracy', 'ssl_accuracy']
+    """
+
+    def __init__(
+        self,
+        encoder: MASREncoder,
+        contrastive_layers: int,
+        prediction_weight: float = 1.0,
+        **wav2vec2,
+    ):
+        super().__init__(encoder, **wav2vec2)
+        num_layers = len(encoder.context.layers)
+        if not 0 < contrastive_layers < num_layers:
+            raise ValueError(
+                f"contrastive_layers is {contrastive_layers}, but both stacks need a layer: "
+                f"choose 1 to {num_layers - 1} with num_layers: {num_layers}"
+            )
+        self.contrastive_layers = contrastive_layers
+        self.prediction_weight = prediction_weight
+        quantizer = self.target_quantizer.quantiser
+        self.classifier = nn.Linear(encoder.d_model, quantizer.groups * quantizer.num_vars)
+
+    def forward(
+        self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
+    ) -> SSLOutput:
+        """See SSLObjective."""
+        masked = self.masked_pass(wavs, wav_lens, mask_seeds)
+        loss, stats = self.contrastive_loss(masked, masked.layers[self.contrastive_layers])
+        quantizer, frames = self.target_quantizer.quantiser, masked.layers[-1]
+        codes = quantizer.codes(masked.latents[masked.mask])
+        logits = self.classifier(frames[masked.mask]).unflatten(-1, (quantizer.groups, -1))
+        prediction = F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten())
+        with torch.no_grad():
+            stats["ssl_accuracy"] = (logits.argmax(dim=-1) == codes).float().mean()
+        loss = loss + self.prediction_weight * prediction
+        return SSLOutput(loss, frames, masked.lens, masked.mask, stats)

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Finds HuBERT's units by k-means over frames of the training set.
+
+> python recipes/pretrain/kmeans.py hparams/pretrain_hubert.yaml
+
+First iteration: MFCC. Second: a layer of a model trained before,
+`--teacher_checkpoint .../CKPT... --teacher_layer 2 --centroids units2.npz`.
+Interrupted, it resumes with the same command; what is complete is not repeated.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from sklearn.cluster import MiniBatchKMeans
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.distributed import run_on_main
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from masr_modules.dataio import (
+    length_sorted_batches,
+    load_corpora,
+    make_dataset,
+    utterance_seed,
+)
+from masr_modules.metadata import drop_unreadable
+from masr_modules.pooling import valid_frames
+from masr_modules.results import write_atomic
+
+
+def plan_of(hparams: dict, rows: dict) -> dict:
+    """What the frames depend on: another plan needs other frames."""
+    durations = {utterance: row["duration"] for utterance, row in rows.items()}
+    return {
+        "features": hparams["ssl"].unit_features.name,
+        "frame_samples": hparams["ssl"].encoder.frame_samples,
+        "utterances": hashlib.sha256(json.dumps(durations).encode()).hexdigest(),
+        "max_frames": hparams["kmeans_frames"],
+        "max_crop_seconds": hparams["max_crop_seconds"],
+        "seed": hparams["kmeans_seed"],
+        "units": hparams["num_units"],
+    }
+
+
+def open_folder(folder: Path, plan: dict) -> None:
+    """Keeps the frames of an interrupted run of the same plan; removes any others."""
+    file = folder / "plan.json"
+    if folder.is_dir() and not (file.is_file() and json.loads(file.read_text()) == plan):
+        print(f"{folder}: frames of other settings are removed")
+        shutil.rmtree(folder)
+    write_atomic(file, json.dumps(plan, indent=1))
+
+
+def choose_frames(features, lens, utterances, share: float, seed: int) -> np.ndarray:
+    """A share of each utterance's valid frames, drawn by the utterance's own seed."""
+    valid = valid_frames(lens, features.shape[1]).cpu().numpy()
+    for row, utterance in zip(valid, utterances, strict=True):
+        row &= np.random.default_rng(utterance_seed(seed, 0, utterance)).random(len(row)) < share
+    return features.float().cpu().numpy()[valid]
+
+
+def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Path]:
+    """One file of frames a batch; those that are there are kept."""
+    extract = hparams["ssl"].unit_features.to(device).eval()
+    crop = hparams["max_crop_seconds"]
+    lengths = {u: {"duration": min(row["duration"], crop)} for u, row in rows.items()}
+    seconds = sum(row["duration"] for row in lengths.values())
+    frames = seconds * hparams["sample_rate"] / hparams["ssl"].encoder.frame_samples
+    share = hparams["kmeans_frames"] / frames
+    batches = length_sorted_batches(lengths, hparams["max_batch_seconds"])
+    files = [folder / f"{i:06}.npy" for i in range(len(batches))]
+    missing = [i for i, file in enumerate(files) if not file.is_file()]
+    dataset = make_dataset(rows, hparams["sample_rate"], crop, hparams["kmeans_seed"])
+    loader = DataLoader(
+        dataset, batch_sampler=[batches[i] for i in missing], collate_fn=PaddedBatch
+    )
+    for i, batch in zip(missing, tqdm(loader, "frames"), strict=True):
+        wavs, lens = batch.sig
+        features, frame_lens = extract(wavs.to(device), lens.to(device))
+        part = files[i].with_suffix(".part")
+        with part.open("wb") as file:
+            np.save(
+                file,
+                choose_frames(features, frame_lens, batch.id, share, hparams["kmeans_seed"]),
+            )
+        part.replace(files[i])
+    return files
+
+
+def cluster(frames: np.ndarray, num_units: int, seed: int) -> MiniBatchKMeans:
+    """k-means in mini-batches of 10 000 frames."""
+    if len(frames) < num_units:
+        raise ValueError(
+            f"{len(frames)} frames cannot give {num_units} units: lower num_units or raise "
+            "kmeans_frames"
+        )
+    kmeans = MiniBatchKMeans(
+        num_units, batch_size=10_000, n_init=5, max_no_improvement=50, random_state=seed
+    )
+    return kmeans.fit(frames)
+
+
+def main(arguments: list[str]) -> None:
+    """Data, frames, clusters, file."""
+    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
+    with open(hparams_file) as file:
+        hparams = load_hyperpyyaml(file, overrides)
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    rows = load_corpora(hparams["train_csv"], hparams["data_folder"])
+    rows = drop_unreadable(rows, hparams["max_unreadable"])
+    plan, target = plan_of(hparams, rows), Path(hparams["centroids"])
+    if target.is_file():
+        with np.load(target) as file:
+            if json.loads(str(file["plan"])) == plan:
+                print(f"{target} is there already")
+                return
+    folder = target.with_suffix(".frames")
+    open_folder(folder, plan)
+    files = dump_frames(hparams, rows, folder, run_opts.get("device", "cpu"))
+    frames = np.concatenate([np.load(file) for file in files])
+    kmeans = cluster(frames, plan["units"], plan["seed"])
+    used = len(np.unique(kmeans.labels_))
+    explained = 1 - kmeans.inertia_ / ((frames - frames.mean(axis=0)) ** 2).sum()
+    part = target.with_suffix(".part.npz")
+    centroids = kmeans.cluster_centers_.astype(np.float32)
+    np.savez(part, centroids=centroids, features=plan["features"], plan=json.dumps(plan))
+    part.replace(target)
+    shutil.rmtree(folder)
+    print(
+        f"{target}: {used} of {plan['units']} units in use on {len(frames)} frames of "
+        f"{plan['features']}, {100 * explained:.1f} % of their variance explained"
+    )
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main(sys.argv[1:])

@@ -1,0 +1,348 @@
+"""VoxCeleb in its releases' layouts, whole and as real copies are."""
+
+import csv
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from trees import read_splits, write_lines, write_wav
+from trees_voxceleb import VIDEOS, trial_lines, voxceleb1_tree, voxceleb2_tree
+
+from data_prep.command_line import run
+from data_prep.voxceleb_convert import convert_voxceleb, main
+from data_prep.voxceleb_prepare import prepare_voxceleb
+from data_prep.writing import check_disjoint
+from masr_modules.territories import territory_code
+
+FIRST, SECOND = VIDEOS
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Both, side by side."""
+    root = tmp_path_factory.mktemp("voxceleb")
+    voxceleb1_tree(root / "voxceleb1")
+    voxceleb2_tree(root / "voxceleb2")
+    return root
+
+
+def prepare(root, save_folder, **options):
+    prepare_voxceleb(str(root), str(save_folder), **options)
+    return read_splits(save_folder)
+
+
+def read_trials(save_folder, name):
+    with open(save_folder / f"trials_{name}.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def speakers(rows):
+    return {row["speaker"] for row in rows}
+
+
+# What the CSVs hold
+
+
+def test_a_row_of_voxceleb1(corpus, tmp_path):
+    rows = prepare(corpus, tmp_path)["test"]
+    row = next(r for r in rows if r["ID"] == f"voxceleb1_id10270--{SECOND}--00002")
+    expected = {
+        "wav": f"$data_root/voxceleb1/wav/id10270/{SECOND}/00002.wav",
+        "duration": "0.2",
+        "speaker": "id10270",
+        "gender": "male",
+        "nationality": "South Korea",
+        "region": "KR",
+        "source": SECOND,
+        "language": "",  # VoxCeleb does not tell
+    }
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_a_row_of_voxceleb2_has_no_nationality(corpus, tmp_path):
+    rows = prepare(corpus, tmp_path, train_on=["voxceleb2"])
+    row = next(r for r in rows["train"] + rows["valid"] if r["speaker"] == "id00015")
+    assert row["ID"].startswith("voxceleb2_id00015--") and row["gender"] == "female"
+    assert row["wav"].startswith("$data_root/voxceleb2/dev/wav/id00015/")
+    assert row["region"] == row["nationality"] == ""
+
+
+def test_names_of_countries_that_the_library_lacks():
+    names = {"USA": "US", "UK": "GB", "Burma": "MM", "Czech Republic": "CZ", "Macedonia": "MK"}
+    assert {name: territory_code(name) for name in names} == names
+    assert territory_code("Europe") is None and territory_code("") is None
+
+
+# Who is where
+
+
+def test_training_for_O_leaves_out_its_speakers_and_the_test_set_of_voxceleb2(corpus, tmp_path):
+    splits = prepare(corpus, tmp_path, trials=["O", "O_cleaned"])
+    assert speakers(splits["test"]) == {"id10270", "id10271"}
+    dev = {"id10001", "id10002", "id10003", "id10004", "id00012", "id00015", "id00016"}
+    assert speakers(splits["train"]) | speakers(splits["valid"]) == dev
+    check_disjoint(splits, ("speaker",))
+
+
+def test_speakers_of_O_are_left_out_whatever_the_metadata_say(tmp_path):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    meta = root / "meta/vox1_meta.csv"
+    meta.write_text(meta.read_text().replace("\ttest", "\tdev"))
+    splits = prepare(root, tmp_path / "csv")
+    assert not speakers(splits["train"] + splits["valid"]) & {"id10270", "id10271"}
+
+
+@pytest.mark.parametrize("trials", [["E"], ["H"], ["O", "H"]])
+def test_training_for_E_and_H_refuses_voxceleb1(corpus, tmp_path, trials):
+    message = f"the trials {trials[-1]} draw on all speakers of VoxCeleb1: train on voxceleb2"
+    for train_on in (["voxceleb1"], ["voxceleb1", "voxceleb2"]):
+        with pytest.raises(ValueError, match=message):
+            prepare(corpus, tmp_path, trials=trials, train_on=train_on)
+    with pytest.raises(ValueError, match=message):  # nothing else is there
+        prepare(corpus / "voxceleb1", tmp_path, trials=trials)
+    assert not list(tmp_path.iterdir())
+
+
+def test_E_and_H_test_on_all_of_voxceleb1(corpus, tmp_path):
+    splits = prepare(corpus, tmp_path, trials=["E", "H"])
+    assert speakers(splits["train"]) | speakers(splits["valid"]) == {
+        "id00012",
+        "id00015",
+        "id00016",
+    }
+    assert len(speakers(splits["test"])) == 6
+    check_disjoint(splits, ("speaker",))
+    assert len(read_trials(tmp_path, "E")) == len(read_trials(tmp_path, "H")) == 42
+
+
+def test_validation_on_other_speakers(corpus, tmp_path):
+    splits = prepare(corpus, tmp_path, valid_share=0.3)
+    assert len(speakers(splits["valid"])) == 2  # of 7
+    check_disjoint(splits, ("speaker",))
+
+
+def test_validation_on_other_videos_of_the_same_speakers(corpus, tmp_path):
+    splits = prepare(corpus, tmp_path, valid_by="video", valid_share=0.5)
+    assert speakers(splits["valid"]) == speakers(splits["train"])
+    assert len(splits["valid"]) == len(splits["train"]) == 14
+    check_disjoint(splits, ("speaker", "source"))
+
+
+def test_the_seed_decides_and_the_same_seed_gives_the_same(corpus, tmp_path):
+    chosen = [
+        tuple(sorted(speakers(prepare(corpus, tmp_path / f"{n}", seed=seed)["valid"])))
+        for n, seed in enumerate([1, 1, 2, 3, 4, 5])
+    ]
+    assert chosen[0] == chosen[1] and len(set(chosen)) > 1
+
+
+# Trials
+
+
+def test_trials_name_rows_of_the_test_set(corpus, tmp_path):
+    splits = prepare(corpus, tmp_path)
+    trials = read_trials(tmp_path, "O_cleaned")
+    assert trials[0] == {
+        "enrol": f"voxceleb1_id10270--{FIRST}--00001",
+        "test": f"voxceleb1_id10270--{FIRST}--00002",
+        "target": "1",
+    }
+    # 2 speakers x (3 targets + 4 nontargets)
+    assert [trial["target"] for trial in trials].count("1") == 6 and len(trials) == 14
+    speaker_of = {row["ID"]: row["speaker"] for row in splits["test"]}
+    for trial in trials:
+        same = speaker_of[trial["enrol"]] == speaker_of[trial["test"]]
+        assert same == (trial["target"] == "1")
+
+
+def test_trials_without_audio_are_counted_and_too_many_are_an_error(tmp_path, caplog):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    (root / f"wav/id10270/{SECOND}/00002.wav").unlink()  # in one target, one nontarget trial
+    with pytest.raises(ValueError, match="14.3%(.|\n)*trial without audio.*00002"):
+        prepare(root, tmp_path / "csv")
+    assert not list((tmp_path / "csv").glob("trials*"))
+    caplog.set_level("INFO")
+    prepare(root, tmp_path / "csv", skip_limit=0.2)  # an incomplete run is not taken for complete
+    assert len(read_trials(tmp_path / "csv", "O_cleaned")) == 12
+    assert "left out 2 of 14: trial without audio" in caplog.text
+
+
+def test_odd_lines_in_a_list(tmp_path, caplog):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    good = trial_lines(["id10270", "id10271"])
+    path = f"id10270/{FIRST}/00001.wav"
+    odd = ["", "1 " + path, f"0 {path} {path}", f"1 {path} ../../../etc/passwd", "2 a b", "1 é"]
+    write_lines(root / "meta/veri_test2.txt", good + odd, end="\r\n", bom=True)
+    caplog.set_level("INFO")
+    prepare(root, tmp_path / "csv", skip_limit=0.3)
+    assert len(read_trials(tmp_path / "csv", "O_cleaned")) == 14
+    assert "left out 5 of 19: malformed trial" in caplog.text
+    assert "veri_test2.txt, line 17: 0 id10270" in caplog.text  # the label contradicts
+
+
+def test_a_missing_list_or_unknown_name_is_named(tmp_path):
+    root = voxceleb1_tree(tmp_path)
+    (root / "meta/veri_test2.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="no veri_test2.txt, the trials O_cleaned"):
+        prepare(root, tmp_path / "csv")
+    with pytest.raises(ValueError, match="'X' is no list of trials: O, O_cleaned, E, H"):
+        prepare(root, tmp_path / "csv", trials=["X"])
+
+
+# Segments
+
+
+def test_segments_cover_train_and_leave_tests_whole(tmp_path):
+    root = voxceleb1_tree(tmp_path / "corpus", seconds=0.5)
+    splits = prepare(root, tmp_path / "csv", segment_seconds=0.2)
+    first, second = splits["train"][:2]
+    assert first["ID"] + "|" + second["ID"] == "|".join(
+        f"voxceleb1_{first['speaker']}--{FIRST}--00001_{ends}" for ends in ("0.0_0.2", "0.2_0.4")
+    )
+    assert (second["start"], second["stop"], second["duration"]) == ("3200", "6400", "0.2")
+    assert first["wav"] == second["wav"]
+    assert len(splits["train"]) == 2 * 12
+    assert {(row["start"], row["duration"]) for row in splits["test"]} == {("", "0.5")}
+
+
+# What real copies have wrong
+
+
+def test_what_real_copies_have_wrong(tmp_path, caplog):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    video = root / f"wav/id10001/{FIRST}"
+    write_wav(video / "00003.wav", 0.2, sample_rate=44100, channels=2)
+    (video / "00004.wav").touch()
+    write_wav(video / "00005.wav", 0.0)
+    (video / "00006.wav").write_bytes((video / "00001.wav").read_bytes()[:1000])
+    (video / "00007.m4a").touch()
+    (video / "00001.m4a").touch()  # its wav is there
+    (video / "._00001.wav").write_bytes(b"\x00\x05\x16\x07")
+    (video / "00001.txt").write_text("frame info")
+    write_wav(root / "wav/id10001/vidéo 1/00001.wav", 0.2)
+    (root / "wav/id10001/.DS_Store").touch()
+    (root / "wav/readme.txt").touch()
+    (root / "txt/id10001/x").mkdir(parents=True)
+    meta = (root / "meta/vox1_meta.csv").read_text().splitlines()
+    meta = [line for line in meta if "id10003" not in line]
+    meta = [line.replace("\tm\tIreland", "\t?\tAtlantis") for line in meta]
+    write_lines(root / "meta/vox1_meta.csv", [*meta, "", "id10005"], end="\r\n", bom=True)
+
+    caplog.set_level("INFO")
+    splits = prepare(root, tmp_path / "csv", skip_limit=0.2)
+    rows = splits["train"] + splits["valid"]
+    assert len(rows) == 4 * 4 + 2
+    assert any(row["source"] == "vidéo 1" for row in rows)
+    odd = next(row for row in rows if row["speaker"] == "id10001")
+    assert odd["gender"] == odd["region"] == "" and odd["nationality"] == "Atlantis"
+    unknown = next(row for row in rows if row["speaker"] == "id10003")
+    assert unknown["gender"] == unknown["nationality"] == ""
+    for report in (
+        "audio: empty file",
+        "audio: no samples",
+        "audio: truncated",
+        "m4a without a wav beside it",
+        "malformed line in the table",
+        "noted 4: speaker is not in the metadata",
+        "noted 1: unknown country, region left empty",
+        "noted 1: unknown gender, left empty",
+        "noted 1: sample rate 44100 Hz",
+        "noted 1: 2 channels",
+    ):
+        assert report in caplog.text, report
+
+
+def test_m4a_files_that_are_not_converted_give_the_command(tmp_path):
+    voxceleb1_tree(tmp_path / "corpus")
+    root = voxceleb2_tree(tmp_path / "corpus", folder="dev/aac")
+    message = "4 speakers have .m4a files(.|\n)*python -m data_prep.voxceleb_convert --data_folder"
+    with pytest.raises(ValueError, match=message):
+        prepare(root, tmp_path / "csv")
+    assert len(prepare(root, tmp_path / "csv", train_on=["voxceleb1"])["train"]) == 12
+
+
+def test_an_interrupted_run_leaves_no_csv_and_a_rerun_is_whole(corpus, tmp_path, monkeypatch):
+    from data_prep import voxceleb_prepare
+
+    def interrupted(*arguments):
+        yield from list(rows(*arguments))[:5]
+        raise KeyboardInterrupt
+
+    rows = voxceleb_prepare.make_rows
+    monkeypatch.setattr(voxceleb_prepare, "make_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(corpus, tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(voxceleb_prepare, "make_rows", rows)
+    assert len(prepare(corpus, tmp_path)["test"]) == 8
+    monkeypatch.setattr(voxceleb_prepare, "make_rows", None)
+    prepare(corpus, tmp_path)  # prepared: nothing is read again
+    with pytest.raises(TypeError):
+        prepare(corpus, tmp_path, seed=2)  # other settings: prepared anew
+
+
+def test_wrong_folders(corpus, tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not look like VoxCeleb.*\n.*wav/id10001"):
+        prepare(corpus / "voxceleb1/meta", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        prepare(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no vox1_meta.csv"):
+        prepare(corpus / "voxceleb1/wav", tmp_path, trials=[])
+    with pytest.raises(ValueError, match="no speaker of voxceleb2 is there"):
+        prepare(corpus / "voxceleb1", tmp_path, train_on=["voxceleb2"])
+
+
+@pytest.mark.parametrize(
+    "options", [{"valid_by": "clip"}, {"valid_share": 0.7}, {"segment_seconds": 0.0}]
+)
+def test_wrong_options(corpus, tmp_path, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        prepare(corpus, tmp_path, **options)
+
+
+def test_command_line(corpus, tmp_path):
+    folders = ["--data_folder", str(corpus), "--save_folder", str(tmp_path)]
+    run(prepare_voxceleb, [*folders, "--trials", "E", "H", "--train_on", "voxceleb2"])
+    assert len(read_trials(tmp_path, "E")) == 42
+
+
+# Conversion
+
+
+def write_m4a(path, seconds=1.0, sample_rate=16000):
+    """A tone as AAC."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.sin(2 * np.pi * 440 * np.arange(int(seconds * sample_rate)) / sample_rate)
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=sample_rate, layout="mono")
+        for block in np.array_split((0.5 * samples).astype(np.float32), len(samples) // 1000):
+            frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
+            frame.sample_rate = sample_rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_conversion_keeps_the_sound_and_goes_on_after_an_interrupt(tmp_path):
+    aac = tmp_path / "dev/aac"
+    for speaker in ("id00012", "id00015"):
+        write_m4a(aac / speaker / FIRST / "00001.m4a", sample_rate=44100)
+    (aac / "id00012" / FIRST / "._00001.m4a").write_bytes(b"\x00\x05\x16\x07")
+    wav = tmp_path / "dev/wav"
+    (wav / ".id00015.converting/half").mkdir(parents=True)  # of an interrupted run
+    main(["--data_folder", str(tmp_path), "--num_workers", "1"])
+    samples, rate = soundfile.read(wav / f"id00012/{FIRST}/00001.wav")
+    assert rate == 16000 and len(samples) == pytest.approx(16000, rel=0.1)
+    spectrum = np.abs(np.fft.rfft(samples[4000:12000]))
+    assert np.argmax(spectrum) == 220  # 440 Hz, in steps of 2 Hz
+    assert sorted(path.name for path in wav.iterdir()) == ["id00012", "id00015"]
+    with pytest.raises(SystemExit, match="no speaker in a folder aac waits"):
+        main(["--data_folder", str(tmp_path)])
+
+
+def test_broken_m4a_files_are_listed(tmp_path):
+    write_m4a(tmp_path / f"aac/id00012/{FIRST}/00001.m4a")
+    (tmp_path / f"aac/id00012/{FIRST}/00002.m4a").write_bytes(b"404 not found")
+    with pytest.raises(ValueError, match="50.0%(.|\n)*cannot be decoded.*00002.m4a"):
+        convert_voxceleb(str(tmp_path), num_workers=1)
+    assert (tmp_path / f"wav/id00012/{FIRST}/00001.wav").is_file()

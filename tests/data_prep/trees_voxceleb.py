@@ -1,0 +1,61 @@
+"""A tiny VoxCeleb 1 and 2 in the layout of the releases."""
+
+from itertools import product
+from pathlib import Path
+
+from trees import write_lines, write_wav
+
+#: Speaker -> gender, nationality, set. VoxCeleb1 as in vox1_meta.csv.
+SPEAKERS_1 = {
+    "id10001": ("m", "Ireland", "dev"),
+    "id10002": ("f", "USA", "dev"),
+    "id10003": ("m", "UK", "dev"),
+    "id10004": ("f", "Trinidad and Tobago", "dev"),
+    "id10270": ("m", "South Korea", "test"),
+    "id10271": ("f", "India", "test"),
+}
+SPEAKERS_2 = {
+    "id00012": ("m", "dev"),
+    "id00015": ("f", "dev"),
+    "id00016": ("m", "dev"),
+    "id00017": ("f", "test"),
+}
+VIDEOS = ("-7gWzIy6yIIk"[:11], "a__b--c_d-e")  # names may hold dashes and underscores
+
+
+def clip_files(speakers, clips=2):
+    return [f"{s}/{v}/{c:05d}.wav" for s, v, c in product(speakers, VIDEOS, range(1, clips + 1))]
+
+
+def trial_lines(speakers, clips=2):
+    """Each clip against the first of its speaker and of the next one."""
+    speakers, lines = list(speakers), []
+    for place, speaker in enumerate(speakers):
+        own, other = (clip_files([s], clips) for s in (speaker, speakers[place - 1]))
+        lines += [f"1 {own[0]} {file}" for file in own[1:]]
+        lines += [f"0 {other[0]} {file}" for file in own]
+    return lines
+
+
+def voxceleb1_tree(root, seconds=0.2):
+    root = Path(root)
+    for number, file in enumerate(clip_files(SPEAKERS_1)):
+        write_wav(root / "wav" / file, seconds, seed=number)
+    lines = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"]
+    lines += [f"{s}\tName_{s}\t{g}\t{n}\t{side}" for s, (g, n, side) in SPEAKERS_1.items()]
+    write_lines(root / "meta/vox1_meta.csv", lines)
+    for name in ("veri_test.txt", "veri_test2.txt"):
+        write_lines(root / "meta" / name, trial_lines(["id10270", "id10271"]))
+    for name in ("list_test_all2.txt", "list_test_hard2.txt"):
+        write_lines(root / "meta" / name, trial_lines(SPEAKERS_1))
+    return root
+
+
+def voxceleb2_tree(root, seconds=0.2, folder="dev/wav"):
+    root = Path(root)
+    for number, file in enumerate(clip_files(SPEAKERS_2)):
+        write_wav(root / folder / file, seconds, seed=100 + number)
+    lines = ["VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set"]
+    lines += [f"{s} ,n000{s[2:]} ,{g} ,{side}" for s, (g, side) in SPEAKERS_2.items()]
+    write_lines(root / "meta/vox2_meta.csv", lines)
+    return root

@@ -1,0 +1,111 @@
+"""Each corpus's YAML from its tiny tree to the table of results, in two steps."""
+
+import json
+
+import pytest
+import soundfile
+import tiny_debs
+import torch
+from test_pretrain import Killed, kill_before_step, weights
+from trees import VOXLINGUA_VIDEOS, commonvoice_tree, fleurs_tree, voxlingua107_tree
+
+from masr_modules.metadata import load_csv
+
+#: Name of the YAML -> builds its corpus.
+TREES = {
+    "fleurs": fleurs_tree,
+    "voxlingua107": lambda folder: voxlingua107_tree(
+        folder, videos=[*VOXLINGUA_VIDEOS, *(f"video-{n}_" for n in range(6))]
+    ),
+    "commonvoice": commonvoice_tree,
+}
+
+#: What a corpus this small needs.
+OPTIONS = {"voxlingua107": {"valid_share": 0.3}}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_from_the_corpus_to_the_table(name, pretrain, arguments, tmp_path):
+    folder = TREES[name](tmp_path / name)
+    settings = {"data_folder": folder, "skip_prep": False, "number_of_steps": 2}
+    pretrain.main(arguments(f"pretrain_{name}.yaml", **settings, **OPTIONS.get(name, {})))
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert 0 <= results["MASR"]["knn"] <= 1
+    log = (tmp_path / "out/train_log.txt").read_text()
+    assert "train ssl:" in log and "train masr:" in log
+    for split in ("train", "valid", "test"):
+        assert load_csv(folder / f"csv/{split}.csv", folder)
+
+
+def test_the_debian_corpus_from_packages_to_table(pretrain, arguments, tmp_path):
+    folder = tiny_debs.make_packages(tmp_path / "debian", broken=False)
+    pretrain.main(
+        arguments(
+            "pretrain_debian.yaml",
+            data_folder=folder,
+            skip_prep=False,
+            number_of_steps=2,
+        )
+    )
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["chance"]["knn"] == 1 / 3  # es, fr and nl have a source beside the test's
+    assert 0 <= results["MASR"]["knn"] <= 1
+
+
+def test_a_killed_run_on_shards_resumes_to_the_same_weights(
+    pretrain, arguments, tmp_path, monkeypatch
+):
+    folder = TREES["voxlingua107"](tmp_path / "corpus")
+    settings = {
+        "data_folder": folder,
+        "train_shards": folder / "shards",
+        "shard_window": 15,
+        "skip_prep": False,
+        "number_of_steps": 3,  # of the four of an epoch
+        "ckpt_interval_minutes": 0,
+        "ckpt_interval_steps": 1,
+        **OPTIONS["voxlingua107"],
+    }
+    yaml = "pretrain_voxlingua107.yaml"
+    pretrain.main(arguments(yaml, output_folder=tmp_path / "whole", **settings))
+    with monkeypatch.context() as patch:
+        kill_before_step(patch, pretrain, 2)
+        with pytest.raises(Killed):
+            pretrain.main(arguments(yaml, output_folder=tmp_path / "killed", **settings))
+    for wav in folder.glob("??/*.wav"):
+        soundfile.write(wav, [0.0] * 16000, 16000)  # training reads the shards alone
+    pretrain.main(arguments(yaml, output_folder=tmp_path / "killed", **settings))
+    expected, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, resumed[key]) for key, value in expected.items())
+
+
+def test_several_corpora_at_once(pretrain, arguments, tmp_path, monkeypatch):
+    from data_prep.commonvoice_prepare import prepare_commonvoice
+    from data_prep.fleurs_prepare import prepare_fleurs
+    from data_prep.voxlingua107_prepare import prepare_voxlingua107
+
+    folders = {name: str(tree(tmp_path / f"{name} é")) for name, tree in TREES.items()}
+    prepare_fleurs(folders["fleurs"], folders["fleurs"] + "/csv")
+    prepare_commonvoice(folders["commonvoice"], folders["commonvoice"] + "/csv")
+    prepare_voxlingua107(folders["voxlingua107"], folders["voxlingua107"] + "/csv")
+
+    seen = []
+    forward = pretrain.PretrainBrain.compute_forward
+
+    def spy(self, batch, stage):
+        if stage.name == "TRAIN":
+            seen.extend(batch.id)
+        return forward(self, batch, stage)
+
+    monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", spy)
+    line = arguments("pretrain_several.yaml", **folders, number_of_steps=6)
+    for split in ("train", "valid", "test"):  # the YAML's own lists, not the tiny corpus
+        place = line.index(f"--{split}_csv")
+        del line[place : place + 2]
+    pretrain.main(line)
+    assert {utterance.split("_")[0] for utterance in seen} == {
+        "fleurs",
+        "commonvoice",
+        "voxlingua107",
+    }
+    assert json.loads((tmp_path / "out/results.json").read_text())

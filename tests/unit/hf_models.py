@@ -1,0 +1,52 @@
+"""Small, randomly initialised models of each `transformers` family, saved to a folder."""
+
+import torch
+import transformers
+
+#: Enough for the interface; the strides make frames of 20 ms, as published.
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "attention_dropout": 0.0,
+    "hidden_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
+}
+CONV = {
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+HEAD = {
+    "num_codevectors_per_group": 8,
+    "codevector_dim": 16,
+    "proj_codevector_dim": 16,
+    "num_negatives": 10,
+}
+#: Name -> (model class, its configuration, whether waveforms are normalised).
+MODELS = {
+    "xls_r": ("Wav2Vec2ForPreTraining", CONV | LAYER | HEAD),
+    "wav2vec2": ("Wav2Vec2ForPreTraining", CONV | HEAD),
+    "wav2vec2 without head": ("Wav2Vec2Model", CONV | LAYER),
+    "hubert": ("HubertModel", CONV),
+    "wavlm": ("WavLMModel", CONV | LAYER),
+    "wav2vec2-bert": ("Wav2Vec2BertModel", {"feature_projection_input_dim": 160}),
+}
+
+
+def save_small(name: str, folder) -> str:
+    """Saves a small model of the family with its preprocessor; the folder as a str."""
+    torch.manual_seed(0)
+    model_class, config = MODELS[name]
+    model = getattr(transformers, model_class)
+    config = model.config_class(**SMALL, **config)
+    model(config).save_pretrained(folder)
+    if name == "wav2vec2-bert":
+        transformers.SeamlessM4TFeatureExtractor().save_pretrained(folder)
+    else:
+        normalize = config.feat_extract_norm == "layer"
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=normalize).save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,212 @@
+"""What every SSL objective must meet; a new one is one line in OBJECTIVES.
+
+See "Add your own SSL method" in README.md.
+"""
+
+import functools
+import io
+import tempfile
+
+import pytest
+import torch
+from hf_models import MODELS, save_small
+
+from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
+from masr_modules.huggingface import HuggingFaceEncoder
+from masr_modules.objectives.best_rq import BestRQ
+from masr_modules.objectives.data2vec import Data2Vec
+from masr_modules.objectives.hubert import Hubert
+from masr_modules.objectives.huggingface import HuggingFaceSSL
+from masr_modules.objectives.units import Mfcc, unit_features
+from masr_modules.objectives.w2v_bert import W2vBert
+from masr_modules.objectives.wav2vec2 import Wav2Vec2
+from masr_modules.waveform import LatentFrontEnd, Waveform
+
+SPAN = 5
+
+
+def small_encoder(num_layers=2):
+    """Two Conformer layers of width 32 on frames of 40 ms."""
+    front_end = ConvFrontEnd(80, 32, [7], [4])
+    encoder = MASREncoder(LogMel(), front_end, num_layers, 32, 64, 2, kernel_size=7, dropout=0.0)
+    for parameter in encoder.parameters():  # biases start at 0, where leaks do not show
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return encoder
+
+
+def small_wave_transformer():
+    """One Transformer layer on samples, in frames of 20 ms."""
+    return MASREncoder(Waveform(), LatentFrontEnd(32, 16), 1, 32, 64, 2, None, dropout=0.0)
+
+
+def small_hubert(encoder):
+    """HuBERT with random units of MFCC."""
+    ssl = Hubert(encoder, unit_features(encoder), "unused.npz", 8, 16, mask_span=SPAN)
+    ssl.centroids.copy_(30 * torch.randn(8, Mfcc.size))
+    return ssl
+
+
+def small_huggingface(name, **options):
+    """A `transformers` model, saved and loaded by its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = HuggingFaceEncoder(save_small(name, folder), **options)
+    return HuggingFaceSSL(encoder, codebook_size=16, mask_span=SPAN)
+
+
+#: Of wav2vec 2.0 and w2v-BERT; the temperature falls fast, so that two steps show it.
+CONTRASTIVE = {
+    "num_codes": 8,
+    "code_dim": 16,
+    "num_distractors": 10,
+    "temperature": (2.0, 0.5, 0.9),
+    "mask_span": SPAN,
+}
+
+#: Name -> how to build a small one.
+OBJECTIVES = {
+    "best_rq": lambda: BestRQ(small_encoder(), codebook_size=16, mask_span=SPAN),
+    "wav2vec2": lambda: Wav2Vec2(small_encoder(), **CONTRASTIVE),
+    "wav2vec2 on samples": lambda: Wav2Vec2(small_wave_transformer(), **CONTRASTIVE),
+    "w2v_bert": lambda: W2vBert(small_encoder(), contrastive_layers=1, **CONTRASTIVE),
+    "hubert": lambda: small_hubert(small_encoder()),
+    "hubert on samples": lambda: small_hubert(small_wave_transformer()),
+    "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
+    **{f"huggingface {name}": functools.partial(small_huggingface, name) for name in MODELS},
+}
+
+#: Compiling takes many seconds; what is left out differs in front end or family alone.
+COMPILED = ["best_rq", "wav2vec2", "w2v_bert", "hubert", "data2vec"]
+COMPILED += ["huggingface wav2vec2", "huggingface hubert"]
+
+
+@pytest.fixture(params=OBJECTIVES)
+def ssl(request):
+    torch.manual_seed(0)
+    return OBJECTIVES[request.param]().train()
+
+
+def speech(*samples):
+    """Red noise, padded with white: what follows an utterance must not matter."""
+    torch.manual_seed(1)
+    wavs = torch.randn(len(samples), max(samples))
+    for wav, count in zip(wavs, samples, strict=True):
+        wav[:count] = wav[:count].cumsum(dim=0) / 50
+    return wavs, torch.tensor(samples) / max(samples)
+
+
+def step(ssl, optimizer, number, wavs, lens):
+    """One training step as the recipe makes it; the loss."""
+    loss = ssl(wavs, lens, list(range(len(wavs)))).loss
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    ssl.after_step(number)
+    return loss.item()
+
+
+def test_shapes_and_lengths_of_a_ragged_batch(ssl):
+    wavs, lens = speech(16000, 12345, 1200)
+    out = ssl(wavs, lens, [1, 2, 3])
+    layers, frame_lens = ssl.eval().encode(wavs, lens)
+    assert out.loss.shape == () and torch.isfinite(out.loss)
+    assert out.frames.shape == (3, frame_lens.max(), ssl.d_model)
+    assert out.frame_lens.tolist() == frame_lens.tolist()
+    assert all(layer.shape == out.frames.shape for layer in layers) and len(layers) > 1
+    assert out.frame_mask.shape == out.frames.shape[:2] and out.frame_mask.dtype == torch.bool
+    for mask, length in zip(out.frame_mask, frame_lens.tolist(), strict=True):
+        assert not mask[length:].any()
+    assert out.frame_mask[:2].any(dim=1).all()  # the third is shorter than one mask
+    assert all(value.shape == () and not value.requires_grad for value in out.stats.values())
+
+
+@pytest.mark.parametrize("samples", (4000, 16123))
+def test_padding_does_not_change_an_utterance(ssl, samples):
+    ssl.eval()
+    wavs, lens = speech(samples, 24000)
+    alone, alone_lens = ssl.encode(wavs[:1, :samples], torch.ones(1))
+    padded, padded_lens = ssl.encode(wavs, lens)
+    assert padded_lens[0] == alone_lens[0] == alone[0].shape[1]
+    for layer, expected in zip(padded, alone, strict=True):
+        torch.testing.assert_close(layer[:1, : padded_lens[0]], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_mask_depends_on_the_seed_of_its_utterance_alone(ssl):
+    wavs, lens = speech(16000, 24000)
+    padded = ssl(wavs, lens, [7, 8]).frame_mask
+    alone = ssl(wavs[:1, :16000], torch.ones(1), [7]).frame_mask
+    assert torch.equal(padded[0, : alone.shape[1]], alone[0])
+    assert not torch.equal(alone, ssl(wavs[:1, :16000], torch.ones(1), [9]).frame_mask)
+
+
+def test_encode_is_deterministic_and_draws_nothing(ssl):
+    ssl.eval()
+    wavs, lens = speech(16000, 12000)
+    generator = torch.get_rng_state()
+    first, _ = ssl.encode(wavs, lens)
+    assert torch.equal(generator, torch.get_rng_state())  # no mask, noise or dropout
+    for one, two in zip(first, ssl.encode(wavs, lens)[0], strict=True):
+        assert torch.equal(one, two)
+
+
+def test_the_loss_falls_on_one_batch(ssl):
+    batch = speech(16000, 16000, 12000)
+    optimizer = torch.optim.Adam(ssl.parameters(), lr=3e-3)
+    losses = [step(ssl, optimizer, i + 1, *batch) for i in range(30)]
+    assert sum(losses[-3:]) / 3 < 0.85 * losses[0]
+
+
+def test_gradients_reach_every_parameter_that_is_trained(ssl):
+    batch = speech(16000, 12000)
+    step(ssl, torch.optim.SGD(ssl.parameters(), lr=0.1), 1, *batch)  # LoRA starts with zeros
+    ssl(*batch, [1, 2]).loss.backward()
+    reached = {n for n, p in ssl.named_parameters() if p.grad is not None and p.grad.any()}
+    trained = {n for n, p in ssl.named_parameters() if p.requires_grad}
+    assert reached == trained
+
+
+def test_a_run_saved_and_restored_goes_on_exactly(ssl, request):
+    batch = speech(16000, 12000)
+    optimizer = torch.optim.Adam(ssl.parameters(), lr=1e-3)
+    for number in (1, 2):
+        step(ssl, optimizer, number, *batch)
+    file = io.BytesIO()
+    torch.save([ssl.state_dict(), optimizer.state_dict(), torch.get_rng_state()], file)
+    expected = [step(ssl, optimizer, number, *batch) for number in (3, 4)]
+
+    torch.manual_seed(99)  # another process: other codebooks, other generator
+    other = OBJECTIVES[request.node.callspec.params["ssl"]]().train()
+    optimizer = torch.optim.Adam(other.parameters(), lr=1e-3)
+    file.seek(0)
+    state, optimizer_state, generator = torch.load(file, weights_only=True)
+    other.load_state_dict(state)
+    optimizer.load_state_dict(optimizer_state)
+    torch.set_rng_state(generator)
+    assert [step(other, optimizer, number, *batch) for number in (3, 4)] == expected
+    for name, value in ssl.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_autocast_in_bfloat16_stays_finite(ssl):
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = ssl(*speech(16000, 12000), [1, 2]).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad.isfinite().all() for p in ssl.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("ssl", COMPILED, indirect=True)
+def test_compiled_it_gives_the_same_loss(ssl):
+    batch = speech(16000, 12000)
+    torch._dynamo.reset()
+    compiled = torch.compile(ssl, backend="aot_eager")
+    losses = []
+    for module in (ssl, compiled):
+        torch.manual_seed(2)
+        losses.append(module(*batch, [1, 2]).loss)
+    losses[1].backward()
+    torch.testing.assert_close(losses[1], losses[0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_shorter_than_one_mask_is_an_error_that_says_what_to_do(ssl):
+    with pytest.raises(ValueError, match="shorter than one mask of 5 frames.*lower mask_span"):
+        ssl(*speech(1200, 1000), [1, 2])
