@@ -2,7 +2,7 @@
 
 Example
 -------
-``python -m data_prep.debian_table --csv_folder data/debian/csv --readme data_prep/README.md``
+``python -m data_prep.debian_table --csv_folder data/debian/random --readme data_prep/README.md``
 """
 
 import argparse

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import ruamel.yaml
-import tiny_debs
 import torch
 from conftest import ROOT
 from hyperpyyaml import load_hyperpyyaml, resolve_references
@@ -46,22 +45,6 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     log = (tmp_path / "out/train_log.txt").read_text()
     assert "train ssl:" in log and "train masr:" in log and "valid knn:" in log
     assert list((tmp_path / "out/tensorboard").glob("events*"))
-
-
-def test_the_debian_corpus_from_packages_to_table(pretrain, arguments, tmp_path):
-    folder = tiny_debs.make_packages(tmp_path / "debian", broken=False)
-    pretrain.main(
-        arguments(
-            "pretrain_debian.yaml",
-            data_folder=folder,
-            csv_folder=folder / "csv",
-            skip_prep=False,
-            number_of_steps=2,
-        )
-    )
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert results["chance"]["knn"] == 1 / 3  # es, fr and nl have a source beside the test's
-    assert 0 <= results["MASR"]["knn"] <= 1
 
 
 class Killed(Exception):
