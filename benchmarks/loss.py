@@ -212,7 +212,7 @@ def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
     metadata.ids = torch.arange(24)
     metadata = metadata.to(device)
     head.bind(metadata.vocabularies)
-    optimizer = hparams["opt_class"]([*ssl.parameters(), *head.parameters()])
+    optimizer = hparams["training"]["opt_class"]([*ssl.parameters(), *head.parameters()])
     pooled = torch.randn(24, hparams["d_model"], device=device, requires_grad=True)
 
     def term() -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from masr_modules.distributed import global_mean, world_size
+
 
 @dataclass
 class SSLOutput:
@@ -28,6 +30,14 @@ class SSLOutput:
     frame_lens: Tensor
     frame_mask: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def joint_loss(self) -> Tensor:
+        """This rank's share of the mean over the masked frames of all ranks' batches."""
+        if world_size() == 1:
+            return self.loss
+        masked = self.frame_mask.sum().float()
+        return global_mean(self.loss * masked, masked)
 
 
 class SSLObjective(nn.Module):

@@ -1,16 +1,17 @@
 """Parts of contrastive objectives: a quantiser that anneals, and distractors."""
 
 import torch
-from speechbrain.nnet.losses import ContrastiveLoss
+import torch.nn.functional as F
 from speechbrain.nnet.quantisers import GumbelVectorQuantizer
 from torch import Tensor, nn
 
 
 class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
-    """SpeechBrain's Gumbel quantiser with its temperature in the state_dict.
+    """SpeechBrain's Gumbel quantiser with its temperature in the state_dict, and less memory.
 
     SpeechBrain's keeps the temperature as a plain number: a checkpoint loses it,
-    and each new value would make torch.compile compile again.
+    and each new value would make torch.compile compile again. The chosen entries are
+    picked by a matrix product: O(N V) memory instead of O(N V D).
 
     Arguments
     ---------
@@ -35,6 +36,29 @@ class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
     def update_temp(self, steps: int) -> None:
         """Sets the temperature that follows `steps` optimiser steps."""
         self.curr_temp.fill_(max(self.max_temp * self.temp_decay**steps, self.min_temp))
+
+    def forward(self, x: Tensor) -> dict:
+        """(B, T, input_dim) -> SpeechBrain's result: `x` (B, T, vq_dim) and statistics."""
+        logits = self.weight_proj(x).reshape(-1, self.num_vars)
+        hard = F.one_hot(logits.argmax(dim=-1), self.num_vars).to(logits.dtype)
+        chosen = hard
+        if self.training:
+            chosen = F.gumbel_softmax(logits.float(), tau=self.curr_temp, hard=True)
+        chosen = chosen.to(logits.dtype).view(-1, self.groups, self.num_vars)
+        entries = self.vars.view(self.groups, self.num_vars, -1)
+        quantized = torch.einsum("ngv,gvd->ngd", chosen, entries)
+        return {
+            "x": quantized.reshape(*x.shape[:2], -1),
+            "num_vars": self.num_vars * self.groups,
+            "temp": self.curr_temp,
+            "code_perplexity": self._perplexity(hard),
+            "prob_perplex": self._perplexity(logits.float().softmax(dim=-1)),
+        }
+
+    def _perplexity(self, probabilities: Tensor) -> Tensor:
+        """Of the mean distribution of each group, the groups summed."""
+        mean = probabilities.float().view(-1, self.groups, self.num_vars).mean(dim=0)
+        return torch.exp(-(mean * (mean + 1e-7).log()).sum(dim=-1)).sum()
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -80,12 +104,16 @@ def sample_distractors(mask: Tensor, num: int) -> Tensor:
 
 
 class MaskedContrastiveLoss(nn.Module):
-    """SpeechBrain's contrastive loss, a mean over the masked frames of a ragged batch.
+    """wav2vec 2.0's contrastive loss, a mean over the masked frames of a ragged batch.
+
+    Equals SpeechBrain's ContrastiveLoss, but takes the similarities out of one matrix
+    product of all frames and targets: O(N (N + K)) memory instead of O(N K D).
+    Distractors that equal the target do not count.
 
     Arguments
     ---------
     num_distractors : int
-        Per masked frame.
+        K, per masked frame.
     temperature : float
         Divides the cosine similarities.
 
@@ -101,11 +129,20 @@ class MaskedContrastiveLoss(nn.Module):
     def __init__(self, num_distractors: int, temperature: float = 0.1):
         super().__init__()
         self.num_distractors = num_distractors
-        self.loss = ContrastiveLoss(temperature)
+        self.temperature = temperature
 
     def forward(self, predicted: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(N, D) predictions and targets of the N frames of the (B, F) mask -> loss, accuracy."""
-        predicted, targets = predicted.float().unsqueeze(0), targets.float()
-        distractors = targets[sample_distractors(mask, self.num_distractors)].unsqueeze(1)
-        total, accuracy = self.loss(predicted, targets.unsqueeze(0), distractors)
-        return total / mask.sum(), accuracy.detach()
+        return self.of(predicted, targets, sample_distractors(mask, self.num_distractors))
+
+    def of(self, predicted: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """As forward, with (K, N) indices of distractors."""
+        with torch.autocast(predicted.device.type, enabled=False):
+            predicted = F.normalize(predicted.float(), dim=-1)
+            similarity = predicted @ F.normalize(targets.float(), dim=-1).T / self.temperature
+        same = torch.unique(targets.detach(), dim=0, return_inverse=True)[1]
+        own = torch.arange(len(targets), device=targets.device)
+        negatives = similarity[own, drawn].masked_fill(same[drawn] == same, float("-inf"))
+        logits = torch.cat([similarity.diagonal().unsqueeze(0), negatives]).T
+        accuracy = (logits.detach().argmax(dim=1) == 0).float().mean()
+        return F.cross_entropy(logits, torch.zeros_like(own)), accuracy

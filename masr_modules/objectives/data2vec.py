@@ -115,7 +115,7 @@ class Data2Vec(MaskedLatents):
         targets = self._targets(wavs, wav_lens)[masked.mask]
         predicted = self.regression(frames[masked.mask]).float()
         loss = (predicted - targets).square().mean()
-        # Both fall towards 0 where teacher and student collapse to a constant.
+        # The prediction's stays near 0 while the student says the same at every frame.
         stats = {
             "target_std": targets.std(dim=0).mean(),
             "prediction_std": predicted.detach().std(dim=0).mean(),

@@ -14,7 +14,7 @@ from masr_modules.objectives.masked_latents import MaskedLatents, MaskedPass
 
 
 class Wav2Vec2(MaskedLatents):
-    """wav2vec 2.0 on the shared encoder, with SpeechBrain's quantiser and loss.
+    """wav2vec 2.0 on the shared encoder.
 
     Only masked frames are quantised. Loss: contrastive + diversity_weight * diversity.
 

@@ -71,7 +71,7 @@ class PretrainBrain(sb.Brain):
         """L = L_SSL + weight(step) * L_head."""
         output, head = predictions
         parts = {"ssl": output.loss.detach(), **output.stats}
-        loss = output.loss
+        loss = output.joint_loss if stage == sb.Stage.TRAIN else output.loss
         if head is not None:
             loss = loss + self.head_weight() * head.loss
             parts |= {"masr": head.loss.detach(), **head.stats}
@@ -180,8 +180,8 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
     """Prints and saves the table: the trained encoder, untrained, and log-mel statistics."""
-    if hparams.get("table_references"):
-        rows = rows | {"train": choose_references(rows["train"], hparams["table_references"])}
+    if limit := hparams.get("table_references"):
+        rows = rows | {"train": choose_references(rows["train"], limit, brain.probe_column)}
     features = hparams["log_mel"]
     untrained.to(brain.device).eval()
     systems = {

@@ -2,9 +2,15 @@
 
 import pytest
 import torch
+from speechbrain.nnet.losses import ContrastiveLoss
+from speechbrain.nnet.quantisers import GumbelVectorQuantizer
 from test_objectives_conformance import small_encoder
 
-from masr_modules.objectives.contrastive import AnnealedGumbelQuantizer, sample_distractors
+from masr_modules.objectives.contrastive import (
+    AnnealedGumbelQuantizer,
+    MaskedContrastiveLoss,
+    sample_distractors,
+)
 from masr_modules.objectives.data2vec import Data2Vec
 from masr_modules.objectives.w2v_bert import W2vBert
 
@@ -40,6 +46,41 @@ def test_the_teacher_is_the_moving_average_of_the_student():
     assert torch.allclose(teacher, torch.tensor(0.25))
     ssl.after_step(9)  # decay 1: the teacher stays
     assert torch.allclose(teacher, torch.tensor(0.25))
+
+
+@pytest.mark.parametrize("training", (True, False))
+def test_the_quantizer_gives_what_speechbrains_gives(training):
+    torch.manual_seed(0)
+    ours = AnnealedGumbelQuantizer(6, 5, (2.0, 0.5, 0.9), 2, 8).train(training)
+    stock = GumbelVectorQuantizer(6, 5, (2.0, 0.5, 0.9), 2, 8).train(training)
+    stock.load_state_dict({k: v for k, v in ours.state_dict().items() if k != "curr_temp"})
+    x, results = torch.randn(1, 40, 6), []
+    for quantizer in (ours, stock):
+        torch.manual_seed(1)
+        results.append(quantizer(x))
+    for name in ("x", "code_perplexity", "prob_perplex", "num_vars"):
+        torch.testing.assert_close(
+            torch.as_tensor(results[0][name]), torch.as_tensor(results[1][name])
+        )
+
+
+def test_the_loss_equals_speechbrains():
+    torch.manual_seed(0)
+    predicted = torch.randn(9, 4)
+    targets = torch.randn(3, 4)[torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1])]  # many are equal
+    mask = torch.ones(1, 9, dtype=torch.bool)
+    drawn = sample_distractors(mask, 6)
+    loss, accuracy = MaskedContrastiveLoss(6, 0.1).of(predicted, targets, drawn)
+    distractors = targets[drawn].unsqueeze(1)
+    total, expected = ContrastiveLoss(0.1)(predicted[None], targets[None], distractors)
+    torch.testing.assert_close(loss, total / 9)
+    torch.testing.assert_close(accuracy, expected)
+
+
+def test_a_frame_without_distractors_adds_nothing():
+    drawn = torch.zeros(2, 1, dtype=torch.long)  # itself
+    loss, _ = MaskedContrastiveLoss(2).of(torch.randn(1, 4), torch.randn(1, 4), drawn)
+    assert loss.item() == 0.0
 
 
 def test_both_stacks_need_a_layer():

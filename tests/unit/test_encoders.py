@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
+from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.masking import span_mask
 from masr_modules.objectives.random_projection import FastRandomProjectionQuantizer
@@ -81,3 +82,14 @@ def test_pooling_ignores_padding_and_masked_frames():
     pooled = MeanPooling()(frames, torch.tensor([2, 3]), mask)
     # All of the first is masked: all its valid frames count.
     assert pooled.flatten().tolist() == [1.5, 6.0]
+
+
+def test_the_loss_of_two_ranks_is_the_mean_over_all_masked_frames(monkeypatch):
+    mask = torch.tensor([[True, True, False], [True, True, False]])
+    output = SSLOutput(torch.tensor(3.0), torch.zeros(2, 3, 1), torch.tensor([3, 3]), mask)
+    assert output.joint_loss.item() == 3.0
+    for module in ("masr_modules.objectives.base", "masr_modules.distributed"):
+        monkeypatch.setattr(f"{module}.world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda count: count.fill_(10.0))
+    # 4 masked frames here, 6 on the other rank; the trainer halves the sum of both.
+    assert output.joint_loss.item() == pytest.approx(2 * 3.0 * 4 / 10)

@@ -176,3 +176,14 @@ def test_a_loader_goes_on_where_it_was_saved(corpus, num_workers):
     assert list(resumed) == expected  # the epoch after that is whole
     resumed.load(corpus / "place", end_of_epoch=True)
     assert list(resumed) == expected
+
+
+def test_processes_of_a_distributed_run_read_shards_of_their_own(corpus, monkeypatch):
+    folder = write(corpus)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    parts = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        parts.append({row["ID"] for row, _ in read_shards(folder)})
+    assert parts[0] | parts[1] == {f"u{n}.5" for n in range(10)}
+    assert parts[0] and parts[1] and not parts[0] & parts[1]
