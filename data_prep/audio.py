@@ -19,7 +19,7 @@ from data_prep.skips import SkipRegister
 DATA_ROOT = "$data_root/"
 
 #: Rows that one task of a worker holds.
-CHUNK = 256
+CHUNK = 64
 
 #: WAV codings whose duration follows from the sizes: PCM, float, A-law, mu-law, extensible.
 _PLAIN_CODINGS = {1, 3, 6, 7, 0xFFFE}
@@ -274,7 +274,8 @@ def audio_path(wav: str, data_folder: str) -> str:
     >>> audio_path("$data_root/clips/a.wav", "/corpus")
     '/corpus/clips/a.wav'
     """
-    return os.path.join(data_folder, wav.removeprefix(DATA_ROOT))
+    path = wav.removeprefix(DATA_ROOT)
+    return path if path.startswith("/") else f"{data_folder}/{path}"
 
 
 def find_undecodable(

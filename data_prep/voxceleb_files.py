@@ -154,12 +154,12 @@ def list_clips(
     names = sorted(os.listdir(os.path.join(data_folder, folder)))
     there, prefix = set(names), clip_id(speaker, video, "")
     for name in names:
-        stem, extension = os.path.splitext(name)
+        stem, _, extension = name.rpartition(".")
         if name.startswith("."):
             continue
-        if extension == ".wav":
+        if extension == "wav":
             yield Clip(prefix + stem, speaker, video, f"{folder}/{name}")
-        elif extension == ".m4a" and f"{stem}.wav" not in there:
+        elif extension == "m4a" and f"{stem}.wav" not in there:
             skips.skip("m4a without a wav beside it", f"{folder}/{name}")
 
 

@@ -73,8 +73,10 @@ def make_rows(
         if known is None:
             skips.note("speaker is not in the metadata", clip.file)
             known = {}
+        speaker = clip.ID.partition("--")[0]
         row = {"ID": clip.ID, "wav": DATA_ROOT + clip.file, **known}
-        yield side, row | {"speaker": clip.ID.split("--")[0], "source": clip.video}
+        row["speaker"], row["source"] = speaker, clip.video
+        yield side, row
 
 
 def _cut(seconds: float, skips: SkipRegister, side: str, row: dict, info: AudioInfo) -> list[dict]:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 
@@ -20,12 +21,16 @@ logger = logging.getLogger(__name__)
 SETTINGS_FILE = "prepare_settings.json"
 
 
+#: Cells that tell nothing.
+_EMPTY = frozenset({None, ""})
+
+
 class _SideWriter:
     """Writes one side's CSV row by row under a temporary name, counting as it goes."""
 
     def __init__(self, path: str, columns: Sequence[str]):
         self.path, self.count, self.seconds = path, 0, 0.0
-        self.known = [0] * len(columns)
+        self.empty: Counter[tuple[bool, ...]] = Counter()  # which cells are, of a whole row
         self.speakers: set[str] = set()
         self.languages: set[str] = set()
         self.columns, self.column_set = columns, set(columns)
@@ -46,7 +51,7 @@ class _SideWriter:
         cells = list(map(row.get, self.columns))
         self.count += 1
         audio = cells[: len(AUDIO_COLUMNS)]
-        if None in audio or "" in audio:
+        if not _EMPTY.isdisjoint(audio):
             raise ValueError(
                 f"{self.path}, row {self.count + 1}: no value in one of {', '.join(AUDIO_COLUMNS)}"
             )
@@ -55,7 +60,7 @@ class _SideWriter:
             raise ValueError(f"{self.path}: columns {unknown} are not in extra_columns")
         self.writer.writerow(cells)
         self.seconds += float(row["duration"])
-        self.known = [n + (c is not None and c != "") for n, c in zip(self.known, cells)]  # noqa: B905
+        self.empty[tuple(map(_EMPTY.__contains__, cells))] += 1
         self.speakers.add(row.get("speaker"))
         self.languages.add(row.get("language"))
 
@@ -68,8 +73,10 @@ class _SideWriter:
 
     def coverage(self, name: str) -> str:
         """Share of utterances whose value is known, of each column that has any."""
-        known = list(zip(self.columns, self.known, strict=True))[len(AUDIO_COLUMNS) :]
-        shares = [f"{column} {100 * n / self.count:.0f} %" for column, n in known if n]
+        shares = []
+        for place, column in enumerate(self.columns[len(AUDIO_COLUMNS) :], len(AUDIO_COLUMNS)):
+            known = sum(count for empty, count in self.empty.items() if not empty[place])
+            shares += [f"{column} {100 * known / self.count:.0f} %"] if known else []
         return f"known in {name}: {', '.join(shares) or 'nothing'}"
 
 
@@ -81,8 +88,8 @@ class _Disjoint:
         self.side_of: dict[int, str] = {}
 
     def see(self, side: str, row: Mapping[str, object]) -> None:
-        value = tuple(row.get(column) for column in self.columns)
-        if any(cell in (None, "") for cell in value):
+        value = tuple(map(row.get, self.columns))
+        if not _EMPTY.isdisjoint(value):
             return
         first = self.side_of.setdefault(hash(value), side)
         if first != side:
