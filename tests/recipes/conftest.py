@@ -89,9 +89,7 @@ def small_overrides(mini_corpus, hf_folder, tmp_path):
         keys = keys_of(yaml)
         settings = {key: value for key, value in SMALL.items() if key in keys}
         settings |= {"data_folder": str(mini_corpus), "output_folder": str(tmp_path / "out")}
-        if "csv_folder" in keys:
-            settings["csv_folder"] = str(mini_corpus / "csv")
-        else:
+        if "csv_folder" not in keys:
             for split in ("train", "valid", "test"):
                 settings[f"{split}_csv"] = str(mini_corpus / f"csv/{split}.csv")
         for corpus in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
