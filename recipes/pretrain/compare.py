@@ -29,18 +29,20 @@ PER_SOURCE = (
     f"!ref <loss>, {SIZES}, !ref <memory>]"
 )
 MEMORY = ["--memory", "!new:masr_modules.memory.CrossBatchMemory [2048, 200]"]
+KNOWLEDGE = ["--mining", "knowledge"]
+HARDEST = ["--mining", "hardest"]
 
 #: System -> what it overrides in the YAML. LASR is our reading of arXiv 2306.04374: one
 #: identity, mined by embedding distance alone, constant margin; no other knowledge enters.
 ARMS = {
     "SSL only": ["--masr_weight", "0"],
-    "LASR": ["--mining", "hardest", "--margin_mode", "constant"],
-    "MASR": [],
+    "LASR": [*HARDEST, "--margin_mode", "constant"],
+    "MASR": KNOWLEDGE,
     "cross-entropy": ["--head", f"{HEADS}ClassifierHead [[language], {SIZES}]"],
-    "MASR, graded margin": ["--margin_mode", "graded"],
-    "MASR, memory": MEMORY,
-    "per source, hardest": ["--head", PER_SOURCE, "--mining", "hardest"],
-    "per source": ["--head", PER_SOURCE],
+    "MASR, graded margin": [*KNOWLEDGE, "--margin_mode", "graded"],
+    "MASR, memory": [*KNOWLEDGE, *MEMORY],
+    "per source, hardest": ["--head", PER_SOURCE, *HARDEST],
+    "per source": ["--head", PER_SOURCE, *KNOWLEDGE],
     "MultiSupCon": ["--loss", f"{LOSSES}MultiSupConLoss [0.1]"],
     "X-Sample": ["--loss", f"{LOSSES}XSampleLoss [0.1, 0.1]"],
     "multi-task cross-entropy": [
