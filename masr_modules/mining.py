@@ -91,21 +91,45 @@ def mine(
     """
     alpha = 0.0 if rule == "hardest" else knowledge_weight
     size = max(1, tile // max(1, len(candidates)))
+    found = _Found(len(embeddings), embeddings, with_similarity)
     columns = candidates.T
-    parts = []
     for start in range(0, len(embeddings), size):
+        rows = slice(start, min(start + size, len(embeddings)))
         whole = size >= len(embeddings)
-        part = similarity if whole else similarity.rows(start, start + size)
+        part = similarity if whole else similarity.rows(rows.start, rows.stop)
         # The distance less 1: constants do not choose.
-        distances = -embeddings[start : start + size] @ columns
-        parts.append(_mine_tile(distances, part, alpha, rule == "semihard", with_similarity))
-    positive, negative, usable, near = (torch.cat(values) for values in zip(*parts, strict=True))
-    return Pairs(positive, negative, usable, near if with_similarity else None)
+        distances = -embeddings[rows] @ columns
+        found.fill(rows, *_mine_tile(distances, part, alpha, rule == "semihard", with_similarity))
+    return found.pairs
+
+
+class _Found:
+    """The pairs, tile by tile, in tensors made beforehand.
+
+    Small results that outlive their tile would lie between its large blocks and keep the
+    allocator from reusing these: 4 MiB a tile.
+    """
+
+    def __init__(self, size: int, like: Tensor, with_similarity: bool):
+        index = {"dtype": torch.long, "device": like.device}
+        self.pairs = Pairs(
+            torch.empty(size, **index),
+            torch.empty(size, **index),
+            torch.empty(size, dtype=torch.bool, device=like.device),
+            torch.empty(size, dtype=like.dtype, device=like.device) if with_similarity else None,
+        )
+
+    def fill(self, rows: slice, positive, negative, usable, near) -> None:
+        self.pairs.positive[rows] = positive
+        self.pairs.negative[rows] = negative
+        self.pairs.usable[rows] = usable
+        if near is not None:
+            self.pairs.negative_similarity[rows] = near
 
 
 def _mine_tile(
     distances: Tensor, similarity, alpha: float, semihard: bool, with_similarity: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     p_score = n_score = distances
     if alpha:
         n_score = torch.sub(distances, similarity.values, alpha=alpha)
@@ -121,6 +145,6 @@ def _mine_tile(
         nearest, chosen = torch.where(farther, n_score, inf).min(dim=1)
         negative = torch.where(nearest < inf, chosen, negative)
     if not with_similarity:
-        return positive, negative, usable, usable
+        return positive, negative, usable, None
     near = similarity.values.gather(1, negative.unsqueeze(1)).squeeze(1)
     return positive, negative, usable, near
