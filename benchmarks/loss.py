@@ -255,7 +255,7 @@ def main() -> None:
         mine, other = m.values()
         print(
             f"| {size} | {1e3 * a:.2f} | {1e3 * b:.2f} | {1e3 * c:.2f} | {a / b:.2f} | {a / c:.2f}"
-            f" | {mine:.1f} | {other:.1f} | {mine / max(other, 1e-9):.2f}"
+            f" | {mine:.1f} | {other:.1f} | {f'{mine / other:.2f}' if other >= 1 else '-'}"
             f" | {check_equal(size, args.device):.1e} |",
             flush=True,
         )

@@ -74,15 +74,20 @@ class JointBatch:
         start = sum(self.sizes[:rank])
         self.own = slice(start, start + size)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether there is but this rank's batch."""
+        return len(self.sizes) == 1
+
     def gather(self, values: Tensor) -> Tensor:
         """Joins (B, ...) rows of all ranks in rank order; gradients flow back to their rank."""
-        if len(self.sizes) == 1:
+        if self.is_own:
             return values
         return _Gather.apply(values, self.sizes, self.own)
 
     def gather_metadata(self, metadata: Metadata) -> Metadata:
         """Joins the metadata of all ranks; vocabularies must agree, ids must be known."""
-        if len(self.sizes) == 1:
+        if self.is_own:
             return metadata
         if metadata.ids is None:
             raise ValueError(

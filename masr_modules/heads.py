@@ -120,8 +120,10 @@ class MASRHead(nn.Module):
         # Ranks validate different numbers of batches: no collectives there.
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)
+        own = everyone if joint.is_own else everyone[joint.own]
         known = joint.gather_metadata(metadata)
-        candidates, candidates_known = everyone, known
+        # None: the batch itself, which need not be normalised twice.
+        candidates, candidates_known = (None if joint.is_own else everyone), known
         if self.memory is not None and self.training:
             past = self.memory.metadata(metadata.vocabularies)
             candidates_known = known.join(past)
@@ -134,7 +136,7 @@ class MASRHead(nn.Module):
             *self.thresholds,
             positive_candidates=len(everyone),
         )
-        output = self.loss(everyone[joint.own], similarity, candidates)
+        output = self.loss(own, similarity, candidates)
         if self.memory is not None and self.training:
             self.memory.enter(unit_norm(everyone.detach()), known)
         return output

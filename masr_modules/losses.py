@@ -140,8 +140,8 @@ class MASRLoss(nn.Module):
             others = z if candidates is None else unit_norm(candidates)
             graded = self.margin_mode == "graded"
             pairs = mine(z, others, similarity, self.mining, self.knowledge_weight, graded)
-            d_ap = 1.0 - (z * others[pairs.positive]).sum(dim=1)
-            d_an = 1.0 - (z * others[pairs.negative]).sum(dim=1)
+            d_ap = 1.0 - (z * others.index_select(0, pairs.positive)).sum(dim=1)
+            d_an = 1.0 - (z * others.index_select(0, pairs.negative)).sum(dim=1)
             margins = self.margin * (1.0 - pairs.negative_similarity) if graded else self.margin
             terms = self.activation(d_ap - d_an + margins)
             weights = pairs.usable.to(z.dtype)

@@ -167,7 +167,7 @@ class CombinedSimilarity:
                 self.metadata[source.column], self.candidates[source.column]
             )
             if total is None:
-                total, weight = values * source.weight, valid * source.weight
+                total, weight = values * source.weight, valid.float().mul_(source.weight)
             else:
                 total.add_(values, alpha=source.weight)
                 weight.add_(valid, alpha=source.weight)
