@@ -14,6 +14,7 @@ from pathlib import Path
 KINDS = {
     "share": (100, 1, " (%)"),
     "loss": (1, 2, ""),
+    "cost": (1, 3, ""),
     "layer": (1, 0, ""),
     "count": (1, 0, ""),
     "minutes": (1 / 60, 1, " (min)"),
@@ -130,6 +131,12 @@ def format_cell(values: Sequence[float], kind: str) -> str:
     return text
 
 
+def column_title(column: tuple[str, str, str]) -> str:
+    """Title of a figure with its unit."""
+    title, _, kind = column
+    return title + KINDS[kind][2]
+
+
 def format_table(
     runs: dict[str, list[dict[str, float]]], columns=PRETRAIN_COLUMNS, title: str = "encoder"
 ) -> str:
@@ -151,7 +158,7 @@ def format_table(
     | ------- | ------- |
     | a       | 50.0    |
     """
-    header = [title] + [name + KINDS[kind][2] for name, _, kind in columns]
+    header = [title, *map(column_title, columns)]
     body = [
         [system] + [format_cell([f.get(key) for f in figures], kind) for _, key, kind in columns]
         for system, figures in runs.items()

@@ -43,17 +43,20 @@ class SSLOutput:
 class SSLObjective(nn.Module):
     """A self-supervised method: an encoder and the loss that trains it.
 
-    A new method is a subclass in a file of its own that sets `d_model`, implements
-    `forward` and `encode`, and `after_step` where it needs it. All of its state
+    A new method is a subclass in a file of its own that sets `encoder` and `d_model`,
+    implements `forward`, and `after_step` where it needs it. All of its state
     is in its state_dict(), so that a resumed run goes on exactly. Parameters that
     its loss does not reach have `requires_grad` False.
 
     Attributes
     ----------
+    encoder : nn.Module
+        What pretraining is for: the only part that goes on to other tasks.
     d_model : int
         D, the width of the frames.
     """
 
+    encoder: nn.Module
     d_model: int
 
     def forward(
@@ -94,7 +97,7 @@ class SSLObjective(nn.Module):
         frame_lens : torch.Tensor
             (B,) number of valid frames.
         """
-        raise NotImplementedError
+        return self.encoder(wavs, wav_lens)
 
     def after_step(self, step: int) -> None:
         """Called by the recipe after each step of the optimiser.

@@ -94,11 +94,6 @@ class BestRQ(SSLObjective):
         loss, stats = self.prediction(frames[mask], clean)
         return SSLOutput(loss, frames, out_lens, mask, stats)
 
-    def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """See SSLObjective."""
-        features, lens = self.encoder.features(wavs, wav_lens)
-        return self.encoder.encode_features(self._pad_to_frames(features), lens)
-
     def _pad_to_frames(self, features: Tensor) -> Tensor:
         missing = -features.shape[1] % self.subsampling
         return F.pad(features, (0, 0, 0, missing)) if missing else features

@@ -98,7 +98,3 @@ class HuggingFaceSSL(SSLObjective):
         loss = loss + self.diversity_weight * (num_codes - perplexity) / num_codes
         stats = {"contrastive_accuracy": accuracy, "code_perplexity": perplexity.detach()}
         return loss, stats
-
-    def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """See SSLObjective."""
-        return self.encoder(wavs, wav_lens)

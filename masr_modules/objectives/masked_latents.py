@@ -61,7 +61,3 @@ class MaskedLatents(SSLObjective):
         mask = span_mask(lens, latents.shape[1], self.mask_share, self.mask_span, mask_seeds)
         masked = torch.where(mask.unsqueeze(-1), self.mask_embedding.to(latents.dtype), latents)
         return MaskedPass(latents, self.encoder.contextualise(masked, lens), lens, mask)
-
-    def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """See SSLObjective."""
-        return self.encoder(wavs, wav_lens)

@@ -15,7 +15,6 @@ from collections import defaultdict
 
 import speechbrain as sb
 import torch
-from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
@@ -23,7 +22,6 @@ from masr_modules.batching import make_sampler
 from masr_modules.dataio import (
     EpochClock,
     length_sorted_batches,
-    load_corpora,
     make_dataset,
     utterance_seed,
 )
@@ -36,8 +34,9 @@ from masr_modules.evaluation import (
     evaluate,
     knn_accuracy,
 )
+from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import numeric_columns
-from masr_modules.metadata import MetadataTable, drop_unreadable
+from masr_modules.metadata import MetadataTable
 from masr_modules.results import format_table, pretrain_columns, write_atomic, write_results
 from masr_modules.shards import ShardLoader, make_shard_batches
 
@@ -155,16 +154,6 @@ class PretrainBrain(sb.Brain):
         return Split.of(layers, rows, self.probe_column)
 
 
-def load_rows(hparams: dict) -> dict[str, dict]:
-    """Split -> rows, without the unreadable ones."""
-    return {
-        split: drop_unreadable(
-            load_corpora(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
-        )
-        for split in ("train", "valid", "test")
-    }
-
-
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
     """At most `limit` training utterances a label, evenly spread."""
     by_label = defaultdict(list)
@@ -207,15 +196,7 @@ def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss:
 
 def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, batches, model, training, table."""
-    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
-    sb.utils.distributed.ddp_init_group(run_opts)
-    with open(hparams_file) as file:
-        hparams = load_hyperpyyaml(file, overrides)
-    hparams |= hparams.pop("training")
-    sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
-    if "prepare" in hparams:
-        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
-
+    hparams, run_opts = start_experiment(arguments)
     rows = load_rows(hparams)
     head = hparams["head"]
     columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}

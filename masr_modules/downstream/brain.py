@@ -1,0 +1,288 @@
+"""What the downstream recipes share: an encoder, frozen or fine-tuned, and a head on it."""
+
+import time
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.dataio.sampler import DynamicBatchSampler
+from speechbrain.utils.logger import get_logger
+from torch import Tensor, nn
+
+from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset
+from masr_modules.downstream.frame_cache import FrameCache
+from masr_modules.downstream.layers import WeightedLayers
+from masr_modules.pretrained import PretrainedEncoder, load_encoder
+
+logger = get_logger(__name__)
+
+#: Bytes of a gigabyte, as disks are sold.
+GIGABYTE = 10**9
+
+
+def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
+    """Share of the learning rate after a step: a linear rise, then a linear fall to 0.
+
+    Example
+    -------
+    >>> [rate_factor(step, 100) for step in (0, 5, 10, 55, 100)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    rise = warmup_share * total
+    return min(step / rise, (total - step) / (total - rise)) if 0 < rise < total else 1.0
+
+
+class DownstreamBrain(sb.Brain):
+    """Trains a head on the weighted layers of an encoder, and the encoder where not frozen.
+
+    Its modules are `encoder`, `mixer`, `head` and what a task adds. A task is a subclass
+    with `compute_forward` on `self.frames(batch, stage)`, `compute_objectives`, and
+    `start_scores` and `scores`, which make figures out of what was predicted.
+
+    A frozen encoder runs once: its frames are read from a cache on disk, unless they would
+    take more than `max_cache_gb`, or an augmentation changes the waveforms.
+    """
+
+    @classmethod
+    def from_hparams(cls, hparams: dict, run_opts: dict, pretrained: PretrainedEncoder, **modules):
+        """Builds the Brain of a recipe.
+
+        Arguments
+        ---------
+        hparams : dict
+            From the YAML, with `freeze`, `lr`, `encoder_lr` and the rest of
+            hparams/include/downstream.yaml at its top.
+        run_opts : dict
+            Of SpeechBrain.
+        pretrained : PretrainedEncoder
+            From `load_encoder`.
+        **modules : nn.Module
+            `head`, and what the task adds.
+        """
+        num_layers = pretrained.count_layers()
+        learnt = {"mixer": WeightedLayers(num_layers), **modules}
+        encoder = pretrained.encoder.requires_grad_(not hparams["freeze"])
+        if not hparams["freeze"]:
+            freeze_unheard(encoder, pretrained.sample_rate)
+            learnt["encoder"] = encoder
+        checkpointer = hparams["checkpointer"]
+        checkpointer.add_recoverables(learnt)
+        brain = cls(
+            modules={"encoder": encoder, **learnt},
+            opt_class=hparams["opt_class"],
+            hparams=hparams,
+            run_opts=run_opts,
+            checkpointer=checkpointer,
+        )
+        brain.pretrained, brain.num_layers = pretrained, num_layers
+        brain.clock = EpochClock()
+        return brain
+
+    def init_optimizers(self):
+        """One optimiser with a group for what is new and one for the encoder."""
+        new = [
+            parameter
+            for name, module in self.modules.items()
+            if name != "encoder"
+            for parameter in module.parameters()
+        ]
+        groups = [{"params": new, "lr": self.hparams.lr}]
+        if not self.hparams.freeze:
+            encoder = [p for p in self.modules.encoder.parameters() if p.requires_grad]
+            groups.append({"params": encoder, "lr": self.hparams.encoder_lr})
+        self.optimizer = self.opt_class(groups)
+        self.rates = [group["lr"] for group in groups]
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+
+    @property
+    def encoder_learns(self) -> bool:
+        """Whether this step trains the encoder: not while only the head learns."""
+        return not self.hparams.freeze and self.optimizer_step >= self.hparams.head_only_steps
+
+    def frames(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
+        """Mixed layers of a batch.
+
+        Returns
+        -------
+        frames : torch.Tensor
+            (B, F, D).
+        frame_lens : torch.Tensor
+            (B,) number of valid frames.
+        """
+        if hasattr(batch, "layers"):
+            layers, lens = batch.layers
+            frame_lens = (lens * layers.shape[1]).round().long()
+            return self.modules.mixer(layers.permute(2, 0, 1, 3)), frame_lens
+        wavs, lens = batch.sig
+        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
+            wavs, lens = self.hparams.augmentation(wavs, lens)
+        learns = stage == sb.Stage.TRAIN and self.encoder_learns
+        if self.modules.encoder.training != learns:  # Brain.fit sets all modules to train
+            self.modules.encoder.train(learns)
+        with torch.set_grad_enabled(learns):
+            layers, frame_lens = self.modules.encoder(wavs, lens)
+        return self.modules.mixer(layers), frame_lens
+
+    def dataset(self, rows: dict[str, dict], train: bool = False) -> DynamicItemDataset:
+        """Utterances as `sig` or, where the encoder is frozen and the cache has room, `layers`."""
+        sample_rate = self.pretrained.sample_rate
+        if not self._can_cache(rows, train):
+            crop = self.hparams.max_crop_seconds if train else None
+            clock = self.clock if train else None
+            return make_dataset(rows, sample_rate, crop, self.hparams.seed, clock)
+        encoder = self.modules.encoder.eval()
+        cache = FrameCache.make(self.hparams.cache_folder, encoder, rows, sample_rate, self.device)
+        dataset = DynamicItemDataset(rows)
+        dataset.add_dynamic_item(cache.__getitem__, takes="id", provides="layers")
+        dataset.set_output_keys(["id", "layers"])
+        return dataset
+
+    def _can_cache(self, rows: dict[str, dict], train: bool) -> bool:
+        if not self.hparams.freeze or (train and self.hparams.augmentation is not None):
+            return False
+        encoder = self.pretrained.encoder
+        size = FrameCache.estimate_bytes(
+            encoder, self.num_layers, rows, self.pretrained.sample_rate
+        )
+        if size > self.hparams.max_cache_gb * GIGABYTE:
+            logger.info(
+                f"frames of {len(rows)} utterances would take {size / GIGABYTE:.0f} GB, more than "
+                f"max_cache_gb: {self.hparams.max_cache_gb}: the encoder runs in every epoch"
+            )
+            return False
+        return True
+
+    def loader(self, rows: dict[str, dict], train: bool = False) -> torch.utils.data.DataLoader:
+        """Batches of up to `max_batch_seconds`: shuffled to train, else sorted by length."""
+        budget = self.hparams.max_batch_seconds
+        dataset = self.dataset(rows, train)
+        if train:
+            crop = self.hparams.max_crop_seconds or float("inf")
+            self.train_sampler = sampler = DynamicBatchSampler(
+                dataset,
+                max_batch_length=budget,
+                num_buckets=self.hparams.num_buckets,
+                lengths_list=[min(row["duration"], crop) for row in rows.values()],
+                shuffle=True,
+                seed=self.hparams.seed,
+                drop_last=False,
+            )
+        else:
+            sampler = length_sorted_batches(rows, budget)
+        return sb.dataio.dataloader.SaveableDataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=PaddedBatch,
+            num_workers=self.hparams.num_workers,
+        )
+
+    def train_on(self, train: dict[str, dict], valid: dict[str, dict]) -> None:
+        """Fits, until the last epoch or until `patience` epochs brought nothing better."""
+        loader = self.loader(train, train=True)
+        self.total_steps = self.hparams.number_of_epochs * len(self.train_sampler)
+        started = time.monotonic()
+        self.fit(self.hparams.epoch_counter, loader, self.loader(valid))
+        self.train_seconds = time.monotonic() - started
+
+    def test_on(self, test: dict[str, dict]) -> dict[str, float]:
+        """The figures of the best checkpoint on a test set."""
+        key = {f"{self.hparams.goal}_key": self.hparams.valid_metric}
+        self.evaluate(self.loader(test), **key)
+        return self.test_stats
+
+    def on_stage_start(self, stage, epoch=None):
+        """Empties the scores; tells the crops the epoch."""
+        self.start_scores(stage)
+        if stage == sb.Stage.TRAIN:
+            self.clock.epoch = epoch
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """The next step's learning rates."""
+        if not should_step:
+            return
+        factor = rate_factor(self.optimizer_step, self.total_steps)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Logs; after validation keeps the best checkpoint and asks whether to stop."""
+        stats = {"loss": stage_loss}
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = stats
+            return
+        stats |= self.scores(stage)
+        if stage == sb.Stage.TEST:
+            self.test_stats = stats
+            self.hparams.train_logger.log_stats({"best epoch": self.best_epoch()}, test_stats=stats)
+            return
+        progress = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+        self.hparams.train_logger.log_stats(progress, self.train_stats, stats)
+        figure, goal = stats[self.hparams.valid_metric], self.hparams.goal
+        self.hparams.epoch_counter.update_metric(figure)
+        self.checkpointer.save_and_keep_only(
+            meta={self.hparams.valid_metric: figure, "epoch": epoch},
+            **{f"{goal}_keys": [self.hparams.valid_metric]},
+        )
+
+    def best_epoch(self) -> int:
+        """Epoch of the checkpoint that is tested."""
+        key = {f"{self.hparams.goal}_key": self.hparams.valid_metric}
+        checkpoint = self.checkpointer.find_checkpoint(**key)
+        return checkpoint.meta["epoch"] if checkpoint else 0
+
+    def start_scores(self, stage: sb.Stage) -> None:
+        """Called when a stage starts."""
+        raise NotImplementedError
+
+    def scores(self, stage: sb.Stage) -> dict[str, float]:
+        """The figures of a stage that ends; `valid_metric` is one of them."""
+        raise NotImplementedError
+
+
+def freeze_unheard(encoder: nn.Module, sample_rate: int) -> None:
+    """Takes the gradient from parameters that frames do not depend on, such as a mask's vector.
+
+    Costs a forward and a backward pass over one second.
+    """
+    encoder.zero_grad(set_to_none=True)
+    layers, _ = encoder(torch.randn(1, sample_rate), torch.ones(1))
+    sum(frames.float().square().sum() for frames in layers).backward()
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+        parameter.grad = None
+
+
+def load_for(hparams: dict) -> PretrainedEncoder:
+    """The encoder that `pretrained` and `random_init` name.
+
+    Raises
+    ------
+    ValueError
+        If it was trained at another sample rate than the corpus's.
+    """
+    pretrained = load_encoder(hparams["pretrained"], hparams["random_init"])
+    if pretrained.sample_rate != hparams["sample_rate"]:
+        raise ValueError(
+            f"{hparams['pretrained']}: hears {pretrained.sample_rate} Hz, but sample_rate is "
+            f"{hparams['sample_rate']}"
+        )
+    return pretrained
+
+
+def drop_short(rows: dict[str, dict], name: str, least_seconds: float = 0.1) -> dict[str, dict]:
+    """Leaves out, and counts, utterances that give an encoder next to no frames.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left.
+    """
+    kept = {utterance: row for utterance, row in rows.items() if row["duration"] >= least_seconds}
+    if len(kept) < len(rows):
+        count = len(rows) - len(kept)
+        logger.warning(f"{name}: {count} utterances under {least_seconds} s are left out")
+    if not kept:
+        raise ValueError(f"{name}: no utterance of at least {least_seconds} s is left")
+    return kept

@@ -1,0 +1,137 @@
+"""One label an utterance: what the language and the emotion recipe share."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.logger import get_logger
+from torch import Tensor
+
+from masr_modules.classification import Predictions, accuracy, macro_accuracy
+from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.pretrained import PretrainedEncoder
+
+logger = get_logger(__name__)
+
+
+def encode_labels(labels: Iterable[str]) -> CategoricalEncoder:
+    """Classes in alphabetical order, and nothing else: an unknown label is an error.
+
+    Example
+    -------
+    >>> encode_labels(["b", "a", "b"]).lab2ind
+    {'a': 0, 'b': 1}
+    """
+    encoder = CategoricalEncoder()
+    encoder.expect_len(len(labels := sorted(set(labels))))
+    encoder.update_from_iterable(labels)
+    return encoder
+
+
+def keep_labelled(rows: dict[str, dict], column: str, name: str) -> dict[str, dict]:
+    """Leaves out, and counts, utterances without a label.
+
+    Raises
+    ------
+    ValueError
+        If none has one: names the column and the split.
+    """
+    kept = {utterance: row for utterance, row in rows.items() if row.get(column)}
+    if not kept:
+        raise ValueError(f"{name}: no utterance has a {column!r}: which column holds the label?")
+    if len(kept) < len(rows):
+        logger.warning(f"{name}: {len(rows) - len(kept)} utterances without {column} are left out")
+    return kept
+
+
+class ClassificationBrain(DownstreamBrain):
+    """Head and classifier on an encoder; `self.labels` tells the classes apart."""
+
+    @classmethod
+    def build(
+        cls, hparams: dict, run_opts: dict, pretrained: PretrainedEncoder, rows: dict[str, dict]
+    ) -> "ClassificationBrain":
+        """The Brain for the labels of the training set.
+
+        Arguments
+        ---------
+        hparams : dict
+            With `label`, the column, and `head` and `classifier`, which build them.
+        run_opts : dict
+            Of SpeechBrain.
+        pretrained : PretrainedEncoder
+            From `load_encoder`.
+        rows : dict
+            Split -> rows, all with a label.
+        """
+        column = hparams["label"]
+        labels = encode_labels(row[column] for row in rows["train"].values())
+        report_strange(rows, column, labels)
+        head = hparams["head"](input_size=pretrained.d_model)
+        classifier = hparams["classifier"](
+            input_size=head.embedding_size, out_neurons=len(labels.lab2ind)
+        )
+        brain = cls.from_hparams(hparams, run_opts, pretrained, head=head, classifier=classifier)
+        hparams["checkpointer"].add_recoverable("label_encoder", labels)
+        brain.labels = labels
+        brain.label_of = {
+            utterance: row[column] for split in rows.values() for utterance, row in split.items()
+        }
+        return brain
+
+    def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
+        """(B, classes) log-posteriors."""
+        return self.modules.classifier(self.modules.head(*self.frames(batch, stage)))
+
+    def compute_objectives(
+        self, predictions: Tensor, batch: PaddedBatch, stage: sb.Stage
+    ) -> Tensor:
+        """Cross-entropy of the utterances whose label is a class."""
+        truth = [self.labels.lab2ind.get(self.label_of[one], -1) for one in batch.id]
+        if stage != sb.Stage.TRAIN:
+            self.collected.append((batch.id, predictions.float().cpu()))
+        truth = torch.tensor(truth, device=predictions.device)
+        known = truth >= 0
+        if not known.any():
+            return predictions.sum() * 0.0
+        return torch.nn.functional.nll_loss(predictions[known].float(), truth[known])
+
+    def start_scores(self, stage: sb.Stage) -> None:
+        """See DownstreamBrain."""
+        self.collected = []
+
+    def scores(self, stage: sb.Stage) -> dict[str, float]:
+        """Weighted and unweighted accuracy; keeps `self.predictions`."""
+        ids = [one for batch, _ in self.collected for one in batch]
+        self.predictions = Predictions(
+            ids,
+            tuple(self.labels.ind2lab[i] for i in range(len(self.labels.ind2lab))),
+            torch.cat([posteriors for _, posteriors in self.collected]).numpy(),
+            [self.label_of[one] for one in ids],
+        )
+        return {
+            "accuracy": accuracy(self.predictions),
+            "macro_accuracy": macro_accuracy(self.predictions),
+        }
+
+
+def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncoder) -> None:
+    """Warns of labels that occur outside training only, with their number of utterances.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to tell apart.
+    """
+    if len(labels.lab2ind) < 2:
+        raise ValueError(f"train: only one {column}: {list(labels.lab2ind)}; two are needed")
+    for split in ("valid", "test"):
+        found = Counter(row[column] for row in rows[split].values())
+        for label in sorted(found.keys() - labels.lab2ind.keys()):
+            logger.warning(
+                f"{split}: {found[label]} utterances of {column} {label!r}, which no training "
+                "utterance has: they cannot be named right, and count as errors"
+            )

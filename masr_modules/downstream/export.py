@@ -1,0 +1,136 @@
+"""Result folders that SpeechBrain's inference interfaces load."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.inference import TokenPosteriors, UtteranceEmbedding
+from masr_modules.model_card import downstream_card
+from masr_modules.results import write_atomic
+
+
+def new_block(key: str, build: Callable, **arguments: object) -> str:
+    """YAML that builds again what a class, or a `!name:` block, built.
+
+    Example
+    -------
+    >>> from masr_modules.downstream.heads import ECAPAHead
+    >>> print(new_block("head", functools.partial(ECAPAHead, channels=8), input_size=4))
+    head: !new:masr_modules.downstream.heads.ECAPAHead
+        channels: 8
+        input_size: 4
+    """
+    keywords = {**getattr(build, "keywords", {}), **arguments}
+    build = getattr(build, "func", build)
+    lines = [f"{key}: !new:{build.__module__}.{build.__qualname__}"]
+    return "\n".join(lines + [f"    {name}: {json.dumps(v)}" for name, v in keywords.items()])
+
+
+CLASSIFIER = """\
+embedding_model: !new:masr_modules.inference.UtteranceEmbedding
+    encoder: !ref <encoder>
+    mixer: !ref <mixer>
+    head: !ref <head>
+label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
+mean_var_norm_emb: !new:masr_modules.inference.Unchanged
+
+modules:
+    compute_features: !new:torch.nn.Identity
+    mean_var_norm: !new:masr_modules.inference.Unchanged
+    embedding_model: !ref <embedding_model>
+    classifier: !ref <classifier>
+    mean_var_norm_emb: !ref <mean_var_norm_emb>
+
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        embedding_model: !ref <embedding_model>
+        classifier: !ref <classifier>
+        label_encoder: !ref <label_encoder>
+"""
+
+ASR = """\
+asr_encoder: !new:masr_modules.inference.TokenPosteriors
+    encoder: !ref <encoder>
+    mixer: !ref <mixer>
+    head: !ref <head>
+tokenizer: !new:sentencepiece.SentencePieceProcessor
+decoding_function: !name:speechbrain.decoders.ctc_greedy_decode
+    blank_id: 0
+
+modules:
+    encoder: !ref <asr_encoder>
+
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        asr_encoder: !ref <asr_encoder>
+        tokenizer: !ref <tokenizer>
+"""
+
+
+def export_classifier(brain: DownstreamBrain, hparams: dict, task: str) -> Path:
+    """Saves `inference/` for EncoderClassifier or SpeakerRecognition.
+
+    Arguments
+    ---------
+    brain : DownstreamBrain
+        With the modules `head` and `classifier`, and `labels`.
+    hparams : dict
+        Of the recipe.
+    task : str
+        Name of the recipe's folder.
+    """
+    labels = brain.labels
+    head = plain(brain.modules.head)
+    blocks = [
+        new_block("head", hparams["head"], input_size=brain.pretrained.d_model),
+        new_block(
+            "classifier",
+            hparams["classifier"],
+            input_size=head.embedding_size,
+            out_neurons=len(labels.lab2ind),
+        ),
+        CLASSIFIER,
+    ]
+    whole = UtteranceEmbedding(plain(brain.modules.encoder), plain(brain.modules.mixer), head)
+    parts = {"embedding_model": whole, "classifier": plain(brain.modules.classifier)}
+    folder = _save(brain, hparams, task, blocks, parts)
+    labels.save(folder / "label_encoder.ckpt")
+    return folder
+
+
+def export_asr(brain: DownstreamBrain, hparams: dict, out_neurons: int, tokenizer: Path) -> Path:
+    """Saves `inference/` for EncoderASR; arguments as of export_classifier.
+
+    `tokenizer` is the SentencePiece model, which goes along.
+    """
+    sizes = {"input_size": brain.pretrained.d_model, "out_neurons": out_neurons}
+    blocks = [new_block("head", hparams["head"], **sizes), ASR]
+    modules = (plain(brain.modules[name]) for name in ("encoder", "mixer", "head"))
+    folder = _save(brain, hparams, "asr", blocks, {"asr_encoder": TokenPosteriors(*modules)})
+    (folder / "tokenizer.ckpt").write_bytes(tokenizer.read_bytes())
+    return folder
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """The module itself, out of DDP's wrapper."""
+    return getattr(module, "module", module)
+
+
+def _save(
+    brain: DownstreamBrain, hparams: dict, task: str, blocks: list, parts: Mapping[str, nn.Module]
+) -> Path:
+    folder = Path(hparams["output_folder"], "inference")
+    folder.mkdir(exist_ok=True)
+    for name, module in parts.items():
+        partial = folder / f".{name}.ckpt"
+        torch.save({k: v.cpu() for k, v in module.state_dict().items()}, partial)
+        partial.replace(folder / f"{name}.ckpt")
+    mixer = new_block("mixer", type(plain(brain.modules.mixer)), num_layers=brain.num_layers)
+    text = "\n\n".join([brain.pretrained.description.strip(), mixer, *blocks])
+    write_atomic(folder / "hyperparams.yaml", "# For inference: see README.md\n" + text)
+    write_atomic(folder / "README.md", downstream_card(hparams, task))
+    return folder

@@ -1,0 +1,213 @@
+"""What is learnt on top of an encoder: frames -> embedding -> classes, or frames -> text."""
+
+from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+from speechbrain.lobes.models.Xvector import Xvector
+from speechbrain.nnet.pooling import StatisticsPooling as NoisyStatisticsPooling
+from speechbrain.nnet.RNN import LSTM
+from torch import Tensor, nn
+
+from masr_modules.pooling import StatisticsPooling
+
+
+class StatisticsHead(nn.Module):
+    """Mean and standard deviation of the frames, standardised: nothing else is learnt.
+
+    Arguments
+    ---------
+    input_size : int
+        D, the width of the frames.
+
+    Example
+    -------
+    >>> head = StatisticsHead(8)
+    >>> head(torch.randn(3, 5, 8), torch.tensor([5, 4, 2])).shape, head.embedding_size
+    (torch.Size([3, 16]), 16)
+    """
+
+    def __init__(self, input_size: int):
+        super().__init__()
+        self.embedding_size = 2 * input_size
+        self.pooling = StatisticsPooling()
+        self.norm = nn.BatchNorm1d(self.embedding_size, affine=False)
+
+    def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
+        """(B, F, D) frames, (B,) lengths -> (B, embedding_size)."""
+        self.norm.train(self.training and len(frames) > 1)
+        return self.norm(self.pooling(frames, frame_lens))
+
+
+class TDNNHead(nn.Module):
+    """One of SpeechBrain's time-delay networks over the frames.
+
+    Its convolutions and its pooling hear the padding of a batch. In eval mode it is
+    therefore run on utterances of equal length together, without padding.
+
+    Arguments
+    ---------
+    network : nn.Module
+        (B, F, D) -> (B, 1, E).
+    embedding_size : int
+        E.
+    """
+
+    def __init__(self, network: nn.Module, embedding_size: int):
+        super().__init__()
+        self.network = network
+        self.embedding_size = embedding_size
+
+    def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
+        """(B, F, D) frames, (B,) lengths -> (B, E)."""
+        self.network.train(self.training and len(frames) > 1)  # for its batch normalisation
+        if self.network.training:
+            return self.network(frames, frame_lens / frames.shape[1]).squeeze(1)
+        out = frames.new_empty(len(frames), self.embedding_size)
+        for length in frame_lens.unique().tolist():
+            alike = frame_lens == length
+            out[alike] = self.network(self.long_enough(frames[alike, :length])).squeeze(1)
+        return out
+
+    @staticmethod
+    def long_enough(frames: Tensor, least: int = 9) -> Tensor:
+        """Repeats the frames of an utterance that is shorter than the widest convolution."""
+        times = -(-least // frames.shape[1])
+        return frames.repeat(1, times, 1) if times > 1 else frames
+
+
+class ECAPAHead(TDNNHead):
+    """ECAPA-TDNN (Desplanques et al., Interspeech 2020, arXiv 2005.07143).
+
+    Arguments
+    ---------
+    input_size : int
+        D, the width of the frames.
+    channels : int
+        Of its convolutions; the last has three times as many.
+    embedding_size : int
+        E.
+
+    Example
+    -------
+    >>> head = ECAPAHead(8, channels=16, embedding_size=4).eval()
+    >>> frames, lens = torch.randn(2, 30, 8), torch.tensor([30, 20])
+    >>> torch.allclose(head(frames, lens)[1:], head(frames[1:, :20], lens[1:]), atol=1e-5)
+    True
+    """
+
+    def __init__(self, input_size: int, channels: int = 512, embedding_size: int = 192):
+        network = ECAPA_TDNN(
+            input_size, channels=[channels] * 4 + [3 * channels], lin_neurons=embedding_size
+        )
+        super().__init__(network, embedding_size)
+
+
+class XVectorHead(TDNNHead):
+    """x-vector (Snyder et al., ICASSP 2018).
+
+    Arguments
+    ---------
+    input_size : int
+        D, the width of the frames.
+    channels : int
+        Of its convolutions; the last has three times as many.
+    embedding_size : int
+        E.
+
+    Example
+    -------
+    >>> XVectorHead(8, channels=16, embedding_size=4)(torch.randn(2, 30, 8), torch.ones(2)).shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(self, input_size: int, channels: int = 512, embedding_size: int = 512):
+        network = Xvector(
+            tdnn_channels=[channels] * 4 + [3 * channels],
+            lin_neurons=embedding_size,
+            in_channels=input_size,
+        )
+        for place, block in enumerate(network.blocks):
+            if isinstance(block, NoisyStatisticsPooling):
+                network.blocks[place] = RelativeStatisticsPooling()
+        super().__init__(network, embedding_size)
+
+
+class RelativeStatisticsPooling(nn.Module):
+    """StatisticsPooling where SpeechBrain calls its own: relative lengths, (B, 1, 2 D) out."""
+
+    def __init__(self):
+        super().__init__()
+        self.pooling = StatisticsPooling()
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, F, D) frames, (B,) lengths in (0, 1] -> (B, 1, 2 D)."""
+        if lengths is None:
+            lengths = frames.new_ones(len(frames))
+        lens = (lengths * frames.shape[1]).round().clamp(min=1)
+        return self.pooling(frames, lens).unsqueeze(1)
+
+
+class LinearClassifier(nn.Module):
+    """Logistic regression: embedding -> log-posteriors.
+
+    Example
+    -------
+    >>> LinearClassifier(input_size=4, out_neurons=3)(torch.randn(2, 4)).exp().sum(dim=1).round()
+    tensor([1., 1.], grad_fn=<RoundBackward0>)
+    """
+
+    def __init__(self, input_size: int, out_neurons: int):
+        super().__init__()
+        self.linear = nn.Linear(input_size, out_neurons)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, input_size) -> (B, out_neurons)."""
+        return self.linear(embeddings).log_softmax(dim=-1)
+
+
+class CTCHead(nn.Module):
+    """Frames -> log-posteriors of tokens and blank (Graves et al., ICML 2006).
+
+    Arguments
+    ---------
+    input_size : int
+        D, the width of the frames.
+    out_neurons : int
+        V, tokens with the blank.
+    rnn_layers : int
+        Bidirectional LSTM layers below the classifier; 0: a linear classifier.
+    rnn_size : int
+        Of one direction.
+    dropout : float
+        Of the frames.
+
+    Example
+    -------
+    >>> head = CTCHead(8, 5, rnn_layers=1, rnn_size=4).eval()
+    >>> frames, lens = torch.randn(2, 30, 8), torch.tensor([30, 20])
+    >>> torch.allclose(head(frames, lens)[1, :20], head(frames[1:, :20], lens[1:])[0], atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        out_neurons: int,
+        rnn_layers: int = 0,
+        rnn_size: int = 256,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.rnn = None
+        if rnn_layers:
+            self.rnn = LSTM(
+                rnn_size, input_size=input_size, num_layers=rnn_layers, bidirectional=True
+            )
+            input_size = 2 * rnn_size
+        self.linear = nn.Linear(input_size, out_neurons)
+
+    def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
+        """(B, F, D) frames, (B,) lengths -> (B, F, V)."""
+        frames = self.dropout(frames)
+        if self.rnn is not None:
+            frames, _ = self.rnn(frames, lengths=frame_lens / frames.shape[1])
+        return self.linear(frames).log_softmax(dim=-1)

@@ -1,0 +1,63 @@
+"""What every downstream recipe ends with: its table and its results.json."""
+
+import json
+from pathlib import Path
+
+from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.results import align, column_title, format_cell, write_atomic
+
+
+def start_name(hparams: dict) -> str:
+    """What the encoder is called in tables: `system`, or where it was loaded from.
+
+    Example
+    -------
+    >>> start_name({"system": None, "pretrained": "results/a/1", "random_init": True})
+    'results/a/1 (untrained)'
+    """
+    name = hparams["system"] or str(hparams["pretrained"])
+    return name + " (untrained)" if hparams["random_init"] else name
+
+
+def finish(brain: DownstreamBrain, hparams: dict, task: str, figures: dict, columns: list) -> None:
+    """Prints the figures as a row of SpeechBrain's tables, and saves them.
+
+    Arguments
+    ---------
+    brain : DownstreamBrain
+        After training and test.
+    hparams : dict
+        Of the recipe.
+    task : str
+        Name of the recipe's folder.
+    figures : dict[str, float]
+        Key -> figure; all go to results.json.
+    columns : list of (str, str, str)
+        Title, key and kind of those that are printed.
+    """
+    path = Path(hparams["output_folder"], "results.json")
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    seconds = before.get("train_seconds", 0.0) + brain.train_seconds
+    results = {
+        "task": task,
+        "encoder": start_name(hparams),
+        "freeze": hparams["freeze"],
+        "seed": hparams["seed"],
+        "device": str(brain.device),
+        "train_seconds": round(seconds, 1),
+        "best_epoch": brain.best_epoch(),
+        "layer_shares": [round(share, 4) for share in brain.modules.mixer.shares.tolist()],
+        "figures": figures,
+    }
+    header = ["encoder", "", *map(column_title, columns), "seed", "device"]
+    row = [
+        results["encoder"],
+        "frozen" if hparams["freeze"] else "fine-tuned",
+        *(format_cell([figures[key]], kind) for _, key, kind in columns),
+        str(hparams["seed"]),
+        results["device"],
+    ]
+    table = align(header, [row])
+    print(f"\nTest set:\n\n{table}\n")
+    write_atomic(Path(hparams["output_folder"], "results.md"), table + "\n")
+    write_atomic(path, json.dumps(results, indent=2, ensure_ascii=False) + "\n")

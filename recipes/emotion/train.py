@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Trains and tests an emotion recogniser on a pretrained encoder.
+
+> python recipes/emotion/train.py hparams/mini_emotion.yaml --pretrained FOLDER
+> python recipes/emotion/cross_validate.py hparams/iemocap_emotion.yaml --pretrained FOLDER \\
+>     --data_folder /corpora/IEMOCAP_full_release
+
+The second trains and tests all folds of IEMOCAP. FOLDER is what pretraining wrote, or a
+transformers model. An interrupted run resumes when the same command is given again.
+"""
+
+import sys
+from pathlib import Path
+
+from masr_modules.classification import most_confused, plot_confusion
+from speechbrain.utils.distributed import run_on_main
+
+from masr_modules.downstream.brain import drop_short, load_for
+from masr_modules.downstream.classification import ClassificationBrain, keep_labelled
+from masr_modules.downstream.export import export_classifier
+from masr_modules.downstream.report import finish
+from masr_modules.experiment import load_rows, start_experiment
+
+COLUMNS = [
+    ("weighted accuracy", "accuracy", "share"),
+    ("unweighted accuracy", "macro_accuracy", "share"),
+]
+
+
+def main(arguments: list[str]) -> None:
+    """Reads top to bottom: data, encoder, training, test, report."""
+    hparams, run_opts = start_experiment(arguments)
+    label = hparams["label"]
+    rows = {
+        split: keep_labelled(drop_short(some, split), label, split)
+        for split, some in load_rows(hparams).items()
+    }
+    pretrained = load_for(hparams)
+    brain = ClassificationBrain.build(hparams, run_opts, pretrained, rows)
+    brain.train_on(rows["train"], rows["valid"])
+    figures = brain.test_on(rows["test"])
+
+    def report() -> None:
+        folder, predictions = Path(hparams["output_folder"]), brain.predictions
+        predictions.write_csv(folder / "predictions.csv")
+        plot_confusion(predictions, {}, folder / "confusion.png")
+        for truth, other, share, _ in most_confused(predictions, 3):
+            print(f"{truth} is taken for {other}: {100 * share:.0f} %")
+        finish(brain, hparams, "emotion", figures, COLUMNS)
+        export_classifier(brain, hparams, "emotion")
+
+    run_on_main(report)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
