@@ -18,6 +18,7 @@ def new_block(key: str, build: Callable, **arguments: object) -> str:
 
     Example
     -------
+    >>> import functools
     >>> from masr_modules.downstream.heads import ECAPAHead
     >>> print(new_block("head", functools.partial(ECAPAHead, channels=8), input_size=4))
     head: !new:masr_modules.downstream.heads.ECAPAHead

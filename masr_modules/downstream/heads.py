@@ -1,5 +1,6 @@
 """What is learnt on top of an encoder: frames -> embedding -> classes, or frames -> text."""
 
+import torch
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.lobes.models.Xvector import Xvector
 from speechbrain.nnet.pooling import StatisticsPooling as NoisyStatisticsPooling
@@ -60,7 +61,7 @@ class TDNNHead(nn.Module):
         self.network.train(self.training and len(frames) > 1)  # for its batch normalisation
         if self.network.training:
             return self.network(frames, frame_lens / frames.shape[1]).squeeze(1)
-        out = frames.new_empty(len(frames), self.embedding_size)
+        out = torch.empty(len(frames), self.embedding_size).to(frames)
         for length in frame_lens.unique().tolist():
             alike = frame_lens == length
             out[alike] = self.network(self.long_enough(frames[alike, :length])).squeeze(1)

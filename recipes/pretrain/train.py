@@ -37,6 +37,8 @@ from masr_modules.evaluation import (
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import numeric_columns
 from masr_modules.metadata import MetadataTable
+from masr_modules.model_card import encoder_card
+from masr_modules.pretrained import export_encoder
 from masr_modules.results import format_table, pretrain_columns, write_atomic, write_results
 from masr_modules.shards import ShardLoader, make_shard_batches
 
@@ -170,7 +172,8 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
 
 
 def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
-    """Prints and saves the table: the trained encoder, and what trains nothing."""
+    """Prints and saves the table, of the encoder and what trains nothing; saves the encoder."""
+    facts = facts_of(hparams, rows["train"])
     if limit := hparams.get("table_references"):
         rows = rows | {"train": choose_references(rows["train"], limit, brain.probe_column)}
     features = hparams["log_mel"]
@@ -192,6 +195,24 @@ def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss:
     print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
     write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
     write_results(hparams["output_folder"], results)
+    folder = export_encoder(hparams["output_folder"], facts, encoder_card(facts, table))
+    print(f"The encoder, for other tasks or to share: {folder}")
+
+
+def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
+    """What users of the encoder ask about its training."""
+    sources = [str(source) for source in hparams["knowledge"]]
+    return {
+        "system": hparams["system"],
+        "method": type(hparams["ssl"]).__name__,
+        "d_model": hparams["ssl"].d_model,
+        "train_csv": str(hparams["train_csv"]),
+        "utterances": len(rows),
+        "hours": round(sum(row["duration"] for row in rows.values()) / 3600, 3),
+        "languages": sorted({row["language"] for row in rows.values()} - {""}),
+        "identity": hparams["identity"] or "thresholds on S",
+        "sources": sources if hparams["masr_weight"] > 0 else [],
+    }
 
 
 def main(arguments: list[str]) -> None:

@@ -11,10 +11,12 @@ import torch
 from conftest import ROOT
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
+from masr_modules.inference import MASREncoder
+
 YAMLS = sorted(
     str(path.relative_to(ROOT / "hparams"))
-    for folder in (".", "published")
-    for path in (ROOT / "hparams" / folder).glob("*.yaml")
+    for pattern in ("masr.yaml", "pretrain_*.yaml", "published/*.yaml")
+    for path in (ROOT / "hparams").glob(pattern)
 )
 
 #: Those whose knowledge names columns that the tiny corpus lacks; see test_corpora.py.
@@ -45,6 +47,9 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     log = (tmp_path / "out/train_log.txt").read_text()
     assert "train ssl:" in log and "train masr:" in log and "valid knn:" in log
     assert list((tmp_path / "out/tensorboard").glob("events*"))
+    exported = MASREncoder.from_hparams(tmp_path / "out/encoder")
+    assert exported.embed_batch(torch.randn(1, 16000)).shape == (1, exported.encoder.d_model)
+    assert "MASREncoder" in (tmp_path / "out/encoder/README.md").read_text()
 
 
 class Killed(Exception):
