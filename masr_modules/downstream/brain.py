@@ -41,7 +41,7 @@ class DownstreamBrain(sb.Brain):
     `start_scores` and `scores`, which make figures out of what was predicted.
 
     A frozen encoder runs once: its frames are read from a cache on disk, unless they would
-    take more than `max_cache_gb`, or an augmentation changes the waveforms.
+    take more than `max_cache_gb`. Crops and augmentation change waveforms, not cached frames.
     """
 
     @classmethod
@@ -128,7 +128,7 @@ class DownstreamBrain(sb.Brain):
     def dataset(self, rows: dict[str, dict], train: bool = False) -> DynamicItemDataset:
         """Utterances as `sig` or, where the encoder is frozen and the cache has room, `layers`."""
         sample_rate = self.pretrained.sample_rate
-        if not self._can_cache(rows, train):
+        if not self._can_cache(rows):
             crop = self.hparams.max_crop_seconds if train else None
             clock = self.clock if train else None
             return make_dataset(rows, sample_rate, crop, self.hparams.seed, clock)
@@ -139,8 +139,8 @@ class DownstreamBrain(sb.Brain):
         dataset.set_output_keys(["id", "layers"])
         return dataset
 
-    def _can_cache(self, rows: dict[str, dict], train: bool) -> bool:
-        if not self.hparams.freeze or (train and self.hparams.augmentation is not None):
+    def _can_cache(self, rows: dict[str, dict]) -> bool:
+        if not self.hparams.freeze:
             return False
         encoder = self.pretrained.encoder
         size = FrameCache.estimate_bytes(

@@ -99,6 +99,10 @@ class ClassificationBrain(DownstreamBrain):
             return predictions.sum() * 0.0
         return torch.nn.functional.nll_loss(predictions[known].float(), truth[known])
 
+    def test_on(self, test: dict[str, dict]) -> dict[str, float]:
+        """See DownstreamBrain; with the number of classes."""
+        return super().test_on(test) | {"classes": len(self.labels.lab2ind)}
+
     def start_scores(self, stage: sb.Stage) -> None:
         """See DownstreamBrain."""
         self.collected = []

@@ -21,11 +21,6 @@ from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
 from masr_modules.experiment import load_rows, start_experiment
 
-COLUMNS = [
-    ("weighted accuracy", "accuracy", "share"),
-    ("unweighted accuracy", "macro_accuracy", "share"),
-]
-
 
 def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, encoder, training, test, report."""
@@ -46,7 +41,7 @@ def main(arguments: list[str]) -> None:
         plot_confusion(predictions, {}, folder / "confusion.png")
         for truth, other, share, _ in most_confused(predictions, 3):
             print(f"{truth} is taken for {other}: {100 * share:.0f} %")
-        finish(brain, hparams, "emotion", figures, COLUMNS)
+        finish(brain, hparams, "emotion", figures, rows["test"])
         export_classifier(brain, hparams, "emotion")
 
     run_on_main(report)

@@ -33,15 +33,6 @@ from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.languages import resolve_language
 from masr_modules.results import align, write_atomic
 
-COLUMNS = [
-    ("accuracy", "accuracy", "share"),
-    ("macro accuracy", "macro_accuracy", "share"),
-    ("Cavg", "cavg", "cost"),
-    ("top 3", "top_3", "share"),
-    ("family error", "family_error", "share"),
-    ("inside family", "within_family", "share"),
-]
-
 
 def figures_of(predictions: Predictions, rows: dict[str, dict], facts: dict, label: str) -> dict:
     """Every figure of the test set, in [0, 1]; groups have their name in the key."""
@@ -109,7 +100,7 @@ def main(arguments: list[str]) -> None:
         family_of = {row[label]: row["family"] for row in every.values() if row["family"]}
         save_confusions(folder, predictions, family_of)
         more = figures_of(predictions, rows["test"], pretrained.facts, label)
-        finish(brain, hparams, "language_id", figures | more, COLUMNS)
+        finish(brain, hparams, "language_id", figures | more, rows["test"])
         export_classifier(brain, hparams, "language_id")
 
     run_on_main(report)

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Trains and tests every fold of IEMOCAP, and prints mean ± standard deviation.
+
+> python recipes/emotion/cross_validate.py hparams/iemocap_emotion.yaml --pretrained FOLDER \\
+>     --data_folder /corpora/IEMOCAP_full_release
+
+Takes what train.py takes: every fold is a run of it with another `--fold`. A fold that is
+complete is not repeated, and an interrupted one resumes. With `--leave_out speaker` there
+are ten folds.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import speechbrain as sb
+from hyperpyyaml import resolve_references
+from ruamel.yaml import YAML
+
+from masr_modules.downstream.report import COLUMNS
+from masr_modules.results import format_table, write_atomic
+
+FOLDS = {"session": 5, "speaker": 10}
+RECIPE = Path(__file__).with_name("train.py")
+
+
+def settings_of(arguments: list[str]) -> dict:
+    """The YAML's plain values, overrides applied; nothing is built."""
+    hparams_file, _, overrides = sb.parse_arguments(arguments)
+    with open(hparams_file, encoding="utf-8") as file:
+        return YAML().load(resolve_references(file, overrides, True))
+
+
+def run_fold(arguments: list[str]) -> dict:
+    """The results.json of one fold, trained where it is not there."""
+    path = Path(settings_of(arguments)["output_folder"], "results.json")
+    if not path.is_file():
+        subprocess.run([sys.executable, str(RECIPE), *arguments], check=True)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def main(arguments: list[str]) -> None:
+    """All folds, then the table."""
+    settings = settings_of(arguments)
+    if settings["leave_out"] not in FOLDS:
+        raise ValueError(f"leave_out is {settings['leave_out']!r}: choose {' or '.join(FOLDS)}")
+    count = FOLDS[settings["leave_out"]]
+    folders = {settings_of([*arguments, "--fold", str(f)])["output_folder"] for f in (1, 2)}
+    if len(folders) < 2:
+        raise ValueError("output_folder must hold <fold>: all folds would write to one folder")
+    runs: dict[str, list[dict]] = {}
+    for fold in range(1, count + 1):
+        print(f"fold {fold} of {count}", flush=True)
+        results = run_fold([*arguments, "--fold", str(fold)])
+        how = "frozen" if results["freeze"] else "fine-tuned"
+        runs.setdefault(f"{results['encoder']}, {how}", []).append(results["figures"])
+    table = format_table(runs, COLUMNS["emotion"])
+    print(f"\nMean ± standard deviation of {count} folds:\n\n{table}\n")
+    root = Path(settings["output_folder"]).parents[1]
+    write_atomic(root / "cross_validation.md", table + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
