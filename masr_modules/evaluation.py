@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_curve
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from speechbrain.dataio.batch import PaddedBatch
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from masr_modules.dataio import length_sorted_batches, make_dataset
+from masr_modules.detection import equal_error_rate
 from masr_modules.pooling import MeanPooling, valid_frames
 
 NEIGHBOURS = 10
@@ -337,25 +338,7 @@ def speaker_eer(train: Split, test: Split) -> float:
     x = _unit(_standardised(train, test)[1][known])
     i, j = np.triu_indices(len(x), k=1)
     same = test.speaker[known][i] == test.speaker[known][j]
-    if same.all() or not same.any():
-        return float("nan")
     return equal_error_rate((x @ x.T)[i, j], same)
-
-
-def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Where the false acceptance and false rejection rates meet, by sorting the scores.
-
-    Example
-    -------
-    >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]))
-    0.5
-    """
-    accepted, detected, _ = roc_curve(targets, scores, drop_intermediate=False)
-    gap = (1 - detected) - accepted
-    # The gap falls from 1 to -1; it crosses zero between two thresholds.
-    after = int(np.argmax(gap <= 0))
-    step = gap[after - 1] / (gap[after - 1] - gap[after])
-    return float(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
 
 
 def _labelled(split: Split) -> Split:

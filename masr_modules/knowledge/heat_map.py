@@ -1,8 +1,6 @@
 """The similarity of languages, or of other labels, as a picture."""
 
-import os
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from masr_modules.figures import mark_groups, save_figure
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.geographic import Geographic
 from masr_modules.knowledge.labels import Categorical
@@ -72,7 +71,7 @@ def save_heat_map(
     table = np.where(similarity.valid, similarity.values, np.nan)
     by = ", ".join(type(source).__name__ for source in graded)
     figure = _figure(table, shown, f"Similarity S of each {column} to each other, by {by}")
-    _save(figure, Path(path))
+    save_figure(figure, path)
     return True
 
 
@@ -97,32 +96,8 @@ def _figure(table: np.ndarray, shown: Sequence[_Shown], title: str) -> Figure:
     axes.set_yticks(ticks, texts, fontsize=8)
     axes.set_xticks(ticks, texts, fontsize=8, rotation=90)
     axes.set_title(title, fontsize=10)
-    _mark_families(axes, shown)
+    mark_groups(axes, [label.lineage[0] if label.lineage else "" for label in shown])
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("S (grey: not known)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return figure
-
-
-def _mark_families(axes, shown: Sequence[_Shown]) -> None:
-    """White lines between families, and their names on the right."""
-    families = [label.lineage[0] if label.lineage else "" for label in shown]
-    start, middles, names = 0, [], []
-    for family, labels in groupby(families):
-        end = start + len(list(labels))
-        middles.append((start + end - 1) / 2)
-        names.append(family)
-        if end < len(shown):
-            axes.axhline(end - 0.5, color="white", linewidth=1.5)
-            axes.axvline(end - 0.5, color="white", linewidth=1.5)
-        start = end
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(middles, names, fontsize=8)
-    right.tick_params(length=0)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    figure.savefig(temporary, dpi=150, bbox_inches="tight")
-    temporary.replace(path)

@@ -7,7 +7,6 @@ import pytest
 
 from masr_modules.evaluation import (
     Split,
-    equal_error_rate,
     evaluate,
     gender_accuracy,
     within_family_accuracy,
@@ -52,13 +51,6 @@ def test_inside_a_family_only_its_own_languages_compete():
     family = np.array(["F", "F", "G", "G", "H"])
     split = Split(x, language, family, language, language)
     assert within_family_accuracy(split, split) == 1.0
-
-
-def test_equal_error_rate_of_a_case_worked_by_hand():
-    # Threshold between .55 and .5: 1 of 4 impostors passes, 1 of 4 targets is refused.
-    scores = np.array([0.9, 0.8, 0.6, 0.3, 0.55, 0.4, 0.2, 0.1])
-    targets = np.array([True] * 4 + [False] * 4)
-    assert equal_error_rate(scores, targets) == pytest.approx(0.25)
 
 
 def test_table_leaves_out_what_was_not_measured():

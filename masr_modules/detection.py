@@ -1,0 +1,188 @@
+"""Figures of detection: is this trial a target? Speakers (EER, minDCF) and languages (Cavg)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+
+def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
+    """Where the false acceptance and false rejection rates meet.
+
+    Between two thresholds both rates are taken as straight lines. O(N log N) time, O(N)
+    memory: the scores are sorted.
+
+    Arguments
+    ---------
+    scores : np.ndarray
+        (N,), finite, higher for targets.
+    targets : np.ndarray
+        (N,) bool.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN where there is no target or no non-target.
+
+    Raises
+    ------
+    ValueError
+        If a score is not finite, or the lengths differ.
+
+    Example
+    -------
+    >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]))
+    0.5
+    """
+    missed, accepted = _error_rates(scores, targets)
+    if missed is None:
+        return float("nan")
+    gap = missed - accepted
+    # The gap falls from 1 to -1; it crosses zero between two thresholds.
+    after = int(np.argmax(gap <= 0))
+    step = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
+
+
+def min_dcf(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    p_target: float = 0.01,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+) -> float:
+    """Least detection cost over all thresholds, normalised as in NIST's speaker evaluations.
+
+    min over thresholds of c_miss p_target P_miss + c_fa (1 - p_target) P_fa, divided by the
+    cost of accepting all or no trials, whichever is less (NIST SRE 2016 evaluation plan,
+    section 3.1). SpeechBrain's `minDCF` does not divide and needs O(N^2) memory.
+
+    Arguments
+    ---------
+    scores : np.ndarray
+        (N,), finite, higher for targets.
+    targets : np.ndarray
+        (N,) bool.
+    p_target : float
+        Prior probability of a target.
+    c_miss, c_fa : float
+        Costs of a missed target and of a false alarm.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 is no better than not listening. NaN where there is no target or no
+        non-target.
+
+    Raises
+    ------
+    ValueError
+        If a score is not finite, or the lengths differ.
+
+    Example
+    -------
+    >>> scores = np.array([0.9, 0.4, 0.6, 0.1])
+    >>> min_dcf(scores, np.array([True, True, False, False]))
+    0.5
+    """
+    missed, accepted = _error_rates(scores, targets)
+    if missed is None:
+        return float("nan")
+    miss, alarm = c_miss * p_target, c_fa * (1 - p_target)
+    return float((miss * missed + alarm * accepted).min() / min(miss, alarm))
+
+
+def _error_rates(scores: np.ndarray, targets: np.ndarray):
+    """P_miss and P_fa at each threshold, from accepting none to all; None without both kinds."""
+    targets = np.asarray(targets, dtype=bool)
+    if targets.all() or not targets.any():
+        return None, None
+    accepted, detected, _ = roc_curve(targets, scores, drop_intermediate=False)
+    return 1 - detected, accepted
+
+
+def log_likelihood_ratios(
+    log_posteriors: np.ndarray, among: Sequence[int] | None = None
+) -> np.ndarray:
+    """How much more likely each class is than the others, each class as likely as another.
+
+    log p_l - log(mean of p_l' over l' != l), the flat-prior form of the closed-set task of
+    NIST's language recognition evaluations. Posteriors stand for likelihoods: the classifier's
+    own prior is taken to be flat.
+
+    Arguments
+    ---------
+    log_posteriors : np.ndarray
+        (N, L), natural logarithms; a constant added to a row changes nothing.
+    among : sequence of int, optional
+        The classes of the closed set, such as those with rows in the test set; all by default.
+
+    Returns
+    -------
+    np.ndarray
+        (N, L) float64; -inf in the columns of classes outside the closed set.
+
+    Raises
+    ------
+    ValueError
+        If the closed set has fewer than two classes.
+
+    Example
+    -------
+    >>> log_likelihood_ratios(np.log([[0.5, 0.25, 0.25]])).round(3)
+    array([[ 0.693, -0.405, -0.405]])
+    """
+    log_posteriors = np.asarray(log_posteriors, dtype=np.float64)
+    columns = np.arange(log_posteriors.shape[1]) if among is None else np.unique(among)
+    if len(columns) < 2:
+        raise ValueError(f"a closed set needs two classes or more; this one has {len(columns)}")
+    known = log_posteriors[:, columns]
+    # The others are those before and those after: 1 - p would lose all digits where p nears 1.
+    none = np.full((len(known), 1), -np.inf)
+    before = np.hstack([none, np.logaddexp.accumulate(known[:, :-1], axis=1)])
+    after = np.hstack([none, np.logaddexp.accumulate(known[:, :0:-1], axis=1)])[:, ::-1]
+    ratios = np.full_like(log_posteriors, -np.inf)
+    ratios[:, columns] = known - (np.logaddexp(before, after) - np.log(len(columns) - 1))
+    return ratios
+
+
+def average_cost(
+    log_likelihood_ratios: np.ndarray, truth: np.ndarray, p_target: float = 0.5
+) -> float:
+    """Cavg of the closed-set task of NIST's Language Recognition Evaluation 2009.
+
+    Each class is detected where its ratio is above 0. A class l costs
+    p_target P_miss(l) + sum over other classes l' of (1 - p_target) / (L - 1) P_fa(l, l'),
+    where P_fa(l, l') is the share of the rows of l' that are taken for l (LRE 2009
+    evaluation plan, section 4, with costs of 1). Cavg is the mean over classes.
+
+    Arguments
+    ---------
+    log_likelihood_ratios : np.ndarray
+        (N, L), of :func:`log_likelihood_ratios`.
+    truth : np.ndarray
+        (N,) int; rows that are of no class (-1) are outside the closed set and left out.
+        Classes without a row are no targets, and L does not count them.
+    p_target : float
+        Prior probability of the target.
+
+    Returns
+    -------
+    float
+        0 is perfect; NaN where fewer than two classes have rows.
+
+    Example
+    -------
+    >>> ratios = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, -1.0]])
+    >>> average_cost(ratios, np.array([0, 1, 1]))  # half of class 1 is missed, and taken for 0
+    0.25
+    """
+    truth = np.asarray(truth)
+    classes = np.unique(truth[truth >= 0])
+    if len(classes) < 2:
+        return float("nan")
+    detected = np.asarray(log_likelihood_ratios)[:, classes] > 0
+    rates = np.stack([detected[truth == true].mean(axis=0) for true in classes])
+    hits = rates.diagonal()
+    alarms = (rates.sum(axis=0) - hits) / (len(classes) - 1)
+    return float(np.mean(p_target * (1 - hits) + (1 - p_target) * alarms))
