@@ -10,8 +10,9 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
-from masr_modules.classification import Predictions, accuracy, macro_accuracy
+from masr_modules.classification import accuracy, macro_accuracy
 from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.predictions import Predictions
 from masr_modules.pretrained import PretrainedEncoder
 
 logger = get_logger(__name__)
@@ -110,7 +111,7 @@ class ClassificationBrain(DownstreamBrain):
     def scores(self, stage: sb.Stage) -> dict[str, float]:
         """Weighted and unweighted accuracy; keeps `self.predictions`."""
         ids = [one for batch, _ in self.collected for one in batch]
-        self.predictions = Predictions(
+        self.predictions = Predictions.of(
             ids,
             tuple(self.labels.ind2lab[i] for i in range(len(self.labels.ind2lab))),
             torch.cat([posteriors for _, posteriors in self.collected]).numpy(),

@@ -67,7 +67,7 @@ def finish(brain: DownstreamBrain, hparams: dict, task: str, figures: dict, rows
     """
     path = Path(hparams["output_folder"], "results.json")
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    seconds = before.get("train_seconds", 0.0) + brain.train_seconds
+    seconds = before.get("train_seconds", brain.train_seconds)  # a test alone trains nothing
     results = {
         "task": task,
         "encoder": start_name(hparams),

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from masr_modules.classification import (
-    Predictions,
     by_group,
     duration_group,
     family_error,
@@ -31,6 +30,7 @@ from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.languages import resolve_language
+from masr_modules.predictions import Predictions
 from masr_modules.results import align, write_atomic
 
 
@@ -39,14 +39,12 @@ def figures_of(predictions: Predictions, rows: dict[str, dict], facts: dict, lab
     family_of = {row[label]: row["family"] for row in rows.values() if row["family"]}
     present = np.unique(predictions.truth[predictions.truth >= 0])
     ratios = log_likelihood_ratios(predictions.log_posteriors, among=present)
-    known = predictions.truth >= 0
-    truth = np.searchsorted(present, predictions.truth[known])
     figures = {
-        "cavg": average_cost(ratios[known], truth),
+        "cavg": average_cost(ratios, predictions.truth),
         "top_3": top_k_accuracy(predictions, 3),
         "family_error": family_error(predictions, family_of),
         "within_family": within_family_accuracy(predictions, family_of),
-        "not_a_class": int((~known).sum()),
+        "not_a_class": sum(predictions.unseen_counts.values()),
     }
     groups = {f"accuracy, {k}": v for k, v in by_group(predictions, durations(rows)).items()}
     if seen := set(facts.get("languages", [])):
