@@ -58,7 +58,7 @@ asr_encoder: !new:masr_modules.inference.TokenPosteriors
     encoder: !ref <encoder>
     mixer: !ref <mixer>
     head: !ref <head>
-tokenizer: !new:sentencepiece.SentencePieceProcessor
+tokenizer: !new:masr_modules.downstream.tokens.Tokenizer
 decoding_function: !name:speechbrain.decoders.ctc_greedy_decode
     blank_id: 0
 

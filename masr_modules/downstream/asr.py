@@ -1,0 +1,160 @@
+"""Speech to text by CTC: the Brain, and which utterances it can learn from."""
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.logger import get_logger
+from torch import Tensor
+
+from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.downstream.decoding import beam_decoder, decode_batch, greedy_decoder
+from masr_modules.downstream.tokens import BLANK, Tokenizer, frames_needed
+from masr_modules.pretrained import PretrainedEncoder
+from masr_modules.transcripts import Scores, Transcript, normalise_text
+
+logger = get_logger(__name__)
+
+
+def with_normalised_text(rows: dict[str, dict], name: str, keep: str) -> dict[str, dict]:
+    """Rows with their text normalised; those without any are left out, and counted.
+
+    Arguments
+    ---------
+    rows : dict
+        From load_csv, with `text`.
+    name : str
+        Of the split.
+    keep : str
+        See `normalise_text`.
+
+    Raises
+    ------
+    ValueError
+        If no row has text.
+    """
+    normal = {one: row | {"text": normalise_text(row["text"], keep)} for one, row in rows.items()}
+    kept = {one: row for one, row in normal.items() if row["text"]}
+    if not kept:
+        raise ValueError(f"{name}: no utterance has a text: is the column 'text' filled?")
+    if len(kept) < len(rows):
+        logger.warning(f"{name}: {len(rows) - len(kept)} utterances without text are left out")
+    return kept
+
+
+def drop_crowded(
+    rows: dict[str, dict], tokenizer: Tokenizer, frames_per_second: float
+) -> dict[str, dict]:
+    """Leaves out, and counts, training utterances with more tokens than CTC can write.
+
+    Arguments
+    ---------
+    rows : dict
+        With normalised text.
+    tokenizer : Tokenizer
+        Of the recogniser.
+    frames_per_second : float
+        That the encoder gives.
+
+    Raises
+    ------
+    ValueError
+        If none is left.
+    """
+    kept = {
+        one: row
+        for one, row in rows.items()
+        if frames_needed(tokenizer.encode(row["text"])) <= row["duration"] * frames_per_second
+    }
+    if not kept:
+        raise ValueError(
+            f"train: the encoder's {frames_per_second:.0f} frames a second are too few for the "
+            "tokens of every utterance: choose longer tokens (a larger vocab_size)"
+        )
+    if len(kept) < len(rows):
+        logger.warning(
+            f"train: {len(rows) - len(kept)} of {len(rows)} utterances have more tokens than CTC "
+            f"can write in {frames_per_second:.0f} frames a second, and are left out"
+        )
+    return kept
+
+
+class AsrBrain(DownstreamBrain):
+    """A CTC head on an encoder (Graves et al., ICML 2006)."""
+
+    @classmethod
+    def build(
+        cls,
+        hparams: dict,
+        run_opts: dict,
+        pretrained: PretrainedEncoder,
+        rows: dict[str, dict],
+        tokenizer: Tokenizer,
+    ) -> "AsrBrain":
+        """The Brain for a tokenizer.
+
+        Arguments
+        ---------
+        hparams : dict
+            With `head`, which builds it; `beam_size`, `ngram`, `alpha` and `beta` of the test.
+        run_opts : dict
+            Of SpeechBrain.
+        pretrained : PretrainedEncoder
+            From `load_encoder`.
+        rows : dict
+            Split -> rows, all with normalised text.
+        tokenizer : Tokenizer
+            From `make_tokenizer`.
+        """
+        head = hparams["head"](input_size=pretrained.d_model, out_neurons=tokenizer.vocab_size())
+        test_decoder = make_decoder(hparams, tokenizer)
+        brain = cls.from_hparams(hparams, run_opts, pretrained, head=head)
+        brain.tokenizer = tokenizer
+        brain.row_of = {one: row for split in rows.values() for one, row in split.items()}
+        brain.decoders = {sb.Stage.VALID: greedy_decoder(tokenizer), sb.Stage.TEST: test_decoder}
+        return brain
+
+    def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
+        """(B, F, V) log-posteriors, and (B,) the number of valid frames."""
+        frames, frame_lens = self.frames(batch, stage)
+        return self.modules.head(frames, frame_lens), frame_lens
+
+    def compute_objectives(
+        self, predictions: tuple[Tensor, Tensor], batch: PaddedBatch, stage: sb.Stage
+    ) -> Tensor:
+        """CTC, each utterance's divided by its tokens; 0 where they are too many."""
+        log_posteriors, frame_lens = predictions
+        tokens = [self.tokenizer.encode(self.row_of[one]["text"]) for one in batch.id]
+        if stage != sb.Stage.TRAIN:
+            self.collect(batch.id, decode_batch(self.decoders[stage], *predictions))
+        return torch.nn.functional.ctc_loss(
+            log_posteriors.float().transpose(0, 1),
+            torch.tensor(sum(tokens, []), device=log_posteriors.device),
+            frame_lens,
+            torch.tensor([len(one) for one in tokens], device=log_posteriors.device),
+            blank=BLANK,
+            zero_infinity=True,  # speed perturbation may take frames from a fast speaker
+        )
+
+    def collect(self, ids: list[str], texts: list[str]) -> None:
+        """Keeps what was recognised."""
+        for one, text in zip(ids, texts, strict=True):
+            row = self.row_of[one]
+            language, seconds = row.get("language") or "", row["duration"]
+            self.transcripts.append(Transcript(one, language, seconds, row["text"], text))
+
+    def start_scores(self, stage: sb.Stage) -> None:
+        """See DownstreamBrain."""
+        self.transcripts = []
+
+    def scores(self, stage: sb.Stage) -> dict[str, float]:
+        """CER and WER, pooled and as means of the languages."""
+        figures = Scores(self.transcripts).figures
+        return {key: value for key, value in figures.items() if ", " not in key}
+
+
+def make_decoder(hparams: dict, tokenizer: Tokenizer):
+    """The decoder of the test: beam search where `beam_size` is over 1 or an `ngram` given."""
+    if hparams["beam_size"] <= 1 and not hparams["ngram"]:
+        return greedy_decoder(tokenizer)
+    settings = {key: hparams[key] for key in ("beam_size", "ngram", "alpha", "beta")}
+    return beam_decoder(tokenizer, **settings)

@@ -1,0 +1,235 @@
+"""What a recogniser wrote of a test set: text made comparable, and its error rates.
+
+Errors are counted by jiwer, over characters (spaces count) and over words. The character
+error rate is the first figure, as for FLEURS: Chinese, Japanese, Thai, Lao, Khmer, Burmese
+and others are written without spaces, so that a whole sentence is one "word" of them and
+their word error rate says next to nothing.
+"""
+
+import csv
+import io
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+
+from masr_modules.results import align, write_atomic
+
+HEADER = ["ID", "language", "duration", "reference", "hypothesis"]
+#: Ways to write the apostrophe; all become the first.
+_APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07`\u00b4]")
+
+
+def normalise_text(text: str, keep: str = "'") -> str:
+    """Text as it is trained on and scored: lower case, no punctuation, single spaces.
+
+    After FLEURS (Conneau et al., SLT 2022, arXiv 2205.12446), whose `transcription` is in lower
+    case without punctuation. Which characters go is decided by their Unicode category: punctuation
+    (P) and symbols (S) become a space, invisible format characters (Cf) nothing. Combining marks
+    (M) stay: they are vowels in the scripts of India and South-East Asia, and without them error
+    rates come out too low (Manohar et al., arXiv 2409.02449). Unicode is brought to NFKC.
+
+    Arguments
+    ---------
+    text : str
+        Any text.
+    keep : str
+        Punctuation that stays inside a word; other forms of the apostrophe become "'".
+
+    Example
+    -------
+    >>> normalise_text(" L’État,  c’est  «MOI» – 100 % ")
+    "l'état c'est moi 100"
+    >>> normalise_text("'हिन्दी।'"), normalise_text("…")
+    ('हिन्दी', '')
+    >>> normalise_text("Col·legi", keep="'·")
+    'col·legi'
+    """
+    text = _APOSTROPHES.sub("'", text)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    categories = [unicodedata.category(character) for character in text]
+    pairs = zip(text, categories, strict=True)
+    text = "".join(c if c in keep or k[0] not in "PSC" else " " * (k != "Cf") for c, k in pairs)
+    words = (word.strip(keep) for word in text.split())
+    return " ".join(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Errors of some utterances, pooled: long ones weigh more.
+
+    Example
+    -------
+    >>> rates = ErrorRates.of(["one two", "three"], ["one too", "three four"])
+    >>> rates.words, rates.word_errors  # "too" is wrong, "four" too many
+    (3, 2)
+    >>> rates.characters, rates.character_errors  # w -> o, and " four" (5)
+    (12, 6)
+    >>> round(rates.wer, 3), rates.cer
+    (0.667, 0.5)
+    """
+
+    utterances: int
+    characters: int
+    character_errors: int
+    words: int
+    word_errors: int
+
+    @classmethod
+    def of(cls, references: Sequence[str], hypotheses: Sequence[str]) -> "ErrorRates":
+        """Counts; no reference may be empty, and all text is taken as it is.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to count, or a reference is empty.
+        """
+        if not references or not all(references):
+            raise ValueError("error rates need references, none of them empty")
+        characters = jiwer.process_characters(list(references), list(hypotheses))
+        words = jiwer.process_words(list(references), list(hypotheses))
+        counts = []
+        for out in (characters, words):
+            wrong = out.substitutions + out.deletions
+            counts += [out.hits + wrong, wrong + out.insertions]
+        return cls(len(references), *counts)
+
+    @property
+    def cer(self) -> float:
+        """Character error rate; above 1 where much was inserted."""
+        return self.character_errors / self.characters
+
+    @property
+    def wer(self) -> float:
+        """Word error rate."""
+        return self.word_errors / self.words
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """One utterance: what was said, and what was recognised.
+
+    Arguments
+    ---------
+    id : str
+        Of the utterance.
+    language : str
+        Its group in tables; "" where not known.
+    duration : float
+        Seconds.
+    reference, hypothesis : str
+        Normalised.
+    """
+
+    id: str
+    language: str
+    duration: float
+    reference: str
+    hypothesis: str
+
+
+class Scores:
+    """Error rates of a test set, in all and of each language.
+
+    Arguments
+    ---------
+    transcripts : sequence of Transcript
+        Those with an empty reference are left out, and counted in `empty`. Those without a
+        language count in `pooled` alone.
+
+    Raises
+    ------
+    ValueError
+        If no reference has text.
+
+    Example
+    -------
+    >>> scores = Scores([
+    ...     Transcript("1", "fra", 1.0, "abc", "abc"),
+    ...     Transcript("2", "fra", 1.0, "a", "b"),
+    ...     Transcript("3", "ita", 1.0, "abcd", ""),
+    ...     Transcript("4", "ita", 1.0, "", "x"),
+    ... ])
+    >>> scores.empty, {name: rates.cer for name, rates in scores.by_language.items()}
+    (1, {'fra': 0.25, 'ita': 1.0})
+    >>> scores.pooled.cer, scores.macro_cer  # 5 of 8; the mean of 0.25 and 1
+    (0.625, 0.625)
+    """
+
+    def __init__(self, transcripts: Sequence[Transcript]):
+        scored = [one for one in transcripts if one.reference]
+        if not scored:
+            raise ValueError(f"none of {len(transcripts)} utterances has a text to compare with")
+        self.empty = len(transcripts) - len(scored)
+        self.pooled = self._rates(scored)
+        self.by_language = {
+            language: self._rates([one for one in scored if one.language == language])
+            for language in sorted({one.language for one in scored} - {""})
+        }
+
+    @staticmethod
+    def _rates(transcripts: Sequence[Transcript]) -> ErrorRates:
+        return ErrorRates.of(
+            [one.reference for one in transcripts], [one.hypothesis for one in transcripts]
+        )
+
+    @property
+    def macro_cer(self) -> float:
+        """Mean of the languages' CER; that of all where no language is known."""
+        return self._mean([rates.cer for rates in self.by_language.values()], self.pooled.cer)
+
+    @property
+    def macro_wer(self) -> float:
+        """Mean of the languages' WER; that of all where no language is known."""
+        return self._mean([rates.wer for rates in self.by_language.values()], self.pooled.wer)
+
+    @staticmethod
+    def _mean(values: list[float], otherwise: float) -> float:
+        return sum(values) / len(values) if values else otherwise
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Key -> rate: pooled, macro, and of each language."""
+        means = {
+            "cer": self.pooled.cer,
+            "wer": self.pooled.wer,
+            "macro_cer": self.macro_cer,
+            "macro_wer": self.macro_wer,
+        }
+        cer = {f"cer, {name}": rates.cer for name, rates in self.by_language.items()}
+        wer = {f"wer, {name}": rates.wer for name, rates in self.by_language.items()}
+        return means | cer | wer
+
+    def table(self) -> str:
+        """A Markdown table, a row a language, the best first."""
+        header = ["language", "utterances", "characters", "CER (%)", "words", "WER (%)"]
+        ordered = sorted(self.by_language.items(), key=lambda item: item[1].cer)
+        return align(header, [self._cells(*item) for item in [*ordered, ("all", self.pooled)]])
+
+    @staticmethod
+    def _cells(name: str, rates: ErrorRates) -> list[str]:
+        cer, wer = f"{100 * rates.cer:.1f}", f"{100 * rates.wer:.1f}"
+        return [name, str(rates.utterances), str(rates.characters), cer, str(rates.words), wer]
+
+
+def write_transcripts(path: str | Path, transcripts: Sequence[Transcript]) -> None:
+    """Writes a CSV with ID, language, duration, reference and hypothesis; whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If an ID is repeated.
+    """
+    counts = Counter(one.id for one in transcripts)
+    if repeated := [one for one, count in counts.items() if count > 1]:
+        raise ValueError(f"ID {repeated[0]!r} is repeated")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for one in transcripts:
+        writer.writerow([one.id, one.language, one.duration, one.reference, one.hypothesis])
+    write_atomic(path, text.getvalue())
