@@ -112,3 +112,14 @@ def arguments(small_overrides):
         return [str(ROOT / "hparams" / yaml), *flags, "--noprogressbar"]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def pretrained_folder(pretrain, mini_corpus, tmp_path_factory):
+    """What two steps of pretraining a tiny encoder leave behind."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    settings = {key: value for key, value in SMALL.items() if key in keys_of("masr.yaml")}
+    settings |= {"data_folder": mini_corpus, "output_folder": folder, "number_of_steps": 2}
+    flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    pretrain.main([str(ROOT / "hparams/masr.yaml"), *flags, "--noprogressbar"])
+    return folder

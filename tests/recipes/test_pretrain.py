@@ -180,9 +180,9 @@ def test_an_override_reaches_the_object_it_is_for():
     assert training["opt_class"].keywords["lr"] == training["lr_schedule"].base_lr == 0.5
 
 
-def edited_csv(corpus, tmp_path, edit):
-    """A copy of the training CSV with `edit` applied to its rows."""
-    with open(corpus / "csv/train.csv", encoding="utf-8", newline="") as file:
+def edited_csv(corpus, tmp_path, edit, split="train"):
+    """A copy of a split's CSV with `edit` applied to its rows."""
+    with open(corpus / f"csv/{split}.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     fields = list(rows[0])
     rows = edit(rows)
