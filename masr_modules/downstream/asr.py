@@ -32,7 +32,10 @@ def with_normalised_text(rows: dict[str, dict], name: str, keep: str) -> dict[st
     ValueError
         If no row has text.
     """
-    normal = {one: row | {"text": normalise_text(row["text"], keep)} for one, row in rows.items()}
+    normal = {
+        one: row | {"text": normalise_text(row.get("text") or "", keep)}
+        for one, row in rows.items()
+    }
     kept = {one: row for one, row in normal.items() if row["text"]}
     if not kept:
         raise ValueError(f"{name}: no utterance has a text: is the column 'text' filled?")
