@@ -28,7 +28,6 @@ from typing import Literal, get_args
 
 from tqdm import tqdm
 
-from data_prep.audio import BrokenAudio
 from data_prep.command_line import run
 from data_prep.common import language_cells
 from data_prep.debian_audio import LEVEL, SAMPLE_RATE, convert
@@ -40,6 +39,7 @@ from data_prep.debian_splits import (
     split_by_source,
     split_random,
 )
+from data_prep.headers import BrokenAudio
 from data_prep.skips import SkipRegister
 from data_prep.writing import is_prepared, write_corpus
 from masr_modules.results import write_atomic

@@ -33,9 +33,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
-from data_prep.audio import DATA_ROOT, AudioInfo, add_durations, cut_segments
+from data_prep.audio import DATA_ROOT, add_durations, cut_segments
 from data_prep.command_line import run
 from data_prep.common import SPLITS, expect_layout
+from data_prep.headers import AudioInfo
 from data_prep.skips import SkipRegister
 from data_prep.voxceleb_files import Clip, find_speakers, read_speakers, refuse_unconverted
 from data_prep.voxceleb_protocol import Protocol, assign_clips, choose_corpora
@@ -137,7 +138,7 @@ def prepare_voxceleb(
     sample_rate : int
         Expected, Hz; another is noted, and resampled when it is read.
     num_workers : int
-        Threads that read audio headers.
+        Processes that read audio headers.
     skip_limit : float
         Largest share of utterances, and of trials, that may be left out as broken.
     skip_prep : bool
