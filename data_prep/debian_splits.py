@@ -162,7 +162,7 @@ def split_by_source(
     return sides
 
 
-def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
+def speaker_trials(rows: list[Row], seed: int) -> list[tuple[str, str, int]]:
     """Pairs of utterances by the same or different speakers, within source and language.
 
     Within them the recording chain and the language tell nothing about the speaker.
@@ -176,8 +176,8 @@ def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
 
     Returns
     -------
-    list of (int, str, str)
-        1 (same) or 0 (different speaker) and two IDs; as many of each kind from a
+    list of (str, str, int)
+        Two IDs, and 1 (same) or 0 (different speaker); as many of each kind from a
         source and language, at most `MAX_TRIALS`. Empty where no source and
         language has two known speakers.
 
@@ -187,7 +187,7 @@ def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
     ...     {"ID": i, "source": "s", "language": "nld", "speaker": i[0]} for i in ("a1", "a2", "b1")
     ... ]
     >>> speaker_trials(rows, 1)
-    [(1, 'a1', 'a2'), (0, 'a1', 'b1')]
+    [('a1', 'a2', 1), ('a1', 'b1', 0)]
     """
     trials = []
     for group, members in sorted(_grouped(row for row in rows if row["speaker"]).items()):
@@ -197,5 +197,5 @@ def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
         count = min(MAX_TRIALS, len(pairs[0]), len(pairs[1]))
         generator = random.Random(f"{seed}/{'/'.join(group)}")
         for target in (1, 0):
-            trials += [(target, *pair) for pair in sorted(generator.sample(pairs[target], count))]
+            trials += [(*pair, target) for pair in sorted(generator.sample(pairs[target], count))]
     return trials
