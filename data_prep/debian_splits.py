@@ -1,6 +1,5 @@
 """What is done with the Debian recordings: which texts to trust, which side, which trials."""
 
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ import numpy as np
 
 from data_prep.common import SPLITS
 from data_prep.skips import SkipRegister
+from data_prep.splits import draw_side
 
 #: One utterance: column -> value.
 Row = dict[str, object]
@@ -98,12 +98,7 @@ def split_random(rows: list[Row], seed: int) -> dict[str, list[Row]]:
     """
     sides: dict[str, list[Row]] = {side: [] for side in SPLITS}
     for row in rows:
-        key = f"{seed}/{row['sentence'] or row['recording']}".encode()
-        place = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64
-        if place < SHARES["train"]:
-            sides["train"].append(row)
-        else:
-            sides["valid" if place < SHARES["train"] + SHARES["valid"] else "test"].append(row)
+        sides[draw_side(f"{seed}/{row['sentence'] or row['recording']}", SHARES)].append(row)
     return sides
 
 

@@ -19,7 +19,6 @@ Example
 ``python -m data_prep.voxlingua107_prepare --data_folder voxlingua107 --save_folder csv``
 """
 
-import hashlib
 import logging
 import os
 import re
@@ -31,6 +30,7 @@ from data_prep.audio import add_durations
 from data_prep.command_line import run
 from data_prep.common import expect_layout, language_cells
 from data_prep.skips import SkipRegister
+from data_prep.splits import draw_side
 from data_prep.writing import is_prepared, write_corpus
 from masr_modules.shards import write_shards
 
@@ -193,23 +193,22 @@ def read_segments(
         for row in _read_folder(data_folder, f"dev/{language}", language, skips):
             test_videos.add(row["source"])
             yield "test", row
-    test_share = 0.0 if test_videos else valid_share
-    drawn = Counter(dict.fromkeys(("train", "valid", *(() if test_videos else ("test",))), 0))
+    shares = {"valid": valid_share, "train": 1 - valid_share}
     if not test_videos:
+        shares |= {"train": 1 - 2 * valid_share, "test": valid_share}
         logger.warning(
             "%s: no dev/ with %s. test.csv is drawn from the training set instead, about %g of its "
             "videos: their labels are automatic, and figures on them do not compare with those on "
             "dev. For the labelled test set put dev.zip there and prepare again.",
-            *(data_folder, ", ".join(languages), test_share),
+            *(data_folder, ", ".join(languages), valid_share),
         )
+    drawn = Counter(dict.fromkeys(shares, 0))
     for language in languages:
         for row in _read_folder(data_folder, language, language, skips):
             if row["source"] in test_videos:
                 skips.exclude("video is in dev", row["wav"])
                 continue
-            place = video_place(row["source"], seed)
-            side = "valid" if place < valid_share else "train"
-            side = "test" if place >= 1 - test_share else side
+            side = draw_side(f"{seed}/{row['source']}", shares)
             drawn[side] += 1
             yield side, row
     empty = [side for side, count in drawn.items() if not count]
@@ -243,18 +242,6 @@ def _read_folder(
                 "source": parts["video"],
                 "video_start": float(parts["start"]),
             }
-
-
-def video_place(video: str, seed: int) -> float:
-    """A number in [0, 1) that depends on both alone: the same wherever a video comes.
-
-    Example
-    -------
-    >>> video_place("a", 1) == video_place("a", 1) != video_place("a", 2)
-    True
-    """
-    digest = hashlib.sha256(f"{seed}/{video}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:6]) / 2**48
 
 
 if __name__ == "__main__":
