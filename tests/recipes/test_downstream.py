@@ -12,6 +12,7 @@ import torch
 from conftest import load_recipe
 from sklearn.metrics import balanced_accuracy_score
 from speechbrain.inference.classifiers import EncoderClassifier
+from test_asr import TREES as ASR_TREES
 from test_corpora import OPTIONS, TREES
 from test_pretrain import YAMLS as PRETRAIN_YAMLS
 from test_pretrain import Killed, edited_csv, weights, yamls
@@ -58,7 +59,12 @@ def log(tmp_path):
 
 def test_every_yaml_is_in_a_table():
     blocks = set(yamls("include/*.yaml"))
-    assert set(yamls("**/*.yaml")) - blocks == {*PRETRAIN_YAMLS, *RECIPES}
+    assert set(yamls("**/*.yaml")) - blocks == {
+        *PRETRAIN_YAMLS,
+        *RECIPES,
+        "mini_asr.yaml",
+        *ASR_TREES,
+    }
 
 
 @pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "fine-tuned"])
