@@ -5,14 +5,18 @@ INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 SEEDS ?= 1234
 SSL ?= best_rq
+CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare test lint clean
+.PHONY: pretrain compare downstream test lint clean
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
 
 compare: $(INSTALLED)
 	$(RUN) recipes/pretrain/compare.py --ssl $(SSL) --seeds $(SEEDS)
+
+downstream: $(INSTALLED)
+	$(RUN) recipes/downstream/compare.py --encoders MASR=$(CKPT)
 
 test: $(INSTALLED)
 	$(RUN) -m pytest

@@ -4,10 +4,11 @@
 > python benchmarks/prep.py [--rows 100000] [--num_workers 8]
 
 A folder in VoxCeleb's layout with hard links to 200 files of 8 s. `prepare_voxceleb` reads
-headers only, in threads, and writes the CSVs. Beside it: reading each file's audio in one
+headers only, in processes, and writes the CSVs. Beside it: reading each file's audio in one
 process with SpeechBrain's reader, as its VoxCeleb recipe does to learn the duration, on a
 sample, and nothing else: no CSV. Both run in turns, each in a process of its own; figures are
-medians. Peak memory is that of the whole process, for a tenth of the files and for all.
+medians. Processor time is that of all processes, user and system. Peak memory is that of the
+process that writes, for a tenth of the files and for all.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +56,8 @@ def prepare(root: str, num_workers: int) -> None:
     """The preparation, from the folder to the CSVs."""
     from data_prep.voxceleb_prepare import prepare_voxceleb
 
-    start = time.perf_counter()
-    prepare_voxceleb(root, f"{root}/csv", trials=[], num_workers=num_workers)
-    report(start)
+    csv = f"{root}/csv"
+    report(lambda: prepare_voxceleb(root, csv, trials=[], num_workers=num_workers))
 
 
 def read_audio(root: str, sample: int) -> None:
@@ -65,24 +66,39 @@ def read_audio(root: str, sample: int) -> None:
 
     paths = sorted(str(path) for path in Path(root, "wav").glob("*/*/*.wav"))
     paths = paths[:: max(1, len(paths) // sample)][:sample]
-    start = time.perf_counter()
-    for path in paths:
-        audio, rate = audio_io.load(path)
-        assert audio.shape[-1] / rate == SECONDS
-    report(start)
+
+    def read() -> None:
+        for path in paths:
+            audio, rate = audio_io.load(path)
+            assert audio.shape[-1] / rate == SECONDS
+
+    report(read)
 
 
-def report(start: float) -> None:
-    """To the parent: seconds, and peak memory in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(time.perf_counter() - start, peak)
+def processor_seconds() -> float:
+    """User and system, of this process and of those that it started and that have ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def in_child(*arguments: object) -> tuple[float, float]:
-    """Runs a part of this script in a process of its own."""
+def report(work: Callable[[], object]) -> None:
+    """To the parent: seconds, processor seconds and peak memory (MB)."""
+    start, processor_start = time.perf_counter(), processor_seconds()
+    work()
+    seconds, processor = time.perf_counter() - start, processor_seconds() - processor_start
+    print(seconds, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def in_child(*arguments: object) -> list[float]:
+    """Runs a part of this script in a process of its own; see `report`."""
     command = [sys.executable, __file__, *map(str, arguments)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return tuple(map(float, output.split()[-2:]))
+    return list(map(float, output.split()[-3:]))
+
+
+def medians(rounds: list[list[float]]) -> list[float]:
+    """Of each figure, over the rounds."""
+    return [statistics.median(figures) for figures in zip(*rounds, strict=True)]
 
 
 def main() -> None:
@@ -99,16 +115,21 @@ def main() -> None:
             make_tree(root, rows)
             for _ in range(ROUNDS):
                 shutil.rmtree(root / "csv", ignore_errors=True)
-                seconds, peaks[rows] = in_child("prepare", root, options.num_workers)
+                *seconds, peak = in_child("prepare", root, options.num_workers)
+                peaks[rows] = f"{peak:.0f} MB for {rows}"
                 if rows == options.rows:
-                    ours.append(rows / seconds)
-                    theirs.append(options.sample / in_child("read", root, options.sample)[0])
-    mine, other = statistics.median(ours), statistics.median(theirs)
+                    ours.append([second / rows for second in seconds])
+                    read = in_child("read", root, options.sample)[:2]
+                    theirs.append([second / options.sample for second in read])
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"prepare_voxceleb, {options.rows} files: {mine:.0f} rows/s")
-    print(f"audio read in one process, {options.sample} files: {other:.0f} rows/s")
-    print(f"ratio: {mine / other:.1f}")
-    print("peak memory: " + ", ".join(f"{mb:.0f} MB for {rows}" for rows, mb in peaks.items()))
+    (mine, mine_busy), (other, other_busy) = medians(ours), medians(theirs)
+    workers = f"{options.num_workers} processes"
+    print(f"prepare_voxceleb, {options.rows} files, {workers}: {1 / mine:.0f} rows/s")
+    print(f"audio read in one process, {options.sample} files: {1 / other:.0f} rows/s")
+    print(f"ratio: {other / mine:.1f}")
+    print(f"processor time a row: {mine_busy * 1e6:.0f} µs and {other_busy * 1e6:.0f} µs")
+    print(f"ratio: {other_busy / mine_busy:.1f}")
+    print(f"peak memory: {', '.join(peaks.values())}")
 
 
 if __name__ == "__main__":

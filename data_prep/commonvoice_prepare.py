@@ -88,7 +88,7 @@ def prepare_commonvoice(
     skip_limit : float
         Largest share of utterances that may be broken.
     num_workers : int
-        Threads that read audio headers.
+        Processes that read audio headers.
     skip_prep : bool
         If True, nothing is done.
 

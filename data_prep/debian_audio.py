@@ -10,8 +10,8 @@ import soundfile
 import torch
 import torchaudio
 
-from data_prep.audio import BrokenAudio
 from data_prep.common import atomic_file
+from data_prep.headers import BrokenAudio
 
 SAMPLE_RATE = 16000
 #: Level of every file: its RMS in dB of full scale, less where a peak would clip.

@@ -13,7 +13,8 @@ Most languages come from one source and one voice, hence the protocols:
 - ``random``: measures the recording channel and the voice. Upper bound, not a result.
 - ``asr``: the random split of utterances whose text can be trusted; no sentence on two sides.
 
-``trials.txt`` holds speaker verification trials of the test set, within source and language.
+``trials_within_source.csv`` (enrol, test, target) holds speaker verification trials of the test
+set, within source and language: none where no source and language has two known speakers.
 
 Example
 -------
@@ -21,6 +22,7 @@ Example
 """
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -28,9 +30,8 @@ from typing import Literal, get_args
 
 from tqdm import tqdm
 
-from data_prep.audio import BrokenAudio
 from data_prep.command_line import run
-from data_prep.common import language_cells
+from data_prep.common import SPLITS, language_cells
 from data_prep.debian_audio import LEVEL, SAMPLE_RATE, convert
 from data_prep.debian_clips import Clip, read_clips
 from data_prep.debian_packages import PACKAGES, fetch_packages, unpack
@@ -40,12 +41,17 @@ from data_prep.debian_splits import (
     split_by_source,
     split_random,
 )
+from data_prep.headers import BrokenAudio
 from data_prep.skips import SkipRegister
+from data_prep.trials import remove_trials, trials_path, write_trials
 from data_prep.writing import is_prepared, write_corpus
-from masr_modules.results import write_atomic
+
+logger = logging.getLogger(__name__)
 
 Protocol = Literal["source_disjoint", "random", "asr"]
 PROTOCOLS = get_args(Protocol)
+#: Name of the list of trials.
+TRIALS = "within_source"
 #: Of the random split and the trials.
 SEED = 1234
 #: Beyond the schema; `sentence` and `recording` are fingerprints.
@@ -191,8 +197,8 @@ def prepare_debian(
         Folder of the corpus. Its folder ``packages`` holds the .deb files; those that
         are missing are downloaded with apt.
     save_folder : str
-        Folder of ``train.csv``, ``valid.csv``, ``test.csv`` and ``trials.txt`` (a line
-        a trial: 1 or 0, ID, ID).
+        Folder of ``train.csv``, ``valid.csv``, ``test.csv`` and
+        ``trials_within_source.csv``.
     packages : sequence of str, optional
         Names of the packages (default: all that are known).
     protocol : str
@@ -233,7 +239,7 @@ def prepare_debian(
         "sources": [list(test_sources), list(valid_sources)],
         "audio": [SAMPLE_RATE, LEVEL],
     }
-    if is_prepared(save_folder, settings):
+    if is_prepared(save_folder, settings, [*SPLITS, f"trials_{TRIALS}"]):
         return
     unpacked = os.path.join(data_folder, "unpacked")
     roots = [(PACKAGES[name], unpack(path, unpacked)) for name, path in debs.items()]
@@ -242,12 +248,12 @@ def prepare_debian(
     skips.check()
     check_texts(rows, skips)
     sides = split(rows, protocol, test_sources, valid_sources)
-    trials = speaker_trials(sides["test"], SEED)
-    lines = (f"{target} {enrol} {test}\n" for target, enrol, test in trials)
-    write_atomic(os.path.join(save_folder, "trials.txt"), "".join(lines))
     disjoint = [("recording",), ("source",) if protocol == "source_disjoint" else ("sentence",)]
     labelled = ((side, row) for side, members in sides.items() for row in members)
+    remove_trials(save_folder, [TRIALS])
     write_corpus(save_folder, labelled, settings, skips, EXTRA_COLUMNS, disjoint)
+    count = write_trials(trials_path(save_folder, TRIALS), speaker_trials(sides["test"], SEED))
+    logger.info("trials %s: %d", TRIALS, count)
 
 
 if __name__ == "__main__":

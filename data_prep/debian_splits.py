@@ -1,6 +1,5 @@
 """What is done with the Debian recordings: which texts to trust, which side, which trials."""
 
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ import numpy as np
 
 from data_prep.common import SPLITS
 from data_prep.skips import SkipRegister
+from data_prep.splits import draw_side
 
 #: One utterance: column -> value.
 Row = dict[str, object]
@@ -98,12 +98,7 @@ def split_random(rows: list[Row], seed: int) -> dict[str, list[Row]]:
     """
     sides: dict[str, list[Row]] = {side: [] for side in SPLITS}
     for row in rows:
-        key = f"{seed}/{row['sentence'] or row['recording']}".encode()
-        place = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64
-        if place < SHARES["train"]:
-            sides["train"].append(row)
-        else:
-            sides["valid" if place < SHARES["train"] + SHARES["valid"] else "test"].append(row)
+        sides[draw_side(f"{seed}/{row['sentence'] or row['recording']}", SHARES)].append(row)
     return sides
 
 
@@ -162,7 +157,7 @@ def split_by_source(
     return sides
 
 
-def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
+def speaker_trials(rows: list[Row], seed: int) -> list[tuple[str, str, int]]:
     """Pairs of utterances by the same or different speakers, within source and language.
 
     Within them the recording chain and the language tell nothing about the speaker.
@@ -176,8 +171,8 @@ def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
 
     Returns
     -------
-    list of (int, str, str)
-        1 (same) or 0 (different speaker) and two IDs; as many of each kind from a
+    list of (str, str, int)
+        Two IDs, and 1 (same) or 0 (different speaker); as many of each kind from a
         source and language, at most `MAX_TRIALS`. Empty where no source and
         language has two known speakers.
 
@@ -187,7 +182,7 @@ def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
     ...     {"ID": i, "source": "s", "language": "nld", "speaker": i[0]} for i in ("a1", "a2", "b1")
     ... ]
     >>> speaker_trials(rows, 1)
-    [(1, 'a1', 'a2'), (0, 'a1', 'b1')]
+    [('a1', 'a2', 1), ('a1', 'b1', 0)]
     """
     trials = []
     for group, members in sorted(_grouped(row for row in rows if row["speaker"]).items()):
@@ -197,5 +192,5 @@ def speaker_trials(rows: list[Row], seed: int) -> list[tuple[int, str, str]]:
         count = min(MAX_TRIALS, len(pairs[0]), len(pairs[1]))
         generator = random.Random(f"{seed}/{'/'.join(group)}")
         for target in (1, 0):
-            trials += [(target, *pair) for pair in sorted(generator.sample(pairs[target], count))]
+            trials += [(*pair, target) for pair in sorted(generator.sample(pairs[target], count))]
     return trials

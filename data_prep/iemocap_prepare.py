@@ -263,7 +263,7 @@ def prepare_iemocap(
     sample_rate : int
         Expected, Hz; another is noted, and resampled when it is read.
     num_workers : int
-        Threads that read audio headers.
+        Processes that read audio headers.
     skip_limit : float
         Largest share of utterances that may be left out as broken.
     skip_prep : bool

@@ -12,12 +12,15 @@ from itertools import islice
 
 from data_prep.common import SPLITS
 from data_prep.espeak_synthesis import measure
-from data_prep.mini_text import sentences, side_of
+from data_prep.mini_text import sentences
 from data_prep.mini_vocabulary import VOICE_FILES
 from data_prep.mini_voices import STYLES, Style, Voice, split_voices
+from data_prep.splits import draw_side
 
 #: Share of the hours that belongs to each side.
 TIME_SHARES = {"train": 0.64, "valid": 0.15, "test": 0.21}
+#: Share of the sentences that belongs to each side.
+SENTENCE_SHARES = {"train": 0.5, "valid": 0.2, "test": 0.3}
 #: Sentences a language and style that the speed of speech is measured on.
 PROBE_SENTENCES = 6
 PROBE_VARIANT = "m3"
@@ -177,7 +180,7 @@ def plan_language(
     utterances = {side: [] for side in SPLITS}
     remaining = {side: 3600 * hours * TIME_SHARES[side] for side in SPLITS}
     for text in sentences(code, seed, speed["neutral"]):
-        side = side_of(text, code, seed)
+        side = draw_side(f"{seed}|{code}|{text.casefold()}", SENTENCE_SHARES)
         if remaining[side] > 0:
             index = len(utterances[side])
             utterance = _assign(code, side, index, text, seed, speakers[side])

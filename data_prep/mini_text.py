@@ -6,7 +6,6 @@ languages and currencies. A language whose numbers num2words cannot spell gets
 sentences of names only. No sentence holds a digit.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -18,10 +17,6 @@ from data_prep.mini_vocabulary import PUNCTUATION, Vocabulary, has_digits, vocab
 MIN_SECONDS, MAX_SECONDS = 2.5, 4.4
 #: Where a sentence stops taking in clauses (seconds), drawn uniformly.
 TARGET_SECONDS = (2.5, 2.8)
-
-SIDES = ("train", "valid", "test")
-#: Share of the sentences that belong to each side.
-SIDE_SHARES = (0.5, 0.2, 0.3)
 
 
 def _spoken_date(words: Vocabulary, rng: random.Random) -> str | None:
@@ -135,37 +130,6 @@ def _sentence(words: Vocabulary, rng: random.Random, seconds_per_char: float) ->
             break
     fits = MIN_SECONDS <= len(text) * seconds_per_char <= MAX_SECONDS
     return text if fits and not has_digits(text) else None
-
-
-def side_of(text: str, code: str, seed: int) -> str:
-    """The side of the split that a sentence belongs to, whatever else is drawn.
-
-    Arguments
-    ---------
-    text : str
-        The sentence.
-    code : str
-        Its language's code.
-    seed : int
-        The corpus's seed.
-
-    Returns
-    -------
-    str
-        ``"train"``, ``"valid"`` or ``"test"``.
-
-    Example
-    -------
-    >>> side_of("vingt et un", "fr", 1234) in SIDES
-    True
-    """
-    digest = hashlib.sha256(f"{seed}|{code}|{text.casefold()}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    for side, share in zip(SIDES, SIDE_SHARES, strict=True):
-        if position < share:
-            return side
-        position -= share
-    return SIDES[-1]
 
 
 def sentences(code: str, seed: int, seconds_per_char: float) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Splits that keep groups, such as speakers, on one side."""
 
+import hashlib
 import random
 from collections.abc import Mapping
 
@@ -40,6 +41,36 @@ def side_of(name: str, where: str) -> str:
     raise ValueError(
         f"{where}: split {name!r} is none that is known (train, valid, dev, val, test, eval)"
     )
+
+
+def draw_side(key: str, shares: Mapping[str, float]) -> str:
+    """Draws a side that depends on a text alone, whatever else there is.
+
+    Arguments
+    ---------
+    key : str
+        Seed and group, such as `1234/VIDEO`.
+    shares : mapping of str to float
+        Side -> share, about; they add up to 1.
+
+    Returns
+    -------
+    str
+        One of the sides.
+
+    Example
+    -------
+    >>> sides = [draw_side(f"1234/{n}", {"train": 0.9, "valid": 0.1}) for n in range(1000)]
+    >>> 80 < sides.count("valid") < 120
+    True
+    """
+    digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+    place = int.from_bytes(digest[:6], "big") / 2**48
+    for side, share in shares.items():
+        if place < share:
+            return side
+        place -= share
+    return side
 
 
 def split_groups(

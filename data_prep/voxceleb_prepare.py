@@ -27,25 +27,20 @@ Example
 ``python -m data_prep.voxceleb_prepare --data_folder /corpora/voxceleb --save_folder csv/vox``
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
-from data_prep.audio import DATA_ROOT, AudioInfo, add_durations, cut_segments
+from data_prep.audio import DATA_ROOT, add_durations, cut_segments
 from data_prep.command_line import run
 from data_prep.common import SPLITS, expect_layout
+from data_prep.headers import AudioInfo
 from data_prep.skips import SkipRegister
+from data_prep.trials import remove_trials
 from data_prep.voxceleb_files import Clip, find_speakers, read_speakers, refuse_unconverted
 from data_prep.voxceleb_protocol import Protocol, assign_clips, choose_corpora
-from data_prep.voxceleb_trials import (
-    TRIAL_FILES,
-    find_lists,
-    read_list,
-    trials_path,
-    write_lists,
-)
+from data_prep.voxceleb_trials import TRIAL_FILES, find_lists, read_list, write_lists
 from data_prep.writing import is_prepared, write_corpus
 
 
@@ -137,7 +132,7 @@ def prepare_voxceleb(
     sample_rate : int
         Expected, Hz; another is noted, and resampled when it is read.
     num_workers : int
-        Threads that read audio headers.
+        Processes that read audio headers.
     skip_limit : float
         Largest share of utterances, and of trials, that may be left out as broken.
     skip_prep : bool
@@ -174,9 +169,7 @@ def prepare_voxceleb(
     lists_written = [f"trials_{name}" for name in trials]
     if is_prepared(save_folder, settings, [*SPLITS, *lists_written]):
         return
-    for name in TRIAL_FILES:  # of another run: a CSV without its list is not complete
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(trials_path(save_folder, name))
+    remove_trials(save_folder, TRIAL_FILES)
     skips = SkipRegister(skip_limit)
     speakers, protocol, lists, about = _plan(
         data_folder, list(trials), train_on, (valid_by, valid_share, seed), skips

@@ -1,12 +1,11 @@
 """VoxCeleb's lists of trials, and what they forbid in training."""
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 
 from data_prep.skips import SkipRegister
-from data_prep.trials import write_trials
+from data_prep.trials import trials_path, write_trials
 from data_prep.voxceleb_files import clip_id, find_file
 
 logger = logging.getLogger(__name__)
@@ -131,14 +130,3 @@ def _checked(trials: Iterator, skips: SkipRegister) -> Iterator:
     """Raises before the file takes its name."""
     yield from trials
     skips.check()
-
-
-def trials_path(save_folder: str, name: str) -> str:
-    """Where a list is written.
-
-    Example
-    -------
-    >>> trials_path("csv", "O_cleaned")
-    'csv/trials_O_cleaned.csv'
-    """
-    return os.path.join(save_folder, f"trials_{name}.csv")

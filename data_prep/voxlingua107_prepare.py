@@ -5,7 +5,9 @@ The folder holds one folder a language with
 development set; or the downloads `LANGUAGE.zip` and `dev.zip`, which are unpacked
 where they lie. A video's id may itself hold `_`, `__` and `-`.
 
-`dev` is the test set. The validation set is drawn by video. No video is on two
+`dev` is the test set; where it is missing, a warning says what is tested instead: videos
+drawn from the training set, whose labels nobody has checked. The validation set is drawn by
+video. No video is on two
 sides, even where it is filed under several languages. Languages are labelled
 automatically in the training set: some labels are wrong.
 
@@ -17,9 +19,10 @@ Example
 ``python -m data_prep.voxlingua107_prepare --data_folder voxlingua107 --save_folder csv``
 """
 
-import hashlib
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from data_prep.archives import extract_archive
@@ -27,8 +30,11 @@ from data_prep.audio import add_durations
 from data_prep.command_line import run
 from data_prep.common import expect_layout, language_cells
 from data_prep.skips import SkipRegister
+from data_prep.splits import draw_side
 from data_prep.writing import is_prepared, write_corpus
 from masr_modules.shards import write_shards
+
+logger = logging.getLogger(__name__)
 
 _CODES = (
     "ab af am ar as az ba be bg bn bo br bs ca ceb cs cy da de el en eo es et eu fa fi fo fr gl "
@@ -69,8 +75,8 @@ def prepare_voxlingua107(
     languages : list of str, optional
         Codes such as de (default: all that are there).
     valid_share : float
-        Share of the training videos that becomes the validation set; where there
-        is no `dev`, as many again become the test set.
+        Share of the training videos that becomes the validation set, above 0 and at
+        most 0.5 (below 0.5 without `dev`: there as many again become the test set).
     shard_folder : str, optional
         Where to put the training set once more, as WebDataset shards: for a disk
         on which millions of small files are slow. An interrupted run goes on.
@@ -79,7 +85,7 @@ def prepare_voxlingua107(
     skip_limit : float
         Largest share of utterances that may be broken.
     num_workers : int
-        Threads that read audio headers.
+        Processes that read audio headers.
     skip_prep : bool
         If True, nothing is done.
 
@@ -88,7 +94,8 @@ def prepare_voxlingua107(
     FileNotFoundError
         If the folder is not laid out like VoxLingua107, or a language is missing.
     ValueError
-        If a zip is broken or unsafe, or too many utterances are broken.
+        If a zip is broken or unsafe, too many utterances are broken, `valid_share` is out
+        of range, or there are too few videos for it.
 
     Example
     -------
@@ -96,6 +103,8 @@ def prepare_voxlingua107(
     """
     if skip_prep:
         return
+    if not 0 < valid_share <= 0.5:
+        raise ValueError(f"valid_share ({valid_share}) has to be above 0 and at most 0.5")
     found = find_languages(data_folder, languages)
     settings = {
         "corpus": "voxlingua107",
@@ -173,21 +182,42 @@ def read_segments(
     ------
     (str, dict)
         Side and row.
+
+    Raises
+    ------
+    ValueError
+        If the draw leaves a side empty.
     """
     test_videos: set[str] = set()
     for language in languages:
         for row in _read_folder(data_folder, f"dev/{language}", language, skips):
             test_videos.add(row["source"])
             yield "test", row
-    test_share = 0.0 if test_videos else valid_share
+    shares = {"valid": valid_share, "train": 1 - valid_share}
+    if not test_videos:
+        shares |= {"train": 1 - 2 * valid_share, "test": valid_share}
+        logger.warning(
+            "%s: no dev/ with %s. test.csv is drawn from the training set instead, about %g of its "
+            "videos: their labels are automatic, and figures on them do not compare with those on "
+            "dev. For the labelled test set put dev.zip there and prepare again.",
+            *(data_folder, ", ".join(languages), valid_share),
+        )
+    drawn = Counter(dict.fromkeys(shares, 0))
     for language in languages:
         for row in _read_folder(data_folder, language, language, skips):
             if row["source"] in test_videos:
                 skips.exclude("video is in dev", row["wav"])
                 continue
-            place = video_place(row["source"], seed)
-            side = "valid" if place < valid_share else "train"
-            yield "test" if place >= 1 - test_share else side, row
+            side = draw_side(f"{seed}/{row['source']}", shares)
+            drawn[side] += 1
+            yield side, row
+    empty = [side for side, count in drawn.items() if not count]
+    if empty and drawn.total():
+        raise ValueError(
+            f"{data_folder}: none of the {drawn.total()} training segments became "
+            f"{' or '.join(empty)}: sides are drawn by video, and there are too few videos for "
+            f"valid_share {valid_share}. Try another, such as --valid_share 0.2, or more languages"
+        )
 
 
 def _read_folder(
@@ -212,18 +242,6 @@ def _read_folder(
                 "source": parts["video"],
                 "video_start": float(parts["start"]),
             }
-
-
-def video_place(video: str, seed: int) -> float:
-    """A number in [0, 1) that depends on both alone: the same wherever a video comes.
-
-    Example
-    -------
-    >>> video_place("a", 1) == video_place("a", 1) != video_place("a", 2)
-    True
-    """
-    digest = hashlib.sha256(f"{seed}/{video}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:6]) / 2**48
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 import numpy as np
 
@@ -20,20 +21,22 @@ logger = logging.getLogger(__name__)
 #: Written last: says what the CSVs beside it were made with.
 SETTINGS_FILE = "prepare_settings.json"
 
+#: Rows that are checked, counted and written at once.
+CHUNK = 512
 
 #: Cells that tell nothing.
 _EMPTY = frozenset({None, ""})
 
 
 class _SideWriter:
-    """Writes one side's CSV row by row under a temporary name, counting as it goes."""
+    """Writes one side's CSV under a temporary name, counting as it goes."""
 
     def __init__(self, path: str, columns: Sequence[str]):
         self.path, self.count, self.seconds = path, 0, 0.0
-        self.empty: Counter[tuple[bool, ...]] = Counter()  # which cells are, of a whole row
+        self.empty: Counter[str] = Counter()  # column -> its empty cells
         self.speakers: set[str] = set()
         self.languages: set[str] = set()
-        self.columns, self.column_set = columns, set(columns)
+        self.columns = columns
         self.destination = atomic_file(path)
 
     def __enter__(self) -> "_SideWriter":
@@ -47,22 +50,26 @@ class _SideWriter:
         self.file.close()
         self.destination.__exit__(*error)
 
-    def write(self, row: Mapping[str, object]) -> None:
-        cells = list(map(row.get, self.columns))
-        self.count += 1
-        audio = cells[: len(AUDIO_COLUMNS)]
-        if not _EMPTY.isdisjoint(audio):
+    def write(self, rows: Sequence[Mapping[str, object]]) -> None:
+        unknown = set().union(*rows).difference(self.columns)
+        if unknown:
+            raise ValueError(f"{self.path}: columns {sorted(unknown)} are not in extra_columns")
+        table = [list(map(row.get, self.columns)) for row in rows]
+        cells = dict(zip(self.columns, zip(*table, strict=True), strict=True))
+        empty = {column: there.count(None) + there.count("") for column, there in cells.items()}
+        if any(map(empty.get, AUDIO_COLUMNS)):
+            audio = zip(*map(cells.get, AUDIO_COLUMNS), strict=True)
+            number = next(n for n, row in enumerate(audio, 2) if not _EMPTY.isdisjoint(row))
             raise ValueError(
-                f"{self.path}, row {self.count + 1}: no value in one of {', '.join(AUDIO_COLUMNS)}"
+                f"{self.path}, row {self.count + number}: no value in one of "
+                f"{', '.join(AUDIO_COLUMNS)}"
             )
-        if not row.keys() <= self.column_set:
-            unknown = sorted(row.keys() - self.column_set)
-            raise ValueError(f"{self.path}: columns {unknown} are not in extra_columns")
-        self.writer.writerow(cells)
-        self.seconds += float(row["duration"])
-        self.empty[tuple(map(_EMPTY.__contains__, cells))] += 1
-        self.speakers.add(row.get("speaker"))
-        self.languages.add(row.get("language"))
+        self.writer.writerows(table)
+        self.count += len(table)
+        self.seconds += sum(map(float, cells["duration"]))
+        self.empty.update(empty)
+        self.speakers.update(cells["speaker"])
+        self.languages.update(cells["language"])
 
     def line(self, name: str) -> str:
         """The side's line in the summary."""
@@ -73,10 +80,12 @@ class _SideWriter:
 
     def coverage(self, name: str) -> str:
         """Share of utterances whose value is known, of each column that has any."""
-        shares = []
-        for place, column in enumerate(self.columns[len(AUDIO_COLUMNS) :], len(AUDIO_COLUMNS)):
-            known = sum(count for empty, count in self.empty.items() if not empty[place])
-            shares += [f"{column} {100 * known / self.count:.0f} %"] if known else []
+        known = {column: self.count - self.empty[column] for column in self.columns}
+        shares = [
+            f"{column} {100 * count / self.count:.0f} %"
+            for column, count in known.items()
+            if count and column not in AUDIO_COLUMNS
+        ]
         return f"known in {name}: {', '.join(shares) or 'nothing'}"
 
 
@@ -87,14 +96,14 @@ class _Disjoint:
         self.columns = columns
         self.side_of: dict[int, str] = {}
 
-    def see(self, side: str, row: Mapping[str, object]) -> None:
-        value = tuple(map(row.get, self.columns))
-        if not _EMPTY.isdisjoint(value):
-            return
-        first = self.side_of.setdefault(hash(value), side)
-        if first != side:
-            what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
-            raise AssertionError(f"{what} is in both {first} and {side}")
+    def see(self, side: str, rows: Iterable[Mapping[str, object]]) -> None:
+        for value in dict.fromkeys(tuple(map(row.get, self.columns)) for row in rows):
+            if not _EMPTY.isdisjoint(value):
+                continue
+            first = self.side_of.setdefault(hash(value), side)
+            if first != side:
+                what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
+                raise AssertionError(f"{what} is in both {first} and {side}")
 
 
 class _UniqueIDs:
@@ -103,8 +112,8 @@ class _UniqueIDs:
     def __init__(self):
         self.hashes = array("q")
 
-    def see(self, utterance: str) -> None:
-        self.hashes.append(hash(utterance))
+    def see(self, rows: Iterable[Mapping[str, object]]) -> None:
+        self.hashes.extend(hash(row["ID"]) for row in rows)
 
     def check(self, writers: Iterable[_SideWriter]) -> None:
         ordered = np.sort(np.frombuffer(self.hashes, np.int64))
@@ -120,6 +129,14 @@ class _UniqueIDs:
                         )
                     if hash(cells[0]) in repeated:
                         seen.add(cells[0])
+
+
+def _by_side(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
+    """In the rows' order."""
+    sides: dict[str, list[Mapping]] = {}
+    for side, row in rows:
+        sides.setdefault(side, []).append(row)
+    return sides
 
 
 def check_disjoint(
@@ -146,8 +163,7 @@ def check_disjoint(
     """
     disjoint = _Disjoint(columns)
     for side, rows in splits.items():
-        for row in rows:
-            disjoint.see(side, row)
+        disjoint.see(side, rows)
 
 
 def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLITS) -> bool:
@@ -192,7 +208,7 @@ def write_corpus(
 ) -> str:
     """Writes the CSVs of a corpus, all or none, and prints their summary.
 
-    Rows are written as they come; the files take their names when all are
+    Rows are written as they come, some at a time; the files take their names when all are
     complete and every check has passed. The settings are written last, so that an
     interrupted run is not taken for a complete one.
 
@@ -250,11 +266,13 @@ def write_corpus(
             )
             for side in sides
         }
-        for side, row in rows:
-            for check in checks:
-                check.see(side, row)
-            writers[side].write(row)
-            identities.see(row["ID"])
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK)):
+            for side, members in _by_side(chunk).items():
+                for check in checks:
+                    check.see(side, members)
+                writers[side].write(members)
+                identities.see(members)
         identities.check(writers.values())
         if skips is not None:
             skips.check()

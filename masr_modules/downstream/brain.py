@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.downstream.layers import WeightedLayers
+from masr_modules.downstream.run_facts import RunFacts, count_parameters, fingerprint
 from masr_modules.pretrained import PretrainedEncoder, load_encoder
 
 logger = get_logger(__name__)
@@ -66,8 +67,11 @@ class DownstreamBrain(sb.Brain):
         if not hparams["freeze"]:
             freeze_unheard(encoder, pretrained.sample_rate)
             learnt["encoder"] = encoder
+        facts = RunFacts(
+            encoder=fingerprint(encoder), freeze=hparams["freeze"], **count_parameters(learnt)
+        )
         checkpointer = hparams["checkpointer"]
-        checkpointer.add_recoverables(learnt)
+        checkpointer.add_recoverables({"facts": facts, **learnt})
         brain = cls(
             modules={"encoder": encoder, **learnt},
             opt_class=hparams["opt_class"],
@@ -75,7 +79,7 @@ class DownstreamBrain(sb.Brain):
             run_opts=run_opts,
             checkpointer=checkpointer,
         )
-        brain.pretrained, brain.num_layers = pretrained, num_layers
+        brain.pretrained, brain.num_layers, brain.facts = pretrained, num_layers, facts
         brain.clock = EpochClock()
         return brain
 

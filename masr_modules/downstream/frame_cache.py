@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from masr_modules.dataio import length_sorted_batches, make_dataset
+from masr_modules.downstream.run_facts import fingerprint
 
 logger = get_logger(__name__)
 
@@ -48,10 +50,7 @@ class FrameCache:
     @staticmethod
     def name_of(encoder: nn.Module, rows: Mapping[str, Mapping]) -> str:
         """A name that another encoder, file or length would change."""
-        digest = hashlib.sha256()
-        for key, value in encoder.state_dict().items():
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest = hashlib.sha256(fingerprint(encoder).encode())
         for utterance, row in rows.items():
             cells = (utterance, row["wav"], row["duration"], row.get("start"), row.get("stop"))
             digest.update(repr(cells).encode())
@@ -100,7 +99,7 @@ class FrameCache:
         dataset = make_dataset(rows, sample_rate)
         loader = DataLoader(dataset, batch_sampler=batches, collate_fn=PaddedBatch)
         places, count, shape = {}, 0, (0, 1, encoder.d_model)
-        partial = folder / f".{name}.f32"
+        partial = folder / f".{name}.{os.getpid()}.f32"  # other runs may write it too
         with open(partial, "wb") as file:
             for batch in tqdm(loader, "encoding"):
                 wavs, lens = batch.sig
@@ -114,7 +113,7 @@ class FrameCache:
                     count += length
                 shape = (count, *frames.shape[2:])
         partial.replace(folder / f"{name}.f32")
-        index = folder / f".{name}.json"
+        index = folder / f".{name}.{os.getpid()}.json"
         index.write_text(json.dumps({"shape": shape, "places": places}), encoding="utf-8")
         index.replace(folder / f"{name}.json")
         return cls(folder, name)

@@ -48,7 +48,10 @@ def main(arguments: list[str]) -> None:
     count = FOLDS[settings["leave_out"]]
     folders = {settings_of([*arguments, "--fold", str(f)])["output_folder"] for f in (1, 2)}
     if len(folders) < 2:
-        raise ValueError("output_folder must hold <fold>: all folds would write to one folder")
+        raise ValueError(
+            "all folds would write to one output_folder: give it a place for the fold, such as "
+            '--output_folder "!ref results/mine/fold<fold>/<seed>"'
+        )
     runs: dict[str, list[dict]] = {}
     for fold in range(1, count + 1):
         print(f"fold {fold} of {count}", flush=True)

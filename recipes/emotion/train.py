@@ -12,9 +12,9 @@ transformers model. An interrupted run resumes when the same command is given ag
 import sys
 from pathlib import Path
 
-from masr_modules.classification import most_confused, plot_confusion
 from speechbrain.utils.distributed import run_on_main
 
+from masr_modules.classification import most_confused, plot_confusion
 from masr_modules.downstream.brain import drop_short, load_for
 from masr_modules.downstream.classification import ClassificationBrain, keep_labelled
 from masr_modules.downstream.export import export_classifier

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from speechbrain.utils.distributed import run_on_main
+
 from masr_modules.classification import (
     by_group,
     duration_group,
@@ -22,8 +24,6 @@ from masr_modules.classification import (
     within_family_accuracy,
 )
 from masr_modules.detection import average_cost, log_likelihood_ratios
-from speechbrain.utils.distributed import run_on_main
-
 from masr_modules.downstream.brain import drop_short, load_for
 from masr_modules.downstream.classification import ClassificationBrain, keep_labelled
 from masr_modules.downstream.export import export_classifier

@@ -7,14 +7,8 @@ import pytest
 import soundfile
 from trees import write_wav
 
-from data_prep.audio import (
-    CHUNK,
-    BrokenAudio,
-    add_durations,
-    find_undecodable,
-    in_parallel,
-    read_header,
-)
+from data_prep.audio import add_durations, find_undecodable
+from data_prep.headers import CHUNK, BrokenAudio, read_header, read_headers
 from data_prep.skips import SkipRegister
 from data_prep.writing import write_corpus
 
@@ -109,10 +103,32 @@ def test_a_file_name_that_is_not_utf8_is_left_out(tmp_path):
 
 def test_items_are_read_as_results_are_taken():
     items = iter(range(100 * CHUNK))
-    results = in_parallel(abs, items, num_workers=2)
-    assert next(results) == (0, 0)
+    results = read_headers(items, "/nowhere/{}.wav".format, num_workers=2)
+    assert next(results) == (0, "no such file")
     assert next(items) <= 5 * CHUNK
     results.close()
+
+
+def test_many_files_keep_their_order(tmp_path):
+    lengths = [0.1, 0.2, 0.3]
+    paths = [str(write_wav(tmp_path / f"{seconds}.wav", seconds)) for seconds in lengths]
+    results = list(read_headers(range(7 * CHUNK), lambda n: paths[n % 3], num_workers=2))
+    assert [n for n, _ in results] == list(range(7 * CHUNK))
+    assert all(info.duration == lengths[n % 3] for n, info in results)
+
+
+def test_formats_that_need_a_library_are_read_in_the_processes_too(tmp_path):
+    path = str(tmp_path / "é.flac")
+    soundfile.write(path, np.zeros(8000), 16000)
+    assert list(read_headers([path], str, num_workers=1)) == [(path, (0.5, 16000, 1))]
+
+
+def test_a_process_that_is_killed_is_an_error(tmp_path, monkeypatch):
+    worker = tmp_path / "worker.py"
+    worker.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr("data_prep.header_worker.__file__", str(worker))
+    with pytest.raises(RuntimeError, match=r"exit status -9\) at a.wav or one of the 1 files"):
+        list(read_headers(["a.wav", "b.wav"], str, num_workers=1))
 
 
 def test_check_decodes_to_the_end(tmp_path):

@@ -15,6 +15,7 @@ from data_prep.debian_audio import convert
 from data_prep.debian_packages import fetch_packages, find_package, unpack
 from data_prep.debian_prepare import PROTOCOLS, prepare_debian
 from data_prep.debian_table import corpus_table
+from data_prep.trials import read_trials
 from masr_modules.metadata import METADATA_COLUMNS, load_csv
 
 SIDES = ("train", "valid", "test")
@@ -169,11 +170,19 @@ def test_trials_stay_within_source_and_language(corpus, tmp_path):
         skip_limit=0.1,
     )
     rows = {row["ID"]: row for row in read(folder, "test")}
-    trials = [line.split() for line in (folder / "trials.txt").read_text().splitlines()]
-    assert Counter(target for target, _, _ in trials) == {"1": 132, "0": 132}
-    for target, a, b in trials:
+    trials = read_trials(str(folder / "trials_within_source.csv"))
+    assert Counter(target for _, _, target in trials) == {1: 132, 0: 132}
+    for a, b, target in trials:
         assert a != b and rows[a]["language"] == rows[b]["language"]
-        assert (rows[a]["speaker"] == rows[b]["speaker"]) == (target == "1")
+        assert (rows[a]["speaker"] == rows[b]["speaker"]) == target
+
+
+def test_a_test_set_of_one_speaker_has_no_trials(corpus):
+    assert (
+        corpus / "source_disjoint/trials_within_source.csv"
+    ).read_text() == "enrol,test,target\n"
+    with pytest.raises(ValueError, match="no trial; .* two or more known speakers"):
+        read_trials(str(corpus / "source_disjoint/trials_within_source.csv"))
 
 
 def test_the_table_counts_every_utterance(corpus, utterances):

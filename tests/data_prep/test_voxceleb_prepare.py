@@ -1,7 +1,5 @@
 """VoxCeleb in its releases' layouts, whole and as real copies are."""
 
-import csv
-
 import av
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from trees import read_splits, write_lines, write_wav
 from trees_voxceleb import VIDEOS, trial_lines, voxceleb1_tree, voxceleb2_tree
 
 from data_prep.command_line import run
+from data_prep.trials import read_trials, trials_path
 from data_prep.voxceleb_convert import convert_voxceleb, main
 from data_prep.voxceleb_prepare import prepare_voxceleb
 from data_prep.writing import check_disjoint
@@ -30,11 +29,6 @@ def corpus(tmp_path_factory):
 def prepare(root, save_folder, **options):
     prepare_voxceleb(str(root), str(save_folder), **options)
     return read_splits(save_folder)
-
-
-def read_trials(save_folder, name):
-    with open(save_folder / f"trials_{name}.csv", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def speakers(rows):
@@ -113,7 +107,11 @@ def test_E_and_H_test_on_all_of_voxceleb1(corpus, tmp_path):
     }
     assert len(speakers(splits["test"])) == 6
     check_disjoint(splits, ("speaker",))
-    assert len(read_trials(tmp_path, "E")) == len(read_trials(tmp_path, "H")) == 42
+    assert (
+        len(read_trials(trials_path(tmp_path, "E")))
+        == len(read_trials(trials_path(tmp_path, "H")))
+        == 42
+    )
 
 
 def test_validation_on_other_speakers(corpus, tmp_path):
@@ -142,18 +140,14 @@ def test_the_seed_decides_and_the_same_seed_gives_the_same(corpus, tmp_path):
 
 def test_trials_name_rows_of_the_test_set(corpus, tmp_path):
     splits = prepare(corpus, tmp_path)
-    trials = read_trials(tmp_path, "O_cleaned")
-    assert trials[0] == {
-        "enrol": f"voxceleb1_id10270--{FIRST}--00001",
-        "test": f"voxceleb1_id10270--{FIRST}--00002",
-        "target": "1",
-    }
+    trials = read_trials(trials_path(tmp_path, "O_cleaned"))
+    clip = f"voxceleb1_id10270--{FIRST}--0000"
+    assert trials[0] == (f"{clip}1", f"{clip}2", 1)
     # 2 speakers x (3 targets + 4 nontargets)
-    assert [trial["target"] for trial in trials].count("1") == 6 and len(trials) == 14
+    assert sum(target for _, _, target in trials) == 6 and len(trials) == 14
     speaker_of = {row["ID"]: row["speaker"] for row in splits["test"]}
-    for trial in trials:
-        same = speaker_of[trial["enrol"]] == speaker_of[trial["test"]]
-        assert same == (trial["target"] == "1")
+    for enrol, test, target in trials:
+        assert (speaker_of[enrol] == speaker_of[test]) == target
 
 
 def test_trials_without_audio_are_counted_and_too_many_are_an_error(tmp_path, caplog):
@@ -164,7 +158,7 @@ def test_trials_without_audio_are_counted_and_too_many_are_an_error(tmp_path, ca
     assert not list((tmp_path / "csv").glob("trials*"))
     caplog.set_level("INFO")
     prepare(root, tmp_path / "csv", skip_limit=0.2)  # an incomplete run is not taken for complete
-    assert len(read_trials(tmp_path / "csv", "O_cleaned")) == 12
+    assert len(read_trials(trials_path(tmp_path / "csv", "O_cleaned"))) == 12
     assert "left out 2 of 14: trial without audio" in caplog.text
 
 
@@ -176,7 +170,7 @@ def test_odd_lines_in_a_list(tmp_path, caplog):
     write_lines(root / "meta/veri_test2.txt", good + odd, end="\r\n", bom=True)
     caplog.set_level("INFO")
     prepare(root, tmp_path / "csv", skip_limit=0.3)
-    assert len(read_trials(tmp_path / "csv", "O_cleaned")) == 14
+    assert len(read_trials(trials_path(tmp_path / "csv", "O_cleaned"))) == 14
     assert "left out 5 of 19: malformed trial" in caplog.text
     assert "veri_test2.txt, line 17: 0 id10270" in caplog.text  # the label contradicts
 
@@ -304,7 +298,7 @@ def test_wrong_options(corpus, tmp_path, options):
 def test_command_line(corpus, tmp_path):
     folders = ["--data_folder", str(corpus), "--save_folder", str(tmp_path)]
     run(prepare_voxceleb, [*folders, "--trials", "E", "H", "--train_on", "voxceleb2"])
-    assert len(read_trials(tmp_path, "E")) == 42
+    assert len(read_trials(trials_path(tmp_path, "E"))) == 42
 
 
 # Conversion

@@ -6,12 +6,7 @@ import shutil
 import pytest
 from trees import pack_zip, read_splits, voxlingua107_tree, write_wav
 
-from data_prep.voxlingua107_prepare import (
-    FILE_NAME,
-    LANGUAGES,
-    prepare_voxlingua107,
-    video_place,
-)
+from data_prep.voxlingua107_prepare import FILE_NAME, LANGUAGES, prepare_voxlingua107
 from data_prep.writing import check_disjoint
 from masr_modules.languages import resolve_language
 
@@ -72,6 +67,39 @@ def test_a_video_in_two_languages_is_on_one_side(tmp_path):
     assert all(rows[side] for side in rows)  # without dev, a part of the videos is the test set
 
 
+def test_without_dev_a_warning_says_what_is_tested(tree, caplog):
+    shutil.rmtree(tree / "dev")
+    rows = prepare(tree)
+    assert rows["test"] and {row["language"] for row in rows["test"]} <= {"deu", "heb", "jav"}
+    assert "no dev/ with de, iw, jw. test.csv is drawn from the training set" in caplog.text
+    assert "about 0.33 of its videos: their labels are automatic" in caplog.text
+
+
+def test_with_dev_there_is_no_warning(tree, caplog):
+    prepare(tree)
+    assert not caplog.records
+
+
+def test_too_few_videos_for_a_validation_set_are_an_error(tree):
+    problem = r"none of the 30 training segments became valid: .* --valid_share 0.2"
+    with pytest.raises(ValueError, match=problem):
+        prepare(tree, valid_share=0.005)
+    assert not list((tree / "csv").glob("*.csv"))
+    assert prepare(tree, valid_share=0.2)["valid"]
+
+
+def test_too_few_videos_for_a_test_set_are_an_error(tree):
+    shutil.rmtree(tree / "dev")
+    with pytest.raises(ValueError, match="became valid or test"):
+        prepare(tree, valid_share=0.005)
+
+
+@pytest.mark.parametrize("share", [0, 0.6])
+def test_a_share_out_of_range_is_an_error(tree, share):
+    with pytest.raises(ValueError, match=rf"valid_share \({share}\) has to be above 0"):
+        prepare(tree, valid_share=share)
+
+
 def test_a_training_video_that_is_also_in_dev_is_left_out(tree, caplog):
     write_wav(tree / "de/dev_video-1__U__S9---0001.000-0002.000.wav")
     caplog.set_level("INFO")
@@ -85,7 +113,7 @@ def test_the_draw_depends_on_seed_and_video_alone(tree):
     shutil.rmtree(tree / "jw")
     fewer = prepare(tree)
     assert [r for r in first["train"] if r["language"] != "jav"] == fewer["train"]
-    assert video_place("a", 1) != video_place("a", 2)
+    assert fewer["train"] != prepare(tree, seed=5)["train"]
 
 
 def test_zips_and_folders_give_the_same(tree):

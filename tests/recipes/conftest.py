@@ -73,6 +73,8 @@ SMALL = {
     "lr_warmup_steps": 1,
     "masr_warmup_steps": 1,
     "knn_every_epochs": 1,
+    "number_of_epochs": 2,
+    "head_only_steps": 1,
 }
 
 
@@ -81,20 +83,43 @@ def keys_of(yaml):
     return re.findall(r"^(\w+):", (ROOT / "hparams" / yaml).read_text(), re.MULTILINE)
 
 
+def small_settings(yaml, corpus, output_folder):
+    """What makes a YAML a run of a few steps on a corpus in the form of the embedded one."""
+    keys = keys_of(yaml)
+    settings = {key: value for key, value in SMALL.items() if key in keys}
+    settings |= {"data_folder": str(corpus), "output_folder": str(output_folder)}
+    if "csv_folder" not in keys:
+        for split in ("train", "valid", "test"):
+            settings[f"{split}_csv"] = str(corpus / f"csv/{split}.csv")
+    for several in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
+        settings[several] = str(corpus)
+    return settings
+
+
+def command_line(yaml, settings):
+    """The arguments of a recipe's main."""
+    flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    return [str(ROOT / "hparams" / yaml), *flags, "--noprogressbar"]
+
+
+@pytest.fixture(scope="session")
+def pretrained_folder(pretrain, mini_corpus, tmp_path_factory):
+    """What a pretraining of four steps wrote."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    pretrain.main(command_line("masr.yaml", small_settings("masr.yaml", mini_corpus, folder)))
+    return folder
+
+
 @pytest.fixture
-def small_overrides(mini_corpus, hf_folder, tmp_path):
+def small_overrides(mini_corpus, hf_folder, pretrained_folder, tmp_path):
     """The overrides that make a YAML a run of a few steps on the tiny corpus."""
 
     def build(yaml="masr.yaml", **overrides):
-        keys = keys_of(yaml)
-        settings = {key: value for key, value in SMALL.items() if key in keys}
-        settings |= {"data_folder": str(mini_corpus), "output_folder": str(tmp_path / "out")}
-        if "csv_folder" not in keys:
-            for split in ("train", "valid", "test"):
-                settings[f"{split}_csv"] = str(mini_corpus / f"csv/{split}.csv")
-        for corpus in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
-            settings[corpus] = str(mini_corpus)
-        if "source" in keys:
+        settings = small_settings(yaml, mini_corpus, tmp_path / "out")
+        if "pretrained" in keys_of(yaml):
+            settings["pretrained"] = str(pretrained_folder)
+            settings["cache_folder"] = str(tmp_path / "frames")
+        if "source" in keys_of(yaml):
             settings["source"] = hf_folder[Path(yaml).stem]
             del settings["d_model"]
         return settings | overrides
@@ -105,10 +130,6 @@ def small_overrides(mini_corpus, hf_folder, tmp_path):
 @pytest.fixture
 def arguments(small_overrides):
     """The command line of such a run."""
-
-    def build(yaml="masr.yaml", **overrides):
-        settings = small_overrides(yaml, **overrides)
-        flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-        return [str(ROOT / "hparams" / yaml), *flags, "--noprogressbar"]
-
-    return build
+    return lambda yaml="masr.yaml", **overrides: command_line(
+        yaml, small_overrides(yaml, **overrides)
+    )

@@ -13,11 +13,14 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from masr_modules.inference import MASREncoder
 
-YAMLS = sorted(
-    str(path.relative_to(ROOT / "hparams"))
-    for pattern in ("masr.yaml", "pretrain_*.yaml", "published/*.yaml")
-    for path in (ROOT / "hparams").glob(pattern)
-)
+
+def yamls(*patterns):
+    """Names under hparams/, sorted."""
+    found = {path for pattern in patterns for path in (ROOT / "hparams").glob(pattern)}
+    return sorted(str(path.relative_to(ROOT / "hparams")) for path in found)
+
+
+YAMLS = yamls("masr.yaml", "pretrain_*.yaml", "published/*.yaml")
 
 #: Those whose knowledge names columns that the tiny corpus lacks; see test_corpora.py.
 CORPORA = [
@@ -153,7 +156,7 @@ def other_value(key, value):
     return "other"
 
 
-@pytest.mark.parametrize("yaml", YAMLS)
+@pytest.mark.parametrize("yaml", yamls("*.yaml", "published/*.yaml"))
 def test_every_top_level_value_can_be_overridden(yaml, small_overrides):
     settings = small_overrides(yaml)
     plain = values(resolved(yaml, settings))
@@ -180,9 +183,9 @@ def test_an_override_reaches_the_object_it_is_for():
     assert training["opt_class"].keywords["lr"] == training["lr_schedule"].base_lr == 0.5
 
 
-def edited_csv(corpus, tmp_path, edit):
-    """A copy of the training CSV with `edit` applied to its rows."""
-    with open(corpus / "csv/train.csv", encoding="utf-8", newline="") as file:
+def edited_csv(corpus, tmp_path, edit, split="train"):
+    """A copy of a split's CSV with `edit` applied to its rows."""
+    with open(corpus / f"csv/{split}.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     fields = list(rows[0])
     rows = edit(rows)

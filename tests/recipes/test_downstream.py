@@ -1,0 +1,362 @@
+"""The downstream recipes, driven by a table: corpus to results, interrupted, with bad input."""
+
+import csv
+import json
+import math
+from collections import defaultdict
+
+import pytest
+import soundfile
+import tiny_debs
+import torch
+from conftest import load_recipe
+from sklearn.metrics import balanced_accuracy_score
+from speechbrain.inference.classifiers import EncoderClassifier
+from test_corpora import OPTIONS, TREES
+from test_pretrain import YAMLS as PRETRAIN_YAMLS
+from test_pretrain import Killed, edited_csv, weights, yamls
+
+#: YAML -> the recipe it is for, and the tree of its corpus (none: the embedded one).
+RECIPES = {
+    "mini_lid.yaml": ("language_id", None),
+    "fleurs_lid.yaml": ("language_id", "fleurs"),
+    "voxlingua107_lid.yaml": ("language_id", "voxlingua107"),
+    "debian_lid.yaml": ("language_id", "debian"),
+    "mini_emotion.yaml": ("emotion", None),
+    "iemocap_emotion.yaml": ("emotion", "iemocap"),
+}
+BUILD = TREES | {"debian": lambda folder: tiny_debs.make_packages(folder, broken=False)}
+
+
+@pytest.fixture(scope="session")
+def recipes():
+    """Name of a recipe -> its train.py as a module."""
+    return {name: load_recipe(f"{name}/train") for name, _ in RECIPES.values()}
+
+
+@pytest.fixture
+def train(recipes, arguments, tmp_path):
+    """Runs the recipe of a YAML with overrides; what it wrote to results.json."""
+
+    def run(yaml, *flags, **overrides):
+        folder = overrides.get("output_folder", tmp_path / "out")
+        recipes[RECIPES[yaml][0]].main([*arguments(yaml, **overrides), *flags])
+        return json.loads((folder / "results.json").read_text())
+
+    return run
+
+
+def read_predictions(folder):
+    """Rows of predictions.csv."""
+    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def log(tmp_path):
+    return (tmp_path / "out/log.txt").read_text()
+
+
+def test_every_yaml_is_in_a_table():
+    blocks = set(yamls("include/*.yaml"))
+    assert set(yamls("**/*.yaml")) - blocks == {*PRETRAIN_YAMLS, *RECIPES}
+
+
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "fine-tuned"])
+@pytest.mark.parametrize("yaml", RECIPES)
+def test_from_the_corpus_to_the_table(yaml, freeze, train, tmp_path, capsys):
+    tree = RECIPES[yaml][1]
+    corpus = {} if tree is None else {"data_folder": BUILD[tree](tmp_path / tree)}
+    corpus |= {"skip_prep": tree is None} | OPTIONS.get(tree, {})
+    results = train(yaml, number_of_epochs=1, freeze=freeze, **corpus)
+    assert results["freeze"] is freeze and results["utterances"] > 0
+    assert sum(results["layer_shares"]) == pytest.approx(1, abs=1e-3)
+    assert "Test set, " in capsys.readouterr().out
+    assert (tmp_path / "out/inference/README.md").is_file()
+
+
+@pytest.mark.parametrize("yaml", [yaml for yaml, (_, tree) in RECIPES.items() if tree is None])
+def test_a_killed_run_resumes_to_the_same_weights(yaml, recipes, train, tmp_path, monkeypatch):
+    module = recipes[RECIPES[yaml][0]]
+    brain = next(v for k, v in vars(module).items() if k.endswith("Brain"))
+    whole = train(yaml, freeze=False, output_folder=tmp_path / "whole")
+    forward = brain.compute_forward
+
+    def dying(self, batch, stage):
+        if stage.name == "TRAIN" and self.hparams.epoch_counter.current == 2:
+            raise Killed
+        return forward(self, batch, stage)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(brain, "compute_forward", dying)
+        with pytest.raises(Killed):
+            train(yaml, freeze=False, output_folder=tmp_path / "killed")
+    resumed = train(yaml, freeze=False, output_folder=tmp_path / "killed")
+    assert resumed["figures"] == whole["figures"]
+    for name in ("encoder", "mixer", "head"):
+        expected = weights(tmp_path / "whole", name)
+        found = weights(tmp_path / "killed", name)
+        assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_only_the_head_learns_at_first_then_the_encoder_too(train, tmp_path, pretrained_folder):
+    def moved(steps):
+        folder = tmp_path / str(steps)
+        train("mini_lid.yaml", freeze=False, head_only_steps=steps, output_folder=folder)
+        before = weights(pretrained_folder, "ssl")
+        after = weights(folder, "encoder")
+        return any(not torch.equal(v, before[f"encoder.{k}"]) for k, v in after.items())
+
+    assert not moved(1000) and moved(1)
+
+
+def test_a_frozen_encoder_runs_once_for_all_tasks(train, tmp_path, monkeypatch):
+    train("mini_lid.yaml")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "frames").iterdir()}
+    train("mini_emotion.yaml", output_folder=tmp_path / "emotion")
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "frames").iterdir()}
+    assert len(files) == 6  # values and index of three splits
+
+
+def test_cached_frames_train_like_those_computed_anew(train, tmp_path):
+    cached = train("mini_lid.yaml")
+    anew = train("mini_lid.yaml", max_cache_gb=0, output_folder=tmp_path / "anew")
+    assert "the encoder runs in every epoch" in (tmp_path / "anew/log.txt").read_text()
+    assert anew["figures"] == pytest.approx(cached["figures"], abs=1e-3, nan_ok=True)
+
+
+def test_test_only_gives_the_same_figures(train):
+    first = train("mini_lid.yaml")
+    again = train("mini_lid.yaml", "--test_only")
+    assert again == first
+
+
+def test_early_stopping(train, tmp_path):
+    train("mini_emotion.yaml", number_of_epochs=30, patience=1, lr=0.0)
+    epochs = (tmp_path / "out/train_log.txt").read_text().count("epoch:")
+    assert epochs < 10
+
+
+def cavg_by_hand(rows, labels):
+    """LRE09's closed-set average cost: every language as target against each other one."""
+    posterior = [
+        {label: math.exp(float(row[f"score_{label}"])) for label in labels} for row in rows
+    ]
+    accepts = [  # likelihood of the language above the mean likelihood of the others
+        {one: p[one] > sum(p[o] for o in labels if o != one) / (len(labels) - 1) for one in labels}
+        for p in posterior
+    ]
+    cost = 0.0
+    for target in labels:
+        own = [a[target] for a, row in zip(accepts, rows, strict=True) if row["truth"] == target]
+        cost += 0.5 * own.count(False) / len(own)
+        for other in labels:
+            if other != target:
+                of = [a[target] for a, r in zip(accepts, rows, strict=True) if r["truth"] == other]
+                cost += 0.5 / (len(labels) - 1) * of.count(True) / len(of)
+    return cost / len(labels)
+
+
+def test_language_figures_follow_from_the_predictions_file(train, mini_corpus, tmp_path):
+    def branch(rows):
+        branches = {"por": "Romance", "spa": "Romance", "nld": "Germanic"}
+        return [row | {"family": branches[row["language"]]} for row in rows]
+
+    path = edited_csv(mini_corpus, tmp_path, branch, "test")
+    figures = train("mini_lid.yaml", test_csv=path, number_of_epochs=8)["figures"]
+    rows = read_predictions(tmp_path / "out")
+    labels = [name.removeprefix("score_") for name in rows[0] if name.startswith("score_")]
+    assert labels == ["nld", "por", "spa"]
+    recall = defaultdict(list)
+    for row in rows:
+        ranked = sorted(labels, key=lambda label: -float(row[f"score_{label}"]))
+        recall[row["truth"]].append(ranked[0] == row["truth"])
+    right = [one for group in recall.values() for one in group]
+    assert figures["accuracy"] == pytest.approx(sum(right) / len(right))
+    macro = sum(sum(group) / len(group) for group in recall.values()) / 3
+    assert figures["macro_accuracy"] == pytest.approx(macro)
+    assert figures["cavg"] == pytest.approx(cavg_by_hand(rows, labels), abs=1e-6)
+    romance = {"por", "spa"}
+    crossed = [(r["truth"] in romance) != (r["predicted"] in romance) for r in rows]
+    assert figures["family_error"] == pytest.approx(sum(crossed) / len(rows))
+
+
+def test_emotion_figures_follow_from_the_predictions_file(train, tmp_path):
+    figures = train("mini_emotion.yaml", number_of_epochs=8)["figures"]
+    rows = read_predictions(tmp_path / "out")
+    truth, predicted = ([row[name] for row in rows] for name in ("truth", "predicted"))
+    right = sum(one == other for one, other in zip(truth, predicted, strict=True))
+    assert figures["accuracy"] == pytest.approx(right / len(rows))
+    assert figures["macro_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
+
+
+def test_the_result_folder_names_a_file_as_the_padded_batch_did(train, tmp_path, mini_corpus):
+    train("mini_lid.yaml", freeze=False)
+    folder = tmp_path / "out/inference"
+    loaded = EncoderClassifier.from_hparams(source=str(folder), savedir=str(folder))
+    with open(mini_corpus / "csv/test.csv", encoding="utf-8", newline="") as file:
+        paths = {
+            r["ID"]: r["wav"].replace("$data_root", str(mini_corpus)) for r in csv.DictReader(file)
+        }
+    for row in read_predictions(tmp_path / "out")[::7]:
+        wav, _ = soundfile.read(paths[row["ID"]], dtype="float32")
+        scores, _, _, (name,) = loaded.classify_batch(torch.from_numpy(wav)[None])
+        assert name == row["predicted"]
+        batch = [float(v) for k, v in row.items() if k.startswith("score_")]
+        assert scores[0].tolist() == pytest.approx(batch, abs=1e-4)
+
+
+def test_a_test_language_that_training_lacks_is_counted(train, mini_corpus, tmp_path):
+    def without_dutch(rows):
+        return [row for row in rows if row["language"] != "nld"]
+
+    path = edited_csv(mini_corpus, tmp_path, without_dutch)
+    figures = train("mini_lid.yaml", train_csv=path)["figures"]
+    dutch = [row for row in read_predictions(tmp_path / "out") if row["truth"] == "nld"]
+    assert figures["classes"] == 2 and figures["not_a_class"] == len(dutch) > 0
+    assert all(row["predicted"] in ("por", "spa") for row in dutch)
+    assert f"test: {len(dutch)} utterances of language 'nld'" in log(tmp_path)
+
+
+def test_a_training_set_of_one_class_is_an_error(train, mini_corpus, tmp_path):
+    path = edited_csv(
+        mini_corpus, tmp_path, lambda rows: [r for r in rows if r["language"] == "nld"]
+    )
+    with pytest.raises(ValueError, match="train: only one language: .*nld.*; two are needed"):
+        train("mini_lid.yaml", train_csv=path)
+
+
+def test_utterances_too_short_for_a_frame_are_counted(train, mini_corpus, tmp_path):
+    short = tmp_path / "short.wav"
+    soundfile.write(short, [0.1] * 400, 16000)
+
+    def shorten(rows):
+        return [rows[0] | {"wav": str(short), "duration": "0.025"}, *rows[1:]]
+
+    train("mini_lid.yaml", train_csv=edited_csv(mini_corpus, tmp_path, shorten))
+    assert "train: 1 utterances under 0.1 s are left out" in log(tmp_path)
+    path = edited_csv(mini_corpus, tmp_path, lambda rows: shorten(rows)[:1])
+    with pytest.raises(ValueError, match="train: no utterance of at least 0.1 s is left"):
+        train("mini_lid.yaml", train_csv=path)
+
+
+def test_rows_without_a_label_are_counted(train, mini_corpus, tmp_path):
+    def forget(rows):
+        return [row | {"emotion": ""} if i < 2 else row for i, row in enumerate(rows)]
+
+    train("mini_emotion.yaml", train_csv=edited_csv(mini_corpus, tmp_path, forget))
+    assert "train: 2 utterances without emotion are left out" in log(tmp_path)
+    path = edited_csv(mini_corpus, tmp_path, lambda rows: [r | {"emotion": ""} for r in rows])
+    with pytest.raises(ValueError, match="train: no utterance has a 'emotion'"):
+        train("mini_emotion.yaml", train_csv=path)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"freeze": False}, "has freeze: True, this run has freeze: False"),
+        ({"random_init": True}, "has encoder: [0-9a-f]{24}, this run has encoder"),
+        (
+            {"head": "!name:masr_modules.downstream.heads.ECAPAHead"},
+            "has parameters of head: 0, this run has parameters of head: ",
+        ),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(change, said, train):
+    train("mini_lid.yaml", number_of_epochs=1)
+    with pytest.raises(ValueError, match=f"{said}.*give another --output_folder"):
+        train("mini_lid.yaml", **change)
+
+
+def test_an_encoder_of_another_sample_rate_is_refused(train):
+    with pytest.raises(ValueError, match="hears 16000 Hz, but sample_rate is 8000"):
+        train("mini_lid.yaml", sample_rate=8000)
+
+
+def test_a_transformers_encoder_from_a_folder(train, hf_folder):
+    results = train("mini_lid.yaml", pretrained=hf_folder["xlsr_300m"])
+    assert results["encoder"] == hf_folder["xlsr_300m"]
+
+
+@pytest.fixture
+def in_process(monkeypatch, recipes):
+    """Makes the commands that a recipe would start run here."""
+    import subprocess
+    from types import SimpleNamespace
+
+    commands = []
+
+    def run(command, **options):
+        commands.append(command[2:])
+        recipes[command[1].split("/")[-2]].main(command[2:])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_all_folds_of_iemocap_in_one_table(in_process, arguments, tmp_path, capsys):
+    folder = BUILD["iemocap"](tmp_path / "iemocap")
+    line = arguments(
+        "iemocap_emotion.yaml",
+        data_folder=folder,
+        skip_prep=False,
+        number_of_epochs=1,
+        output_folder=f"!ref {tmp_path}/out/fold<fold>/1234",
+    )
+    cross_validate = load_recipe("emotion/cross_validate")
+    cross_validate.main(line)
+    cross_validate.main(line)  # nothing left to do
+    assert len(in_process) == 5
+    figures = [
+        json.loads((tmp_path / f"out/fold{fold}/1234/results.json").read_text())["figures"]
+        for fold in range(1, 6)
+    ]
+    mean = 100 * sum(one["macro_accuracy"] for one in figures) / 5
+    table = (tmp_path / "out/cross_validation.md").read_text()
+    assert f"| {mean:.1f} ± " in table and table in capsys.readouterr().out
+
+
+def test_folds_in_one_folder_are_refused(arguments, tmp_path):
+    with pytest.raises(ValueError, match="all folds would write to one output_folder"):
+        load_recipe("emotion/cross_validate").main(arguments("iemocap_emotion.yaml"))
+
+
+def test_one_table_of_encoders_and_tasks(
+    in_process, pretrained_folder, small_overrides, tmp_path, monkeypatch, capsys
+):
+    compare = load_recipe("downstream/compare")
+    monkeypatch.setattr(compare, "prepare_mini", lambda *_: None)
+    keep = ("data_folder", "skip_prep", "cache_folder", "number_of_epochs")
+    settings = small_overrides("mini_lid.yaml", number_of_epochs=1)
+    extra = [text for key in keep for text in (f"--{key}", str(settings[key]))]
+    line = ["--encoders", f"MASR={pretrained_folder}", "--tasks", "language_id", "emotion"]
+    line += ["--output_folder", str(tmp_path / "compare"), "--", *extra, "--noprogressbar"]
+    compare.main(line)
+    assert len(in_process) == 8  # two encoders, tasks and modes
+    compare.main(line)
+    assert len(in_process) == 8
+    printed = capsys.readouterr().out
+    rows = [row.split("|") for row in printed.splitlines() if row.startswith("|")]
+    names = [(row[1].strip(), row[2].strip()) for row in rows]
+    for encoder in ("untrained", "MASR"):
+        assert (encoder, "frozen") in names and (encoder, "fine-tuned") in names
+    assert "†" in printed  # such short training is no better than chance somewhere
+    assert "untrained, frozen" in (tmp_path / "compare/language_id.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "task, figure, marked",
+    [  # 100 utterances; two standard errors are 8 points of 20 %, and 10 of 50 %
+        ("language_id", 0.27, True),
+        ("language_id", 0.29, False),
+        ("speaker", 0.41, True),
+        ("speaker", 0.39, False),
+        ("asr", 0.99, True),
+        ("asr", 0.97, False),
+    ],
+)
+def test_rows_at_chance_are_marked(task, figure, marked):
+    compare = load_recipe("downstream/compare")
+    key = compare.COLUMNS[task][0][1]
+    results = [{"utterances": 100, "figures": {key: figure, "classes": 5}}]
+    assert compare.at_chance(task, results) is marked
