@@ -51,6 +51,8 @@ class TDNNHead(nn.Module):
         E.
     """
 
+    LEAST = 9  # frames, of the widest convolution
+
     def __init__(self, network: nn.Module, embedding_size: int):
         super().__init__()
         self.network = network
@@ -60,6 +62,8 @@ class TDNNHead(nn.Module):
         """(B, F, D) frames, (B,) lengths -> (B, E)."""
         self.network.train(self.training and len(frames) > 1)  # for its batch normalisation
         if self.network.training:
+            missing = max(0, self.LEAST - frames.shape[1])
+            frames = nn.functional.pad(frames, (0, 0, 0, missing))
             return self.network(frames, frame_lens / frames.shape[1]).squeeze(1)
         out = torch.empty(len(frames), self.embedding_size).to(frames)
         for length in frame_lens.unique().tolist():
@@ -67,10 +71,9 @@ class TDNNHead(nn.Module):
             out[alike] = self.network(self.long_enough(frames[alike, :length])).squeeze(1)
         return out
 
-    @staticmethod
-    def long_enough(frames: Tensor, least: int = 9) -> Tensor:
+    def long_enough(self, frames: Tensor) -> Tensor:
         """Repeats the frames of an utterance that is shorter than the widest convolution."""
-        times = -(-least // frames.shape[1])
+        times = -(-self.LEAST // frames.shape[1])
         return frames.repeat(1, times, 1) if times > 1 else frames
 
 
@@ -92,6 +95,8 @@ class ECAPAHead(TDNNHead):
     >>> frames, lens = torch.randn(2, 30, 8), torch.tensor([30, 20])
     >>> torch.allclose(head(frames, lens)[1:], head(frames[1:, :20], lens[1:]), atol=1e-5)
     True
+    >>> head.train()(frames[:, :3], torch.tensor([3, 2])).shape  # less than its convolutions span
+    torch.Size([2, 4])
     """
 
     def __init__(self, input_size: int, channels: int = 512, embedding_size: int = 192):

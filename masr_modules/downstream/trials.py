@@ -1,0 +1,209 @@
+"""What a recipe reports of verification trials, list by list."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from masr_modules.detection import equal_error_rate, min_dcf
+from masr_modules.results import align, write_atomic
+from masr_modules.verification import score_trials, trial_languages
+
+#: Of scores.csv.
+SCORE_COLUMNS = ("enrol", "test", "target", "score", "score_snorm", "list")
+
+#: Figure -> its title in verification.md.
+TITLES = {"eer": "EER (%)", "min_dcf_01": "minDCF 0.01", "min_dcf_05": "minDCF 0.05"}
+
+
+@dataclass
+class ScoredTrials:
+    """N trials with their scores.
+
+    Arguments
+    ---------
+    trials : sequence of (str, str, int)
+        ID to enrol, ID to test, and 1 (same speaker) or 0.
+    cosine : np.ndarray
+        (N,).
+    snorm : np.ndarray
+        (N,) the same after adaptive s-norm.
+    """
+
+    trials: Sequence[tuple[str, str, int]]
+    cosine: np.ndarray
+    snorm: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        trials: Sequence[tuple[str, str, int]],
+        embeddings: Mapping[str, np.ndarray],
+        cohort: np.ndarray,
+    ) -> "ScoredTrials":
+        """Scores trials.
+
+        Arguments
+        ---------
+        trials : sequence of (str, str, int)
+            As above.
+        embeddings : mapping of str to np.ndarray
+            ID -> (D,).
+        cohort : np.ndarray
+            (C, D), see `masr_modules.verification.speaker_mean_cohort`.
+
+        Example
+        -------
+        >>> x = {"a": np.array([1.0, 0.0]), "b": np.array([3.0, 4.0])}
+        >>> ScoredTrials.of([("a", "b", 1)], x, np.eye(2)).cosine
+        array([0.6])
+        """
+        place = {utterance: index for index, utterance in enumerate(embeddings)}
+        pairs = np.array([(place[enrol], place[test]) for enrol, test, _ in trials])
+        matrix = np.stack(list(embeddings.values()))
+        return cls(trials, score_trials(matrix, pairs), score_trials(matrix, pairs, cohort))
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(N,) bool."""
+        return np.array([bool(target) for *_, target in self.trials])
+
+    def only(self, chosen: np.ndarray) -> "ScoredTrials":
+        """The trials at (N,) bool."""
+        trials = [self.trials[i] for i in np.flatnonzero(chosen)]
+        return ScoredTrials(trials, self.cosine[chosen], self.snorm[chosen])
+
+    def figures(self) -> dict[str, float]:
+        """EER and normalised minDCF without and with s-norm, and the cosine at the EER.
+
+        Example
+        -------
+        >>> trials = [("a", "b", 1), ("a", "c", 0), ("d", "c", 1), ("d", "b", 0)]
+        >>> scores = np.array([0.9, 0.1, 0.8, 0.3])
+        >>> figures = ScoredTrials(trials, scores, scores).figures()
+        >>> figures["targets"], figures["eer"], figures["min_dcf_01_snorm"], figures["threshold"]
+        (2, 0.0, 0.0, 0.8)
+        """
+        targets = self.targets
+        figures = {"trials": len(targets), "targets": int(targets.sum())}
+        for suffix, scores in (("", self.cosine), ("_snorm", self.snorm)):
+            figures[f"eer{suffix}"] = equal_error_rate(scores, targets)
+            figures[f"min_dcf_01{suffix}"] = min_dcf(scores, targets, 0.01)
+            figures[f"min_dcf_05{suffix}"] = min_dcf(scores, targets, 0.05)
+        return figures | {"threshold": equal_error_threshold(self.cosine, targets)}
+
+    def has_both_kinds(self) -> bool:
+        """Whether there are targets and non-targets."""
+        return 0 < self.targets.sum() < len(self.trials)
+
+
+def equal_error_threshold(scores: np.ndarray, targets: np.ndarray) -> float:
+    """The score from which on to accept, so that both error rates are about equal.
+
+    Example
+    -------
+    >>> equal_error_threshold(np.array([0.9, 0.4, 0.6, 0.1]), np.array([1, 1, 0, 0]))
+    0.6
+    """
+    accepted, detected, thresholds = roc_curve(targets, scores, drop_intermediate=False)
+    return float(thresholds[np.argmin(np.abs(1 - detected - accepted))])
+
+
+def check_trials(
+    trials: Sequence[tuple[str, str, int]], rows: Mapping[str, dict], name: str
+) -> None:
+    """Makes sure that a list can be scored.
+
+    Raises
+    ------
+    ValueError
+        If an utterance is not in the test set (names the list, the first and how many), or
+        if there is no target or no non-target.
+
+    Example
+    -------
+    >>> check_trials([("a", "b", 1)], {"a": {}}, "mine")
+    Traceback (most recent call last):
+    ...
+    ValueError: trials mine: 1 of 2 utterances are not in the test set (first: 'b'); ...
+    """
+    named = dict.fromkeys(one for *pair, _ in trials for one in pair)
+    if missing := [one for one in named if one not in rows]:
+        raise ValueError(
+            f"trials {name}: {len(missing)} of {len(named)} utterances are not in the test set "
+            f"(first: {missing[0]!r}); were trials and test_csv written together? log.txt says "
+            "which rows of test_csv were left out as unreadable, too short or without a speaker"
+        )
+    targets = sum(target for *_, target in trials)
+    if not 0 < targets < len(trials):
+        raise ValueError(
+            f"trials {name}: {targets} of {len(trials)} trials are of one speaker; an error rate "
+            "needs both kinds: test utterances of two speakers or more, and two of one of them"
+        )
+
+
+def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], folder: Path) -> dict:
+    """Figures of every list; writes scores.csv and verification.md.
+
+    Arguments
+    ---------
+    lists : dict[str, ScoredTrials]
+        Name -> scored trials.
+    rows : dict
+        ID -> row of the test set; where languages are known, trials inside a language and
+        between two are reported apart.
+    folder : Path
+        Of the run.
+
+    Returns
+    -------
+    dict[str, float]
+        Figures of the first list by key, such as `eer`, and of its parts, such as
+        `eer_cross_language`; of every list and its parts again as `KEY, LIST`. A part without
+        targets or without non-targets has none.
+    """
+    parts = {}
+    for name, scored in lists.items():
+        same, cross = trial_languages(scored.trials, rows)
+        parts[name, ""] = scored
+        parts[name, "_same_language"] = scored.only(same)
+        parts[name, "_cross_language"] = scored.only(cross)
+    parts = {key: part for key, part in parts.items() if part.has_both_kinds()}
+    figures = {key: part.figures() for key, part in parts.items()}
+    write_atomic(folder / "scores.csv", _scores_csv(lists))
+    write_atomic(folder / "verification.md", _table(figures) + "\n")
+    first = next(iter(lists))
+    flat = {}
+    for (name, part), found in figures.items():
+        flat |= {f"{key}{part}, {name}": value for key, value in found.items()}
+        if name == first:
+            flat |= {key + part: value for key, value in found.items()}
+    return flat
+
+
+def _scores_csv(lists: Mapping[str, ScoredTrials]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SCORE_COLUMNS)
+    for name, scored in lists.items():
+        for trial, *scores in zip(scored.trials, scored.cosine, scored.snorm, strict=True):
+            writer.writerow([*trial, *(f"{score:.9g}" for score in scores), name])
+    return text.getvalue()
+
+
+def _table(figures: Mapping[tuple[str, str], dict]) -> str:
+    header = ["trials", "number", "targets"]
+    for title in TITLES.values():
+        header += [title, "with s-norm"]
+    body = []
+    for (name, part), found in figures.items():
+        cells = [name + part.replace("_", " "), str(found["trials"]), str(found["targets"])]
+        for key in TITLES:
+            for value in (found[key], found[f"{key}_snorm"]):
+                cells.append(f"{100 * value:.1f}" if key == "eer" else f"{value:.3f}")
+        body.append(cells)
+    return align(header, body)

@@ -1,0 +1,330 @@
+"""Speaker verification: scores of trials, and trials where a corpus has no list of them."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+#: Numbers held at once by what would be large: 32 MB in float64.
+_TILE = 1 << 22
+
+
+def cosine_scores(enrol: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Cosine of every utterance with every other.
+
+    Arguments
+    ---------
+    enrol : np.ndarray
+        (N, D) embeddings.
+    test : np.ndarray
+        (M, D) embeddings.
+
+    Returns
+    -------
+    np.ndarray
+        (N, M) in [-1, 1]; 0 for an embedding of zeros.
+
+    Example
+    -------
+    >>> cosine_scores(np.array([[2.0, 0.0]]), np.array([[1.0, 1.0], [0.0, 3.0]])).round(3)
+    array([[0.707, 0.   ]])
+    """
+    return _unit(enrol) @ _unit(test).T
+
+
+def speaker_mean_cohort(embeddings: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+    """The cohort of score normalisation: one embedding a training speaker.
+
+    Arguments
+    ---------
+    embeddings : np.ndarray
+        (N, D), of the training set.
+    speakers : sequence of str
+        N names; utterances without one are left out.
+
+    Returns
+    -------
+    np.ndarray
+        (C, D), the unit-norm mean of each speaker's unit-norm embeddings, sorted by name.
+
+    Raises
+    ------
+    ValueError
+        If no speaker is known, or the lengths differ.
+
+    Example
+    -------
+    >>> x = np.array([[2.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
+    >>> speaker_mean_cohort(x, ["a", "a", "b"]).round(3)
+    array([[0.707, 0.707],
+           [0.   , 1.   ]])
+    """
+    speakers = np.asarray(speakers, dtype=np.str_)
+    if len(speakers) != len(embeddings):
+        raise ValueError(f"{len(embeddings)} embeddings of {len(speakers)} speakers")
+    known = speakers != ""
+    if not known.any():
+        raise ValueError("no utterance has a speaker: a cohort needs the CSV's column 'speaker'")
+    names, index = np.unique(speakers[known], return_inverse=True)
+    sums = np.zeros((len(names), np.shape(embeddings)[1]))
+    np.add.at(sums, index, _unit(embeddings)[known])
+    return _unit(sums)
+
+
+def score_trials(
+    embeddings: np.ndarray,
+    index_pairs: np.ndarray,
+    cohort: np.ndarray | None = None,
+    top: int = 300,
+) -> np.ndarray:
+    """Scores of trials: cosine, with adaptive symmetric normalisation (AS-norm) by a cohort.
+
+    0.5 ((s - mu_e) / sd_e + (s - mu_t) / sd_t), with the mean and standard deviation of each
+    side's `top` highest scores against the cohort (Matějka et al., "Analysis of Score
+    Normalization in Multilingual Speaker Recognition", Interspeech 2017).
+
+    Arguments
+    ---------
+    embeddings : np.ndarray
+        (N, D), of all utterances in the trials.
+    index_pairs : np.ndarray
+        (T, 2) int, rows of `embeddings`: enrolled and tested utterance.
+    cohort : np.ndarray, optional
+        (C, D), see :func:`speaker_mean_cohort`; without it the score is the cosine.
+    top : int
+        Cohort scores that count on each side; all of them where the cohort is smaller.
+
+    Returns
+    -------
+    np.ndarray
+        (T,), higher for the same speaker.
+
+    Raises
+    ------
+    ValueError
+        If an embedding is not finite or an index is outside: names it. If the cohort has
+        fewer than two speakers, or `top` is less than 2.
+
+    Example
+    -------
+    >>> x = np.array([[1.0, 0.0], [3.0, 4.0]])
+    >>> score_trials(x, np.array([[0, 1]]))
+    array([0.6])
+    >>> cohort = np.array([[1.0, 0.0], [0.0, 1.0]])  # sides: .5 ± .5 and .7 ± .1
+    >>> score_trials(x, np.array([[0, 1]]), cohort).round(3)  # (.2 + -1) / 2
+    array([-0.4])
+    """
+    pairs = np.asarray(index_pairs, dtype=np.int64).reshape(-1, 2)
+    broken = ~np.isfinite(embeddings).all(axis=1)
+    if broken.any():
+        raise ValueError(f"embedding {broken.argmax()} is not finite")
+    outside = (pairs < 0) | (pairs >= len(embeddings))
+    if outside.any():
+        index = pairs[outside][0]
+        raise ValueError(f"a trial asks for embedding {index} of {len(embeddings)}")
+    utterances, pairs = np.unique(pairs, return_inverse=True)
+    x, pairs = _unit(np.asarray(embeddings)[utterances]), pairs.reshape(-1, 2)
+    scores = np.empty(len(pairs), dtype=x.dtype)
+    for rows in _tiles(len(pairs), x.shape[1]):
+        enrol, test = pairs[rows].T
+        scores[rows] = np.einsum("td,td->t", x[enrol], x[test])
+    if cohort is None:
+        return scores
+    mean, deviation = _cohort_statistics(x, _unit(cohort).astype(x.dtype), top)
+    enrol, test = pairs.T
+    enrol_score = (scores - mean[enrol]) / deviation[enrol]
+    return 0.5 * (enrol_score + (scores - mean[test]) / deviation[test])
+
+
+def _cohort_statistics(x: np.ndarray, cohort: np.ndarray, top: int) -> tuple:
+    """(N,) mean and standard deviation of the `top` highest cosines with the cohort."""
+    if len(cohort) < 2 or top < 2:
+        raise ValueError(
+            f"score normalisation needs two cohort speakers or more; there are {len(cohort)}, of "
+            f"which the top {top} count"
+        )
+    mean, deviation = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+    for rows in _tiles(len(x), len(cohort)):
+        scores = x[rows] @ cohort.T
+        if top < len(cohort):
+            scores = np.partition(scores, len(cohort) - top, axis=1)[:, -top:]
+        mean[rows], deviation[rows] = scores.mean(axis=1), scores.std(axis=1)
+    return mean, np.maximum(deviation, 1e-6)
+
+
+def _tiles(rows: int, width: int) -> list[slice]:
+    height = max(1, _TILE // width)
+    return [slice(start, start + height) for start in range(0, rows, height)]
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+class _Pairs(NamedTuple):
+    """Pairs of one kind, numbered without being built.
+
+    The utterance at place p of `order` is paired with those at places starts[p] to stops[p].
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    target: bool
+    count: int  # of the pairs; may be less than the numbers: some are of the other kind
+
+    @classmethod
+    def of(cls, order, starts, stops, target: bool, others: int = 0) -> "_Pairs":
+        starts = np.minimum(starts, stops)
+        return cls(order, starts, stops, target, int((stops - starts).sum()) - others)
+
+    def sample(self, size: int, speakers: np.ndarray, rng: random.Random) -> np.ndarray:
+        """(size, 2) distinct pairs of utterances, each as likely as another."""
+        ends = np.cumsum(self.stops - self.starts)
+        numbers = int(ends[-1]) if len(ends) else 0
+        draw = size
+        while size:
+            # Ever more numbers, until enough of them are of this kind.
+            draw = min(numbers, draw * numbers // self.count + 16)
+            drawn = np.array(rng.sample(range(numbers), draw), dtype=np.int64)
+            place = np.searchsorted(ends, drawn, side="right")
+            partner = self.stops[place] - (ends[place] - drawn)
+            pairs = np.stack([self.order[place], self.order[partner]], axis=1)
+            pairs = pairs[(speakers[pairs[:, 0]] == speakers[pairs[:, 1]]) == self.target]
+            if len(pairs) >= size:
+                return pairs[:size]
+        return np.empty((0, 2), dtype=np.int64)
+
+
+def sample_trials(
+    rows: Mapping[str, Mapping], max_trials: int, seed: int
+) -> list[tuple[str, str, int]]:
+    """Trials of a corpus that has no list of them; never more pairs are built than drawn.
+
+    Half are targets, and of either half as many are within as across languages, as far as
+    there are such pairs; pairs of unknown language count as a third kind. What one kind lacks
+    goes to the others. Up to `max_trials` pairs, all are taken.
+
+    Arguments
+    ---------
+    rows : mapping of str to row
+        ID -> row of the test set, with `speaker` and `language`; an utterance without a speaker
+        is left out.
+    max_trials : int
+        Trials at most.
+    seed : int
+        The same seed and rows give the same trials.
+
+    Returns
+    -------
+    list of (str, str, int)
+        ID to enrol, ID to test, 1 (same speaker) or 0, in the order of the rows. No pair comes
+        twice, the other way round neither.
+
+    Example
+    -------
+    >>> speakers = {"a": "ann", "b": "ann", "c": "bob"}
+    >>> rows = {i: {"speaker": s, "language": "fra"} for i, s in speakers.items()}
+    >>> sample_trials(rows, max_trials=10, seed=0)
+    [('a', 'b', 1), ('a', 'c', 0), ('b', 'c', 0)]
+    """
+    ids = [i for i, row in rows.items() if row.get("speaker")]
+    speakers = _codes([rows[i]["speaker"] for i in ids])
+    kinds = _kinds(speakers, _codes([rows[i].get("language") or "" for i in ids]))
+    halves = [sum(kind.count for kind in kinds if kind.target is half) for half in (True, False)]
+    rng, trials = random.Random(seed), []
+    for half, size in zip((True, False), _shares(halves, max_trials), strict=True):
+        ours = [kind for kind in kinds if kind.target is half]
+        for kind, share in zip(ours, _shares([k.count for k in ours], size), strict=True):
+            pairs = np.sort(kind.sample(share, speakers, rng), axis=1)
+            trials += [(i, j, int(half)) for i, j in pairs.tolist()]
+    return [(ids[i], ids[j], target) for i, j, target in sorted(trials)]
+
+
+def _codes(names: Sequence[str]) -> np.ndarray:
+    """(N,) int, equal for equal names; -1 for none."""
+    numbers = {name: code for code, name in enumerate(dict.fromkeys(filter(None, names)))}
+    return np.array([numbers.get(name, -1) for name in names], dtype=np.int64)
+
+
+def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
+    """Targets and non-targets, within a language, across, and where one is not known."""
+
+    def run_ends(codes):
+        return np.searchsorted(codes, codes, side="right")
+
+    known = np.flatnonzero(language >= 0)
+    by_speaker = known[np.lexsort([language[known], speaker[known]])]
+    by_language = known[np.lexsort([speaker[known], language[known]])]
+    base = 1 + max(speaker.max(initial=0), language.max(initial=0))
+    voices = run_ends(speaker[by_speaker])
+    voices_inside = run_ends(speaker[by_speaker] * base + language[by_speaker])
+    tongues = run_ends(language[by_language])
+    tongues_inside = run_ends(language[by_language] * base + speaker[by_language])
+    everyone, size = np.arange(len(known)), np.full(len(known), len(known))
+    same = _Pairs.of(by_speaker, everyone + 1, voices_inside, True)
+    cross = _Pairs.of(by_speaker, voices_inside, voices, True)
+    other_same = _Pairs.of(by_language, tongues_inside, tongues, False)
+    other_cross = _Pairs.of(by_language, tongues, size, False, others=cross.count)
+
+    # Those of unknown language come first, so that each pair is met from their side.
+    def first(order, stops):
+        after = np.arange(len(order)) + 1
+        return after, np.where(language[order] < 0, stops, after)
+
+    order = np.lexsort([language >= 0, speaker])
+    unknown = _Pairs.of(order, *first(order, run_ends(speaker[order])), True)
+    order = np.argsort(language >= 0, kind="stable")
+    stops = np.full(len(order), len(order))
+    other_unknown = _Pairs.of(order, *first(order, stops), False, others=unknown.count)
+    return [same, cross, unknown, other_same, other_cross, other_unknown]
+
+
+def _shares(counts: Sequence[int], size: int) -> list[int]:
+    """Parts of `size`, equal as far as the counts allow."""
+    shares = [0] * len(counts)
+    order = sorted(range(len(counts)), key=lambda i: counts[i])
+    for place, i in enumerate(order):
+        shares[i] = min(counts[i], size // (len(order) - place))
+        size -= shares[i]
+    return shares
+
+
+def trial_languages(
+    trials: Sequence[tuple[str, str, int]], rows: Mapping[str, Mapping]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which trials are within a language and which across two.
+
+    Arguments
+    ---------
+    trials : sequence of (str, str, int)
+        T trials, see :func:`sample_trials`.
+    rows : mapping of str to row
+        ID -> row of the test set, with `language`.
+
+    Returns
+    -------
+    same, cross : np.ndarray
+        (T,) bool; both False where a language is not known.
+
+    Raises
+    ------
+    ValueError
+        If a trial asks for an utterance that is not in the test set: names it.
+
+    Example
+    -------
+    >>> rows = {"a": {"language": "fra"}, "b": {"language": "fra"}, "c": {"language": ""}}
+    >>> same, cross = trial_languages([("a", "b", 1), ("a", "c", 0)], rows)
+    >>> same.tolist(), cross.tolist()
+    ([True, False], [False, False])
+    """
+    for trial in trials:
+        for utterance in trial[:2]:
+            if utterance not in rows:
+                raise ValueError(f"trial {trial}: {utterance!r} is not in the test set")
+    languages = [[rows[i].get("language") or "" for i in trial[:2]] for trial in trials]
+    enrol, test = np.array(languages, dtype=np.str_).reshape(-1, 2).T
+    known = (enrol != "") & (test != "")
+    return known & (enrol == test), known & (enrol != test)
