@@ -7,11 +7,9 @@ from collections import defaultdict
 
 import jiwer
 import pytest
-import tiny_debs
 from conftest import ROOT, load_recipe
 from speechbrain.inference.ASR import EncoderASR
 from test_pretrain import edited_csv
-from trees import fleurs_tree
 
 #: What makes a run small. A step this small leaves the head as it was drawn, which writes
 #: something at almost every frame: there is text to compare.
@@ -153,26 +151,3 @@ def test_utterances_with_more_tokens_than_frames_are_counted(
     asr.main(command(train_csv=path, output_folder=tmp_path / "out"))
     log = (tmp_path / "out/log.txt").read_text()
     assert "train: 1 of 8 utterances have more tokens than CTC can write" in log
-
-
-#: YAML -> builds its corpus.
-TREES = {
-    "fleurs_asr.yaml": fleurs_tree,
-    "debian_asr.yaml": lambda folder: tiny_debs.make_packages(folder, broken=False),
-}
-
-
-@pytest.mark.parametrize("yaml", TREES)
-def test_from_the_corpus_to_the_table(yaml, asr, command, tmp_path):
-    settings = {
-        "data_folder": TREES[yaml](tmp_path / "corpus"),
-        "skip_prep": False,
-        "model_type": "char",
-        "vocab_size": "null",
-        "freeze": False,  # with augmentation
-        "output_folder": tmp_path / "out",
-    }
-    asr.main(command(yaml, csvs=False, **settings))
-    figures = results(tmp_path / "out")["figures"]
-    assert figures["cer"] >= 0 and figures["macro_wer"] >= 0
-    assert (tmp_path / "out/tokenizer.model").is_file()
