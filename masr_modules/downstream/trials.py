@@ -163,8 +163,8 @@ def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], fo
     -------
     dict[str, float]
         Figures of the first list by key, such as `eer`, and of its parts, such as
-        `eer_cross_language`; of every list and its parts again as `KEY, LIST`. A part without
-        targets or without non-targets has none.
+        `eer_cross_language`; where there are several lists, of all of them as `KEY, LIST`. A
+        part without targets or without non-targets has none.
     """
     parts = {}
     for name, scored in lists.items():
@@ -176,12 +176,13 @@ def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], fo
     figures = {key: part.figures() for key, part in parts.items()}
     write_atomic(folder / "scores.csv", _scores_csv(lists))
     write_atomic(folder / "verification.md", _table(figures) + "\n")
-    first = next(iter(lists))
+    first, *others = lists
     flat = {}
     for (name, part), found in figures.items():
-        flat |= {f"{key}{part}, {name}": value for key, value in found.items()}
         if name == first:
             flat |= {key + part: value for key, value in found.items()}
+        if others:
+            flat |= {f"{key}{part}, {name}": value for key, value in found.items()}
     return flat
 
 

@@ -137,7 +137,7 @@ def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
     for entry in hparams["trials"] or ():
         path = entry if entry.endswith(".csv") else trials_path(hparams["csv_folder"], entry)
         lists[Path(path).stem.removeprefix("trials_")] = read_trials(path)
-    lists = lists or {"drawn from test": draw_trials(test, hparams)}
+    lists = lists or {"drawn": draw_trials(test, hparams)}
     for name, trials in lists.items():
         check_trials(trials, test, name)
     return lists
