@@ -45,8 +45,9 @@ def start_name(hparams: dict) -> str:
     >>> start_name({"system": None, "pretrained": "results/a/1", "random_init": True})
     'results/a/1 (untrained)'
     """
-    name = hparams["system"] or str(hparams["pretrained"])
-    return name + " (untrained)" if hparams["random_init"] else name
+    if hparams["system"]:
+        return hparams["system"]
+    return str(hparams["pretrained"]) + (" (untrained)" if hparams["random_init"] else "")
 
 
 def finish(brain: DownstreamBrain, hparams: dict, task: str, figures: dict, rows: dict) -> None:
