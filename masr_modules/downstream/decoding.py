@@ -18,6 +18,7 @@ def greedy_decoder(tokenizer: Tokenizer) -> Decoder:
 
     Example
     -------
+    >>> import torch
     >>> from masr_modules.downstream.tokens import make_tokenizer
     >>> path = getfixture("tmp_path") / "tokenizer.model"
     >>> tokenizer = make_tokenizer(path, ["ab", "ba"], "char")

@@ -152,7 +152,7 @@ def other_value(key, value):
     if isinstance(value, int):
         return value + 2
     if isinstance(value, float):
-        return value / 2 + 0.1
+        return value / 2 + 0.11
     return "other"
 
 

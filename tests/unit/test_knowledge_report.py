@@ -94,7 +94,10 @@ def test_an_experiment_without_knowledge_is_an_error(tmp_path):
         load_settings(tmp_path / "plain.yaml")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "hparams").glob("*.yaml")), ids=lambda p: p.name)
+EXPERIMENTS = [ROOT / "hparams/masr.yaml", *sorted((ROOT / "hparams").glob("pretrain_*.yaml"))]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_every_experiment_can_be_reported(path):
     folders = re.findall(r"^(\w+): !PLACEHOLDER", path.read_text(), re.MULTILINE)
     assert load_settings(path, dict.fromkeys(folders, "/corpus"))["knowledge"]
