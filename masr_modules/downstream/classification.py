@@ -11,7 +11,8 @@ from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
 from masr_modules.classification import accuracy, macro_accuracy
-from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.downstream.brain import DownstreamBrain, drop_short
+from masr_modules.experiment import load_rows
 from masr_modules.predictions import Predictions
 from masr_modules.pretrained import PretrainedEncoder
 
@@ -46,6 +47,14 @@ def keep_labelled(rows: dict[str, dict], column: str, name: str) -> dict[str, di
     if len(kept) < len(rows):
         logger.warning(f"{name}: {len(rows) - len(kept)} utterances without {column} are left out")
     return kept
+
+
+def labelled_rows(hparams: dict) -> dict[str, dict[str, dict]]:
+    """Split -> ID -> row of what a recipe can use: readable, long enough, with a label."""
+    return {
+        split: keep_labelled(drop_short(rows, split), hparams["label"], split)
+        for split, rows in load_rows(hparams).items()
+    }
 
 
 class ClassificationBrain(DownstreamBrain):

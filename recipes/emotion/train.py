@@ -15,21 +15,17 @@ from pathlib import Path
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.classification import most_confused, plot_confusion
-from masr_modules.downstream.brain import drop_short, load_for
-from masr_modules.downstream.classification import ClassificationBrain, keep_labelled
+from masr_modules.downstream.brain import load_for
+from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
-from masr_modules.experiment import load_rows, start_experiment
+from masr_modules.experiment import start_experiment
 
 
 def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, encoder, training, test, report."""
     hparams, run_opts = start_experiment(arguments)
-    label = hparams["label"]
-    rows = {
-        split: keep_labelled(drop_short(some, split), label, split)
-        for split, some in load_rows(hparams).items()
-    }
+    rows = labelled_rows(hparams)
     pretrained = load_for(hparams)
     brain = ClassificationBrain.build(hparams, run_opts, pretrained, rows)
     brain.train_on(rows["train"], rows["valid"])

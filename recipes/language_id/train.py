@@ -24,11 +24,11 @@ from masr_modules.classification import (
     within_family_accuracy,
 )
 from masr_modules.detection import average_cost, log_likelihood_ratios
-from masr_modules.downstream.brain import drop_short, load_for
-from masr_modules.downstream.classification import ClassificationBrain, keep_labelled
+from masr_modules.downstream.brain import load_for
+from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
-from masr_modules.experiment import load_rows, start_experiment
+from masr_modules.experiment import start_experiment
 from masr_modules.languages import resolve_language
 from masr_modules.predictions import Predictions
 from masr_modules.results import align, write_atomic
@@ -81,10 +81,7 @@ def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, encoder, training, test, report."""
     hparams, run_opts = start_experiment(arguments)
     label = hparams["label"]
-    rows = {
-        split: keep_labelled(drop_short(some, split), label, split)
-        for split, some in load_rows(hparams).items()
-    }
+    rows = labelled_rows(hparams)
     pretrained = load_for(hparams)
     brain = ClassificationBrain.build(hparams, run_opts, pretrained, rows)
     brain.train_on(rows["train"], rows["valid"])

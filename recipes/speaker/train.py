@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from data_prep.trials import read_trials, trials_path
 from masr_modules.detection import equal_error_rate
-from masr_modules.downstream.brain import drop_short, load_for
-from masr_modules.downstream.classification import ClassificationBrain, keep_labelled
+from masr_modules.downstream.brain import load_for
+from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.hold_out import hold_out, utterances_per_label
 from masr_modules.downstream.report import finish
 from masr_modules.downstream.trials import ScoredTrials, check_trials, report_lists
-from masr_modules.experiment import load_rows, start_experiment
+from masr_modules.experiment import start_experiment
 from masr_modules.verification import sample_trials, score_trials, speaker_mean_cohort
 
 Trials = list[tuple[str, str, int]]
@@ -146,10 +146,7 @@ def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
 def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, encoder, training, test, report."""
     hparams, run_opts = start_experiment(arguments)
-    rows = {
-        split: keep_labelled(drop_short(some, split), hparams["label"], split)
-        for split, some in load_rows(hparams).items()
-    }
+    rows = labelled_rows(hparams)
     train, held_out, valid, test = split_voices(rows, hparams).values()
     lists = trial_lists(hparams, test)
     valid_trials = []
