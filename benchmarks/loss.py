@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, Numeric, SetOverlap
-from masr_modules.losses import MASRLoss
-from masr_modules.metadata import Metadata
-from masr_modules.similarity import combine
+from masr_modules.pairwise.losses import MASRLoss
+from masr_modules.pairwise.similarity import combine
 
 ROOT = Path(__file__).parents[1]
 D = 256

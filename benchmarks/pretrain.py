@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from masr_modules.dataio import make_dataset
-from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
-from masr_modules.huggingface import HuggingFaceEncoder
-from masr_modules.metadata import load_csv
+from masr_modules.data.dataio import make_dataset
+from masr_modules.data.metadata import load_csv
+from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
+from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.data2vec import Data2Vec
 from masr_modules.objectives.hubert import Hubert
@@ -52,11 +52,11 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}
 STAGES = ("data", "forward", "backward", "optimiser")
 
 
-def make_encoder(size: str) -> MASREncoder:
+def make_encoder(size: str) -> SpeechEncoder:
     """The shared encoder at a size, with the kernels of SpeechBrain's recipe."""
     layers, width, ffn, heads, _ = SIZES[size]
     front_end = ConvFrontEnd(80, width, [3, 3], [2, 2])
-    return MASREncoder(LogMel(), front_end, layers, width, ffn, heads, kernel_size=31)
+    return SpeechEncoder(LogMel(), front_end, layers, width, ffn, heads, kernel_size=31)
 
 
 def make_hubert(size: str) -> Hubert:

@@ -23,15 +23,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from data_prep.audio import add_durations
-from data_prep.command_line import run
-from data_prep.custom_columns import ROLES, make_row, map_columns, path_id, wav_cell
-from data_prep.hugging_face import is_saved_dataset, open_splits
-from data_prep.skips import SkipRegister
-from data_prep.splits import side_of, split_groups
-from data_prep.tables import read_table
-from data_prep.writing import is_prepared, write_corpus
-from masr_modules.metadata import METADATA_COLUMNS
+from data_prep.common.audio import add_durations
+from data_prep.common.command_line import run
+from data_prep.common.skips import SkipRegister
+from data_prep.common.splits import side_of, split_groups
+from data_prep.common.tables import read_table
+from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.custom.columns import ROLES, make_row, map_columns, path_id, wav_cell
+from data_prep.custom.hugging_face import is_saved_dataset, open_splits
+from masr_modules.data.metadata import METADATA_COLUMNS
 
 Rows = Iterator[tuple[str, dict[str, str]]]
 

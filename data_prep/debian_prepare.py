@@ -30,21 +30,21 @@ from typing import Literal, get_args
 
 from tqdm import tqdm
 
-from data_prep.command_line import run
-from data_prep.common import SPLITS, language_cells
-from data_prep.debian_audio import LEVEL, SAMPLE_RATE, convert
-from data_prep.debian_clips import Clip, read_clips
-from data_prep.debian_packages import PACKAGES, fetch_packages, unpack
-from data_prep.debian_splits import (
+from data_prep.common.command_line import run
+from data_prep.common.corpus import SPLITS, language_cells
+from data_prep.common.headers import BrokenAudio
+from data_prep.common.skips import SkipRegister
+from data_prep.common.trials import remove_trials, trials_path, write_trials
+from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.debian.audio import LEVEL, SAMPLE_RATE, convert
+from data_prep.debian.clips import Clip, read_clips
+from data_prep.debian.packages import PACKAGES, fetch_packages, unpack
+from data_prep.debian.splits import (
     check_texts,
     speaker_trials,
     split_by_source,
     split_random,
 )
-from data_prep.headers import BrokenAudio
-from data_prep.skips import SkipRegister
-from data_prep.trials import remove_trials, trials_path, write_trials
-from data_prep.writing import is_prepared, write_corpus
 
 logger = logging.getLogger(__name__)
 

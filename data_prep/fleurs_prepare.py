@@ -19,13 +19,13 @@ Example
 import os
 from collections.abc import Iterator
 
-from data_prep.archives import extract_archive, inner_path
-from data_prep.audio import add_durations
-from data_prep.command_line import run
-from data_prep.common import expect_layout, language_cells
-from data_prep.skips import SkipRegister
-from data_prep.tables import read_table
-from data_prep.writing import is_prepared, write_corpus
+from data_prep.common.archives import extract_archive, inner_path
+from data_prep.common.audio import add_durations
+from data_prep.common.command_line import run
+from data_prep.common.corpus import expect_layout, language_cells
+from data_prep.common.skips import SkipRegister
+from data_prep.common.tables import read_table
+from data_prep.common.writing import is_prepared, write_corpus
 
 #: The regional groups of the paper, and the configurations in each.
 GROUPS = {

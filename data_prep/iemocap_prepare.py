@@ -29,11 +29,11 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from data_prep.audio import DATA_ROOT, add_durations
-from data_prep.command_line import run
-from data_prep.common import expect_layout, language_cells
-from data_prep.skips import SkipRegister
-from data_prep.writing import is_prepared, write_corpus
+from data_prep.common.audio import DATA_ROOT, add_durations
+from data_prep.common.command_line import run
+from data_prep.common.corpus import expect_layout, language_cells
+from data_prep.common.skips import SkipRegister
+from data_prep.common.writing import is_prepared, write_corpus
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from data_prep.skips import SkipRegister
-from data_prep.voxceleb_files import find_speakers
+from data_prep.common.skips import SkipRegister
+from data_prep.voxceleb.files import find_speakers
 
 logger = logging.getLogger(__name__)
 

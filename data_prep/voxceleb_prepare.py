@@ -32,16 +32,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
-from data_prep.audio import DATA_ROOT, add_durations, cut_segments
-from data_prep.command_line import run
-from data_prep.common import SPLITS, expect_layout
-from data_prep.headers import AudioInfo
-from data_prep.skips import SkipRegister
-from data_prep.trials import remove_trials
-from data_prep.voxceleb_files import Clip, find_speakers, read_speakers, refuse_unconverted
-from data_prep.voxceleb_protocol import Protocol, assign_clips, choose_corpora
-from data_prep.voxceleb_trials import TRIAL_FILES, find_lists, read_list, write_lists
-from data_prep.writing import is_prepared, write_corpus
+from data_prep.common.audio import DATA_ROOT, add_durations, cut_segments
+from data_prep.common.command_line import run
+from data_prep.common.corpus import SPLITS, expect_layout
+from data_prep.common.headers import AudioInfo
+from data_prep.common.skips import SkipRegister
+from data_prep.common.trials import remove_trials
+from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.voxceleb.files import Clip, find_speakers, read_speakers, refuse_unconverted
+from data_prep.voxceleb.protocol import Protocol, assign_clips, choose_corpora
+from data_prep.voxceleb.trials import TRIAL_FILES, find_lists, read_list, write_lists
 
 
 def make_rows(

@@ -25,14 +25,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from data_prep.archives import extract_archive
-from data_prep.audio import add_durations
-from data_prep.command_line import run
-from data_prep.common import expect_layout, language_cells
-from data_prep.skips import SkipRegister
-from data_prep.splits import draw_side
-from data_prep.writing import is_prepared, write_corpus
-from masr_modules.shards import write_shards
+from data_prep.common.archives import extract_archive
+from data_prep.common.audio import add_durations
+from data_prep.common.command_line import run
+from data_prep.common.corpus import expect_layout, language_cells
+from data_prep.common.skips import SkipRegister
+from data_prep.common.splits import draw_side
+from data_prep.common.writing import is_prepared, write_corpus
+from masr_modules.data.shards import write_shards
 
 logger = logging.getLogger(__name__)
 

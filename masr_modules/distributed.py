@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from masr_modules.metadata import Metadata
+from masr_modules.data.metadata import Metadata
 
 
 def world_size() -> int:

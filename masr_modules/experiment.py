@@ -4,8 +4,8 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.dataio import load_corpora
-from masr_modules.metadata import drop_unreadable
+from masr_modules.data.dataio import load_corpora
+from masr_modules.data.metadata import drop_unreadable
 
 
 def start_experiment(arguments: list[str]) -> tuple[dict, dict]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from masr_modules.dataio import read_audio
-from masr_modules.pooling import MeanPooling
-from masr_modules.pretrained import load_encoder
+from masr_modules.data.dataio import read_audio
+from masr_modules.encoders.pooling import MeanPooling
+from masr_modules.encoders.pretrained import load_encoder
 
 
 class MASREncoder(nn.Module):
@@ -27,10 +27,9 @@ class MASREncoder(nn.Module):
 
     Example
     -------
-    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
-    >>> from masr_modules.encoders import MASREncoder as Network
+    >>> from masr_modules.encoders import ConvFrontEnd, LogMel, SpeechEncoder
     >>> front_end = ConvFrontEnd(80, 32, [7], [4])
-    >>> network = Network(LogMel(), front_end, num_layers=2, d_model=32, d_ffn=64, nhead=2)
+    >>> network = SpeechEncoder(LogMel(), front_end, num_layers=2, d_model=32, d_ffn=64, nhead=2)
     >>> masr = MASREncoder(network, sample_rate=16000)
     >>> frames, lens = masr.encode_batch(torch.randn(2, 16000), torch.tensor([1.0, 0.5]))
     >>> frames.shape, lens.tolist(), masr.embed_batch(torch.randn(2, 16000)).shape
@@ -50,7 +49,7 @@ class MASREncoder(nn.Module):
         Arguments
         ---------
         source : str or Path
-            As for `masr_modules.pretrained.load_encoder`.
+            As for `masr_modules.encoders.pretrained.load_encoder`.
         device : str
             Where it runs.
         """

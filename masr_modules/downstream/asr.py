@@ -9,8 +9,8 @@ from torch import Tensor
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.decoding import beam_decoder, decode_batch, greedy_decoder
 from masr_modules.downstream.tokens import BLANK, Tokenizer, frames_needed
-from masr_modules.pretrained import PretrainedEncoder
-from masr_modules.transcripts import Scores, Transcript, normalise_text
+from masr_modules.encoders.pretrained import PretrainedEncoder
+from masr_modules.metrics.transcripts import Scores, Transcript, normalise_text
 
 logger = get_logger(__name__)
 

@@ -10,11 +10,11 @@ from speechbrain.dataio.sampler import DynamicBatchSampler
 from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 
-from masr_modules.dataio import EpochClock, length_sorted_batches, make_dataset
+from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.downstream.layers import WeightedLayers
 from masr_modules.downstream.run_facts import RunFacts, count_parameters, fingerprint
-from masr_modules.pretrained import PretrainedEncoder, load_encoder
+from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
 
 logger = get_logger(__name__)
 

@@ -10,11 +10,11 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
-from masr_modules.classification import accuracy, macro_accuracy
 from masr_modules.downstream.brain import DownstreamBrain, drop_short
+from masr_modules.encoders.pretrained import PretrainedEncoder
 from masr_modules.experiment import load_rows
-from masr_modules.predictions import Predictions
-from masr_modules.pretrained import PretrainedEncoder
+from masr_modules.metrics.classification import accuracy, macro_accuracy
+from masr_modules.metrics.predictions import Predictions
 
 logger = get_logger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from masr_modules.dataio import length_sorted_batches, make_dataset
+from masr_modules.data.dataio import length_sorted_batches, make_dataset
 from masr_modules.downstream.run_facts import fingerprint
 
 logger = get_logger(__name__)

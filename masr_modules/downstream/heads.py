@@ -7,7 +7,7 @@ from speechbrain.nnet.pooling import StatisticsPooling as NoisyStatisticsPooling
 from speechbrain.nnet.RNN import LSTM
 from torch import Tensor, nn
 
-from masr_modules.pooling import StatisticsPooling
+from masr_modules.encoders.pooling import StatisticsPooling
 
 
 class StatisticsHead(nn.Module):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from masr_modules.detection import equal_error_rate, min_dcf
+from masr_modules.metrics.detection import equal_error_rate, min_dcf
+from masr_modules.metrics.verification import score_trials, trial_languages
 from masr_modules.results import align, write_atomic
-from masr_modules.verification import score_trials, trial_languages
 
 #: Of scores.csv.
 SCORE_COLUMNS = ("enrol", "test", "target", "score", "score_snorm", "list")
@@ -54,7 +54,7 @@ class ScoredTrials:
         embeddings : mapping of str to np.ndarray
             ID -> (D,).
         cohort : np.ndarray
-            (C, D), see `masr_modules.verification.speaker_mean_cohort`.
+            (C, D), see `masr_modules.metrics.verification.speaker_mean_cohort`.
 
         Example
         -------

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masr_modules.metadata import NUMERIC_COLUMNS
+from masr_modules.data.metadata import NUMERIC_COLUMNS
 
 logger = logging.getLogger(__name__)
 

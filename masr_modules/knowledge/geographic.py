@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.metrics.pairwise import haversine_distances
 
 from masr_modules.knowledge.base import LabelSource
-from masr_modules.languages import language_place
-from masr_modules.territories import territory_place
+from masr_modules.knowledge.languages import language_place
+from masr_modules.knowledge.territories import territory_place
 
 #: Mean radius of the Earth (IUGG), in km.
 EARTH_RADIUS = 6371.0088
@@ -17,7 +17,7 @@ class Geographic(LabelSource):
     """Similarity of places: exp(-km / length_scale), km along the great circle.
 
     A language's place is URIEL+'s (Glottolog's): one point where it is at home. A territory's
-    place is that of its main time zone, see :func:`masr_modules.territories.territory_place`.
+    place is that of its main time zone, see `territories.territory_place`.
 
     Arguments
     ---------

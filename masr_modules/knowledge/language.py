@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from masr_modules.knowledge.base import LabelSource
-from masr_modules.language_distances import DISTANCE_KINDS, language_distances
-from masr_modules.languages import resolve_language
+from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
+from masr_modules.knowledge.languages import resolve_language
 
 logger = logging.getLogger(__name__)
 

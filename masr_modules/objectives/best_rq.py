@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masr_modules.encoders import MASREncoder
+from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.objectives.base import SSLObjective, SSLOutput
 from masr_modules.objectives.masking import span_mask
 from masr_modules.objectives.random_projection import RandomProjectionLoss, stack_features
@@ -23,7 +23,7 @@ class BestRQ(SSLObjective):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The encoder to train.
     codebook_size : int
         Number of codes.
@@ -40,8 +40,8 @@ class BestRQ(SSLObjective):
 
     Example
     -------
-    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
-    >>> encoder = MASREncoder(
+    >>> from masr_modules.encoders.conformer import ConvFrontEnd, LogMel
+    >>> encoder = SpeechEncoder(
     ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=1, d_model=32, d_ffn=64, nhead=2
     ... )
     >>> out = BestRQ(encoder)(torch.randn(2, 32000), torch.tensor([1.0, 0.6]))
@@ -51,7 +51,7 @@ class BestRQ(SSLObjective):
 
     def __init__(
         self,
-        encoder: MASREncoder,
+        encoder: SpeechEncoder,
         codebook_size: int = 1024,
         codebook_dim: int = 16,
         mask_share: float = 0.4,

@@ -9,10 +9,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from masr_modules.encoders import MASREncoder
+from masr_modules.encoders.conformer import SpeechEncoder
+from masr_modules.encoders.pooling import valid_frames
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.masked_latents import MaskedLatents
-from masr_modules.pooling import valid_frames
 
 
 def normalise_over_time(frames: Tensor, lens: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Data2Vec(MaskedLatents):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The student.
     top_layers : int
         Layers of the teacher that are averaged.
@@ -72,8 +72,8 @@ class Data2Vec(MaskedLatents):
 
     Example
     -------
-    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
-    >>> encoder = MASREncoder(
+    >>> from masr_modules.encoders.conformer import ConvFrontEnd, LogMel
+    >>> encoder = SpeechEncoder(
     ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=2, d_model=32, d_ffn=64, nhead=2
     ... )
     >>> ssl = Data2Vec(encoder, top_layers=2)
@@ -83,7 +83,7 @@ class Data2Vec(MaskedLatents):
 
     def __init__(
         self,
-        encoder: MASREncoder,
+        encoder: SpeechEncoder,
         top_layers: int = 8,
         decay: tuple[float, float] = (0.999, 0.9999),
         decay_steps: int = 30000,

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masr_modules.encoders import MASREncoder
+from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.masked_latents import MaskedLatents
 from masr_modules.objectives.units import load_centroids, nearest
@@ -24,7 +24,7 @@ class Hubert(MaskedLatents):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The encoder to train.
     unit_features : nn.Module
         What k-means clustered: masr_modules.objectives.units.Mfcc or LayerFrames.
@@ -45,7 +45,7 @@ class Hubert(MaskedLatents):
 
     def __init__(
         self,
-        encoder: MASREncoder,
+        encoder: SpeechEncoder,
         unit_features: nn.Module,
         centroids: str | Path,
         num_units: int = 100,

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from masr_modules.encoders import LogMel
-from masr_modules.huggingface import EncoderInput, HuggingFaceEncoder
+from masr_modules.encoders.conformer import LogMel
+from masr_modules.encoders.huggingface import EncoderInput, HuggingFaceEncoder
 from masr_modules.objectives.base import SSLObjective, SSLOutput
 from masr_modules.objectives.contrastive import MaskedContrastiveLoss
 from masr_modules.objectives.masking import span_mask

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from masr_modules.encoders import MASREncoder
+from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.objectives.base import SSLObjective
 from masr_modules.objectives.masking import span_mask
 
@@ -37,7 +37,7 @@ class MaskedLatents(SSLObjective):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The encoder to train.
     mask_share : float
         Share of each utterance's frames that is masked.
@@ -45,7 +45,7 @@ class MaskedLatents(SSLObjective):
         Length of a mask in encoder frames.
     """
 
-    def __init__(self, encoder: MASREncoder, mask_share: float, mask_span: int):
+    def __init__(self, encoder: SpeechEncoder, mask_share: float, mask_span: int):
         super().__init__()
         self.encoder = encoder
         self.d_model = encoder.d_model

@@ -9,8 +9,8 @@ import torch
 from speechbrain.lobes.features import MFCC
 from torch import Tensor, nn
 
-from masr_modules.encoders import MASREncoder
-from masr_modules.pooling import valid_frames
+from masr_modules.encoders.conformer import SpeechEncoder
+from masr_modules.encoders.pooling import valid_frames
 
 
 class Mfcc(nn.Module):
@@ -83,7 +83,7 @@ class LayerFrames(nn.Module):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         Of the same shape as the one trained before; it is copied.
     checkpoint : str or Path
         The other run's `ssl.ckpt`, or the folder that holds it.
@@ -98,7 +98,7 @@ class LayerFrames(nn.Module):
         If it is of an encoder of another shape, or there is no such layer.
     """
 
-    def __init__(self, encoder: MASREncoder, checkpoint: str | Path, layer: int):
+    def __init__(self, encoder: SpeechEncoder, checkpoint: str | Path, layer: int):
         super().__init__()
         path = Path(checkpoint)
         path = path / "ssl.ckpt" if path.is_dir() else path
@@ -135,13 +135,13 @@ class LayerFrames(nn.Module):
 
 
 def unit_features(
-    encoder: MASREncoder, checkpoint: str | None = None, layer: int = 0
+    encoder: SpeechEncoder, checkpoint: str | None = None, layer: int = 0
 ) -> Mfcc | LayerFrames:
     """MFCC for the first iteration; with a checkpoint, a layer of it for the second.
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The encoder that will learn the units.
     checkpoint : str, optional
         See LayerFrames.

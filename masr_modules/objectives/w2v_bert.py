@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masr_modules.encoders import MASREncoder
+from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.wav2vec2 import Wav2Vec2
 
@@ -21,7 +21,7 @@ class W2vBert(Wav2Vec2):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The encoder to train.
     contrastive_layers : int
         Layers of the lower stack; the rest is the upper one.
@@ -37,8 +37,8 @@ class W2vBert(Wav2Vec2):
 
     Example
     -------
-    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
-    >>> encoder = MASREncoder(
+    >>> from masr_modules.encoders.conformer import ConvFrontEnd, LogMel
+    >>> encoder = SpeechEncoder(
     ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=2, d_model=32, d_ffn=64, nhead=2
     ... )
     >>> ssl = W2vBert(encoder, contrastive_layers=1, num_codes=8)
@@ -48,7 +48,7 @@ class W2vBert(Wav2Vec2):
 
     def __init__(
         self,
-        encoder: MASREncoder,
+        encoder: SpeechEncoder,
         contrastive_layers: int,
         prediction_weight: float = 1.0,
         **wav2vec2,

@@ -7,7 +7,7 @@ representations", NeurIPS 2020, arXiv 2006.11477.
 from speechbrain.lobes.models.wav2vec import W2VTargetQuantiser
 from torch import Tensor, nn
 
-from masr_modules.encoders import MASREncoder
+from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.contrastive import AnnealedGumbelQuantizer, MaskedContrastiveLoss
 from masr_modules.objectives.masked_latents import MaskedLatents, MaskedPass
@@ -20,7 +20,7 @@ class Wav2Vec2(MaskedLatents):
 
     Arguments
     ---------
-    encoder : MASREncoder
+    encoder : SpeechEncoder
         The encoder to train.
     num_codes : int
         Entries of each of the two codebooks.
@@ -40,8 +40,8 @@ class Wav2Vec2(MaskedLatents):
     Example
     -------
     >>> import torch
-    >>> from masr_modules.encoders import ConvFrontEnd, LogMel
-    >>> encoder = MASREncoder(
+    >>> from masr_modules.encoders.conformer import ConvFrontEnd, LogMel
+    >>> encoder = SpeechEncoder(
     ...     LogMel(), ConvFrontEnd(80, 32, [7], [4]), num_layers=1, d_model=32, d_ffn=64, nhead=2
     ... )
     >>> out = Wav2Vec2(encoder, num_codes=8)(torch.randn(2, 32000), torch.tensor([1.0, 0.6]))
@@ -51,7 +51,7 @@ class Wav2Vec2(MaskedLatents):
 
     def __init__(
         self,
-        encoder: MASREncoder,
+        encoder: SpeechEncoder,
         num_codes: int = 320,
         code_dim: int = 256,
         temperature: tuple[float, float, float] = (2.0, 0.5, 0.999995),

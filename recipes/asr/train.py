@@ -20,8 +20,8 @@ from masr_modules.downstream.export import export_asr
 from masr_modules.downstream.report import finish
 from masr_modules.downstream.tokens import make_tokenizer
 from masr_modules.experiment import load_rows, start_experiment
+from masr_modules.metrics.transcripts import Scores, write_transcripts
 from masr_modules.results import write_atomic
-from masr_modules.transcripts import Scores, write_transcripts
 
 
 def main(arguments: list[str]) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.classification import most_confused, plot_confusion
 from masr_modules.downstream.brain import load_for
 from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
 from masr_modules.experiment import start_experiment
+from masr_modules.metrics.classification import most_confused, plot_confusion
 
 
 def main(arguments: list[str]) -> None:

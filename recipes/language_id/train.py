@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.classification import (
+from masr_modules.downstream.brain import load_for
+from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
+from masr_modules.downstream.export import export_classifier
+from masr_modules.downstream.report import finish
+from masr_modules.experiment import start_experiment
+from masr_modules.knowledge.languages import resolve_language
+from masr_modules.metrics.classification import (
     by_group,
     duration_group,
     family_error,
@@ -23,14 +29,8 @@ from masr_modules.classification import (
     top_k_accuracy,
     within_family_accuracy,
 )
-from masr_modules.detection import average_cost, log_likelihood_ratios
-from masr_modules.downstream.brain import load_for
-from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
-from masr_modules.downstream.export import export_classifier
-from masr_modules.downstream.report import finish
-from masr_modules.experiment import start_experiment
-from masr_modules.languages import resolve_language
-from masr_modules.predictions import Predictions
+from masr_modules.metrics.detection import average_cost, log_likelihood_ratios
+from masr_modules.metrics.predictions import Predictions
 from masr_modules.results import align, write_atomic
 
 

@@ -21,14 +21,14 @@ from pathlib import Path
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.results import format_table, replace_block, write_atomic
 
-HEADS = "!new:masr_modules.heads."
-LOSSES = "!new:masr_modules.losses."
+HEADS = "!new:masr_modules.pairwise.heads."
+LOSSES = "!new:masr_modules.pairwise.losses."
 SIZES = "!ref <d_model>, !ref <embedding_size>"
 PER_SOURCE = (
     f"{HEADS}PerSourceHead [{{language: 1.0, speaker: 0.5, gender: 0.25}}, !ref <knowledge>, "
     f"!ref <loss>, {SIZES}, !ref <memory>]"
 )
-MEMORY = ["--memory", "!new:masr_modules.memory.CrossBatchMemory [2048, 200]"]
+MEMORY = ["--memory", "!new:masr_modules.pairwise.memory.CrossBatchMemory [2048, 200]"]
 KNOWLEDGE = ["--mining", "knowledge"]
 HARDEST = ["--mining", "hardest"]
 

@@ -24,14 +24,14 @@ from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from masr_modules.dataio import (
+from masr_modules.data.dataio import (
     length_sorted_batches,
     load_corpora,
     make_dataset,
     utterance_seed,
 )
-from masr_modules.metadata import drop_unreadable
-from masr_modules.pooling import valid_frames
+from masr_modules.data.metadata import drop_unreadable
+from masr_modules.encoders.pooling import valid_frames
 from masr_modules.results import write_atomic
 
 

@@ -18,14 +18,18 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.batching import make_sampler
-from masr_modules.dataio import (
+from masr_modules.data.dataio import (
     EpochClock,
     length_sorted_batches,
     make_dataset,
     utterance_seed,
 )
-from masr_modules.evaluation import (
+from masr_modules.data.metadata import MetadataTable
+from masr_modules.data.shards import ShardLoader
+from masr_modules.encoders.pretrained import export_encoder
+from masr_modules.experiment import load_rows, start_experiment
+from masr_modules.knowledge import numeric_columns
+from masr_modules.metrics.probes import (
     LogMelStatistics,
     MFCCStatistics,
     Split,
@@ -34,13 +38,9 @@ from masr_modules.evaluation import (
     evaluate,
     knn_accuracy,
 )
-from masr_modules.experiment import load_rows, start_experiment
-from masr_modules.knowledge import numeric_columns
-from masr_modules.metadata import MetadataTable
 from masr_modules.model_card import encoder_card
-from masr_modules.pretrained import export_encoder
+from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
 from masr_modules.results import format_table, pretrain_columns, write_atomic, write_results
-from masr_modules.shards import ShardLoader, make_shard_batches
 
 
 class LossWithParts(float):

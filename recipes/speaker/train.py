@@ -20,8 +20,7 @@ from speechbrain.utils.distributed import run_on_main
 from torch import Tensor
 from tqdm import tqdm
 
-from data_prep.trials import read_trials, trials_path
-from masr_modules.detection import equal_error_rate
+from data_prep.common.trials import read_trials, trials_path
 from masr_modules.downstream.brain import load_for
 from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
 from masr_modules.downstream.export import export_classifier
@@ -29,7 +28,8 @@ from masr_modules.downstream.hold_out import hold_out, utterances_per_label
 from masr_modules.downstream.report import finish
 from masr_modules.downstream.trials import ScoredTrials, check_trials, report_lists
 from masr_modules.experiment import start_experiment
-from masr_modules.verification import sample_trials, score_trials, speaker_mean_cohort
+from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.verification import sample_trials, score_trials, speaker_mean_cohort
 
 Trials = list[tuple[str, str, int]]
 

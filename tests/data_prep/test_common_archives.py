@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from data_prep.archives import extract_archive, inner_path
+from data_prep.common.archives import extract_archive, inner_path
 
 
 def make_tar(path, members, mode="w:gz"):

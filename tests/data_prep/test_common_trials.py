@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep.trials import read_trials, remove_trials, trials_path, write_trials
+from data_prep.common.trials import read_trials, remove_trials, trials_path, write_trials
 
 HEADER = "enrol,test,target\n"
 

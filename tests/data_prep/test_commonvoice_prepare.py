@@ -3,8 +3,8 @@
 import pytest
 from trees import commonvoice_line, commonvoice_tree, read_splits, write_wav
 
+from data_prep.common.writing import check_disjoint
 from data_prep.commonvoice_prepare import AGES, prepare_commonvoice, sentence_key
-from data_prep.writing import check_disjoint
 from masr_modules.knowledge import resolve_language
 
 

@@ -7,11 +7,11 @@ import soundfile
 from trees import read_splits, write_lines, write_wav
 from trees_hugging_face import rows_of, saved_dataset, saved_dataset_dict
 
-from data_prep.command_line import run
+from data_prep.common.command_line import run
+from data_prep.common.splits import split_groups
+from data_prep.common.writing import check_disjoint
 from data_prep.custom_prepare import prepare_custom
-from data_prep.splits import split_groups
-from data_prep.writing import check_disjoint
-from masr_modules.metadata import load_csv
+from masr_modules.data.metadata import load_csv
 
 COLUMNS = {"wav": "path", "speaker": "who", "gender": "sex", "dialect": "dialect"}
 

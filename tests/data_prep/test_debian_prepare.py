@@ -10,13 +10,14 @@ import pytest
 import soundfile
 import tiny_debs
 
-from data_prep import debian_audio, debian_prepare
-from data_prep.debian_audio import convert
-from data_prep.debian_packages import fetch_packages, find_package, unpack
+from data_prep import debian_prepare
+from data_prep.common.trials import read_trials
+from data_prep.debian import audio as debian_audio
+from data_prep.debian.audio import convert
+from data_prep.debian.packages import fetch_packages, find_package, unpack
+from data_prep.debian.table import corpus_table
 from data_prep.debian_prepare import PROTOCOLS, prepare_debian
-from data_prep.debian_table import corpus_table
-from data_prep.trials import read_trials
-from masr_modules.metadata import METADATA_COLUMNS, load_csv
+from masr_modules.data.metadata import METADATA_COLUMNS, load_csv
 
 SIDES = ("train", "valid", "test")
 

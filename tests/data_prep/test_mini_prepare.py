@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import common, espeak_synthesis, espeak_worker, mini_prepare
-from data_prep.mini_plan import TIME_SHARES, make_job
+from data_prep import mini_prepare
+from data_prep.common.corpus import SPLITS
+from data_prep.common.writing import check_disjoint
+from data_prep.mini import espeak_synthesis, espeak_worker
+from data_prep.mini.plan import TIME_SHARES, make_job
+from data_prep.mini.text import sentences
+from data_prep.mini.vocabulary import has_digits, supported_languages, vocabulary
+from data_prep.mini.voices import CLOSE_VARIANTS, STYLES, load_voices, split_voices
 from data_prep.mini_prepare import prepare_mini
-from data_prep.mini_text import sentences
-from data_prep.mini_vocabulary import has_digits, supported_languages, vocabulary
-from data_prep.mini_voices import CLOSE_VARIANTS, STYLES, load_voices, split_voices
-from data_prep.writing import check_disjoint
-from masr_modules.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+from masr_modules.data.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
 
 LANGUAGES = ["fr", "hi", "ru"]
 HOURS = 0.012
@@ -32,7 +34,7 @@ def prepare(folder, languages=LANGUAGES, hours=HOURS, seed=7, num_workers=2):
 
 def read_rows(folder):
     rows = {}
-    for side in common.SPLITS:
+    for side in SPLITS:
         with open(folder / "csv" / f"{side}.csv", encoding="utf-8", newline="") as file:
             rows[side] = list(csv.DictReader(file))
     return rows
@@ -56,7 +58,7 @@ def test_same_bytes_with_other_workers_and_order(corpus, tmp_path):
     prepare(tmp_path, languages=LANGUAGES[::-1], num_workers=1)
     assert hash_files(tmp_path) == hash_files(corpus)
     first, second = read_rows(corpus), read_rows(tmp_path)
-    for side in common.SPLITS:
+    for side in SPLITS:
         assert sorted(first[side], key=lambda row: row["ID"]) == sorted(
             second[side], key=lambda row: row["ID"]
         )
@@ -156,7 +158,7 @@ def test_words_do_not_depend_on_the_languages_loaded_before():
     vocabulary.cache_clear()
     vocabulary("az")
     after = vocabulary("fi").names
-    script = "from data_prep.mini_vocabulary import vocabulary; print(vocabulary('fi').names)"
+    script = "from data_prep.mini.vocabulary import vocabulary; print(vocabulary('fi').names)"
     alone = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, encoding="utf-8"
     )

@@ -7,12 +7,12 @@ import soundfile
 from trees import read_splits, write_lines, write_wav
 from trees_voxceleb import VIDEOS, trial_lines, voxceleb1_tree, voxceleb2_tree
 
-from data_prep.command_line import run
-from data_prep.trials import read_trials, trials_path
+from data_prep.common.command_line import run
+from data_prep.common.trials import read_trials, trials_path
+from data_prep.common.writing import check_disjoint
 from data_prep.voxceleb_convert import convert_voxceleb, main
 from data_prep.voxceleb_prepare import prepare_voxceleb
-from data_prep.writing import check_disjoint
-from masr_modules.territories import territory_code
+from masr_modules.knowledge.territories import territory_code
 
 FIRST, SECOND = VIDEOS
 

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from trees import pack_zip, read_splits, voxlingua107_tree, write_wav
 
+from data_prep.common.writing import check_disjoint
 from data_prep.voxlingua107_prepare import FILE_NAME, LANGUAGES, prepare_voxlingua107
-from data_prep.writing import check_disjoint
-from masr_modules.languages import resolve_language
+from masr_modules.knowledge.languages import resolve_language
 
 
 @pytest.fixture

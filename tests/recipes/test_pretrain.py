@@ -119,7 +119,7 @@ def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatc
         {},
         {"masr_weight": 0},
         {"mining": "hardest"},
-        {"head": f"!new:masr_modules.heads.ClassifierHead {classifier}"},
+        {"head": f"!new:masr_modules.pairwise.heads.ClassifierHead {classifier}"},
     )
     for i, overrides in enumerate(arms):
         seen.append([])

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_curve
 from speechbrain.inference.speaker import SpeakerRecognition
 from trees_voxceleb import voxceleb1_tree, voxceleb2_tree
 
-from data_prep.trials import trials_path, write_trials
+from data_prep.common.trials import trials_path, write_trials
 
 YAML = "mini_speaker.yaml"
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from masr_modules.similarity import Similarity
+from masr_modules.pairwise.similarity import Similarity
 
 
 def similarity_loop(sources, weights):

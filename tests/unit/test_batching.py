@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from masr_modules.batching import KnowledgeBatchSampler, language_rates, make_sampler
-from masr_modules.metadata import MetadataTable
+from masr_modules.data.metadata import MetadataTable
+from masr_modules.pairwise.batching import KnowledgeBatchSampler, language_rates
+from masr_modules.pairwise.train_batches import make_sampler
 
 
 def make(size=600, identities=10, missing=0.1, seed=0, **settings):

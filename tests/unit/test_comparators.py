@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from reference import random_similarity, soft_label_loop
 from torch import nn
 
-from masr_modules.heads import ClassifierHead, MASRHead, PerSourceHead
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, LanguageDistance
-from masr_modules.losses import MASRLoss, MultiSupConLoss, XSampleLoss
-from masr_modules.memory import CrossBatchMemory
-from masr_modules.metadata import Metadata
-from masr_modules.similarity import combine
+from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
+from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
+from masr_modules.pairwise.memory import CrossBatchMemory
+from masr_modules.pairwise.similarity import combine
 
 LOSSES = {
     "masr": MASRLoss("knowledge", 0.3, 0.5, "graded", "softplus"),

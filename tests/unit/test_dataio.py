@@ -5,8 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.dataio import load_corpora, make_dataset, read_audio, read_segment
-from masr_modules.metadata import Metadata
+from masr_modules.data.dataio import load_corpora, make_dataset, read_audio, read_segment
+from masr_modules.data.metadata import Metadata
 
 
 def tone(sample_rate, seconds=1.0, hertz=440):

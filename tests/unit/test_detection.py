@@ -7,7 +7,7 @@ import pytest
 import torch
 from speechbrain.utils.metric_stats import EER, minDCF
 
-from masr_modules.detection import (
+from masr_modules.metrics.detection import (
     average_cost,
     equal_error_rate,
     log_likelihood_ratios,

@@ -7,13 +7,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.heads import ClassifierHead, MASRHead, PerSourceHead
 from masr_modules.knowledge import Categorical
-from masr_modules.losses import MASRLoss, MultiSupConLoss, XSampleLoss
-from masr_modules.memory import CrossBatchMemory
-from masr_modules.metadata import Metadata
 from masr_modules.objectives.base import SSLOutput
+from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
+from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
+from masr_modules.pairwise.memory import CrossBatchMemory
 
 #: Two steps of two ranks with 7 and 2 utterances. On rank 1 no language has a partner at
 #: all (b: alone in the joint batch; unknown), so that it is without a single anchor.

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
+from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
+from masr_modules.encoders.pooling import MeanPooling
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.masking import span_mask
 from masr_modules.objectives.random_projection import FastRandomProjectionQuantizer
-from masr_modules.pooling import MeanPooling
 
 
 def small_encoder(kernels=(7,), strides=(4,)):
     torch.manual_seed(0)
     front_end = ConvFrontEnd(80, 32, list(kernels), list(strides))
-    encoder = MASREncoder(LogMel(), front_end, 2, 32, 64, 2, kernel_size=7).eval()
+    encoder = SpeechEncoder(LogMel(), front_end, 2, 32, 64, 2, kernel_size=7).eval()
     for parameter in encoder.parameters():  # biases start at 0, where leaks do not show
         parameter.data += 0.05 * torch.randn_like(parameter)
     return encoder

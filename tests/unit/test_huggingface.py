@@ -10,7 +10,7 @@ import transformers
 from hf_models import MODELS, save_small
 from test_objectives_conformance import small_huggingface, speech, step
 
-from masr_modules.huggingface import HuggingFaceEncoder
+from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.objectives.huggingface import HuggingFaceSSL
 
 

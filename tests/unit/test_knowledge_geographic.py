@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from masr_modules.knowledge import Geographic
-from masr_modules.languages import language_place
-from masr_modules.territories import territory_place
+from masr_modules.knowledge.languages import language_place
+from masr_modules.knowledge.territories import territory_place
 
 
 def kilometres(a, b):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from masr_modules.knowledge import LanguageDistance
-from masr_modules.language_distances import DISTANCE_KINDS, language_distances
+from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from masr_modules.data.metadata import MetadataTable
 from masr_modules.knowledge import Numeric
-from masr_modules.metadata import MetadataTable
 
 
 def test_similarity_is_gaussian_in_the_difference():

@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 
-from masr_modules import language_distances as distances_module
-from masr_modules.language_distances import DISTANCE_KINDS, language_distances
-from masr_modules.languages import (
+from masr_modules.knowledge import language_distances as distances_module
+from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
+from masr_modules.knowledge.languages import (
     language_family,
     language_lineage,
     language_place,

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from reference import masr_loop, random_similarity
 from torch import nn
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.heads import MASRHead, Projection
-from masr_modules.losses import MASRLoss
-from masr_modules.metadata import Metadata
-from masr_modules.similarity import Similarity, combine
+from masr_modules.pairwise.heads import MASRHead, Projection
+from masr_modules.pairwise.losses import MASRLoss
+from masr_modules.pairwise.similarity import Similarity, combine
 
 SETTINGS = list(
     itertools.product(

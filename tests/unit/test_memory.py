@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from masr_modules.heads import MASRHead
-from masr_modules.losses import MASRLoss, unit_norm
-from masr_modules.memory import CrossBatchMemory
-from masr_modules.metadata import Metadata
+from masr_modules.data.metadata import Metadata
+from masr_modules.pairwise.heads import MASRHead
+from masr_modules.pairwise.losses import MASRLoss, unit_norm
+from masr_modules.pairwise.memory import CrossBatchMemory
 
 
 def batch(languages: str, first_id: int = 0) -> Metadata:

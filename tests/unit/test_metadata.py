@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.metadata import Metadata, MetadataTable, drop_unreadable, load_csv
+from masr_modules.data.metadata import Metadata, MetadataTable, drop_unreadable, load_csv
 
 HEADER = "ID,duration,wav,language,text\n"
 

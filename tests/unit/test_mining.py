@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from reference import random_similarity
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, LanguageDistance
-from masr_modules.losses import MASRLoss
-from masr_modules.metadata import Metadata
-from masr_modules.mining import MINING_RULES, mine
-from masr_modules.similarity import CombinedSimilarity, combine
+from masr_modules.pairwise.losses import MASRLoss
+from masr_modules.pairwise.mining import MINING_RULES, mine
+from masr_modules.pairwise.similarity import CombinedSimilarity, combine
 
 
 def random_metadata(size: int, seed: int = 0) -> Metadata:

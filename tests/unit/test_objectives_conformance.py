@@ -11,8 +11,9 @@ import pytest
 import torch
 from hf_models import MODELS, save_small
 
-from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
-from masr_modules.huggingface import HuggingFaceEncoder
+from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
+from masr_modules.encoders.huggingface import HuggingFaceEncoder
+from masr_modules.encoders.waveform import LatentFrontEnd, Waveform
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.data2vec import Data2Vec
 from masr_modules.objectives.hubert import Hubert
@@ -20,7 +21,6 @@ from masr_modules.objectives.huggingface import HuggingFaceSSL
 from masr_modules.objectives.units import Mfcc, unit_features
 from masr_modules.objectives.w2v_bert import W2vBert
 from masr_modules.objectives.wav2vec2 import Wav2Vec2
-from masr_modules.waveform import LatentFrontEnd, Waveform
 
 SPAN = 5
 
@@ -28,7 +28,7 @@ SPAN = 5
 def small_encoder(num_layers=2):
     """Two Conformer layers of width 32 on frames of 40 ms."""
     front_end = ConvFrontEnd(80, 32, [7], [4])
-    encoder = MASREncoder(LogMel(), front_end, num_layers, 32, 64, 2, kernel_size=7, dropout=0.0)
+    encoder = SpeechEncoder(LogMel(), front_end, num_layers, 32, 64, 2, kernel_size=7, dropout=0.0)
     for parameter in encoder.parameters():  # biases start at 0, where leaks do not show
         parameter.data += 0.05 * torch.randn_like(parameter)
     return encoder
@@ -36,7 +36,7 @@ def small_encoder(num_layers=2):
 
 def small_wave_transformer():
     """One Transformer layer on samples, in frames of 20 ms."""
-    return MASREncoder(Waveform(), LatentFrontEnd(32, 16), 1, 32, 64, 2, None, dropout=0.0)
+    return SpeechEncoder(Waveform(), LatentFrontEnd(32, 16), 1, 32, 64, 2, None, dropout=0.0)
 
 
 def small_hubert(encoder):

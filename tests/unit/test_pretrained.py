@@ -1,26 +1,33 @@
 """Encoders from folders: ours, a stranger's, and ones that do not fit."""
 
+import io
 import pickle
 
 import pytest
 import torch
 from hf_models import save_small
+from hyperpyyaml import load_hyperpyyaml
 
-from masr_modules.encoders import ConvFrontEnd, LogMel, MASREncoder
-from masr_modules.inference import MASREncoder as Inference
+from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
+from masr_modules.encoders.pretrained import (
+    build_encoder,
+    describe_encoder,
+    export_encoder,
+    load_encoder,
+)
+from masr_modules.inference import MASREncoder
 from masr_modules.objectives.best_rq import BestRQ
-from masr_modules.pretrained import describe_encoder, export_encoder, load_encoder
 
 YAML = """
 sample_rate: 16000
 secret: !apply:os.system [touch HACKED]
-log_mel: &mel !new:masr_modules.encoders.LogMel
+log_mel: &mel !new:masr_modules.encoders.conformer.LogMel
     sample_rate: 16000
     n_mels: 8
 ssl: !new:masr_modules.objectives.best_rq.BestRQ
-    encoder: !new:masr_modules.encoders.MASREncoder
+    encoder: !new:masr_modules.encoders.conformer.SpeechEncoder
         features: *mel
-        front_end: !new:masr_modules.encoders.ConvFrontEnd
+        front_end: !new:masr_modules.encoders.conformer.ConvFrontEnd
             input_size: 8
             d_model: WIDTH
             kernel_sizes: [7]
@@ -36,7 +43,7 @@ ssl: !new:masr_modules.objectives.best_rq.BestRQ
 def make_run(folder, width=8, yaml_width=8):
     """What a pretraining with BEST-RQ leaves behind; the encoder it had."""
     front_end = ConvFrontEnd(8, width, [7], [4])
-    encoder = MASREncoder(LogMel(n_mels=8), front_end, 1, width, 8, 2)
+    encoder = SpeechEncoder(LogMel(n_mels=8), front_end, 1, width, 8, 2)
     checkpoint = folder / "save/CKPT+a"
     checkpoint.mkdir(parents=True)
     torch.save(BestRQ(encoder, codebook_size=4).state_dict(), checkpoint / "ssl.ckpt")
@@ -81,7 +88,7 @@ def test_random_init_leaves_the_weights_as_drawn(tmp_path):
     "part",
     [
         "!apply:os.system [touch HACKED]",
-        "!new:masr_modules.encoders.LogMel {n_mels: !apply:os.system [touch HACKED]}",
+        "!new:masr_modules.encoders.conformer.LogMel {n_mels: !apply:os.system [touch HACKED]}",
         "!new:os.system [touch HACKED]",
         "!name:os.system",
         "!include:other.yaml",
@@ -152,6 +159,34 @@ def test_a_description_without_an_encoder_or_that_is_no_yaml():
 def test_a_transformers_folder_is_an_encoder_too(family, tmp_path):
     source = save_small(family, tmp_path)
     loaded = load_encoder(source)
-    frames, lens = Inference(loaded.encoder, 16000).encode_batch(torch.randn(2, 16000))
+    frames, lens = MASREncoder(loaded.encoder, 16000).encode_batch(torch.randn(2, 16000))
     assert frames.shape == (2, int(lens.max()), loaded.d_model)
     assert str(source) in loaded.description
+
+
+WAVE = """
+sample_rate: 16000
+encoder: !new:masr_modules.encoders.SpeechEncoder
+    features: !new:masr_modules.encoders.Waveform
+        sample_rate: 16000
+    front_end: !new:masr_modules.encoders.LatentFrontEnd
+        d_model: 8
+        channels: 8
+    num_layers: 1
+    d_model: 8
+    d_ffn: 8
+    nhead: 2
+"""
+
+
+@pytest.mark.parametrize("build", [lambda text: load_hyperpyyaml(io.StringIO(text)), build_encoder])
+def test_an_encoder_exported_by_version_0_1_still_loads(build):
+    old = WAVE.replace("encoders.SpeechEncoder", "encoders.MASREncoder")
+    old = old.replace("encoders.Waveform", "waveform.Waveform")
+    old = old.replace("encoders.LatentFrontEnd", "waveform.LatentFrontEnd")
+    assert old.count("masr_modules.waveform.") == 2
+    new = build_encoder(describe_encoder(WAVE))["encoder"]
+    loaded = build(describe_encoder(old))["encoder"]
+    loaded.load_state_dict(new.state_dict())
+    assert type(loaded) is SpeechEncoder
+    assert torch.equal(frames_of(loaded), frames_of(new))

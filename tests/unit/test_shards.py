@@ -9,8 +9,8 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from masr_modules.dataio import read_audio
-from masr_modules.shards import ShardBatches, ShardLoader, read_shards, write_shards
+from masr_modules.data.dataio import read_audio
+from masr_modules.data.shards import ShardBatches, ShardLoader, read_shards, write_shards
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_interrupted_run_keeps_complete_shards_and_a_rerun_goes_on(corpus, mo
     write(corpus)
     assert {path: path.stat().st_mtime_ns for path in complete} == complete
     assert len(list(read_shards(folder))) == 10
-    monkeypatch.setattr("masr_modules.shards._write_shard", None)
+    monkeypatch.setattr("masr_modules.data.shards._write_shard", None)
     write(corpus)  # nothing is left to do
 
 

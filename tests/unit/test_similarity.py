@@ -4,9 +4,9 @@ import pytest
 import torch
 from reference import similarity_loop
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical
-from masr_modules.metadata import Metadata
-from masr_modules.similarity import combine
+from masr_modules.pairwise.similarity import combine
 
 COLUMNS = {
     "language": ["a", "a", "b", "", "b", "c"],

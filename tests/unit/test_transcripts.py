@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
-from masr_modules.transcripts import (
+from masr_modules.metrics.transcripts import (
     ErrorRates,
     Scores,
     Transcript,

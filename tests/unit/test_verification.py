@@ -5,9 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from masr_modules import verification
-from masr_modules.detection import equal_error_rate
-from masr_modules.verification import (
+from masr_modules.metrics import verification
+from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.verification import (
     cosine_scores,
     sample_trials,
     score_trials,

@@ -1,0 +1,181 @@
+"""Durations from audio headers, in parallel, and the check that decodes."""
+
+import csv
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.pool import ThreadPool
+
+import soundfile
+from tqdm import tqdm
+
+from data_prep.common.headers import AudioInfo, BrokenAudio, read_header, read_headers
+from data_prep.common.skips import SkipRegister
+
+#: What stands for the corpus's folder in the column `wav`.
+DATA_ROOT = "$data_root/"
+
+
+def add_durations(
+    rows: Iterable[tuple[str, dict]],
+    data_folder: str,
+    skips: SkipRegister,
+    sample_rate: int = 16000,
+    num_workers: int = 8,
+    total: int | None = None,
+    expand: Callable[[str, dict, AudioInfo], Iterable[dict]] | None = None,
+) -> Iterator[tuple[str, dict]]:
+    """Fills the column `duration` from the headers of the audio files.
+
+    A row whose file is broken is left out and counted. Another sample rate and
+    stereo are counted and kept: the loader resamples and mixes down. Reads in
+    processes with a progress bar; memory does not grow with the number of rows.
+
+    Arguments
+    ---------
+    rows : iterable of (str, dict)
+        Side of the split and row; `wav` starts with `$data_root/`.
+    data_folder : str
+        What `$data_root` stands for.
+    skips : SkipRegister
+        Counts what is left out, noted and kept.
+    sample_rate : int
+        Expected, Hz.
+    num_workers : int
+        Processes.
+    total : int, optional
+        Number of rows, for the progress bar.
+    expand : callable, optional
+        Side, row and header -> the rows that the file gives, such as those of
+        `cut_segments`; one by default.
+
+    Yields
+    ------
+    (str, dict)
+        Side and row, in the same order.
+    """
+
+    def path_of(item: tuple[str, dict]) -> str:
+        return audio_path(item[1]["wav"], data_folder)
+
+    results = read_headers(rows, path_of, num_workers)
+    for (side, row), info in tqdm(results, "audio headers", total, unit="file"):
+        if not _is_utf8(row["wav"]):
+            info = "file name is not UTF-8"
+        if isinstance(info, str):
+            skips.skip(f"audio: {info}", row["wav"].encode(errors="backslashreplace").decode())
+            continue
+        if info.sample_rate != sample_rate:
+            skips.note(f"sample rate {info.sample_rate} Hz, resampled when read", row["wav"])
+        if info.channels > 1:
+            skips.note(f"{info.channels} channels, mixed down when read", row["wav"])
+        skips.kept += 1
+        row["duration"] = info.duration
+        for one in (row,) if expand is None else expand(side, row, info):
+            yield side, one
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text can stand in a CSV: a file name may hold any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def cut_segments(row: dict, info: AudioInfo, seconds: float) -> Iterator[dict]:
+    """Cuts a file into consecutive segments, as SpeechBrain's VoxCeleb recipes do.
+
+    The rest at the end, shorter than a segment, is dropped: a file may give none.
+
+    Arguments
+    ---------
+    row : dict
+        Row of the file.
+    info : AudioInfo
+        Its header.
+    seconds : float
+        Length of a segment.
+
+    Yields
+    ------
+    dict
+        The row of each segment: `start` and `stop` are its first sample and the one
+        after its last, at the file's rate; the ID gets both in seconds.
+
+    Example
+    -------
+    >>> row = {"ID": "a", "wav": "$data_root/a.wav"}
+    >>> [r["ID"] for r in cut_segments(row, AudioInfo(7.9, 16000, 1), 3.0)]
+    ['a_0.0_3.0', 'a_3.0_6.0']
+    """
+    for number in range(int(info.duration / seconds)):
+        start, stop = number * seconds, (number + 1) * seconds
+        yield row | {
+            "ID": f"{row['ID']}_{start}_{stop}",
+            "duration": seconds,
+            "start": int(start * info.sample_rate),
+            "stop": int(stop * info.sample_rate),
+        }
+
+
+def audio_path(wav: str, data_folder: str) -> str:
+    """The path that a cell of the column `wav` stands for.
+
+    Example
+    -------
+    >>> audio_path("$data_root/clips/a.wav", "/corpus")
+    '/corpus/clips/a.wav'
+    """
+    path = wav.removeprefix(DATA_ROOT)
+    return path if path.startswith("/") else f"{data_folder}/{path}"
+
+
+def find_undecodable(
+    csv_path: str, data_folder: str, count: int | None = None, num_workers: int = 2
+) -> list[tuple[str, str]]:
+    """Decodes the audio of a CSV's rows, all or a sample.
+
+    Headers do not show everything: a compressed file that is cut short has a sound one.
+
+    Arguments
+    ---------
+    csv_path : str
+        A CSV that a preparation wrote.
+    data_folder : str
+        What `$data_root` stands for.
+    count : int, optional
+        Size of the sample, drawn with a fixed seed; all rows by default.
+    num_workers : int
+        Threads.
+
+    Returns
+    -------
+    list of (str, str)
+        File and reason of each that cannot be decoded in full.
+    """
+    with open(csv_path, encoding="utf-8", newline="") as file:
+        cells = sorted({row["wav"] for row in csv.DictReader(file)})
+    if count is not None and count < len(cells):
+        cells = sorted(random.Random(0).sample(cells, count))
+    paths = [audio_path(cell, data_folder) for cell in cells]
+    with ThreadPool(num_workers) as pool:
+        problems = pool.imap(_decoding_problem, paths)
+        bar = tqdm(problems, f"decoding {os.path.basename(csv_path)}", len(paths), unit="file")
+        return [(path, problem) for path, problem in zip(paths, bar, strict=True) if problem]
+
+
+def _decoding_problem(path: str) -> str:
+    """Empty if the file can be decoded to the end that its header tells."""
+    try:
+        expected = read_header(path)
+        with soundfile.SoundFile(path) as file:
+            decoded = sum(len(block) for block in file.blocks(1 << 16, dtype="float32"))
+    except BrokenAudio as broken:
+        return str(broken)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        return f"cannot be decoded ({error})"
+    missing = expected.duration - decoded / expected.sample_rate
+    # The header of a compressed file may count the codec's padding.
+    return f"{missing:.2f} s shorter than its header says" if missing > 0.1 else ""

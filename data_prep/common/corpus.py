@@ -1,0 +1,134 @@
+"""What the preparation scripts of all corpora share, beside reading and writing.
+
+A preparation is a chain of generators: it reads its tables (`tables.py`) and
+yields `(side, row)`; `audio.add_durations` fills in the durations and leaves out
+what is broken; `writing.write_corpus` writes the CSVs. No step holds the corpus.
+"""
+
+import glob
+import os
+from collections.abc import Mapping
+
+from masr_modules.knowledge.languages import language_family, language_region, resolve_language
+
+#: The sides of a split, each with its CSV.
+SPLITS = ("train", "valid", "test")
+
+
+class atomic_file:
+    """Context that gives a temporary name and renames it to `path` on success.
+
+    Arguments
+    ---------
+    path : str
+        The final path; its folder is made where it is missing.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "note.txt")
+    >>> with atomic_file(path) as temporary, open(temporary, "w") as file:
+    ...     _ = file.write("done")
+    >>> open(path).read()
+    'done'
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self.temporary = f"{path}.{os.getpid()}.tmp"
+
+    def __enter__(self) -> str:
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        return self.temporary
+
+    def __exit__(self, error_type, error, traceback) -> None:
+        if error_type is None:
+            os.replace(self.temporary, self.path)
+        elif os.path.exists(self.temporary):
+            os.remove(self.temporary)
+
+
+def language_cells(code: str) -> dict[str, str | None]:
+    """The language columns of a row, from the corpus's own code.
+
+    Arguments
+    ---------
+    code : str
+        Any code that `masr_modules.knowledge.languages.resolve_language` reads; empty
+        where the language is not known.
+
+    Returns
+    -------
+    dict of str to str
+        `language`, `language_label`, `family` and `region`.
+
+    Raises
+    ------
+    ValueError
+        If the code names no language.
+
+    Example
+    -------
+    >>> language_cells("iw")
+    {'language': 'heb', 'language_label': 'iw', 'family': 'Afro-Asiatic', 'region': 'IL'}
+    """
+    if not code:
+        return {}
+    return {
+        "language": resolve_language(code),
+        "language_label": code,
+        "family": language_family(code),
+        "region": language_region(code),
+    }
+
+
+def expect_layout(
+    folder: str, corpus: str, patterns: Mapping[str, str], any_of: bool = False
+) -> None:
+    """Checks that a folder looks like the corpus.
+
+    Arguments
+    ---------
+    folder : str
+        The folder that the user gave.
+    corpus : str
+        Name of the corpus, for the error.
+    patterns : mapping of str to str
+        Glob pattern, relative to the folder -> what it is.
+    any_of : bool
+        Whether one of the patterns is enough.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks what is expected: says what was expected where, what is
+        there instead, and which folder nearby would do.
+
+    Example
+    -------
+    >>> expect_layout("/nowhere", "FLEURS", {"data/*/train.tsv": "table of a language"})
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: /nowhere is no folder. FLEURS is expected there:
+      data/*/train.tsv: table of a language
+    """
+
+    def fits(base: str) -> bool:
+        found = (any(glob.iglob(os.path.join(glob.escape(base), p))) for p in patterns)
+        return any(found) if any_of else all(found)
+
+    if os.path.isdir(folder) and fits(folder):
+        return
+    expected = "\n".join(f"  {pattern}: {what}" for pattern, what in patterns.items())
+    one = "one of\n" if any_of else "\n"
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder} is no folder. {corpus} is expected there:\n{expected}")
+    entries = sorted(os.listdir(folder))
+    found = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "") or "nothing"
+    inside = [os.path.join(folder, e) for e in entries if os.path.isdir(os.path.join(folder, e))]
+    nearby = [base for base in [os.path.dirname(os.path.abspath(folder)), *inside] if fits(base)]
+    hint = f"\n{nearby[0]} looks right: is it meant?" if nearby else ""
+    raise FileNotFoundError(
+        f"{folder} does not look like {corpus}. Expected there: {one}{expected}\n"
+        f"Found there: {found}{hint}"
+    )

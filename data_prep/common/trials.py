@@ -1,0 +1,130 @@
+"""Lists of speaker verification trials, in one form for every corpus."""
+
+import contextlib
+import csv
+import os
+from collections.abc import Iterable, Mapping
+
+from data_prep.common.corpus import atomic_file
+
+#: IDs of the two utterances, and 1 if one speaker says both, else 0.
+TRIAL_COLUMNS = ("enrol", "test", "target")
+
+_FORM = f"a list of trials has the columns {','.join(TRIAL_COLUMNS)}"
+
+
+def trials_path(save_folder: str, name: str) -> str:
+    """Where a list is written.
+
+    Example
+    -------
+    >>> trials_path("csv", "O_cleaned")
+    'csv/trials_O_cleaned.csv'
+    """
+    return os.path.join(save_folder, f"trials_{name}.csv")
+
+
+def remove_trials(save_folder: str, names: Iterable[str]) -> None:
+    """Removes the lists of another run: they name the utterances of CSVs that are replaced."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(trials_path(save_folder, name))
+
+
+def write_trials(path: str, trials: Iterable[tuple[str, str, int]]) -> int:
+    """Writes trials as a CSV.
+
+    Arguments
+    ---------
+    path : str
+        Path of the CSV, which appears when it is complete.
+    trials : iterable of (str, str, int)
+        ID to enrol, ID to test, and 1 (same speaker) or 0.
+
+    Returns
+    -------
+    int
+        Number of trials.
+
+    Example
+    -------
+    >>> path = str(getfixture("tmp_path") / "trials.csv")
+    >>> write_trials(path, [("a", "b", 1)])
+    1
+    >>> open(path).read()
+    'enrol,test,target\\na,b,1\\n'
+    """
+    count = 0
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(TRIAL_COLUMNS)
+        for count, trial in enumerate(trials, start=1):  # noqa: B007
+            writer.writerow(trial)
+    return count
+
+
+def read_trials(path: str) -> list[tuple[str, str, int]]:
+    """Reads trials from a CSV that `write_trials` wrote, or one of the same form.
+
+    Arguments
+    ---------
+    path : str
+        Path of the CSV: columns `enrol` and `test` (IDs) and `target` (1 or 0); others are
+        passed over.
+
+    Returns
+    -------
+    list of (str, str, int)
+        ID to enrol, ID to test, and 1 (same speaker) or 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing, a cell is empty or wrong, or there is no trial: names the
+        file, the line and the column.
+
+    Example
+    -------
+    >>> path = str(getfixture("tmp_path") / "trials.csv")
+    >>> _ = write_trials(path, [("a", "b", 1), ("a", "c", 0)])
+    >>> read_trials(path)
+    [('a', 'b', 1), ('a', 'c', 0)]
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"{path}: no such list of trials; a preparation that makes trials writes it beside "
+            "test.csv"
+        )
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        try:
+            found = table.fieldnames or []
+            if missing := [column for column in TRIAL_COLUMNS if column not in found]:
+                raise ValueError(
+                    f"{path}, line 1: no column {', '.join(missing)} (found: "
+                    f"{', '.join(found) or 'none'}); {_FORM}"
+                )
+            trials = [_parse_trial(cells, f"{path}, line {table.line_num}") for cells in table]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    if not trials:
+        raise ValueError(
+            f"{path}: no trial; the test set it was written for needs utterances of two or more "
+            "known speakers"
+        )
+    return trials
+
+
+def _parse_trial(cells: Mapping[str | None, str | None], where: str) -> tuple[str, str, int]:
+    if None in cells:
+        raise ValueError(f"{where}: more cells than columns; {_FORM}, quote IDs that hold a comma")
+    for column in ("enrol", "test"):
+        if not cells[column]:
+            raise ValueError(f"{where}: column {column} is empty; give the ID of an utterance")
+    if cells["target"] not in ("0", "1"):
+        raise ValueError(
+            f"{where}: column target is {cells['target'] or ''!r}; give 1 (same speaker) or 0"
+        )
+    return cells["enrol"], cells["test"], int(cells["target"])

@@ -1,0 +1,291 @@
+"""From rows to the CSVs of a corpus, with checks and a summary."""
+
+import csv
+import json
+import logging
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+
+import numpy as np
+
+from data_prep.common.corpus import SPLITS, atomic_file
+from data_prep.common.skips import SkipRegister
+from masr_modules.data.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+
+logger = logging.getLogger(__name__)
+
+#: Written last: says what the CSVs beside it were made with.
+SETTINGS_FILE = "prepare_settings.json"
+
+#: Rows that are checked, counted and written at once.
+CHUNK = 512
+
+#: Cells that tell nothing.
+_EMPTY = frozenset({None, ""})
+
+
+class _SideWriter:
+    """Writes one side's CSV under a temporary name, counting as it goes."""
+
+    def __init__(self, path: str, columns: Sequence[str]):
+        self.path, self.count, self.seconds = path, 0, 0.0
+        self.empty: Counter[str] = Counter()  # column -> its empty cells
+        self.speakers: set[str] = set()
+        self.languages: set[str] = set()
+        self.columns = columns
+        self.destination = atomic_file(path)
+
+    def __enter__(self) -> "_SideWriter":
+        temporary = self.destination.__enter__()
+        self.file = open(temporary, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self.writer = csv.writer(self.file, lineterminator="\n")
+        self.writer.writerow(self.columns)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.file.close()
+        self.destination.__exit__(*error)
+
+    def write(self, rows: Sequence[Mapping[str, object]]) -> None:
+        unknown = set().union(*rows).difference(self.columns)
+        if unknown:
+            raise ValueError(f"{self.path}: columns {sorted(unknown)} are not in extra_columns")
+        table = [list(map(row.get, self.columns)) for row in rows]
+        cells = dict(zip(self.columns, zip(*table, strict=True), strict=True))
+        empty = {column: there.count(None) + there.count("") for column, there in cells.items()}
+        if any(map(empty.get, AUDIO_COLUMNS)):
+            audio = zip(*map(cells.get, AUDIO_COLUMNS), strict=True)
+            number = next(n for n, row in enumerate(audio, 2) if not _EMPTY.isdisjoint(row))
+            raise ValueError(
+                f"{self.path}, row {self.count + number}: no value in one of "
+                f"{', '.join(AUDIO_COLUMNS)}"
+            )
+        self.writer.writerows(table)
+        self.count += len(table)
+        self.seconds += sum(map(float, cells["duration"]))
+        self.empty.update(empty)
+        self.speakers.update(cells["speaker"])
+        self.languages.update(cells["language"])
+
+    def line(self, name: str) -> str:
+        """The side's line in the summary."""
+        speakers = len(self.speakers - {None, ""})
+        languages = len(self.languages - {None, ""})
+        hours = self.seconds / 3600
+        return f"{name:<8}{hours:>8.3f}{self.count:>12}{speakers:>10}{languages:>11}"
+
+    def coverage(self, name: str) -> str:
+        """Share of utterances whose value is known, of each column that has any."""
+        known = {column: self.count - self.empty[column] for column in self.columns}
+        shares = [
+            f"{column} {100 * count / self.count:.0f} %"
+            for column, count in known.items()
+            if count and column not in AUDIO_COLUMNS
+        ]
+        return f"known in {name}: {', '.join(shares) or 'nothing'}"
+
+
+class _Disjoint:
+    """Notices a value that comes on two sides."""
+
+    def __init__(self, columns: tuple[str, ...]):
+        self.columns = columns
+        self.side_of: dict[int, str] = {}
+
+    def see(self, side: str, rows: Iterable[Mapping[str, object]]) -> None:
+        for value in dict.fromkeys(tuple(map(row.get, self.columns)) for row in rows):
+            if not _EMPTY.isdisjoint(value):
+                continue
+            first = self.side_of.setdefault(hash(value), side)
+            if first != side:
+                what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
+                raise AssertionError(f"{what} is in both {first} and {side}")
+
+
+class _UniqueIDs:
+    """Notices an ID that comes twice. Keeps 8 bytes an ID: a corpus may have millions."""
+
+    def __init__(self):
+        self.hashes = array("q")
+
+    def see(self, rows: Iterable[Mapping[str, object]]) -> None:
+        self.hashes.extend(hash(row["ID"]) for row in rows)
+
+    def check(self, writers: Iterable[_SideWriter]) -> None:
+        ordered = np.sort(np.frombuffer(self.hashes, np.int64))
+        repeated = set(ordered[1:][np.diff(ordered) == 0].tolist())
+        seen = set()
+        for writer in writers if repeated else ():
+            writer.file.flush()
+            with open(writer.file.name, encoding="utf-8", newline="") as file:
+                for number, cells in enumerate(csv.reader(file), start=1):
+                    if cells[0] in seen:
+                        raise ValueError(
+                            f"{writer.path}, row {number}: ID {cells[0]!r} comes twice"
+                        )
+                    if hash(cells[0]) in repeated:
+                        seen.add(cells[0])
+
+
+def _by_side(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
+    """In the rows' order."""
+    sides: dict[str, list[Mapping]] = {}
+    for side, row in rows:
+        sides.setdefault(side, []).append(row)
+    return sides
+
+
+def check_disjoint(
+    splits: Mapping[str, Iterable[Mapping[str, object]]], columns: tuple[str, ...]
+) -> None:
+    """Checks that no value of some columns is on two sides of the split.
+
+    Arguments
+    ---------
+    splits : mapping of str to iterable of mapping
+        Name of each side -> its rows.
+    columns : tuple of str
+        Columns that are taken together, such as ``("language", "text")``. A row
+        where one of them is not known is not compared.
+
+    Raises
+    ------
+    AssertionError
+        If a value is on two sides; the message names both and the value.
+
+    Example
+    -------
+    >>> check_disjoint({"train": [{"speaker": "a"}], "test": [{"speaker": "b"}]}, ("speaker",))
+    """
+    disjoint = _Disjoint(columns)
+    for side, rows in splits.items():
+        disjoint.see(side, rows)
+
+
+def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLITS) -> bool:
+    """Whether the CSVs are there and were made with these settings.
+
+    Arguments
+    ---------
+    save_folder : str
+        Folder of the CSVs.
+    settings : mapping
+        What the result depends on, as it is given to `write_corpus`.
+    sides : sequence of str
+        Names of the CSVs.
+
+    Returns
+    -------
+    bool
+        True if there is nothing to do.
+    """
+    path = os.path.join(save_folder, SETTINGS_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            saved = json.load(file)
+    except (OSError, ValueError):
+        return False
+    if saved != json.loads(json.dumps(settings)):
+        return False
+    if not all(os.path.exists(os.path.join(save_folder, f"{side}.csv")) for side in sides):
+        return False
+    logger.info("prepared already: %s (delete %s to do it again)", save_folder, path)
+    return True
+
+
+def write_corpus(
+    save_folder: str,
+    rows: Iterable[tuple[str, Mapping[str, object]]],
+    settings: Mapping,
+    skips: SkipRegister | None = None,
+    extra_columns: Sequence[str] = (),
+    disjoint: Sequence[tuple[str, ...]] = (),
+    sides: Sequence[str] = SPLITS,
+) -> str:
+    """Writes the CSVs of a corpus, all or none, and prints their summary.
+
+    Rows are written as they come, some at a time; the files take their names when all are
+    complete and every check has passed. The settings are written last, so that an
+    interrupted run is not taken for a complete one.
+
+    Arguments
+    ---------
+    save_folder : str
+        Folder of the CSVs.
+    rows : iterable of (str, mapping)
+        Side and row: column -> value. What is missing or None becomes an empty cell.
+    settings : mapping
+        What the result depends on (JSON); see `is_prepared`.
+    skips : SkipRegister, optional
+        What was left out: checked against its limit, and printed.
+    extra_columns : sequence of str
+        Columns beyond the schema.
+    disjoint : sequence of tuple of str
+        Columns whose values may not be on two sides; see `check_disjoint`.
+    sides : sequence of str
+        Names of the CSVs.
+
+    Returns
+    -------
+    str
+        The summary: hours, utterances, speakers, languages, and the share of
+        utterances for which each metadata column is known.
+
+    Raises
+    ------
+    ValueError
+        If a row lacks one of ID, duration and wav, an ID comes twice, or too much
+        is left out.
+    AssertionError
+        If the sides are not disjoint.
+
+    Example
+    -------
+    >>> folder = str(getfixture("tmp_path"))
+    >>> row = {"ID": "a", "wav": "$data_root/a.wav", "duration": 3600, "speaker": "s1"}
+    >>> print(write_corpus(folder, [("train", row)], {"seed": 1}))
+    split      hours  utterances  speakers  languages
+    train      1.000           1         1          0
+    valid      0.000           0         0          0
+    test       0.000           0         0          0
+    known in train: speaker 100 %
+    >>> is_prepared(folder, {"seed": 1}), is_prepared(folder, {"seed": 2})
+    (True, False)
+    """
+    columns = list(dict.fromkeys([*AUDIO_COLUMNS, *METADATA_COLUMNS, *extra_columns]))
+    checks = [_Disjoint(names) for names in disjoint]
+    identities = _UniqueIDs()
+    with ExitStack() as stack:
+        writers = {
+            side: stack.enter_context(
+                _SideWriter(os.path.join(save_folder, f"{side}.csv"), columns)
+            )
+            for side in sides
+        }
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK)):
+            for side, members in _by_side(chunk).items():
+                for check in checks:
+                    check.see(side, members)
+                writers[side].write(members)
+                identities.see(members)
+        identities.check(writers.values())
+        if skips is not None:
+            skips.check()
+        settings_path = os.path.join(save_folder, SETTINGS_FILE)
+        if os.path.exists(settings_path):
+            os.remove(settings_path)  # from here on the old CSVs are replaced
+    with atomic_file(settings_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(settings, file, indent=1)
+    header = f"{'split':<8}{'hours':>8}{'utterances':>12}{'speakers':>10}{'languages':>11}"
+    lines = [header, *(writer.line(side) for side, writer in writers.items())]
+    lines += [writer.coverage(side) for side, writer in writers.items() if writer.count]
+    if skips is not None and skips.report():
+        lines.append(skips.report())
+    summary = "\n".join(lines)
+    logger.info("%s\n%s", save_folder, summary)
+    return summary

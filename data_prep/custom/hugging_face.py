@@ -1,0 +1,171 @@
+"""Folders that Hugging Face's `datasets` wrote with `save_to_disk`, read with pyarrow alone."""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+
+import soundfile
+
+from data_prep.common.corpus import atomic_file
+from data_prep.common.skips import SkipRegister
+
+#: Between the values of a cell that holds several; `SetOverlap` reads them so.
+SEPARATOR = "|"
+
+
+def is_saved_dataset(folder: str) -> bool:
+    """Whether a folder holds a `Dataset` or `DatasetDict`.
+
+    Example
+    -------
+    >>> is_saved_dataset("/nowhere")
+    False
+    """
+    names = ("dataset_dict.json", "state.json")
+    return any(os.path.isfile(os.path.join(folder, name)) for name in names)
+
+
+class SavedDataset:
+    """One split of a saved dataset.
+
+    Arguments
+    ---------
+    folder : str
+        Folder with `state.json`, `dataset_info.json` and `*.arrow`.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or broken, or no column holds audio.
+    """
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        try:
+            with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
+                state = json.load(file)
+            with open(os.path.join(folder, "dataset_info.json"), encoding="utf-8") as file:
+                self.features = json.load(file)["features"]
+            names = [os.path.basename(part["filename"]) for part in state["_data_files"]]
+            self.fingerprint = str(state["_fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder}: no dataset as save_to_disk writes it ({error!r})"
+            ) from error
+        self.files = [os.path.join(folder, name) for name in names]
+        self.audio = [name for name, f in self.features.items() if f.get("_type") == "Audio"]
+        if not self.audio:
+            raise ValueError(f"{folder}: no column is of type Audio: {', '.join(self.features)}")
+        self.columns = [name for name in self.features if name not in self.audio]
+
+    def batches(self) -> Iterator:
+        """The Arrow record batches; what is not looked at is not read."""
+        try:
+            import pyarrow
+        except ImportError:
+            raise ValueError(
+                f"{self.folder}: pyarrow is needed to read it: pip install pyarrow"
+            ) from None
+        for path in self.files:
+            try:
+                with pyarrow.memory_map(path) as file, pyarrow.ipc.open_stream(file) as stream:
+                    yield from stream
+            except (OSError, pyarrow.ArrowInvalid) as error:
+                raise ValueError(f"{path}: truncated or broken ({error})") from error
+
+    def rows(self, wav_folder: str | None, skips: SkipRegister) -> Iterator[tuple[str, dict]]:
+        """Reads the rows; writes their audio as files.
+
+        Arguments
+        ---------
+        wav_folder : str, optional
+            Where to write the audio; what is there is kept. Without it no audio is looked at.
+        skips : SkipRegister
+            Counts audio that is missing or broken.
+
+        Yields
+        ------
+        (str, dict of str to str)
+            Where the row stands, and column -> cell; the audio column holds the path of the
+            file written, or the path that the dataset refers to.
+        """
+        number = -1
+        for batch in self.batches():
+            cells = {name: batch.column(name).to_pylist() for name in self.columns}
+            for place in range(batch.num_rows):
+                number += 1
+                where = f"{self.folder}, row {number}"
+                row = {name: self._text(name, values[place]) for name, values in cells.items()}
+                if wav_folder is not None:
+                    audio = batch.column(self.audio[0])[place].as_py()
+                    path = os.path.join(wav_folder, f"{number:08d}.wav")
+                    try:
+                        row[self.audio[0]] = _save_audio(audio or {}, path)
+                    except ValueError as error:
+                        skips.skip(f"audio: {error}", where)
+                        continue
+                yield where, row
+
+    def _text(self, column: str, value: object) -> str:
+        """A value as the CSV has it: names for class numbers, empty where missing."""
+        feature = self.features[column]
+        if value is None:
+            return ""
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            known = 0 <= value < len(feature["names"])
+            return feature["names"][value] if known else ""
+        if isinstance(value, list):
+            return SEPARATOR.join(str(item) for item in value)
+        return str(value)
+
+
+def _save_audio(audio: dict, path: str) -> str:
+    """The path of the row's audio, written as WAV if it lies in the dataset."""
+    content = audio.get("bytes")
+    if not content:
+        if audio.get("path"):
+            return audio["path"]
+        raise ValueError("neither bytes nor a path")
+    if os.path.exists(path):
+        return path
+    if content[:4] != b"RIFF":
+        try:
+            samples, sample_rate = soundfile.read(io.BytesIO(content), dtype="float32")
+        except soundfile.SoundFileError:
+            raise ValueError("cannot be decoded") from None
+        decoded = io.BytesIO()
+        soundfile.write(decoded, samples, sample_rate, "PCM_16", format="WAV")
+        content = decoded.getvalue()
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+    return path
+
+
+def open_splits(folder: str) -> dict[str, SavedDataset]:
+    """Opens a saved dataset.
+
+    Arguments
+    ---------
+    folder : str
+        What was given to `save_to_disk`.
+
+    Returns
+    -------
+    dict of str to SavedDataset
+        Split -> its rows; a dataset without splits has the name "".
+
+    Raises
+    ------
+    ValueError
+        If it is broken.
+    """
+    path = os.path.join(folder, "dataset_dict.json")
+    if not os.path.isfile(path):
+        return {"": SavedDataset(folder)}
+    try:
+        with open(path, encoding="utf-8") as file:
+            names = [os.path.basename(name) for name in json.load(file)["splits"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: broken ({error!r})") from error
+    return {name: SavedDataset(os.path.join(folder, name)) for name in names}

@@ -1,0 +1,167 @@
+"""Recordings of any format as 16 kHz mono WAV files of one level."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import av
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+
+from data_prep.common.corpus import atomic_file
+from data_prep.common.headers import BrokenAudio
+
+SAMPLE_RATE = 16000
+#: Level of every file: its RMS in dB of full scale, less where a peak would clip.
+LEVEL = -26.0
+#: Below this RMS (dB of full scale) nothing is heard.
+SILENCE = -65.0
+#: A shorter recording (seconds) holds no word.
+MIN_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A converted recording.
+
+    Arguments
+    ---------
+    duration : float
+        Seconds.
+    recording : str
+        Fingerprint of the decoded samples: the same for copies of one recording.
+    """
+
+    duration: float
+    recording: str
+
+
+def decode(path: str) -> tuple[np.ndarray, int]:
+    """Decode a recording and mix its channels.
+
+    Arguments
+    ---------
+    path : str
+        Ogg, Opus or WAV; or G.722, which has no header and a suffix of its own.
+
+    Returns
+    -------
+    numpy.ndarray
+        (T,) float32 samples, full scale is 1.
+    int
+        Sample rate (Hz).
+
+    Raises
+    ------
+    BrokenAudio
+        If it cannot be decoded or is empty.
+    """
+    try:
+        if path.endswith(".g722"):
+            with av.open(path, format="g722") as container:
+                rate = container.streams.audio[0].rate
+                frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+            samples = np.concatenate(frames or [np.zeros(0, np.int16)]).astype(np.float32) / 2**15
+        else:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            samples = samples.mean(axis=1)
+    except (av.error.FFmpegError, soundfile.SoundFileError) as error:
+        raise BrokenAudio(f"cannot be decoded ({error})") from error
+    if not np.isfinite(samples).all():
+        raise BrokenAudio("samples that are no numbers")
+    return samples, rate
+
+
+def normalise(samples: np.ndarray) -> np.ndarray:
+    """Bring samples to the common level.
+
+    Arguments
+    ---------
+    samples : numpy.ndarray
+        (T,) float, not all zero.
+
+    Returns
+    -------
+    numpy.ndarray
+        (T,) float, RMS at `LEVEL` or peaks at full scale.
+
+    Example
+    -------
+    >>> loud = normalise(3 * np.sin(np.arange(1600)))
+    >>> round(float(20 * np.log10(np.sqrt(np.mean(loud**2)))), 1)
+    -26.0
+    """
+    rms, peak = np.sqrt(np.mean(samples**2)), np.abs(samples).max()
+    return samples * min(10 ** (LEVEL / 20) / rms, 0.99 / peak)
+
+
+def read_converted(path: str, key: str) -> Audio | None:
+    """What an earlier run made from the same recording with the same settings.
+
+    Arguments
+    ---------
+    path : str
+        The WAV file.
+    key : str
+        Names the recording.
+
+    Returns
+    -------
+    Audio or None
+        None if it is missing, unreadable or another recording's.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            made_from, _, recording = file.comment.rpartition(" ")
+            return Audio(file.frames / SAMPLE_RATE, recording) if made_from == key else None
+    except (soundfile.SoundFileError, OSError):
+        return None
+
+
+def convert(path: str, wav: str, key: str) -> Audio:
+    """Decode, resample, normalise and write a recording; once.
+
+    Arguments
+    ---------
+    path : str
+        The recording.
+    wav : str
+        The WAV file to make: 16 kHz, mono, 16 bit. It appears when it is complete
+        and notes in its comment what it was made from.
+    key : str
+        Names the recording: a file made from another one is made again.
+
+    Returns
+    -------
+    Audio
+        Duration and fingerprint.
+
+    Raises
+    ------
+    BrokenAudio
+        If it is broken, silent or too short.
+    """
+    key = f"{key} {SAMPLE_RATE} Hz {LEVEL} dB"
+    converted = read_converted(wav, key)
+    if converted is not None:
+        return converted
+    samples, rate = decode(path)
+    if len(samples) < MIN_SECONDS * rate:
+        raise BrokenAudio(f"shorter than {MIN_SECONDS} s")
+    if np.sqrt(np.mean(samples**2)) < 10 ** (SILENCE / 20):
+        raise BrokenAudio("silent")
+    recording = hashlib.sha256(samples.tobytes()).hexdigest()[:32]
+    if rate != SAMPLE_RATE:
+        resample = torchaudio.functional.resample
+        samples = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
+    samples = normalise(samples)
+    os.makedirs(os.path.dirname(wav), exist_ok=True)
+    with (
+        atomic_file(wav) as temporary,
+        soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as file,
+    ):
+        file.comment = f"{key} {recording}"
+        file.write(samples)
+    return Audio(len(samples) / SAMPLE_RATE, recording)

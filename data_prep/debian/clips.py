@@ -1,0 +1,289 @@
+"""What the packages' own layouts tell about each recording: language, text, speaker.
+
+One reader a source, each from unpacked packages to clips. What a package does not
+tell stays empty.
+"""
+
+import glob
+import gzip
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from data_prep.debian.packages import Package
+
+logger = logging.getLogger(__name__)
+
+#: An unpacked package: what it is, and its folder.
+Root = tuple[Package, str]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording as its package has it.
+
+    Arguments
+    ---------
+    package : Package
+        The package.
+    path : str
+        The recording.
+    label : str
+        The package's code of the language.
+    name : str
+        Path without suffix, unique within source and label.
+    text : str
+        What is said, "" where not known; so are the others.
+    speaker : str
+        Who says it.
+    gender : str
+        The speaker's.
+    character : str
+        Whose part it is.
+    level : str
+        The game's level.
+    """
+
+    package: Package
+    path: str
+    label: str
+    name: str
+    text: str = ""
+    speaker: str = ""
+    gender: str = ""
+    character: str = ""
+    level: str = ""
+
+
+#: Stamps' languages that have one nominal speaker throughout; the others are small and mixed.
+_STAMP_SPEAKERS = {"be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru"}
+_STAMP = re.compile(r"(?P<stem>.+)_desc(?:_(?P<label>[A-Za-z_@]+))?\.(?:ogg|wav)$")
+
+#: The leads of the game, one actor each. Other fonts are shared by several characters, and
+#: one actor may play several: their speakers are not known.
+_LEADS = {"font_small": "small", "font_big": "big"}
+#: The English "dialogue" is mostly clicks, alarms and synthetic voices.
+_FILLETS_LANGUAGES = ("cs", "nl")
+_STRING = r'"((?:[^"\\]|\\.)*)"'
+_DIALOG = re.compile(
+    rf"dialogId\(\s*{_STRING}\s*,\s*{_STRING}\s*,\s*{_STRING}\s*\)\s*dialogStr\(\s*{_STRING}\s*\)"
+)
+_LUA_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+
+#: Prompts in which nobody speaks.
+_TONES = {"beep", "beeperr", "ascending-2tone", "descending-2tone", "tt-monkeys"}
+_TONES |= {"confbridge-join", "confbridge-leave"}
+_VOICE = re.compile(r"(?P<label>[a-z]{2}_[A-Z]{2})_(?P<gender>[fm])_(?P<name>\w+)$")
+_GENDERS = {"f": "female", "m": "male"}
+
+#: Made by a commercial speech synthesiser, as klettres' own file says; ktuberling's sound alike.
+_SYNTHETIC = {"nn"}
+_AUDIO = (".ogg", ".opus", ".wav")
+
+
+def _files(folder: str, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Paths below a folder in an order that does not depend on the file system."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (os.path.join(parent, name) for name in sorted(names) if name.endswith(suffixes))
+
+
+def _name(path: str, folder: str) -> str:
+    return os.path.splitext(os.path.relpath(path, folder))[0].replace(os.sep, "/")
+
+
+def _folder(path: str) -> str:
+    return os.path.basename(os.path.dirname(path))
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        return file.read()
+
+
+def read_stamp_text(path: str) -> dict[str, str]:
+    """Description of a stamp by language code: English on the first line, then ``CODE.utf8=``.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "frog.txt"
+    >>> _ = path.write_text("A frog.\\r\\nfr.utf8=Une grenouille.\\r\\n")
+    >>> read_stamp_text(str(path))
+    {'en': 'A frog.', 'fr': 'Une grenouille.'}
+    """
+    if not os.path.isfile(path):
+        return {}
+    english, *lines = _read(path).splitlines() or [""]
+    texts = {"en": english.strip()}
+    for line in lines:
+        code, found, text = line.partition(".utf8=")
+        if found:
+            texts[code.strip()] = text.strip()
+    return texts
+
+
+def read_tuxpaint(roots: list[Root]) -> Iterator[Clip]:
+    """Stamps' descriptions: ``STEM_desc_LANG.ogg`` (no LANG: English), texts in ``STEM.txt``."""
+    for package, root in roots:
+        stamps = os.path.join(root, "usr/share/tuxpaint/stamps")
+        for path in _files(stamps, (".ogg", ".wav")):
+            match = _STAMP.match(path)
+            if match is None:
+                continue  # a noise, or the name of a letter or a digit
+            label = match["label"] or "en"
+            yield Clip(
+                package,
+                path,
+                label,
+                _name(match["stem"] + ".ogg", stamps),
+                text=read_stamp_text(match["stem"] + ".txt").get(label, ""),
+                speaker=f"tuxpaint_{label}" if label in _STAMP_SPEAKERS else "",
+            )
+
+
+def read_dialogs(path: str) -> dict[str, tuple[str, str]]:
+    """Lines of a script: ID -> (font, text in the script's language).
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "dialogs_cs.lua"
+    >>> _ = path.write_text('dialogId("v-1", "font_big", "Hi.")\\n-- a\\ndialogStr("Ahoj.")')
+    >>> read_dialogs(str(path))
+    {'v-1': ('font_big', 'Ahoj.')}
+    """
+    script = _LUA_COMMENT.sub("", _read(path))
+    return {
+        dialog: (font, re.sub(r"\\(.)", r"\1", text).strip())
+        for dialog, font, _, text in _DIALOG.findall(script)
+    }
+
+
+def read_fillets(roots: list[Root]) -> Iterator[Clip]:
+    """Game dialogue: ``sound/LEVEL/LANG/ID.ogg``, lines in ``script/LEVEL/dialogs_LANG.lua``.
+
+    A sound without a line is no speech and is left out.
+    """
+    game = "usr/share/games/fillets-ng"
+    lines: dict[tuple[str, str, str], tuple[str, str]] = {}
+    for label in _FILLETS_LANGUAGES:
+        for _, root in roots:
+            pattern = os.path.join(glob.escape(root), game, f"script/*/*dialogs_{label}.lua")
+            for script in sorted(glob.glob(pattern)):
+                for dialog, line in read_dialogs(script).items():
+                    lines[_folder(script), label, dialog] = line
+    for package, root in roots:
+        sounds = os.path.join(root, game, "sound")
+        for path in _files(sounds, (".ogg",)):
+            level, label = os.path.relpath(path, sounds).split(os.sep)[0], _folder(path)
+            dialog = os.path.basename(path).removesuffix(".ogg")
+            font, text = lines.get((level, label, dialog), ("", ""))
+            if not text:
+                continue
+            lead = _LEADS.get(font)
+            yield Clip(
+                package,
+                path,
+                label,
+                _name(path, sounds).replace(f"/{label}/", "/"),
+                text="" if "%" in text else text,  # a placeholder: other words are said
+                speaker=f"fillets_{label}_{lead}" if lead else "",
+                character=font.removeprefix("font_"),
+                level=level,
+            )
+
+
+def read_prompt_texts(path: str) -> dict[str, str]:
+    """Lines ``NAME: TEXT`` of a gzipped file, without remarks in brackets.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "core-sounds-en.txt.gz"
+    >>> _ = path.write_bytes(gzip.compress(b"; English\\nletters/at: at [@]\\nadded: Added.\\n"))
+    >>> read_prompt_texts(str(path))
+    {'letters/at': 'at', 'added': 'Added.'}
+    """
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+        lines = [line.partition(":") for line in file if not line.startswith(";")]
+    return {
+        name.strip(): re.sub(r"[\[(<][^\])>]*[\])>]", "", text).strip() for name, _, text in lines
+    }
+
+
+def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
+    """Telephone prompts: ``sounds/LANG_REGION_GENDER_VOICE/NAME.g722``; texts of English alone."""
+    texts: dict[str, str] = {}
+    for _, root in roots:
+        for path in _files(os.path.join(root, "usr/share/doc"), ("core-sounds-en.txt.gz",)):
+            texts |= read_prompt_texts(path)
+    for package, root in roots:
+        pattern = os.path.join(glob.escape(root), "usr/share/asterisk/sounds/*/")
+        for folder in sorted(glob.glob(pattern)):
+            voice = _VOICE.match(_folder(folder))
+            if voice is None:
+                logger.warning("left out %s: no language, gender and voice in its name", folder)
+                continue
+            for path in _files(folder, (".g722",)):
+                name = _name(path, folder)
+                if name in _TONES or name.startswith("silence/"):
+                    continue
+                yield Clip(
+                    package,
+                    path,
+                    voice["label"],
+                    name,
+                    text=texts.get(name, "") if voice["label"].startswith("en") else "",
+                    speaker=f"asterisk_{voice['name'].lower()}",
+                    gender=_GENDERS[voice["gender"]],
+                )
+
+
+def _read_words(roots: list[Root], folder: str) -> Iterator[Clip]:
+    """Words, syllables or letters in folders named after their languages."""
+    for package, root in roots:
+        top = os.path.join(root, folder)
+        for path in _files(top, _AUDIO):
+            label, _, name = _name(path, top).partition("/")
+            # sr@latin, sr@ijekavian: the recordings of sr again
+            if name and "@" not in label and label not in _SYNTHETIC:
+                yield Clip(package, path, label, name)
+
+
+def read_ktuberling(roots: list[Root]) -> Iterator[Clip]:
+    """Words: ``sounds/LANG/WORD.ogg``."""
+    return _read_words(roots, "usr/share/ktuberling/sounds")
+
+
+def read_klettres(roots: list[Root]) -> Iterator[Clip]:
+    """Letters and syllables: ``LANG/{alpha,syllab}/NAME.ogg``."""
+    return _read_words(roots, "usr/share/klettres")
+
+
+#: Source -> its reader.
+READERS = {
+    "tuxpaint": read_tuxpaint,
+    "fillets": read_fillets,
+    "asterisk": read_asterisk,
+    "ktuberling": read_ktuberling,
+    "klettres": read_klettres,
+}
+
+
+def read_clips(roots: list[Root]) -> list[Clip]:
+    """All recordings of unpacked packages.
+
+    Arguments
+    ---------
+    roots : list of (Package, str)
+        The packages and their folders.
+
+    Returns
+    -------
+    list of Clip
+        Sorted by source, language and name.
+    """
+    clips = []
+    for source, read in READERS.items():
+        clips += read([root for root in roots if root[0].source == source])
+    return sorted(clips, key=lambda clip: (clip.package.source, clip.label, clip.name, clip.path))

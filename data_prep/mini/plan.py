@@ -1,0 +1,239 @@
+"""What the mini corpus will say: every utterance with its speaker, style and text.
+
+The plan depends on the seed alone. More hours only add utterances, and a
+language's utterances do not depend on which other languages are there.
+"""
+
+import hashlib
+import random
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from itertools import islice
+
+from data_prep.common.corpus import SPLITS
+from data_prep.common.splits import draw_side
+from data_prep.mini.espeak_synthesis import measure
+from data_prep.mini.text import sentences
+from data_prep.mini.vocabulary import VOICE_FILES
+from data_prep.mini.voices import STYLES, Style, Voice, split_voices
+
+#: Share of the hours that belongs to each side.
+TIME_SHARES = {"train": 0.64, "valid": 0.15, "test": 0.21}
+#: Share of the sentences that belongs to each side.
+SENTENCE_SHARES = {"train": 0.5, "valid": 0.2, "test": 0.3}
+#: Sentences a language and style that the speed of speech is measured on.
+PROBE_SENTENCES = 6
+PROBE_VARIANT = "m3"
+PROBE_SECONDS_PER_CHAR = 0.07  # a guess, good enough to draw sentences to measure
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of the corpus, before it is spoken.
+
+    Arguments
+    ---------
+    ID : str
+        Its ID, such as ``"mini_fr_m3_00012"``.
+    code : str
+        Its language's code, as the user gave it.
+    voice : Voice
+        Its speaker.
+    emotion : str
+        Its simulated speaking style.
+    style : Style
+        The style as this utterance has it.
+    text : str
+        What is said.
+    seed : int
+        Seed of the engine's random generators.
+    """
+
+    ID: str
+    code: str
+    voice: Voice
+    emotion: str
+    style: Style
+    text: str
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Path of the WAV file, relative to the data folder."""
+        return f"wav/{self.code}/{self.ID}.wav"
+
+    @property
+    def job(self) -> dict:
+        """The job for the synthesis worker."""
+        return make_job(self.ID, self.code, self.voice.variant, self.text, self.style, self.seed)
+
+
+def make_job(name: str, code: str, variant: str, text: str, style: Style, seed: int) -> dict:
+    """Describe an utterance to the synthesis worker.
+
+    Arguments
+    ---------
+    name : str
+        The job's id.
+    code : str
+        The language's code.
+    variant : str
+        The voice variant.
+    text : str
+        What to say.
+    style : Style
+        How to say it.
+    seed : int
+        Seed of the engine's random generators.
+
+    Returns
+    -------
+    dict
+        The job, see ``espeak_worker.py``.
+    """
+    voice = f"{VOICE_FILES.get(code, code)}+{variant}"
+    return {"id": name, "voice": voice, "text": text, **asdict(style), "seed": seed}
+
+
+def stable_number(*parts: object) -> int:
+    """Draw a number below 2^31 that depends on the parts alone.
+
+    Arguments
+    ---------
+    *parts : object
+        Anything with a stable string.
+
+    Returns
+    -------
+    int
+        The number.
+
+    Example
+    -------
+    >>> stable_number(1234, "fr") == stable_number(1234, "fr")
+    True
+    """
+    text = "|".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def measure_speech(
+    codes: tuple[str, ...], seed: int, num_workers: int
+) -> dict[tuple[str, str], float]:
+    """Measure how long the engine takes for a character, per language and style.
+
+    Arguments
+    ---------
+    codes : tuple of str
+        The languages.
+    seed : int
+        The corpus's seed.
+    num_workers : int
+        How many processes to start.
+
+    Returns
+    -------
+    dict of (str, str) to float
+        Language and style -> seconds per character.
+    """
+    jobs, characters = [], {}
+    for code in codes:
+        texts = list(islice(sentences(code, seed, PROBE_SECONDS_PER_CHAR), PROBE_SENTENCES))
+        characters[code] = sum(map(len, texts))
+        for emotion, style in STYLES.items():
+            names = [f"{code} {emotion} {number}" for number in range(len(texts))]
+            jobs += [
+                make_job(name, code, PROBE_VARIANT, text, style, 0)
+                for name, text in zip(names, texts, strict=True)
+            ]
+    totals = defaultdict(float)
+    for name, seconds in measure(jobs, num_workers).items():
+        code, emotion, _ = name.split()
+        totals[code, emotion] += seconds
+    return {pair: seconds / characters[pair[0]] for pair, seconds in totals.items()}
+
+
+def plan_language(
+    code: str, hours: float, seed: int, speakers: dict[str, list[Voice]], speed: dict[str, float]
+) -> dict[str, list[Utterance]]:
+    """Choose one language's utterances.
+
+    Arguments
+    ---------
+    code : str
+        The language's code.
+    hours : float
+        Hours of this language, over all sides.
+    seed : int
+        The corpus's seed.
+    speakers : dict of str to list of Voice
+        The voices of each side, from `split_voices`.
+    speed : dict of str to float
+        Style -> seconds per character.
+
+    Returns
+    -------
+    dict of str to list of Utterance
+        The utterances of each side. Which utterance comes at a place does not
+        depend on the hours.
+    """
+    utterances = {side: [] for side in SPLITS}
+    remaining = {side: 3600 * hours * TIME_SHARES[side] for side in SPLITS}
+    for text in sentences(code, seed, speed["neutral"]):
+        side = draw_side(f"{seed}|{code}|{text.casefold()}", SENTENCE_SHARES)
+        if remaining[side] > 0:
+            index = len(utterances[side])
+            utterance = _assign(code, side, index, text, seed, speakers[side])
+            seconds = len(text) * speed[utterance.emotion]
+            if index and remaining[side] < seconds / 2:  # the nearer of one more and one less
+                remaining[side] = 0
+                continue
+            remaining[side] -= seconds
+            utterances[side].append(utterance)
+        elif max(remaining.values()) <= 0:
+            break
+    return utterances
+
+
+def _assign(
+    code: str, side: str, index: int, text: str, seed: int, speakers: list[Voice]
+) -> Utterance:
+    """Give a sentence its speaker and style, each in rotation."""
+    cycle, place = divmod(index, len(speakers))
+    start = stable_number(seed, code, side)
+    voice = speakers[(start + place) % len(speakers)]
+    emotion = list(STYLES)[(start + place + cycle) % len(STYLES)]
+    name = f"mini_{code}_{voice.name}_{index:05d}"
+    style = STYLES[emotion].vary(random.Random(f"{seed}|{name}|style"))
+    return Utterance(name, code, voice, emotion, style, text, stable_number(seed, name))
+
+
+def plan_corpus(
+    codes: tuple[str, ...], hours: float, seed: int, num_workers: int
+) -> dict[str, list[Utterance]]:
+    """Choose all utterances.
+
+    Arguments
+    ---------
+    codes : tuple of str
+        The languages.
+    hours : float
+        Hours over all languages and sides.
+    seed : int
+        The corpus's seed.
+    num_workers : int
+        How many processes measure the speed of speech.
+
+    Returns
+    -------
+    dict of str to list of Utterance
+        The utterances of each side.
+    """
+    speed, speakers = measure_speech(codes, seed, num_workers), split_voices(seed)
+    plan = {side: [] for side in SPLITS}
+    for code in codes:
+        own_speed = {emotion: speed[code, emotion] for emotion in STYLES}
+        sides = plan_language(code, hours / len(codes), seed, speakers, own_speed)
+        for side, utterances in sides.items():
+            plan[side] += utterances
+    return plan

@@ -1,0 +1,307 @@
+"""Shards: a CSV's utterances in a few large tar files, written and read in sequence.
+
+Millions of small files are slow on most disks. A shard is a tar in WebDataset's
+form; each utterance has its audio file, byte for byte, and its CSV row as JSON.
+"""
+
+import io
+import itertools
+import json
+import logging
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import webdataset
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from tqdm import tqdm
+
+from masr_modules.data.dataio import read_audio, read_segment, utterance_seed
+from masr_modules.data.metadata import load_csv
+from masr_modules.results import write_atomic
+
+logger = logging.getLogger(__name__)
+
+#: Written last: what the shards were made from, and how many utterances each holds.
+INDEX_FILE = "shards.json"
+
+
+def write_shards(
+    csv_path: str | Path,
+    data_root: str | Path,
+    shard_folder: str | Path,
+    seed: int = 1234,
+    shard_hours: float = 10.0,
+) -> None:
+    """Copies the audio of a CSV into shards, in random order.
+
+    A shard takes its name when it is complete. A rerun after an interrupt keeps
+    the complete ones; a rerun with the same CSV and settings does nothing.
+
+    Arguments
+    ---------
+    csv_path : str or Path
+        The CSV.
+    data_root : str or Path
+        What `$data_root` stands for in it.
+    shard_folder : str or Path
+        Folder of the shards.
+    seed : int
+        Of the order.
+    shard_hours : float
+        Hours of speech in a shard (10 h of 16-bit audio at 16 kHz are 1.2 GB).
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds shards made from something else.
+    OSError
+        If an audio file cannot be read.
+    """
+    rows, folder = load_csv(csv_path, data_root), Path(shard_folder)
+    ids = list(rows)
+    total = sum(row["duration"] for row in rows.values())
+    count = max(1, round(total / 3600 / shard_hours))
+    order = np.random.default_rng(seed).permutation(len(ids))
+    parts = [part.tolist() for part in np.array_split(order, count)]
+    plan = {
+        "csv": os.path.abspath(csv_path),
+        "utterances": len(ids),
+        "hours": round(total / 3600, 6),
+        "seed": seed,
+        "shards": {f"shard-{n:06d}.tar": len(part) for n, part in enumerate(parts)},
+    }
+    if _claim(folder, plan):
+        return
+    for name, part in zip(plan["shards"], tqdm(parts, "shards", unit="shard"), strict=True):
+        if not (folder / name).exists():
+            _write_shard(folder / name, [(ids[i], rows[ids[i]]) for i in part])
+    write_atomic(folder / INDEX_FILE, json.dumps(plan, indent=1) + "\n")
+
+
+def _claim(folder: Path, plan: dict) -> bool:
+    """Whether all shards of the plan are there; raises where those there are of another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{INDEX_FILE}.unfinished"
+    for path in (folder / INDEX_FILE, unfinished):
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != plan:
+            raise FileExistsError(
+                f"{path}: the shards there were made from another CSV or with other settings; "
+                "delete the folder to write them again"
+            )
+    if all((folder / name).exists() for name in (INDEX_FILE, *plan["shards"])):
+        logger.info("the shards are there already: %s", folder)
+        return True
+    write_atomic(unfinished, json.dumps(plan, indent=1) + "\n")
+    return False
+
+
+def _write_shard(path: Path, rows: list[tuple[str, dict]]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file, webdataset.TarWriter(file) as tar:
+        for number, (utterance, row) in enumerate(rows):
+            audio = Path(row["wav"])
+            cells = {"ID": utterance, **{k: v for k, v in row.items() if k != "wav"}}
+            # A number as key: WebDataset ends a key at its first dot, and IDs hold dots.
+            tar.write(
+                {
+                    "__key__": f"{number:06d}",
+                    "audio": audio.read_bytes(),
+                    "json": json.dumps(cells, ensure_ascii=False).encode(),
+                }
+            )
+    temporary.replace(path)
+
+
+def read_shards(
+    shard_folder: str | Path, seed: int | tuple[int, ...] = 0
+) -> Iterator[tuple[dict, bytes]]:
+    """Reads utterances in sequence, the shards in random order.
+
+    Under DDP and in workers of a DataLoader each reads shards of its own.
+
+    Arguments
+    ---------
+    shard_folder : str or Path
+        What write_shards wrote.
+    seed : int or tuple of int
+        Of the shards' order.
+
+    Yields
+    ------
+    (dict, bytes)
+        The CSV row with ID (without `wav`), and the audio file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no complete shards.
+    ValueError
+        If a shard is broken.
+    """
+    index = Path(shard_folder) / INDEX_FILE
+    if not index.is_file():
+        raise FileNotFoundError(f"{index}: no such file; write_shards has not run to its end")
+    counts = json.loads(index.read_text(encoding="utf-8"))["shards"]
+    order = np.random.default_rng(seed).permutation(len(counts))
+    urls = [str(Path(shard_folder) / list(counts)[i]) for i in order]
+    shards = webdataset.WebDataset(
+        urls,
+        shardshuffle=False,
+        nodesplitter=webdataset.split_by_node,
+        workersplitter=webdataset.split_by_worker,
+        empty_check=False,  # fewer shards than workers: some have none
+    )
+    read: Counter[str] = Counter()
+    try:
+        for sample in shards:
+            read[sample["__url__"]] += 1
+            yield json.loads(sample["json"]), sample["audio"]
+    except (tarfile.TarError, OSError) as error:
+        raise ValueError(f"{shard_folder}: a shard cannot be read: {error.args}") from error
+    for url, count in read.items():
+        if count != counts[Path(url).name]:
+            raise ValueError(
+                f"{url}: holds {count} utterances, {INDEX_FILE} says {counts[Path(url).name]}; "
+                "delete it and write the shards again"
+            )
+
+
+class ShardBatches(IterableDataset):
+    """Batches of utterances read from shards in sequence.
+
+    Utterances are taken from the shards until a window is full; the window's
+    batches are planned as those of a whole corpus would be. Memory holds the
+    encoded audio of one window. An epoch is a fixed number of batches, so that the
+    processes of a distributed run end it together: where a process has read all of
+    its shards, it reads them again in another order.
+
+    Arguments
+    ---------
+    shard_folder : str or Path
+        What write_shards wrote: at least one shard a process and worker.
+    plan : callable
+        Takes the rows of a window and an epoch, gives lists of indices into them: the
+        batches, such as of a KnowledgeBatchSampler.
+    num_batches : int
+        Batches in an epoch, of this process.
+    sample_rate : int
+        Hz.
+    max_crop_seconds : float, optional
+        Longer utterances give a crop, at a place that depends on seed, epoch and ID.
+    window : int
+        Utterances in a window.
+    seed : int
+        Of the shards' order and the crops.
+    """
+
+    def __init__(
+        self,
+        shard_folder: str | Path,
+        plan: Callable[[list[dict], int], Iterable[list[int]]],
+        num_batches: int,
+        sample_rate: int,
+        max_crop_seconds: float | None = None,
+        window: int = 2000,
+        seed: int = 0,
+    ):
+        self.shard_folder = shard_folder
+        self.plan = plan
+        self.num_batches = num_batches
+        self.sample_rate = sample_rate
+        self.max_crop_seconds = max_crop_seconds
+        self.window = window
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets what order and crops depend on; the same epoch gives the same batches."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        """Yields lists of `{"id": str, "sig": (T,) tensor}`, for a DataLoader's collate_fn.
+
+        Raises
+        ------
+        ValueError
+            If a shard or an utterance in it cannot be read, or there are fewer shards than
+            processes and workers.
+        """
+        worker = get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        quota = self.num_batches // count + (number < self.num_batches % count)
+        return islice(self._batches(), quota)
+
+    def _batches(self) -> Iterator[list[dict]]:
+        for reading in itertools.count():
+            utterances = read_shards(self.shard_folder, (self.seed, self.epoch, reading))
+            windows = iter(lambda u=utterances: list(islice(u, self.window)), [])
+            empty = True
+            for window in windows:
+                empty = False
+                for batch in self.plan([row for row, _ in window], self.epoch):
+                    yield [self._decode(*window[i]) for i in batch]
+            if empty:
+                raise ValueError(
+                    f"{self.shard_folder}: fewer shards than processes and workers that read "
+                    "them: lower num_workers, or write shards of fewer hours"
+                )
+
+    def _decode(self, row: dict, audio: bytes) -> dict:
+        place = utterance_seed(self.seed, self.epoch, row["ID"])
+        try:
+            segment = read_segment({"wav": row["ID"], **row})
+            file = io.BytesIO(audio)
+            sig = read_audio(file, self.sample_rate, self.max_crop_seconds, place, segment)
+        except ValueError as error:
+            raise ValueError(f"{self.shard_folder}, utterance {row['ID']}: {error}") from error
+        return {"id": row["ID"], "sig": sig}
+
+
+@register_checkpoint_hooks
+class ShardLoader(DataLoader):
+    """A DataLoader of ShardBatches that SpeechBrain's Checkpointer can save.
+
+    After a recovery in the middle of an epoch it reads up to the saved place again and
+    goes on from there; SpeechBrain's own loaders cannot do that for what is read in sequence.
+
+    Arguments
+    ---------
+    batches : ShardBatches
+        The batches.
+    **options
+        Of a DataLoader, such as `collate_fn`, `num_workers` and `generator`.
+    """
+
+    def __init__(self, batches: ShardBatches, **options):
+        super().__init__(batches, batch_size=None, **options)
+        self.given = self.to_skip = 0
+
+    def __iter__(self) -> Iterator:
+        to_skip, self.to_skip = self.to_skip, 0
+        for number, batch in enumerate(super().__iter__(), start=1):
+            self.given = number
+            if number > to_skip:
+                yield batch
+
+    @mark_as_saver
+    def save(self, path: str | Path) -> None:
+        """Saves how many batches of the epoch were given."""
+        Path(path).write_text(str(self.given), encoding="utf-8")
+
+    @mark_as_loader
+    def load(self, path: str | Path, end_of_epoch: bool) -> None:
+        """The next epoch starts where the saved one was; at its start if that had ended."""
+        self.to_skip = 0 if end_of_epoch else int(Path(path).read_text(encoding="utf-8"))

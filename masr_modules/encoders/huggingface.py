@@ -1,0 +1,322 @@
+"""Speech encoders of the `transformers` library, from the hub or a local folder.
+
+Loaded with `transformers` itself: SpeechBrain's interface builds pretraining models
+without their weights and normalises waveforms over padding.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from speechbrain.utils.logger import get_logger
+from torch import Tensor, nn
+from torchaudio.compliance import kaldi
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
+
+from masr_modules.encoders.pooling import valid_frames
+
+logger = get_logger(__name__)
+
+#: Family (`model_type`) -> the linear maps that LoRA adapts. WavLM reads the weights of its
+#: attention without calling its modules, so adapters there would not be heard.
+LORA_TARGETS = {
+    "wav2vec2": ["q_proj", "k_proj", "v_proj", "out_proj"],
+    "hubert": ["q_proj", "k_proj", "v_proj", "out_proj"],
+    "wavlm": ["intermediate_dense", "output_dense"],
+    "wav2vec2-bert": ["linear_q", "linear_k", "linear_v", "linear_out"],
+}
+WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
+
+
+def check_source(source: str) -> None:
+    """Raises FileNotFoundError for a local folder that is missing or incomplete."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        if source.count("/") > 1 or source.startswith((".", "/", "~")):
+            raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
+        return
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{source}: has no config.json: is it a transformers model?")
+    if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
+        raise FileNotFoundError(f"{source}: has no weights ({' or '.join(WEIGHT_FILES)})")
+
+
+def load_config(source: str):
+    """The model's configuration, with masks and layers left to us.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of no known family.
+    """
+    config = AutoConfig.from_pretrained(source)
+    if config.model_type not in LORA_TARGETS:
+        raise ValueError(
+            f"{source}: is a {config.model_type!r} model; the speech encoders that can be "
+            f"trained on are {', '.join(LORA_TARGETS)}"
+        )
+    config.layerdrop = 0.0  # every parameter gets a gradient at every step
+    config.apply_spec_augment = True  # with our masks, and none of its own
+    config.mask_feature_prob = 0.0
+    config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
+    return config
+
+
+def load_extractor(source: str, sample_rate: int):
+    """The model's preprocessor, or None where the folder has none.
+
+    Raises
+    ------
+    ValueError
+        If the model was trained on another sample rate.
+    """
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(source)
+    except OSError:
+        return None
+    if extractor.sampling_rate != sample_rate:
+        raise ValueError(
+            f"{source}: was trained on {extractor.sampling_rate} Hz, but sample_rate is "
+            f"{sample_rate}: resample the corpus, or choose another model"
+        )
+    return extractor
+
+
+def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
+    """The encoder, and its pretraining head where the checkpoint ships a complete one.
+
+    No code of the checkpoint runs: weights come from safetensors, or from a pickle that
+    torch reads with weights_only.
+    """
+    if any(name == "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
+        model, info = AutoModelForPreTraining.from_pretrained(
+            source, config=config, output_loading_info=True, weights_only=True
+        )
+        missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
+        encoder = model.wav2vec2
+        del model.wav2vec2  # what is left is the head
+        if not missing:
+            return encoder, model
+        logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
+        return encoder, None
+    return AutoModel.from_pretrained(source, config=config, weights_only=True), None
+
+
+@dataclass
+class EncoderInput:
+    """What the model hears.
+
+    Arguments
+    ---------
+    values : torch.Tensor
+        (B, T) samples, or (B, F, 160) features for wav2vec2-bert.
+    attention_mask : torch.Tensor
+        (B, T) or (B, F) long, 1 on what is valid.
+    frame_lens : torch.Tensor
+        (B,) number of valid frames.
+    num_frames : int
+        F, the padded number of frames.
+    """
+
+    values: Tensor
+    attention_mask: Tensor
+    frame_lens: Tensor
+    num_frames: int
+
+
+class HuggingFaceEncoder(nn.Module):
+    """A pretrained speech encoder: wav2vec 2.0, XLS-R, HuBERT, WavLM or w2v-BERT 2.0.
+
+    A model with group norm in its feature extractor normalises over time, padding
+    included: it is `padding_sensitive`, and `forward` without a mask runs it grouped by
+    exact length.
+
+    Arguments
+    ---------
+    source : str
+        Hub name or local folder.
+    sample_rate : int
+        Of the waveforms, Hz.
+    trainable : str
+        "all", "layer_norm" (normalisations alone) or "lora" (low-rank adapters).
+    frozen_layers : int
+        The feature extractor and this many first layers are not trained; 0: all are.
+    lora_rank : int
+        Of the adapters.
+    gradient_checkpointing : bool
+        Computes activations twice to save memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a local folder is missing or has no weights.
+    ValueError
+        For an unknown family, another sample rate or an illegal option.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        sample_rate: int = 16000,
+        trainable: str = "all",
+        frozen_layers: int = 0,
+        lora_rank: int = 8,
+        gradient_checkpointing: bool = False,
+    ):
+        super().__init__()
+        check_source(source)
+        config = load_config(source)
+        extractor = load_extractor(source, sample_rate)
+        self.sample_rate = sample_rate
+        self.hears_features = config.model_type == "wav2vec2-bert"
+        self.padding_sensitive = getattr(config, "feat_extract_norm", None) == "group"
+        self.normalize = getattr(extractor, "do_normalize", not self.padding_sensitive)
+        self.d_model = config.hidden_size
+        self.frame_samples = 320
+        if not self.hears_features:
+            self.frame_samples = config.inputs_to_logits_ratio
+        self.model, self.head = load_model(source, config)
+        if gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._choose_trained(trainable, frozen_layers, lora_rank)
+        self.train()  # as every new module; transformers loads in eval mode
+
+    def _choose_trained(self, trainable: str, frozen_layers: int, lora_rank: int) -> None:
+        layers = self.model.encoder.layers
+        if not 0 <= frozen_layers <= len(layers):
+            raise ValueError(f"frozen_layers is {frozen_layers}: choose 0 to {len(layers)}")
+        if trainable == "lora":
+            targets = LORA_TARGETS[self.model.config.model_type]
+            lora = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets)
+            self.model = inject_adapter_in_model(lora, self.model)
+        elif trainable == "layer_norm":
+            self.model.requires_grad_(False)
+            for module in self.model.modules():
+                if isinstance(module, nn.LayerNorm | nn.GroupNorm):
+                    module.requires_grad_(True)
+        elif trainable != "all":
+            raise ValueError(f"trainable is {trainable!r}: choose all, layer_norm or lora")
+        if frozen_layers:
+            bottom = getattr(self.model, "feature_extractor", self.model.feature_projection)
+            for module in (bottom, *layers[:frozen_layers]):
+                module.requires_grad_(False)
+        self.model.masked_spec_embed.requires_grad_(True)
+
+    def prepare(self, wavs: Tensor, wav_lens: Tensor) -> EncoderInput:
+        """Normalises each utterance over its own length, or computes its features.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            (B, T) samples.
+        wav_lens : torch.Tensor
+            (B,) relative lengths.
+
+        Returns
+        -------
+        EncoderInput
+
+        Raises
+        ------
+        ValueError
+            If an utterance is shorter than one frame.
+        """
+        samples = (wav_lens * wavs.shape[1]).round().long()
+        frame_lens = self._frame_lens(samples)
+        if frame_lens.min() < 1:
+            raise ValueError(
+                f"an utterance of {samples.min()} samples is shorter than one frame of the model: "
+                "drop the shortest ones"
+            )
+        num_frames = int(self._frame_lens(torch.tensor(wavs.shape[1])))
+        if self.hears_features:
+            values = self._kaldi_features(wavs, samples, num_frames)
+            return EncoderInput(
+                values, valid_frames(frame_lens, num_frames).long(), frame_lens, num_frames
+            )
+        valid = valid_frames(samples, wavs.shape[1])
+        wavs = wavs * valid
+        if self.normalize:
+            count = samples.unsqueeze(1)
+            wavs = (wavs - wavs.sum(dim=1, keepdim=True) / count) * valid
+            wavs = wavs / (wavs.square().sum(dim=1, keepdim=True) / count + 1e-7).sqrt()
+        return EncoderInput(wavs, valid.long(), frame_lens, num_frames)
+
+    def _frame_lens(self, samples: Tensor) -> Tensor:
+        if self.hears_features:  # 25 ms windows each 10 ms, two a frame
+            return ((samples - 400).div(160, rounding_mode="floor") + 1).clamp(min=0) // 2
+        return self.model._get_feat_extract_output_lengths(samples)
+
+    @torch.no_grad()
+    def _kaldi_features(self, wavs: Tensor, samples: Tensor, num_frames: int) -> Tensor:
+        """As transformers' SeamlessM4TFeatureExtractor, on the waveforms' device."""
+        features = wavs.new_zeros(len(wavs), num_frames, 160)
+        for row, wav, count in zip(features, wavs.float(), samples.tolist(), strict=True):
+            mels = kaldi.fbank(
+                wav[None, :count] * 2**15,
+                num_mel_bins=80,
+                sample_frequency=self.sample_rate,
+                window_type="povey",
+                dither=0.0,
+            )
+            mels = (mels - mels.mean(dim=0)) / (mels.var(dim=0) + 1e-7).sqrt()
+            stacked = mels[: len(mels) // 2 * 2].view(-1, 160)
+            row[: len(stacked)] = stacked
+        return features
+
+    def run(self, inputs: EncoderInput, mask: Tensor, all_layers: bool = False):
+        """The model's output object; True in the (B, F) mask hides a frame."""
+        return self.model(
+            inputs.values,
+            attention_mask=inputs.attention_mask,
+            mask_time_indices=mask,
+            output_hidden_states=all_layers,
+        )
+
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
+        """All layers' frames, unmasked.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            (B, T) samples.
+        wav_lens : torch.Tensor
+            (B,) relative lengths.
+
+        Returns
+        -------
+        layers : list[torch.Tensor]
+            (B, F, D) each, the input of the first layer first.
+        frame_lens : torch.Tensor
+            (B,) number of valid frames.
+        """
+        if not self.padding_sensitive:
+            return self._layers(wavs, wav_lens)
+        samples = (wav_lens * wavs.shape[1]).round().long()
+        parts = []
+        for count in samples.unique().tolist():
+            rows = (samples == count).nonzero().flatten()
+            layers, lens = self._layers(wavs[rows, :count], torch.ones(len(rows)).to(wavs))
+            parts.append((rows, layers, lens))
+        return self._gathered(parts, len(wavs))
+
+    def _layers(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
+        inputs = self.prepare(wavs, wav_lens)
+        nothing = torch.zeros(len(wavs), inputs.num_frames, dtype=torch.bool, device=wavs.device)
+        output = self.run(inputs, nothing, all_layers=True)
+        return [*output.hidden_states[:-1], output.last_hidden_state], inputs.frame_lens
+
+    @staticmethod
+    def _gathered(parts: Iterable, size: int) -> tuple[list[Tensor], Tensor]:
+        """Puts the parts of a batch, each of another length, into one that is padded."""
+        parts = list(parts)
+        longest = parts[-1][1][0]
+        layers = [longest.new_zeros(size, *longest.shape[1:]) for _ in parts[-1][1]]
+        lens = parts[-1][2].new_zeros(size)
+        for rows, some_layers, some_lens in parts:
+            lens[rows] = some_lens
+            for layer, some in zip(layers, some_layers, strict=True):
+                layer[rows, : some.shape[1]] = some
+        return layers, lens

@@ -1,0 +1,283 @@
+"""Pretrained encoders: found in a folder or on a hub, built, and saved for others.
+
+A `hyperparams.yaml` can name any function of any Python package, and HyperPyYAML calls
+it. Here an encoder is built from the part of the file that describes it, and only where
+all of that part names encoders of this library; weights are read with
+`weights_only=True` or from safetensors. A stranger's folder thus runs no code.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML, YAMLError
+from speechbrain.utils.checkpoints import Checkpointer
+from torch import nn
+
+from masr_modules.encoders.huggingface import HuggingFaceEncoder
+from masr_modules.results import write_atomic
+
+#: What a description of an encoder may build.
+BUILDERS = tuple(f"!new:masr_modules.{name}." for name in ("encoders", "waveform", "huggingface"))
+
+#: Files of an exported encoder.
+DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
+
+
+@dataclass
+class PretrainedEncoder:
+    """An encoder, and what it takes to build it again.
+
+    Arguments
+    ---------
+    encoder : nn.Module
+        (wavs (B, T), wav_lens (B,)) -> (list of (B, F, D) frames, (B,) frame_lens); `d_model` is D.
+    description : str
+        YAML with the keys `encoder` and `sample_rate`.
+    sample_rate : int
+        Of the waveforms, Hz.
+    facts : dict
+        What is known of its pretraining: `languages`, `columns`, `hours`, `method`.
+        Empty where nothing is.
+    """
+
+    encoder: nn.Module
+    description: str
+    sample_rate: int
+    facts: dict = field(default_factory=dict)
+
+    @property
+    def d_model(self) -> int:
+        """D, the width of the frames."""
+        return self.encoder.d_model
+
+    @torch.no_grad()
+    def count_layers(self) -> int:
+        """Layers that the encoder gives, front end included; costs a pass over one second."""
+        training = self.encoder.training
+        layers, _ = self.encoder.eval()(torch.zeros(1, self.sample_rate), torch.ones(1))
+        self.encoder.train(training)
+        return len(layers)
+
+
+def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEncoder:
+    """Builds an encoder and loads its weights; no code of the source's runs.
+
+    Arguments
+    ---------
+    source : str or Path
+        A folder that pretraining wrote (the best checkpoint by `knn` counts), an
+        exported encoder, or a speech model of `transformers`; a folder or a hub name.
+    random_init : bool
+        Leaves the weights as they are drawn: the untrained encoder.
+
+    Returns
+    -------
+    PretrainedEncoder
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing to load: says what was expected.
+    ValueError
+        If the description would build something else than an encoder of this library,
+        or the weights do not fit it: names both.
+    """
+    folder = _local_folder(str(source))
+    if folder is None:
+        return _from_transformers(str(source), random_init)
+    path = folder / DESCRIPTION
+    description = describe_encoder(path.read_text(encoding="utf-8"), str(path))
+    facts = folder / FACTS
+    facts = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    built = build_encoder(description)
+    loaded = PretrainedEncoder(built["encoder"], description, built["sample_rate"], facts)
+    if not random_init:
+        load_weights(loaded.encoder, _find_weights(folder), path)
+    return loaded
+
+
+def describe_encoder(text: str, name: str = DESCRIPTION) -> str:
+    """The part of a resolved experiment's YAML that builds its encoder.
+
+    Arguments
+    ---------
+    text : str
+        YAML without references to other keys, as SpeechBrain saves it with a run: with
+        `sample_rate`, and `encoder` at the top or in `ssl`.
+    name : str
+        Of the file, for errors.
+
+    Raises
+    ------
+    ValueError
+        If it has no encoder, or one with parts that are not of this library.
+
+    Example
+    -------
+    >>> mels = "!new:masr_modules.encoders.conformer.LogMel"
+    >>> print(describe_encoder(f"sample_rate: 8\\nssl:\\n  encoder: {mels}\\nother: 1\\n"))
+    sample_rate: 8
+    encoder: !new:masr_modules.encoders.conformer.LogMel
+    <BLANKLINE>
+    >>> describe_encoder("sample_rate: 8\\nencoder: !apply:os.system [ls]")
+    Traceback (most recent call last):
+    ...
+    ValueError: hyperparams.yaml: the encoder holds '!apply:os.system', which could run any code; \
+only encoders of masr_modules are built
+    """
+    yaml = YAML(typ="rt")
+    try:
+        tree = yaml.load(text)
+    except YAMLError as error:
+        raise ValueError(f"{name}: is no YAML: {error}") from None
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"{name}: holds no keys")
+    holder = tree if "encoder" in tree else tree.get("ssl")
+    if not isinstance(holder, Mapping) or "encoder" not in holder or "sample_rate" not in tree:
+        raise ValueError(f"{name}: has no sample_rate, or no encoder at its top or in `ssl`")
+    _check_tags(holder["encoder"], name)
+    if not isinstance(tree["sample_rate"], int):
+        raise ValueError(f"{name}: sample_rate is {tree['sample_rate']!r}, not a number of Hz")
+    stream = io.StringIO()
+    yaml.dump({"sample_rate": tree["sample_rate"], "encoder": holder["encoder"]}, stream)
+    return stream.getvalue()
+
+
+def _check_tags(node: object, name: str, seen: set[int] | None = None) -> None:
+    seen = set() if seen is None else seen
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if tag and not tag.startswith(BUILDERS):
+        raise ValueError(
+            f"{name}: the encoder holds {tag!r}, which could run any code; "
+            "only encoders of masr_modules are built"
+        )
+    parts = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    for part in parts:
+        _check_tags(part, name, seen)
+
+
+def build_encoder(description: str) -> dict:
+    """`encoder` and `sample_rate` of a description that `describe_encoder` gave."""
+    return load_hyperpyyaml(io.StringIO(description))
+
+
+def load_weights(encoder: nn.Module, path: Path, description: str | Path) -> None:
+    """Loads an encoder's weights out of those of its pretraining, or its own.
+
+    Raises
+    ------
+    ValueError
+        If the file is broken, or its weights do not fit.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: holds more than weights, so it is not read: {error}") from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    prefix = "encoder." if path.name != WEIGHTS else ""
+    state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: its weights do not fit the encoder that {description} describes: {error}"
+        ) from None
+
+
+def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:
+    """Saves the encoder of a pretraining as a folder that is ready to share.
+
+    Arguments
+    ---------
+    run_folder : str or Path
+        Output folder of the pretraining; the encoder goes to `encoder/` in it.
+    facts : Mapping
+        What PretrainedEncoder.facts will be.
+    card : str
+        Its README.md.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    run_folder = Path(run_folder)
+    folder = run_folder / "encoder"
+    folder.mkdir(exist_ok=True)
+    path = run_folder / DESCRIPTION
+    description = describe_encoder(path.read_text(encoding="utf-8"), str(path))
+    state = torch.load(_find_weights(run_folder), map_location="cpu", weights_only=True)
+    own = {key.removeprefix("encoder."): value for key, value in state.items()}
+    own = {key: own[key] for key in build_encoder(description)["encoder"].state_dict()}
+    torch.save(own, folder / f".{WEIGHTS}")
+    (folder / f".{WEIGHTS}").replace(folder / WEIGHTS)
+    write_atomic(folder / DESCRIPTION, description)
+    write_atomic(folder / FACTS, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(folder / "README.md", card)
+    return folder
+
+
+def _local_folder(source: str) -> Path | None:
+    """The folder with the description, or None where `transformers` shall look itself."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if (folder / "encoder" / WEIGHTS).is_file():
+            return folder / "encoder"
+        if (folder / DESCRIPTION).is_file():
+            return folder
+        if (folder / "config.json").is_file():
+            return None
+        raise FileNotFoundError(
+            f"{source}: holds no encoder. Expected the output folder of a pretraining "
+            f"({DESCRIPTION} and save/), an exported encoder ({DESCRIPTION} and {WEIGHTS}) "
+            "or a transformers model (config.json)"
+        )
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
+    try:
+        files = [DESCRIPTION, WEIGHTS, FACTS]
+        folder = Path(snapshot_download(source, allow_patterns=files))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise FileNotFoundError(f"{source}: no such folder, nor on the hub: {error}") from error
+    return folder if (folder / WEIGHTS).is_file() else None
+
+
+def _find_weights(folder: Path) -> Path:
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    save = folder / "save"
+    best = None
+    if save.is_dir():
+        checkpointer = Checkpointer(save)
+        best = checkpointer.find_checkpoint(max_key="knn") or checkpointer.find_checkpoint()
+    if best is None or not (best.path / "ssl.ckpt").is_file():
+        raise FileNotFoundError(
+            f"{folder}: has neither {WEIGHTS} nor a checkpoint with ssl.ckpt in save/: "
+            "was the pretraining interrupted before its first checkpoint?"
+        )
+    return best.path / "ssl.ckpt"
+
+
+def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
+    sample_rate = 16000
+    encoder = HuggingFaceEncoder(source, sample_rate)
+    if random_init:
+        encoder.model.apply(encoder.model._init_weights)
+    description = (
+        f"sample_rate: {sample_rate}\n"
+        "encoder: !new:masr_modules.encoders.huggingface.HuggingFaceEncoder\n"
+        f"    source: {json.dumps(source)}\n"
+    )
+    return PretrainedEncoder(encoder, description, sample_rate)

@@ -1,0 +1,85 @@
+"""The front end that hears samples instead of log-mel features, as in wav2vec 2.0."""
+
+import torch
+from speechbrain.lobes.models.wav2vec import W2VLatentExtractor
+from torch import Tensor, nn
+
+from masr_modules.encoders.pooling import valid_frames
+
+
+class Waveform(nn.Module):
+    """Samples with zero mean and unit variance an utterance, zero on padding.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Of the waveforms, Hz.
+
+    Example
+    -------
+    >>> features, lens = Waveform()(torch.randn(2, 400), torch.tensor([1.0, 0.5]))
+    >>> features.shape, lens.tolist()
+    (torch.Size([2, 400, 1]), [400, 200])
+    """
+
+    hop = 1
+
+    def __init__(self, sample_rate: int = 16000):
+        super().__init__()
+        self.sample_rate = sample_rate
+
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) samples, (B,) relative lengths -> (B, T, 1), (B,) numbers of samples."""
+        lens = (wav_lens * wavs.shape[1]).round().long()
+        valid = valid_frames(lens, wavs.shape[1])
+        mean = (wavs * valid).sum(dim=1, keepdim=True) / lens.unsqueeze(1)
+        wavs = (wavs - mean) * valid
+        std = (wavs.square().sum(dim=1, keepdim=True) / lens.unsqueeze(1)).sqrt()
+        return (wavs / std.clamp(min=1e-5)).unsqueeze(-1), lens
+
+
+class LatentFrontEnd(nn.Module):
+    """SpeechBrain's wav2vec 2.0 latent extractor, and a linear map to the encoder's width.
+
+    Its convolutions do not pad, so no valid frame hears what follows the utterance.
+
+    Arguments
+    ---------
+    d_model : int
+        Output channels.
+    channels : int
+        Of every convolution.
+    kernel_sizes : list[int]
+        Of each convolution.
+    strides : list[int]
+        Of each convolution; their product is the subsampling factor, 320 as published.
+
+    Example
+    -------
+    >>> front_end = LatentFrontEnd(16, channels=8)
+    >>> frames, lens = front_end(torch.randn(2, 16000, 1), torch.tensor([16000, 8000]))
+    >>> frames.shape, lens.tolist()
+    (torch.Size([2, 49, 16]), [49, 24])
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        channels: int = 512,
+        kernel_sizes: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2),
+        strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2),
+    ):
+        super().__init__()
+        self.extractor = W2VLatentExtractor(
+            [channels] * len(strides), list(kernel_sizes), list(strides)
+        )
+        self.projection = nn.Linear(channels, d_model)
+        self.subsampling = int(torch.tensor(strides).prod())
+
+    def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, 1), (B,) -> (B, F, d_model), (B,); raises ValueError below one frame."""
+        lens = self.extractor.get_output_lengths(lens)
+        if lens.min() < 1:
+            raise ValueError("an utterance is shorter than one frame: drop the shortest ones")
+        latents = self.extractor(features.squeeze(-1), normalize_signal=False)
+        return self.projection(latents), lens

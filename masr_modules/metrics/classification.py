@@ -1,0 +1,272 @@
+"""Figures of classification, from a classifier's predictions.
+
+In every figure a row whose class the classifier does not have is an error, as in
+scikit-learn on names; a row whose class is not known is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from masr_modules.metrics.predictions import Predictions
+from masr_modules.plots import mark_groups, save_figure
+
+#: Longest utterance (seconds) and name of each group but the last.
+_DURATION_GROUPS = ((5.0, "<= 5 s"), (20.0, "5-20 s"))
+
+
+def accuracy(predictions: Predictions) -> float:
+    """Share of the utterances named right: weighted accuracy (WA). NaN without any.
+
+    Example
+    -------
+    >>> scores = np.log([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1]])
+    >>> accuracy(Predictions(["x", "y", "z"], ("a", "b"), scores, np.array([0, 1, -1])))
+    0.5
+    """
+    return _mean((predictions.predicted == predictions.truth)[predictions.known])
+
+
+def macro_accuracy(predictions: Predictions) -> float:
+    """Mean over true labels of the share named right: unweighted average recall (UAR, UA).
+
+    Over labels with rows. NaN without any.
+
+    Example
+    -------
+    >>> scores = np.log([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1]])
+    >>> macro_accuracy(Predictions(["x", "y", "z"], ("a", "b"), scores, np.array([0, 1, 0])))
+    0.5
+    """
+    known = predictions.known
+    right = predictions.predicted == predictions.truth
+    return _macro(predictions.truth_labels[known], right[known])
+
+
+def top_k_accuracy(predictions: Predictions, k: int) -> float:
+    """Share of the utterances whose class is among the k highest scores.
+
+    Of equal scores the class that comes first in `labels` is ranked higher, as `predicted`
+    has it.
+
+    Example
+    -------
+    >>> scores = np.log([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3]])
+    >>> predictions = Predictions(["x", "y"], ("a", "b", "c"), scores, np.array([1, 1]))
+    >>> top_k_accuracy(predictions, 1), top_k_accuracy(predictions, 2)
+    (0.0, 0.5)
+    """
+    best = np.argsort(-predictions.log_posteriors, axis=1, kind="stable")[:, :k]
+    return _mean((best == predictions.truth[:, None]).any(axis=1)[predictions.known])
+
+
+def by_group(predictions: Predictions, groups: Mapping[str, str | None]) -> dict[str, float]:
+    """Accuracy of each group of utterances: of a duration, a family, seen in pretraining or not.
+
+    Arguments
+    ---------
+    predictions : Predictions
+        Of the test set.
+    groups : mapping of str to str
+        ID -> group; utterances without one are left out.
+
+    Returns
+    -------
+    dict[str, float]
+        Group -> accuracy, sorted by group.
+
+    Example
+    -------
+    >>> scores = np.log([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1]])
+    >>> predictions = Predictions(["x", "y", "z"], ("a", "b"), scores, np.array([0, 1, 0]))
+    >>> by_group(predictions, {"x": "5-20 s", "y": "5-20 s", "z": "> 20 s"})
+    {'5-20 s': 0.5, '> 20 s': 1.0}
+    """
+    names = np.array([groups.get(i) or "" for i in predictions.ids], dtype=np.str_)
+    right = predictions.predicted == predictions.truth
+    names = np.where(predictions.known, names, "")
+    return {str(name): _mean(right[names == name]) for name in np.unique(names[names != ""])}
+
+
+def duration_group(seconds: float) -> str:
+    """The group of an utterance by its length.
+
+    Example
+    -------
+    >>> [duration_group(seconds) for seconds in (5.0, 5.1, 20.0, 20.1)]
+    ['<= 5 s', '5-20 s', '5-20 s', '> 20 s']
+    """
+    for longest, name in _DURATION_GROUPS:
+        if seconds <= longest:
+            return name
+    return "> 20 s"
+
+
+def family_error(predictions: Predictions, families: Mapping[str, str | None]) -> float:
+    """Share of the utterances that are taken for a language of another family.
+
+    Arguments
+    ---------
+    predictions : Predictions
+        Of languages.
+    families : mapping of str to str
+        Label -> family. Utterances whose true family is not known are left out; a guess of
+        unknown family is an error.
+
+    Example
+    -------
+    >>> scores = np.log([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3]])
+    >>> predictions = Predictions(["x", "y"], ("fra", "ita", "fin"), scores, np.array([1, 2]))
+    >>> family_error(predictions, {"fra": "Romance", "ita": "Romance", "fin": "Uralic"})
+    0.5
+    """
+    truth = _families(predictions.truth_labels, families)
+    predicted = _families(predictions.predicted_labels, families)
+    return _mean((predicted != truth)[truth != ""])
+
+
+def within_family_accuracy(predictions: Predictions, families: Mapping[str, str | None]) -> float:
+    """Macro accuracy when the family is given: only the classes of the true family compete.
+
+    Over families of two classes or more: how well close relatives come apart. NaN without any.
+
+    Arguments
+    ---------
+    predictions : Predictions
+        Of languages.
+    families : mapping of str to str
+        Label -> family.
+
+    Example
+    -------
+    >>> scores = np.log([[0.2, 0.1, 0.7], [0.2, 0.1, 0.7]])
+    >>> predictions = Predictions(["x", "y"], ("fra", "ita", "fin"), scores, np.array([0, 1]))
+    >>> within_family_accuracy(
+    ...     predictions, {"fra": "Romance", "ita": "Romance", "fin": "Uralic"}
+    ... )
+    0.5
+    """
+    truth = predictions.truth_labels
+    rows = _families(truth, families)
+    columns = _families(predictions.labels, families)
+    right, asked = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    for family in sorted(set(columns) - {""}):
+        (classes,), ours = np.nonzero(columns == family), rows == family
+        if len(classes) < 2:
+            continue
+        guessed = classes[predictions.log_posteriors[ours][:, classes].argmax(axis=1)]
+        right[ours], asked[ours] = guessed == predictions.truth[ours], True
+    return _macro(truth[asked], right[asked])
+
+
+def confusion(predictions: Predictions) -> np.ndarray:
+    """(L, L) counts, truth x prediction; rows that are of no class are not in it.
+
+    Example
+    -------
+    >>> scores = np.log([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1]])
+    >>> confusion(Predictions(["x", "y", "z"], ("a", "b"), scores, np.array([0, 1, 0]))).tolist()
+    [[2, 0], [1, 0]]
+    """
+    counted, classes = predictions.truth >= 0, np.arange(len(predictions.labels))
+    if not counted.any():
+        return np.zeros((len(classes), len(classes)), dtype=np.int64)
+    return confusion_matrix(
+        predictions.truth[counted], predictions.predicted[counted], labels=classes
+    )
+
+
+def most_confused(predictions: Predictions, count: int) -> list[tuple[str, str, float, int]]:
+    """The pairs of classes that are confused most, by the share of the true class's rows.
+
+    Arguments
+    ---------
+    predictions : Predictions
+        Of the test set.
+    count : int
+        Pairs at most; pairs that are never confused are not listed.
+
+    Returns
+    -------
+    list of (str, str, float, int)
+        True class, predicted class, share of the true class's rows, number of rows.
+
+    Example
+    -------
+    >>> scores = np.log([[0.7, 0.3], [0.6, 0.4], [0.9, 0.1]])
+    >>> predictions = Predictions(["x", "y", "z"], ("a", "b"), scores, np.array([0, 1, 0]))
+    >>> most_confused(predictions, 10)
+    [('b', 'a', 1.0, 1)]
+    """
+    counts = confusion(predictions)
+    totals = counts.sum(axis=1)
+    pairs = [(i, j) for i, j in np.argwhere(counts) if i != j]
+    pairs.sort(key=lambda pair: (-counts[pair] / totals[pair[0]], -counts[pair], pair))
+    labels = predictions.labels
+    return [
+        (labels[i], labels[j], float(counts[i, j] / totals[i]), int(counts[i, j]))
+        for i, j in pairs[:count]
+    ]
+
+
+def plot_confusion(
+    predictions: Predictions, families: Mapping[str, str | None], path: str | Path
+) -> None:
+    """Draws the confusion matrix, each row the shares of one true class.
+
+    Classes are ordered by family, those without one last, then by name.
+
+    Arguments
+    ---------
+    predictions : Predictions
+        Of the test set.
+    families : mapping of str to str
+        Label -> family; empty where classes have none.
+    path : str or Path
+        The PNG, written whole or not at all.
+
+    Example
+    -------
+    >>> scores = np.log([[0.7, 0.3], [0.6, 0.4]])
+    >>> predictions = Predictions(["x", "y"], ("fra", "fin"), scores, np.array([0, 1]))
+    >>> path = getfixture("tmp_path") / "confusion.png"
+    >>> plot_confusion(predictions, {"fra": "Romance", "fin": "Uralic"}, path)
+    """
+    names = _families(predictions.labels, families)
+    order = sorted(range(len(names)), key=lambda i: (not names[i], names[i], predictions.labels[i]))
+    counts = confusion(predictions)[np.ix_(order, order)]
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    side = 0.19 * len(order)  # inches; room for a line of text in each row
+    figure = Figure(figsize=(side + 3.0, side + 2.0), layout="constrained")
+    axes = figure.add_subplot()
+    # The square root brings out rare confusions beside the diagonal.
+    image = axes.imshow(np.ma.masked_invalid(shares), norm=PowerNorm(0.5, 0.0, 1.0), cmap="magma_r")
+    axes.set_facecolor("lightgrey")
+    labels = [predictions.labels[i] for i in order]
+    axes.set_yticks(range(len(order)), labels, fontsize=8)
+    axes.set_xticks(range(len(order)), labels, fontsize=8, rotation=90)
+    axes.set_xlabel("predicted", fontsize=9)
+    axes.set_ylabel("truth", fontsize=9)
+    mark_groups(axes, names[order], color="grey")
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label("share of the true class (grey: no rows)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    save_figure(figure, path)
+
+
+def _families(labels: Sequence[str], families: Mapping[str, str | None]) -> np.ndarray:
+    return np.array([families.get(str(label)) or "" for label in labels], dtype=np.str_)
+
+
+def _mean(right: np.ndarray) -> float:
+    return float(right.mean()) if len(right) else float("nan")
+
+
+def _macro(truth: np.ndarray, right: np.ndarray) -> float:
+    recalls = [right[truth == label].mean() for label in np.unique(truth)]
+    return float(np.mean(recalls)) if recalls else float("nan")

@@ -1,0 +1,274 @@
+"""What is trained on the pooled embedding beside the SSL loss: one block of the YAML.
+
+Swapping the block swaps the experiment: MASRHead for the pair-wise losses on one identity,
+PerSourceHead for several, ClassifierHead for plain cross-entropy on the same labels.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masr_modules.data.metadata import MISSING, Metadata
+from masr_modules.distributed import JointBatch, global_mean
+from masr_modules.knowledge import Categorical, KnowledgeSource
+from masr_modules.pairwise.losses import LossOutput, unit_norm
+from masr_modules.pairwise.memory import CrossBatchMemory
+from masr_modules.pairwise.similarity import combine
+
+
+class Projection(nn.Module):
+    """Linear, then BatchNorm without affine: z before its normalisation.
+
+    Mean-pooled encoder outputs share one large direction; without the
+    BatchNorm all cosine distances start near 0 and hard mining stays at its
+    collapse value phi(m). In training its statistics are those of the joint batch
+    of all ranks, whose embeddings are gathered before it.
+
+    Example
+    -------
+    >>> projection = Projection(8, 4)
+    >>> projection(torch.randn(3, 8), JointBatch(3)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__()
+        self.linear = nn.Linear(input_size, output_size, bias=False)
+        self.norm = nn.BatchNorm1d(output_size, affine=False)
+
+    def forward(self, pooled: Tensor, joint: JointBatch) -> Tensor:
+        """(B, input_size) of this rank -> (joint batch, output_size)."""
+        x = joint.gather(self.linear(pooled).float())
+        if self.training and len(x) == 1:
+            # One utterance has no batch statistics; the running ones are the best known.
+            return F.batch_norm(x, self.norm.running_mean, self.norm.running_var)
+        return self.norm(x)
+
+
+class MASRHead(nn.Module):
+    """Projection, similarity from the knowledge, and a pair-wise loss.
+
+    Candidates are the joint batch of all ranks and, in training, what a memory holds of
+    past ones, as negatives.
+
+    Arguments
+    ---------
+    sources : sequence of KnowledgeSource
+        The knowledge; may be empty.
+    loss : nn.Module
+        Called with (embeddings, similarity, candidates).
+    input_size : int
+        Of the pooled embedding.
+    embedding_size : int
+        D of z.
+    identity : str, optional
+        See masr_modules.pairwise.similarity.combine.
+    memory : CrossBatchMemory, optional
+        Of this head alone.
+    positive_threshold, negative_threshold : float
+        For `identity=None`; see masr_modules.pairwise.similarity.combine.
+
+    Example
+    -------
+    >>> from masr_modules.pairwise.losses import MASRLoss
+    >>> head = MASRHead([], MASRLoss(), input_size=8, embedding_size=4)
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
+    >>> head(torch.randn(3, 8), metadata).loss.shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[KnowledgeSource],
+        loss: nn.Module,
+        input_size: int,
+        embedding_size: int,
+        identity: str | None = "language",
+        memory: CrossBatchMemory | None = None,
+        positive_threshold: float = 0.8,
+        negative_threshold: float = 0.2,
+    ):
+        super().__init__()
+        self.sources = list(sources)
+        self.identity = identity
+        self.thresholds = (positive_threshold, negative_threshold)
+        self.projection = Projection(input_size, embedding_size)
+        self.loss = loss
+        self.memory = memory
+        if memory is not None:
+            numbers = {s.column for s in self.sources if s.reads == "numbers"}
+            labels = [column for column in self.columns if column not in numbers]
+            memory.allocate(embedding_size, labels, sorted(numbers))
+
+    @property
+    def columns(self) -> list[str]:
+        """The metadata columns it reads."""
+        names = {source.column for source in self.sources}
+        return sorted(names | ({self.identity} if self.identity else set()))
+
+    def bind(self, vocabularies: dict[str, list[str]]) -> None:
+        """Prepares the sources for the corpus's labels; errors show here, not mid-epoch."""
+        for source in self.sources:
+            if source.column in vocabularies:
+                source.bind(vocabularies[source.column])
+
+    def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
+        """(B, input_size) pooled frames and their metadata -> LossOutput."""
+        # Ranks validate different numbers of batches: no collectives there.
+        joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
+        everyone = self.projection(pooled, joint)
+        own = everyone if joint.is_own else everyone[joint.own]
+        known = joint.gather_metadata(metadata)
+        # None: the batch itself, which need not be normalised twice.
+        candidates, candidates_known = (None if joint.is_own else everyone), known
+        if self.memory is not None and self.training:
+            past = self.memory.metadata(metadata.vocabularies)
+            candidates_known = known.join(past)
+            candidates = torch.cat([unit_norm(everyone), self.memory.embeddings])
+        similarity = combine(
+            self.sources,
+            metadata,
+            self.identity,
+            candidates_known,
+            *self.thresholds,
+            positive_candidates=len(everyone),
+        )
+        output = self.loss(own, similarity, candidates)
+        if self.memory is not None and self.training:
+            self.memory.enter(unit_norm(everyone.detach()), known)
+        return output
+
+
+class PerSourceHead(nn.Module):
+    """Each label column in turn is the identity, in an embedding space of its own.
+
+    So sources that pull apart (speaker and language) do not fight in one space: the
+    multi-label form. Loss = sum over identities of weight * MASRHead's loss.
+
+    Arguments
+    ---------
+    identities : dict of str to float
+        Label column -> weight of its loss.
+    sources : sequence of KnowledgeSource
+        The knowledge that says which pairs of each are hard. One that reads the identity
+        itself as Categorical is left out there: it is the same for all of P and of N.
+    loss : nn.Module
+        Copied for each identity.
+    input_size : int
+        Of the pooled embedding.
+    embedding_size : int
+        D of each z.
+    memory : CrossBatchMemory, optional
+        Copied for each identity.
+
+    Example
+    -------
+    >>> from masr_modules.pairwise.losses import MASRLoss
+    >>> head = PerSourceHead({"language": 1.0, "speaker": 0.5}, [], MASRLoss(), 8, 4)
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"], "speaker": ["a"] * 3})
+    >>> sorted(head(torch.randn(3, 8), metadata).stats)[:2]
+    ['active_language', 'active_speaker']
+    """
+
+    def __init__(
+        self,
+        identities: dict[str, float],
+        sources: Sequence[KnowledgeSource],
+        loss: nn.Module,
+        input_size: int,
+        embedding_size: int,
+        memory: CrossBatchMemory | None = None,
+    ):
+        super().__init__()
+        if not identities or any(not weight > 0 for weight in identities.values()):
+            raise ValueError(f"identities need a weight above 0 each, got {dict(identities)}")
+        self.weights = dict(identities)
+        self.heads = nn.ModuleDict()
+        for identity in identities:
+            others = [
+                source
+                for source in sources
+                if not (isinstance(source, Categorical) and source.column == identity)
+            ]
+            parts = copy.deepcopy((loss, memory))
+            self.heads[identity] = MASRHead(
+                others, parts[0], input_size, embedding_size, identity, parts[1]
+            )
+
+    @property
+    def sources(self) -> list[KnowledgeSource]:
+        """Of all heads."""
+        return [source for head in self.heads.values() for source in head.sources]
+
+    @property
+    def columns(self) -> list[str]:
+        """The metadata columns it reads."""
+        return sorted({column for head in self.heads.values() for column in head.columns})
+
+    def bind(self, vocabularies: dict[str, list[str]]) -> None:
+        """See MASRHead.bind."""
+        for head in self.heads.values():
+            head.bind(vocabularies)
+
+    def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
+        """(B, input_size) pooled frames and their metadata -> LossOutput."""
+        losses, stats = [], {}
+        for identity, head in self.heads.items():
+            output = head(pooled, metadata)
+            losses.append(self.weights[identity] * output.loss)
+            stats |= {f"{name}_{identity}": value for name, value in output.stats.items()}
+        return LossOutput(torch.stack(losses).sum(), stats)
+
+
+class ClassifierHead(nn.Module):
+    """Cross-entropy on labels, the mean over columns: the plain alternative to MASR.
+
+    Arguments
+    ---------
+    columns : sequence of str
+        Label columns to classify.
+    input_size : int
+        Of the pooled embedding.
+    embedding_size : int
+        Of the projection before the classifiers, the same as MASRHead's.
+
+    Example
+    -------
+    >>> head = ClassifierHead(["language"], input_size=8, embedding_size=4)
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
+    >>> head.bind(metadata.vocabularies)
+    >>> sorted(head(torch.randn(3, 8), metadata).stats)
+    ['accuracy_language']
+    """
+
+    def __init__(self, columns: Sequence[str], input_size: int, embedding_size: int):
+        super().__init__()
+        self.columns = list(columns)
+        self.embedding_size = embedding_size
+        self.projection = Projection(input_size, embedding_size)
+        self.classifiers = nn.ModuleDict()
+
+    def bind(self, vocabularies: dict[str, list[str]]) -> None:
+        """Makes one classifier a column, with a class a label."""
+        for column in self.columns:
+            if column not in self.classifiers:
+                self.classifiers[column] = nn.Linear(self.embedding_size, len(vocabularies[column]))
+
+    def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
+        """(B, input_size) pooled frames and their metadata -> LossOutput."""
+        joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
+        embeddings = self.projection(pooled, joint)[joint.own]
+        losses, stats = [], {}
+        for column in self.columns:
+            codes = metadata[column]
+            known = (codes != MISSING).float()
+            logits = self.classifiers[column](embeddings).float()
+            total = F.cross_entropy(logits, codes, ignore_index=MISSING, reduction="sum")
+            losses.append(global_mean(total, known.sum()))
+            with torch.no_grad():
+                right = (logits.argmax(dim=1) == codes).float().sum()
+                stats[f"accuracy_{column}"] = right / known.sum().clamp(min=1.0)
+        return LossOutput(torch.stack(losses).mean(), stats)

@@ -1,0 +1,276 @@
+"""Losses on utterance embeddings and what the knowledge says about their pairs.
+
+Each is called with (embeddings, similarity, candidates) and returns a LossOutput, so that
+one can be swapped for another in the YAML. Across ranks each is scaled by
+`masr_modules.distributed.global_mean`.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from masr_modules.distributed import global_mean
+from masr_modules.pairwise.mining import MINING_RULES, mine
+from masr_modules.pairwise.similarity import CombinedSimilarity, Similarity
+
+ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
+
+
+@dataclass
+class LossOutput:
+    """A scalar loss and detached scalars for the log, left on their device."""
+
+    loss: Tensor
+    stats: dict[str, Tensor] = field(default_factory=dict)
+
+
+def check_choice(name: str, value: str, choices) -> None:
+    """Raises a ValueError that lists the choices unless `value` is one of them."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; it is {value!r}")
+
+
+def unit_norm(embeddings: Tensor) -> Tensor:
+    """(B, D) of unit norm, in float32 or better whatever autocast says."""
+    dtype = torch.promote_types(embeddings.dtype, torch.float32)
+    return F.normalize(embeddings.to(dtype), dim=1)
+
+
+def spread(z: Tensor) -> Tensor:
+    """1 - |mean embedding|^2 of (B, D) unit vectors: 0 is a collapse."""
+    return 1.0 - z.detach().mean(dim=0).square().sum()
+
+
+class MASRLoss(nn.Module):
+    """Hard-mining loss on utterance embeddings, steered by knowledge.
+
+    L = sum over anchors with a positive and a negative of
+    phi(d_ip - d_in + m_i) / number of such anchors, with d cosine distances.
+    Pairs are mined without gradient; only the 2 B chosen distances are computed
+    with it: one B x C matrix product and O(B C) element-wise work, in tiles, so that
+    memory is O(B + C). No host-device synchronisation.
+
+    The hard-mining objective follows LASR (arXiv 2306.04374) and MASR
+    (arXiv 2307.10982) by their published descriptions; see README on what is
+    this project's own reading.
+
+    Arguments
+    ---------
+    mining : str
+        `hardest`: by embedding distance alone; `knowledge`: the knowledge weighs
+        in by `knowledge_weight`; `semihard`: as `knowledge`, with the negative
+        farther than the positive where there is one.
+    knowledge_weight : float
+        alpha; not used by `hardest`.
+    margin : float
+        m.
+    margin_mode : str
+        `constant`, or `graded`: m_i = m (1 - S_in), a smaller gap to relatives.
+    activation : str
+        phi: `relu` or `softplus`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown choice or a negative margin or weight.
+
+    Example
+    -------
+    >>> from masr_modules.knowledge import Categorical
+    >>> from masr_modules.data.metadata import Metadata
+    >>> from masr_modules.pairwise.similarity import combine
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    >>> loss = MASRLoss(margin=0.5)
+    >>> loss(embeddings, combine([], metadata)).loss.item()
+    0.0
+    """
+
+    def __init__(
+        self,
+        mining: str = "knowledge",
+        knowledge_weight: float = 0.5,
+        margin: float = 0.5,
+        margin_mode: str = "constant",
+        activation: str = "relu",
+    ):
+        super().__init__()
+        check_choice("mining", mining, MINING_RULES)
+        check_choice("margin_mode", margin_mode, ("constant", "graded"))
+        check_choice("activation", activation, ACTIVATIONS)
+        if margin < 0 or knowledge_weight < 0:
+            raise ValueError(
+                f"margin ({margin}) and knowledge_weight ({knowledge_weight}) must not be negative"
+            )
+        self.mining = mining
+        self.knowledge_weight = knowledge_weight
+        self.margin = margin
+        self.margin_mode = margin_mode
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        similarity: Similarity | CombinedSimilarity,
+        candidates: Tensor | None = None,
+    ) -> LossOutput:
+        """Computes the loss of a batch.
+
+        Arguments
+        ---------
+        embeddings : torch.Tensor
+            (B, D); normalised here.
+        similarity : Similarity
+            (B, C) over the same utterances and candidates.
+        candidates : torch.Tensor, optional
+            (C, D) embeddings to mine from; by default the batch itself.
+
+        Returns
+        -------
+        LossOutput
+            `loss` is exactly 0, with zero gradient, when no anchor has both a
+            positive and a negative. `stats`: `anchors` (share with both),
+            `active` (share of those whose term is not 0), `d_ap`, `d_an` (mean
+            distances), `spread` (1 - |mean embedding|^2: 0 is a collapse).
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            z = unit_norm(embeddings)
+            others = z if candidates is None else unit_norm(candidates)
+            graded = self.margin_mode == "graded"
+            pairs = mine(z, others, similarity, self.mining, self.knowledge_weight, graded)
+            d_ap = 1.0 - (z * others.index_select(0, pairs.positive)).sum(dim=1)
+            d_an = 1.0 - (z * others.index_select(0, pairs.negative)).sum(dim=1)
+            margins = self.margin * (1.0 - pairs.negative_similarity) if graded else self.margin
+            terms = self.activation(d_ap - d_an + margins)
+            weights = pairs.usable.to(z.dtype)
+            loss = global_mean((terms * weights).sum(), weights.sum())
+            stats = self._stats(z, d_ap, d_an, terms, weights)
+        return LossOutput(loss, stats)
+
+    @staticmethod
+    @torch.no_grad()
+    def _stats(z, d_ap, d_an, terms, weights) -> dict[str, Tensor]:
+        anchors = weights.sum().clamp(min=1.0)
+        return {
+            "anchors": weights.mean(),
+            "active": ((terms > 0) * weights).sum() / anchors,
+            "d_ap": (d_ap * weights).sum() / anchors,
+            "d_an": (d_an * weights).sum() / anchors,
+            "spread": spread(z),
+        }
+
+
+class _SoftLabelLoss(nn.Module):
+    """Cross-entropy of a row of target weights against softmax(z z^T / temperature).
+
+    Over the pairs that some source knows and that are two recordings. Holds (B, C)
+    matrices with gradient: O(B C) memory.
+    """
+
+    def __init__(self, temperature: float = 0.1):
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0; it is {temperature}")
+        self.temperature = temperature
+
+    def targets(self, values: Tensor, known: Tensor) -> Tensor:
+        """(B, C) weights, 0 where not known, that sum to 1 (or 0: no anchor) a row."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        similarity: Similarity | CombinedSimilarity,
+        candidates: Tensor | None = None,
+    ) -> LossOutput:
+        """As MASRLoss.forward; `stats`: `anchors` (share with a target), `spread`."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            z = unit_norm(embeddings)
+            others = z if candidates is None else unit_norm(candidates)
+            known = similarity.valid & ~similarity.same_recording
+            targets = self.targets(similarity.values.to(z.dtype), known)
+            # Finite, so that 0 * log-probability is 0 in rows where nothing is known.
+            logits = (z @ others.T / self.temperature).masked_fill(~known, -1e9)
+            terms = -(targets * logits.log_softmax(dim=1)).sum(dim=1)
+            anchors = (targets.sum(dim=1) > 0).to(z.dtype)
+            loss = global_mean((terms * anchors).sum(), anchors.sum())
+        return LossOutput(loss, {"anchors": anchors.mean(), "spread": spread(z)})
+
+
+class MultiSupConLoss(_SoftLabelLoss):
+    """Supervised contrastive loss with soft labels: every pair a positive as far as S says.
+
+    L = - mean over anchors of sum_j S_ij log p_ij / sum_j S_ij, with p_i the softmax of
+    z_i . z_j / temperature over the other recordings that some source knows the pair with.
+    With S of 0 and 1 it is SupCon's L_out (Khosla et al., 2020, arXiv 2004.11362).
+    Anchors are utterances with a pair of S > 0.
+
+    Arguments
+    ---------
+    temperature : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not above 0.
+
+    Example
+    -------
+    >>> from masr_modules.knowledge import Categorical
+    >>> from masr_modules.data.metadata import Metadata
+    >>> from masr_modules.pairwise.similarity import combine
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
+    >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> loss = MultiSupConLoss(temperature=1.0)
+    >>> round(loss(z, combine([Categorical("language")], metadata)).loss.item(), 4)
+    0.3133
+    """
+
+    def targets(self, values: Tensor, known: Tensor) -> Tensor:
+        """S, normalised."""
+        weights = values * known
+        return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+class XSampleLoss(_SoftLabelLoss):
+    """X-Sample contrastive loss: the distribution of S over the others is the target.
+
+    L = - mean over anchors of sum_j t_ij log p_ij, with t_i the softmax of
+    S_ij / target_temperature and p_i that of z_i . z_j / temperature, both over the other
+    recordings that some source knows the pair with (Sobal et al., 2024, arXiv 2407.18134).
+
+    Arguments
+    ---------
+    temperature, target_temperature : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If a temperature is not above 0.
+
+    Example
+    -------
+    >>> from masr_modules.knowledge import Categorical
+    >>> from masr_modules.data.metadata import Metadata
+    >>> from masr_modules.pairwise.similarity import combine
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
+    >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> loss = XSampleLoss(temperature=1.0, target_temperature=1.0)
+    >>> round(loss(z, combine([Categorical("language")], metadata)).loss.item(), 4)
+    0.6192
+    """
+
+    def __init__(self, temperature: float = 0.1, target_temperature: float = 0.1):
+        super().__init__(temperature)
+        if target_temperature <= 0:
+            raise ValueError(f"target_temperature must be above 0; it is {target_temperature}")
+        self.target_temperature = target_temperature
+
+    def targets(self, values: Tensor, known: Tensor) -> Tensor:
+        """softmax(S / target_temperature)."""
+        scores = (values / self.target_temperature).masked_fill(~known, -1e9)
+        return scores.softmax(dim=1) * known

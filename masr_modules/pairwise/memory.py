@@ -1,0 +1,90 @@
+"""Past embeddings as further candidates: many negatives for small batches."""
+
+import torch
+from torch import Tensor, nn
+
+from masr_modules.data.metadata import MISSING, Metadata
+
+
+class CrossBatchMemory(nn.Module):
+    """A ring of detached embeddings with the metadata they had.
+
+    After Wang et al., 2020 (arXiv 1912.06798). Entries serve as negatives: embeddings of
+    the past drift, and a positive would pull towards where an utterance no longer is.
+    Everything is a buffer, so that a checkpoint holds it. No step waits for the device.
+
+    Arguments
+    ---------
+    size : int
+        Number of embeddings kept.
+    max_age : int
+        Training steps after which an entry no longer counts.
+
+    Raises
+    ------
+    ValueError
+        If either is below 1.
+
+    Example
+    -------
+    >>> memory = CrossBatchMemory(size=4, max_age=2)
+    >>> memory.allocate(embedding_size=3, labels=["language"])
+    >>> metadata = Metadata.from_columns({"language": ["fra", "deu"]})
+    >>> metadata.ids = torch.tensor([7, 8])
+    >>> memory.enter(torch.randn(2, 3), metadata)
+    >>> memory.metadata(metadata.vocabularies)["language"].tolist()
+    [1, 0, -1, -1]
+    """
+
+    def __init__(self, size: int, max_age: int):
+        super().__init__()
+        if size < 1 or max_age < 1:
+            raise ValueError(f"size ({size}) and max_age ({max_age}) must be at least 1")
+        self.size = size
+        self.max_age = max_age
+
+    def allocate(self, embedding_size: int, labels: list[str], numbers: list[str] = ()) -> None:
+        """Makes the buffers, for embeddings of this size and these metadata columns."""
+        self.labels, self.numbers = list(labels), list(numbers)
+        buffers = {
+            "embeddings": torch.zeros(self.size, embedding_size),
+            "ids": torch.full((self.size,), MISSING),
+            "codes": torch.full((self.size, len(self.labels)), MISSING),
+            "values": torch.full((self.size, len(self.numbers)), float("nan")),
+            "entered": torch.full((self.size,), -self.max_age - 1),
+            "step": torch.zeros((), dtype=torch.long),
+            "place": torch.zeros((), dtype=torch.long),
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer)
+
+    @torch.no_grad()
+    def enter(self, embeddings: Tensor, metadata: Metadata) -> None:
+        """Takes a step's (B, D) embeddings in, over the oldest; one step passes.
+
+        Of more than `size` embeddings the last are kept.
+        """
+        embeddings = embeddings[-self.size :]
+        metadata = metadata.select(slice(-len(embeddings), None))
+        places = torch.arange(len(embeddings), device=embeddings.device)
+        places = (places + self.place) % self.size
+        self.embeddings[places] = embeddings.to(self.embeddings.dtype)
+        self.ids[places] = metadata.ids
+        self.entered[places] = self.step
+        for i, column in enumerate(self.labels):
+            self.codes[places, i] = metadata[column]
+        for i, column in enumerate(self.numbers):
+            self.values[places, i] = metadata[column]
+        self.place.copy_((self.place + len(embeddings)) % self.size)
+        self.step += 1
+
+    def metadata(self, vocabularies: dict[str, list[str]]) -> Metadata:
+        """Of all `size` entries; in one that is empty or too old, everything is missing."""
+        stale = self.step - self.entered > self.max_age
+        columns = {
+            column: self.codes[:, i].masked_fill(stale, MISSING)
+            for i, column in enumerate(self.labels)
+        }
+        for i, column in enumerate(self.numbers):
+            columns[column] = self.values[:, i].masked_fill(stale, float("nan"))
+        return Metadata(columns, vocabularies, self.ids)

@@ -1,0 +1,202 @@
+"""The report on an experiment's knowledge, on small corpora written out."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, load_recipe
+from hyperpyyaml import load_hyperpyyaml
+from matplotlib.image import imread
+
+from masr_modules.data.metadata import Metadata
+from masr_modules.knowledge import (
+    Categorical,
+    Geographic,
+    LanguageDistance,
+    Numeric,
+    SetOverlap,
+    TableSource,
+)
+from masr_modules.pairwise import report as report_module
+from masr_modules.pairwise.heat_map import save_heat_map
+from masr_modules.pairwise.report import load_settings, pair_statistics
+
+main = load_recipe("pretrain/knowledge_report").main
+
+YAML = """
+seed: 1
+data_folder: !PLACEHOLDER
+identity: language
+batch_identity: !ref <identity>
+scale: 10.0
+knowledge:
+    - !new:masr_modules.knowledge.Geographic
+        column: language
+    - !new:masr_modules.knowledge.Numeric
+        column: year
+        length_scale: !ref <scale>
+        weight: 0.5
+max_crop_seconds: 2.0
+max_batch_seconds: 12.0
+utterances_per_identity: 2
+num_buckets: 1
+encoder: !new:no.such.module.Encoder
+    sources: !ref <knowledge>
+"""
+
+CSV = "ID,duration,wav,language,speaker,year\n" + "".join(
+    f"u{i},3.0,{i}.wav,{language},s{i},{year}\n"
+    for i, (language, year) in enumerate(
+        [("swe", 1990), ("swe", ""), ("nob", 2000), ("nob", ""), ("", 2010), ("tam", 2010)]
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "experiment.yaml").write_text(YAML)
+    (tmp_path / "train.csv").write_text(CSV)
+    return [str(tmp_path / name) for name in ("experiment.yaml", "train.csv")]
+
+
+# Settings
+
+
+def test_nothing_else_of_the_experiment_is_built(files):
+    settings = load_settings(files[0], {"data_folder": "/corpus"})
+    assert settings["data_folder"] == "/corpus" and settings["batch_identity"] == "language"
+    assert [str(source) for source in settings["knowledge"]] == [
+        "Geographic on 'language'",
+        "Numeric on 'year'",
+    ]
+    assert "encoder" not in settings
+
+
+def test_an_override_reaches_the_sources(files):
+    settings = load_settings(files[0], {"data_folder": "/corpus", "scale": 3.0})
+    assert settings["knowledge"][1].length_scale == 3.0
+
+
+def test_an_override_of_nothing_is_an_error(files):
+    with pytest.raises(KeyError, match="max_batch_second"):
+        load_settings(files[0], {"data_folder": "/corpus", "max_batch_second": 3.0})
+
+
+def test_an_experiment_without_knowledge_is_an_error(tmp_path):
+    (tmp_path / "plain.yaml").write_text("seed: 1\nidentity: language\n")
+    with pytest.raises(ValueError, match="plain.yaml: no top-level key knowledge, batch_identity"):
+        load_settings(tmp_path / "plain.yaml")
+
+
+EXPERIMENTS = [ROOT / "hparams/masr.yaml", *sorted((ROOT / "hparams").glob("pretrain_*.yaml"))]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_every_experiment_can_be_reported(path):
+    folders = re.findall(r"^(\w+): !PLACEHOLDER", path.read_text(), re.MULTILINE)
+    assert load_settings(path, dict.fromkeys(folders, "/corpus"))["knowledge"]
+
+
+def test_the_sources_of_the_readme_can_be_pasted(tmp_path, monkeypatch):
+    block = (ROOT / "README.md").read_text().split("       knowledge:\n")[1].split("\n\n")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("my").mkdir()
+    Path("my/accents.csv").write_text(",x\nx,1\n")
+    sources = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
+    kinds = (Categorical, LanguageDistance, Geographic, Numeric, SetOverlap, TableSource)
+    assert tuple(type(source) for source in sources) == kinds
+
+
+# Statistics
+
+
+def test_pairs_are_counted_once_and_only_where_known():
+    metadata = Metadata.from_columns(
+        {"language": ["fra", "fra", "deu", ""], "speaker": ["a", "a", "a", "b"]}
+    )
+    found = pair_statistics([Categorical("speaker")], metadata, "language", seed=0)
+    assert found.pairs == 6
+    assert found.known.tolist() == [1, 1]
+    assert found.within[0] == 1.0  # the one pair in French
+    assert found.across[0] == 1.0  # both French with German
+
+
+def test_correlation_is_pearsons_over_the_pairs_known_to_both():
+    generator = np.random.default_rng(0)
+    years = generator.integers(1990, 2010, 30).astype(float)
+    ages = years - 1950 + generator.normal(0, 3, 30)
+    ages[[3, 7]] = np.nan
+    cells = {
+        "year": [f"{y:g}" for y in years],
+        "age": ["" if np.isnan(a) else f"{a:.6f}" for a in ages],
+        "language": ["fra"] * 30,
+    }
+    metadata = Metadata.from_columns(cells, numeric=["year"])
+    found = pair_statistics([Numeric("year", 5.0), Numeric("age", 5.0)], metadata, "language", 0)
+    first, second = np.triu_indices(30, 1)
+    both = ~np.isnan(ages[first] - ages[second])
+    s = [np.exp(-((v[first] - v[second])[both] ** 2) / 50) for v in (years, ages)]
+    assert found.known[:2] == pytest.approx([1, 28 * 27 / 2 / (30 * 29 / 2)])
+    assert found.correlation[0, 1] == pytest.approx(np.corrcoef(*s)[0, 1], abs=1e-5)
+
+
+def test_a_source_that_says_the_same_of_all_pairs_has_no_correlation():
+    metadata = Metadata.from_columns({"language": ["fra", "deu", "ita"], "speaker": ["a"] * 3})
+    found = pair_statistics([Categorical("speaker")], metadata, "language", seed=0)
+    assert np.isnan(found.correlation).all()
+
+
+def test_pairs_of_a_large_corpus_are_drawn_by_the_seed(monkeypatch):
+    monkeypatch.setattr(report_module, "_DRAW", 5)
+    monkeypatch.setattr(report_module, "_DRAWS", 2)
+    metadata = Metadata.from_columns(
+        {"language": ["fra", "deu"] * 10, "speaker": [f"s{i % 3}" for i in range(20)]}
+    )
+    draws = [
+        pair_statistics([Categorical("speaker")], metadata, "language", seed) for seed in (0, 0, 1)
+    ]
+    assert [found.pairs for found in draws] == [20, 20, 20]  # twice the pairs of five
+    assert draws[0].across[0] == draws[1].across[0] != draws[2].across[0]
+
+
+# The whole
+
+
+def test_the_report_of_a_small_corpus(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    main([*files, "--output", str(out), "--data_folder", "/corpus"])
+    printed = capsys.readouterr().out
+    assert printed == (out / "report.md").read_text()
+    assert "6 utterances, 83.3% with a language: 3 different. Pairs looked at: all 15." in printed
+    # 5 of 6 have a language and 10 of 15 pairs; 4 have a year, 6 of 15 pairs.
+    assert "| 1 Geographic on 'language' | 1      | 83.3                 | 66.7 " in printed
+    assert "| 2 Numeric on 'year'        | 0.5    | 66.7                 | 40.0 " in printed
+    # 12 s hold all six, cropped to 2 s. Both Swedes and both Norwegians are anchors; the Tamil
+    # has no positive.
+    assert "A batch has 6.0 utterances of 3.0 identities, and 4.0 anchors" in printed
+    assert imread(out / "similarity.png").shape[2] == 4
+
+
+def test_a_missing_file_is_named(files, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([files[0], str(tmp_path / "none.csv")])
+    assert "none.csv: no such file" in capsys.readouterr().err
+
+
+def test_no_picture_where_no_source_grades_the_labels(tmp_path):
+    metadata = Metadata.from_columns({"language": ["swe", ""]})
+    path = tmp_path / "similarity.png"
+    assert not save_heat_map([Categorical("language")], "language", metadata, path)
+    assert not path.exists()
+
+
+def test_no_picture_where_no_label_is_known(tmp_path):
+    metadata = Metadata.from_columns({"language": ["", ""]})
+    sources = [LanguageDistance(kinds="genetic")]
+    assert not save_heat_map(sources, "language", metadata, tmp_path / "similarity.png")
