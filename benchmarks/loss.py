@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from hyperpyyaml import load_hyperpyyaml
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, Numeric, SetOverlap
 from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.similarity import combine
+from masr_modules.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 D = 256
@@ -200,8 +200,8 @@ def check_equal(size: int, device: str) -> float:
 def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
     """Median seconds of the MASR term (forward and backward, from the pooled embedding), and of
     a whole pretraining step of hparams/masr.yaml."""
-    with tempfile.TemporaryDirectory() as folder, open(ROOT / "hparams/masr.yaml") as file:
-        hparams = load_hyperpyyaml(file, {"output_folder": folder})
+    with tempfile.TemporaryDirectory() as folder:
+        hparams = load_settings(ROOT / "hparams/masr.yaml", {"output_folder": folder})
     wavs = torch.randn(24, 32000, generator=torch.Generator().manual_seed(0)).to(device)
     lens = torch.ones(24, device=device)
     ssl, head = hparams["ssl"].to(device), hparams["head"].to(device)
@@ -212,7 +212,7 @@ def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
     metadata.ids = torch.arange(24)
     metadata = metadata.to(device)
     head.bind(metadata.vocabularies)
-    optimizer = hparams["training"]["opt_class"]([*ssl.parameters(), *head.parameters()])
+    optimizer = hparams["opt_class"]([*ssl.parameters(), *head.parameters()])
     pooled = torch.randn(24, hparams["d_model"], device=device, requires_grad=True)
 
     def term() -> None:

@@ -1,11 +1,15 @@
 """What every recipe starts with: its YAML, its folder, its corpus."""
 
+from pathlib import Path
+
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.data.dataio import load_corpora
 from masr_modules.data.metadata import drop_unreadable
+from masr_modules.results import write_atomic
+from masr_modules.settings import parse_arguments, resolve_settings
 
 
 def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
@@ -19,14 +23,14 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     Returns
     -------
     hparams, run_opts : dict
-        As `sb.Brain` takes them; the keys of the YAML's `training` block are at the top.
+        As `sb.Brain` takes them.
     """
-    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
+    path, run_opts, overrides = parse_arguments(arguments)
     sb.utils.distributed.ddp_init_group(run_opts)
-    with open(hparams_file, encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file, overrides)
-    hparams |= hparams.pop("training")
-    sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
+    text = resolve_settings(path, overrides)
+    hparams = load_hyperpyyaml(text)
+    sb.create_experiment_directory(hparams["output_folder"])
+    run_on_main(write_atomic, args=[Path(hparams["output_folder"], "hyperparams.yaml"), text])
     if "prepare" in hparams:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
     return hparams, run_opts

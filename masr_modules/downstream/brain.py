@@ -39,7 +39,7 @@ class DownstreamBrain(sb.Brain):
 
     Its modules are `encoder`, `mixer`, `head` and what a task adds. A task is a subclass
     with `compute_forward` on `self.frames(batch, stage)`, `compute_objectives`, and
-    `start_scores` and `scores`, which make figures out of what was predicted.
+    `start_scores` and `scores`, which make metrics out of what was predicted.
 
     A frozen encoder runs once: its frames are read from a cache on disk, unless they would
     take more than `max_cache_gb`. Crops and augmentation change waveforms, not cached frames.
@@ -52,8 +52,7 @@ class DownstreamBrain(sb.Brain):
         Arguments
         ---------
         hparams : dict
-            From the YAML, with `freeze`, `lr`, `encoder_lr` and the rest of
-            hparams/include/downstream.yaml at its top.
+            From the YAML: the keys of hparams/mini_lid.yaml.
         run_opts : dict
             Of SpeechBrain.
         pretrained : PretrainedEncoder

@@ -3,13 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from masr_modules.data.metadata import Metadata, MetadataTable
@@ -35,40 +32,6 @@ SETTINGS = (
 # Bounds of the cost: pairs are those inside one draw, or several, of this many utterances.
 _DRAW, _DRAWS = 1000, 8
 _BATCHES = 200
-
-
-def load_settings(path: str | Path, overrides: str | dict | None = None) -> dict:
-    """Reads from an experiment's YAML what the report needs; builds nothing else of it.
-
-    Arguments
-    ---------
-    path : str or Path
-        The experiment.
-    overrides : str or dict, optional
-        Values to put in place of the YAML's, as for load_hyperpyyaml.
-
-    Returns
-    -------
-    dict
-        ``SETTINGS``, the sources of ``knowledge`` built.
-
-    Raises
-    ------
-    ValueError
-        If the experiment lacks one of ``SETTINGS``: names it.
-    KeyError
-        If an override names no key of the YAML.
-    """
-    with open(path, encoding="utf-8") as file:
-        resolved = resolve_references(file, overrides, overrides_must_match=True)
-    yaml = YAML()
-    tree = yaml.load(resolved)
-    missing = [key for key in SETTINGS if key not in tree]
-    if missing:
-        raise ValueError(f"{path}: no top-level key {', '.join(missing)}, which the report reads")
-    part = StringIO()
-    yaml.dump({key: tree[key] for key in SETTINGS}, part)
-    return load_hyperpyyaml(part.getvalue())
 
 
 @dataclass

@@ -14,12 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import speechbrain as sb
-from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
 from masr_modules.downstream.report import COLUMNS
 from masr_modules.results import format_table, write_atomic
+from masr_modules.settings import parse_arguments, resolve_settings
 
 FOLDS = {"session": 5, "speaker": 10}
 RECIPE = Path(__file__).with_name("train.py")
@@ -27,9 +26,8 @@ RECIPE = Path(__file__).with_name("train.py")
 
 def settings_of(arguments: list[str]) -> dict:
     """The YAML's plain values, overrides applied; nothing is built."""
-    hparams_file, _, overrides = sb.parse_arguments(arguments)
-    with open(hparams_file, encoding="utf-8") as file:
-        return YAML().load(resolve_references(file, overrides, True))
+    path, _, overrides = parse_arguments(arguments)
+    return YAML().load(resolve_settings(path, overrides))
 
 
 def run_fold(arguments: list[str]) -> dict:

@@ -15,9 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import speechbrain as sb
 import torch
-from hyperpyyaml import load_hyperpyyaml
 from sklearn.cluster import MiniBatchKMeans
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
@@ -33,6 +31,7 @@ from masr_modules.data.dataio import (
 from masr_modules.data.metadata import drop_unreadable
 from masr_modules.encoders.pooling import valid_frames
 from masr_modules.results import write_atomic
+from masr_modules.settings import load_settings, parse_arguments
 
 
 def plan_of(hparams: dict, rows: dict) -> dict:
@@ -109,9 +108,8 @@ def cluster(frames: np.ndarray, num_units: int, seed: int) -> MiniBatchKMeans:
 
 def main(arguments: list[str]) -> None:
     """Data, frames, clusters, file."""
-    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
-    with open(hparams_file) as file:
-        hparams = load_hyperpyyaml(file, overrides)
+    path, run_opts, overrides = parse_arguments(arguments)
+    hparams = load_settings(path, overrides)
     if "prepare" in hparams:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
     rows = load_corpora(hparams["train_csv"], hparams["data_folder"])

@@ -12,10 +12,9 @@ import logging
 import sys
 from pathlib import Path
 
-import speechbrain as sb
-
 from masr_modules.data.metadata import load_csv
-from masr_modules.pairwise.report import load_settings, report
+from masr_modules.pairwise.report import SETTINGS, report
+from masr_modules.settings import load_settings, parse_arguments
 
 
 def main(arguments: list[str]) -> None:
@@ -34,8 +33,8 @@ def main(arguments: list[str]) -> None:
     for path in (own.yaml, own.csv):
         if not Path(path).is_file():
             parser.error(f"{path}: no such file")
-    _, _, overrides = sb.parse_arguments([own.yaml, *rest])
-    settings = load_settings(own.yaml, overrides)
+    _, _, overrides = parse_arguments([own.yaml, *rest])
+    settings = load_settings(own.yaml, overrides, only=SETTINGS)
     rows = load_csv(own.csv, settings["data_folder"])
     print(report(settings, rows, own.output), end="")
 

@@ -1,11 +1,12 @@
 """A tiny embedded corpus, made once, and the recipe as a function."""
 
 import importlib.util
-import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from masr_modules.settings import merge_bases
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit"), str(ROOT / "tests/data_prep")]
@@ -79,8 +80,15 @@ SMALL = {
 
 
 def keys_of(yaml):
-    """The top-level keys of a YAML."""
-    return re.findall(r"^(\w+):", (ROOT / "hparams" / yaml).read_text(), re.MULTILINE)
+    """The top-level keys of a YAML, those of its bases with them."""
+    return list(merge_bases(ROOT / "hparams" / yaml))
+
+
+def placeholders(yaml):
+    """The keys that a user has to give."""
+    tree = merge_bases(ROOT / "hparams" / yaml)
+    tags = {key: getattr(getattr(value, "tag", None), "value", "") for key, value in tree.items()}
+    return [key for key, tag in tags.items() if tag == "!PLACEHOLDER"]
 
 
 def small_settings(yaml, corpus, output_folder):

@@ -1,11 +1,10 @@
 """The report on an experiment's knowledge, on small corpora written out."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, load_recipe
+from conftest import ROOT, load_recipe, placeholders
 from hyperpyyaml import load_hyperpyyaml
 from matplotlib.image import imread
 
@@ -20,7 +19,8 @@ from masr_modules.knowledge import (
 )
 from masr_modules.pairwise import report as report_module
 from masr_modules.pairwise.heat_map import save_heat_map
-from masr_modules.pairwise.report import load_settings, pair_statistics
+from masr_modules.pairwise.report import SETTINGS, pair_statistics
+from masr_modules.settings import load_settings
 
 main = load_recipe("pretrain/knowledge_report").main
 
@@ -69,7 +69,7 @@ def files(tmp_path):
 
 
 def test_nothing_else_of_the_experiment_is_built(files):
-    settings = load_settings(files[0], {"data_folder": "/corpus"})
+    settings = load_settings(files[0], {"data_folder": "/corpus"}, SETTINGS)
     assert settings["data_folder"] == "/corpus" and settings["batch_identity"] == "language"
     assert [str(source) for source in settings["knowledge"]] == [
         "Geographic on 'language'",
@@ -79,7 +79,7 @@ def test_nothing_else_of_the_experiment_is_built(files):
 
 
 def test_an_override_reaches_the_sources(files):
-    settings = load_settings(files[0], {"data_folder": "/corpus", "scale": 3.0})
+    settings = load_settings(files[0], {"data_folder": "/corpus", "scale": 3.0}, SETTINGS)
     assert settings["knowledge"][1].length_scale == 3.0
 
 
@@ -91,7 +91,7 @@ def test_an_override_of_nothing_is_an_error(files):
 def test_an_experiment_without_knowledge_is_an_error(tmp_path):
     (tmp_path / "plain.yaml").write_text("seed: 1\nidentity: language\n")
     with pytest.raises(ValueError, match="plain.yaml: no top-level key knowledge, batch_identity"):
-        load_settings(tmp_path / "plain.yaml")
+        load_settings(tmp_path / "plain.yaml", only=SETTINGS)
 
 
 EXPERIMENTS = [ROOT / "hparams/masr.yaml", *sorted((ROOT / "hparams").glob("pretrain_*.yaml"))]
@@ -99,8 +99,8 @@ EXPERIMENTS = [ROOT / "hparams/masr.yaml", *sorted((ROOT / "hparams").glob("pret
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_every_experiment_can_be_reported(path):
-    folders = re.findall(r"^(\w+): !PLACEHOLDER", path.read_text(), re.MULTILINE)
-    assert load_settings(path, dict.fromkeys(folders, "/corpus"))["knowledge"]
+    folders = dict.fromkeys(placeholders(path.name), "/corpus")
+    assert load_settings(path, folders, SETTINGS)["knowledge"]
 
 
 def test_the_sources_of_the_readme_can_be_pasted(tmp_path, monkeypatch):

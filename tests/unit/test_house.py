@@ -13,6 +13,7 @@ ROOMS = (
     "results",
     "plots",
     "random_state",
+    "settings",
     "data",
     "distributed",
     "knowledge",

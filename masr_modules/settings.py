@@ -1,0 +1,170 @@
+"""An experiment's YAML: what it takes from its base, what the command line changes.
+
+    base: masr.yaml          # beside this file; a base may have a base itself
+    without: [codebook_size] # keys of the base that mean nothing here
+    lr: 0.0005               # any other key replaces the base's key of that name, whole
+
+Whole: a `!new:` block takes nothing from the block that it replaces. Overrides of the
+command line work the same way. The rest is HyperPyYAML.
+"""
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+
+def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -> str:
+    """An experiment's YAML with its bases, overrides and references in place; builds nothing.
+
+    Arguments
+    ---------
+    path : str or Path
+        The YAML.
+    overrides : str or Mapping, optional
+        Values to put in place of top-level keys; YAML text, as `sb.parse_arguments` gives, or a
+        mapping.
+
+    Returns
+    -------
+    str
+        YAML text without references.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the YAML or its base is not there.
+    ValueError
+        If a file takes away a key that its base lacks, bases go in a circle, or a
+        `!PLACEHOLDER` is left.
+    KeyError
+        If an override names no key: names those alike.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "a.yaml").write_text("lr: 1\\nwidth: 8\\nnet: {lr: !ref <lr>, depth: 2}\\n")
+    >>> _ = (folder / "b.yaml").write_text("base: a.yaml\\nwithout: [width]\\nlr: 2\\n")
+    >>> print(resolve_settings(folder / "b.yaml", "net: {rate: !ref <lr>}"), end="")
+    lr: 2
+    net: {rate: 2}
+    """
+    tree = merge_bases(Path(path))
+    changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
+    for key, value in (changes or {}).items():
+        if key not in tree:
+            raise KeyError(f"{path} has no key {key!r} to override{_alike(key, tree)}")
+        tree[key] = value
+    _drop_comments(tree)
+    text = StringIO()
+    YAML().dump(tree, text)
+    return resolve_references(text.getvalue()).getvalue()
+
+
+def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> Mapping:
+    """The tree of a YAML on top of its bases; `below` are the files that led to it."""
+    path = path.resolve()
+    if path in below:
+        raise ValueError(f"{path}: its bases lead back to it")
+    if not path.is_file():
+        asked = f", which {below[-1]} names as its base" if below else ""
+        raise FileNotFoundError(f"{path}: no such file{asked}")
+    tree = YAML().load(path.read_text(encoding="utf-8"))
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"{path}: holds no keys")
+    if "base" not in tree:
+        return tree
+    merged = merge_bases(path.parent / tree.pop("base"), (*below, path))
+    for key in tree.pop("without", []):
+        if key not in merged:
+            raise ValueError(f"{path}: `without` names {key!r}, which its base does not have")
+        del merged[key]
+    place = 0
+    for key, value in tree.items():
+        if key in merged:
+            merged[key] = value
+            place = list(merged).index(key) + 1
+        else:  # beside its neighbours: HyperPyYAML resolves some references in order only
+            merged.insert(place, key, value)
+            place += 1
+    return merged
+
+
+def _drop_comments(node: object) -> None:
+    """A base's comments are about values that may no longer be there."""
+    if isinstance(node, CommentedMap | CommentedSeq):
+        node.ca.items.clear()
+        node.ca.comment = None
+        for part in node.values() if isinstance(node, CommentedMap) else node:
+            _drop_comments(part)
+
+
+def _alike(key: str, keys: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(keys), n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else "; --print_yaml shows its keys"
+
+
+def load_settings(
+    path: str | Path, overrides: str | Mapping | None = None, only: Iterable[str] | None = None
+) -> dict:
+    """Builds what an experiment's YAML describes.
+
+    Arguments
+    ---------
+    path, overrides
+        As of `resolve_settings`, whose errors it raises.
+    only : iterable of str, optional
+        Top-level keys to build, and nothing else; all by default.
+
+    Raises
+    ------
+    ValueError
+        If the YAML lacks a key of `only`: names it.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.yaml"
+    >>> _ = path.write_text("lr: 1\\ncounts: !new:collections.Counter {a: !ref <lr>}\\n")
+    >>> load_settings(path, {"lr": 3}), load_settings(path, only=["lr"])
+    ({'lr': 3, 'counts': Counter({'a': 3})}, {'lr': 1})
+    """
+    text = resolve_settings(path, overrides)
+    if only is None:
+        return load_hyperpyyaml(text)
+    tree = YAML().load(text)
+    if missing := [key for key in only if key not in tree]:
+        raise ValueError(f"{path}: no top-level key {', '.join(missing)}")
+    part = StringIO()
+    YAML().dump({key: tree[key] for key in only}, part)
+    return load_hyperpyyaml(part.getvalue())
+
+
+def parse_arguments(arguments: list[str]) -> tuple[str, dict, str]:
+    """SpeechBrain's command line, and `--print_yaml`, which prints the resolved YAML and leaves.
+
+    Arguments
+    ---------
+    arguments : list[str]
+        The YAML, then `--key value`.
+
+    Returns
+    -------
+    path : str
+        The YAML.
+    run_opts : dict
+        As `sb.Brain` takes them.
+    overrides : str
+        As `resolve_settings` takes them.
+    """
+    printing = "--print_yaml" in arguments
+    path, run_opts, overrides = sb.parse_arguments([a for a in arguments if a != "--print_yaml"])
+    if printing:
+        print(resolve_settings(path, overrides), end="")
+        sys.exit(0)
+    return path, run_opts, overrides
