@@ -6,8 +6,7 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.data.dataio import load_corpora
-from masr_modules.data.metadata import drop_unreadable
+from masr_modules.data.dataio import drop_unreadable, load_corpora
 from masr_modules.results import write_atomic
 from masr_modules.settings import parse_arguments, resolve_settings
 

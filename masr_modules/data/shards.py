@@ -25,8 +25,7 @@ from speechbrain.utils.checkpoints import (
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from masr_modules.data.dataio import read_audio, read_segment, utterance_seed
-from masr_modules.data.metadata import load_csv
+from masr_modules.data.dataio import load_csv, read_audio, read_segment, utterance_seed
 from masr_modules.results import write_atomic
 
 logger = logging.getLogger(__name__)

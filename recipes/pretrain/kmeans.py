@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from masr_modules.data.dataio import (
+    drop_unreadable,
     length_sorted_batches,
     load_corpora,
     make_dataset,
     utterance_seed,
 )
-from masr_modules.data.metadata import drop_unreadable
 from masr_modules.encoders.pooling import valid_frames
 from masr_modules.results import write_atomic
 from masr_modules.settings import load_settings, parse_arguments

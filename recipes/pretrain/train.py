@@ -26,34 +26,11 @@ from masr_modules.data.dataio import (
 )
 from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
-from masr_modules.encoders.pretrained import export_encoder
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import numeric_columns
-from masr_modules.metrics.probes import (
-    LogMelStatistics,
-    MFCCStatistics,
-    Split,
-    blind_guess,
-    embed,
-    evaluate,
-    knn_accuracy,
-)
-from masr_modules.model_card import encoder_card
+from masr_modules.metrics.probes import Split, embed, knn_accuracy
 from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
-from masr_modules.results import format_table, pretrain_columns, write_atomic, write_results
-
-
-class LossWithParts(float):
-    """A loss that the progress bar prints together with its parts."""
-
-    parts: dict[str, float]
-
-    def __format__(self, spec: str) -> str:
-        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
-        return f"{float(self):.3f} ({parts})"
-
-    # tqdm takes the shorter of format() and str().
-    __str__ = __repr__ = lambda self: format(self, "")
+from masr_modules.pretrain_report import LossWithParts, choose_references, report
 
 
 class PretrainBrain(sb.Brain):
@@ -154,65 +131,6 @@ class PretrainBrain(sb.Brain):
             progressbar=progressbar,
         )
         return Split.of(layers, rows, self.probe_column)
-
-
-def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
-    """At most `limit` training utterances a label, evenly spread."""
-    by_label = defaultdict(list)
-    for utterance, row in rows.items():
-        if row[column]:
-            by_label[row[column]].append(utterance)
-    if not by_label:
-        raise ValueError(f"no training utterance has a {column}: set probe_column to one they have")
-    chosen = []
-    for utterances in by_label.values():
-        step = max(1.0, len(utterances) / limit)
-        chosen += [utterances[int(i * step)] for i in range(min(limit, len(utterances)))]
-    return {utterance: rows[utterance] for utterance in chosen}
-
-
-def report(brain: PretrainBrain, rows: dict, untrained, hparams: dict, ssl_loss: float) -> None:
-    """Prints and saves the table, of the encoder and what trains nothing; saves the encoder."""
-    facts = facts_of(hparams, rows["train"])
-    if limit := hparams.get("table_references"):
-        rows = rows | {"train": choose_references(rows["train"], limit, brain.probe_column)}
-    features = hparams["log_mel"]
-    untrained.to(brain.device).eval()
-    systems = {
-        hparams["system"]: None,
-        "untrained": untrained.encode,
-        "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
-        "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
-    }
-    results = {}
-    for system, encode in systems.items():
-        splits = [brain.embedded(rows[s], encode, True) for s in ("train", "valid", "test")]
-        results[system] = evaluate(*splits)
-    results[hparams["system"]]["ssl_loss"] = ssl_loss
-    results["chance"] = blind_guess(rows["test"], brain.probe_column)
-    runs = {system: [figures] for system, figures in results.items()}
-    table = format_table(runs, pretrain_columns(brain.probe_column))
-    print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
-    write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
-    write_results(hparams["output_folder"], results)
-    folder = export_encoder(hparams["output_folder"], facts, encoder_card(facts, table))
-    print(f"The encoder, for other tasks or to share: {folder}")
-
-
-def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
-    """What users of the encoder ask about its training."""
-    sources = [str(source) for source in hparams["knowledge"]]
-    return {
-        "system": hparams["system"],
-        "method": type(hparams["ssl"]).__name__,
-        "d_model": hparams["ssl"].d_model,
-        "train_csv": str(hparams["train_csv"]),
-        "utterances": len(rows),
-        "hours": round(sum(row["duration"] for row in rows.values()) / 3600, 3),
-        "languages": sorted({row["language"] for row in rows.values()} - {""}),
-        "identity": hparams["identity"] or "thresholds on S",
-        "sources": sources if hparams["masr_weight"] > 0 else [],
-    }
 
 
 def main(arguments: list[str]) -> None:

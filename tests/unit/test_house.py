@@ -24,6 +24,7 @@ ROOMS = (
     "experiment",
     "inference",
     "model_card",
+    "pretrain_report",
     "downstream",
 )
 
@@ -58,3 +59,19 @@ def test_the_library_uses_no_recipe_and_no_preparation():
         assert not {n for n in imported(path) if n.startswith(("data_prep", "recipes"))}, path
     for path in (ROOT / "data_prep").rglob("*.py"):
         assert not {n for n in imported(path) if n.startswith("recipes")}, path
+
+
+@pytest.mark.parametrize("folder", ["masr_modules", "data_prep", "recipes", "benchmarks", "docs"])
+def test_no_module_outgrows_a_look(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        limit = 200 if path.name == "train.py" else 350
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= limit, f"{path.relative_to(ROOT)}: {lines} lines; something wants a name"
+
+
+def test_a_yaml_says_what_differs():
+    lengths = [
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / "hparams").rglob("*.yaml")
+    ]
+    assert sum(lengths) <= 1750

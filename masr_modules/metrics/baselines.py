@@ -1,0 +1,105 @@
+"""What an encoder has to beat: statistics of plain features, and a guess that does not listen."""
+
+import torch
+from speechbrain.processing.features import DCT
+
+from masr_modules.encoders.pooling import valid_frames
+
+
+class LogMelStatistics:
+    """Mean and standard deviation of log-mel features: the baseline that learns nothing.
+
+    Arguments
+    ---------
+    fbank : callable
+        (B, T) -> (B, F, M), not normalised.
+    hop : int
+        Samples a frame.
+
+    Example
+    -------
+    >>> from masr_modules.encoders.conformer import LogMel
+    >>> features = LogMel()
+    >>> statistics = LogMelStatistics(features.fbank, features.hop)
+    >>> frames, lens = statistics(torch.randn(2, 16000), torch.ones(2))
+    >>> frames[0].shape
+    torch.Size([2, 1, 160])
+    """
+
+    def __init__(self, fbank, hop: int):
+        self.fbank = fbank
+        self.hop = hop
+
+    def __call__(self, wavs, wav_lens):
+        """As SSLObjective.encode; one layer of one frame that holds the statistics."""
+        features = self.fbank(wavs)
+        lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
+        valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)
+        count = lens.view(-1, 1)
+        mean = (features * valid).sum(dim=1) / count
+        deviation = (features - mean.unsqueeze(1)) * valid
+        std = (deviation.square().sum(dim=1) / count).sqrt()
+        return [torch.cat([mean, std], dim=1).unsqueeze(1)], torch.ones_like(lens)
+
+
+class MFCCStatistics(LogMelStatistics):
+    """Mean and standard deviation of MFCC: what the recording channel and the voice leave.
+
+    Arguments
+    ---------
+    fbank : callable
+        (B, T) -> (B, F, M), log-mel, not normalised.
+    hop : int
+        Samples a frame.
+    n_mels : int
+        M.
+    n_mfcc : int
+        Coefficients.
+
+    Example
+    -------
+    >>> from masr_modules.encoders.conformer import LogMel
+    >>> features = LogMel()
+    >>> statistics = MFCCStatistics(features.fbank, features.hop, n_mels=80)
+    >>> frames, lens = statistics(torch.randn(2, 16000), torch.ones(2))
+    >>> frames[0].shape
+    torch.Size([2, 1, 40])
+    """
+
+    def __init__(self, fbank, hop: int, n_mels: int, n_mfcc: int = 20):
+        cosines = DCT(input_size=n_mels, n_out=n_mfcc)
+        super().__init__(lambda wavs: cosines(fbank(wavs)), hop)
+
+
+def blind_guess(test: dict[str, dict], column: str = "language") -> dict[str, float]:
+    """What a guess that does not listen reaches at most: the row `chance` of the table.
+
+    Arguments
+    ---------
+    test : dict
+        Rows of the test set.
+    column : str
+        What neighbours and probe tell.
+
+    Returns
+    -------
+    dict[str, float]
+        knn, linear and family (1 / number of labels or families, for they are
+        macro accuracies) and speaker_eer.
+
+    Example
+    -------
+    >>> french = {"language": "fra", "family": "Indo-European"}
+    >>> blind_guess({"a": french, "b": french, "c": french | {"language": "deu"}})
+    {'knn': 0.5, 'linear': 0.5, 'family': 1.0, 'speaker_eer': 0.5}
+    """
+    labels, families = (
+        len({row[name] for row in test.values()} - {""}) or float("nan")
+        for name in (column, "family")
+    )
+    return {
+        "knn": 1 / labels,
+        "linear": 1 / labels,
+        "family": 1 / families if column == "language" else float("nan"),
+        "speaker_eer": 0.5,
+    }
