@@ -190,7 +190,7 @@ class DownstreamBrain(sb.Brain):
         self.train_seconds = time.monotonic() - started
 
     def test_on(self, test: dict[str, dict]) -> dict[str, float]:
-        """The figures of the best checkpoint on a test set."""
+        """The metrics of the best checkpoint on a test set."""
         key = {f"{self.hparams.goal}_key": self.hparams.valid_metric}
         self.evaluate(self.loader(test), **key)
         return self.test_stats
@@ -222,10 +222,10 @@ class DownstreamBrain(sb.Brain):
             return
         progress = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
         self.hparams.train_logger.log_stats(progress, self.train_stats, stats)
-        figure, goal = stats[self.hparams.valid_metric], self.hparams.goal
-        self.hparams.epoch_counter.update_metric(figure)
+        metric, goal = stats[self.hparams.valid_metric], self.hparams.goal
+        self.hparams.epoch_counter.update_metric(metric)
         self.checkpointer.save_and_keep_only(
-            meta={self.hparams.valid_metric: figure, "epoch": epoch},
+            meta={self.hparams.valid_metric: metric, "epoch": epoch},
             **{f"{goal}_keys": [self.hparams.valid_metric]},
         )
 
@@ -240,7 +240,7 @@ class DownstreamBrain(sb.Brain):
         raise NotImplementedError
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
-        """The figures of a stage that ends; `valid_metric` is one of them."""
+        """The metrics of a stage that ends; `valid_metric` is one of them."""
         raise NotImplementedError
 
 

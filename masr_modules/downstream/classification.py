@@ -1,7 +1,7 @@
-"""One label an utterance: what the language and the emotion recipe share."""
+"""One label per utterance: what the tasks that name a class share."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import speechbrain as sb
 import torch
@@ -11,6 +11,7 @@ from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
 from masr_modules.downstream.brain import DownstreamBrain, drop_short
+from masr_modules.downstream.task import Guess
 from masr_modules.encoders.pretrained import PretrainedEncoder
 from masr_modules.experiment import load_rows
 from masr_modules.metrics.classification import accuracy, macro_accuracy
@@ -101,7 +102,7 @@ class ClassificationBrain(DownstreamBrain):
         self, predictions: Tensor, batch: PaddedBatch, stage: sb.Stage
     ) -> Tensor:
         """Cross-entropy of the utterances whose label is a class."""
-        truth = [self.labels.lab2ind.get(self.label_of[one], -1) for one in batch.id]
+        truth = [self.labels.lab2ind.get(self.label_of[key], -1) for key in batch.id]
         if stage != sb.Stage.TRAIN:
             self.collected.append((batch.id, predictions.float().cpu()))
         truth = torch.tensor(truth, device=predictions.device)
@@ -120,17 +121,38 @@ class ClassificationBrain(DownstreamBrain):
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
         """Weighted and unweighted accuracy; keeps `self.predictions`."""
-        ids = [one for batch, _ in self.collected for one in batch]
+        ids = [utterance for batch, _ in self.collected for utterance in batch]
         self.predictions = Predictions.of(
             ids,
             tuple(self.labels.ind2lab[i] for i in range(len(self.labels.ind2lab))),
             torch.cat([posteriors for _, posteriors in self.collected]).numpy(),
-            [self.label_of[one] for one in ids],
+            [self.label_of[utterance] for utterance in ids],
         )
         return {
             "accuracy": accuracy(self.predictions),
             "macro_accuracy": macro_accuracy(self.predictions),
         }
+
+
+def guess_a_class(results: Mapping) -> Guess:
+    """One class in all is right, whichever is named, where classes count alike.
+
+    Arguments
+    ---------
+    results : Mapping
+        results.json of a run.
+
+    Returns
+    -------
+    Guess
+        The accuracy.
+
+    Example
+    -------
+    >>> guess_a_class({"utterances": 100, "figures": {"classes": 5}})
+    Guess(score=0.2, grace=0.08)
+    """
+    return Guess.of_share(1 / results["figures"]["classes"], results["utterances"])
 
 
 def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncoder) -> None:

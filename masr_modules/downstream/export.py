@@ -1,15 +1,17 @@
 """Result folders that SpeechBrain's inference interfaces load."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 
 import torch
 from torch import nn
 
 from masr_modules.downstream.brain import DownstreamBrain
+from masr_modules.downstream.task import Task
 from masr_modules.inference import TokenPosteriors, UtteranceEmbedding
-from masr_modules.model_card import downstream_card
+from masr_modules.model_card import LICENCE, front_matter
 from masr_modules.results import write_atomic
 
 
@@ -72,7 +74,7 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 """
 
 
-def export_classifier(brain: DownstreamBrain, hparams: dict, task: str) -> Path:
+def export_classifier(brain: DownstreamBrain, hparams: dict, task: Task) -> Path:
     """Saves `inference/` for EncoderClassifier or SpeakerRecognition.
 
     Arguments
@@ -81,8 +83,13 @@ def export_classifier(brain: DownstreamBrain, hparams: dict, task: str) -> Path:
         With the modules `head` and `classifier`, and `labels`.
     hparams : dict
         Of the recipe.
-    task : str
-        Name of the recipe's folder.
+    task : Task
+        For the model card.
+
+    Returns
+    -------
+    Path
+        The folder.
     """
     labels = brain.labels
     head = plain(brain.modules.head)
@@ -98,20 +105,39 @@ def export_classifier(brain: DownstreamBrain, hparams: dict, task: str) -> Path:
     ]
     whole = UtteranceEmbedding(plain(brain.modules.encoder), plain(brain.modules.mixer), head)
     parts = {"embedding_model": whole, "classifier": plain(brain.modules.classifier)}
-    folder = _save(brain, hparams, task, blocks, parts)
+    folder = save_inference(brain, hparams, task, blocks, parts)
     labels.save(folder / "label_encoder.ckpt")
     return folder
 
 
-def export_asr(brain: DownstreamBrain, hparams: dict, out_neurons: int, tokenizer: Path) -> Path:
-    """Saves `inference/` for EncoderASR; arguments as of export_classifier.
+def export_asr(
+    brain: DownstreamBrain, hparams: dict, task: Task, out_neurons: int, tokenizer: Path
+) -> Path:
+    """Saves `inference/` for EncoderASR.
 
-    `tokenizer` is the SentencePiece model, which goes along.
+    Arguments
+    ---------
+    brain : DownstreamBrain
+        With the module `head`.
+    hparams : dict
+        Of the recipe.
+    task : Task
+        For the model card.
+    out_neurons : int
+        Number of tokens.
+    tokenizer : Path
+        The SentencePiece model, which goes along.
+
+    Returns
+    -------
+    Path
+        The folder.
     """
     sizes = {"input_size": brain.pretrained.d_model, "out_neurons": out_neurons}
     blocks = [new_block("head", hparams["head"], **sizes), ASR]
     modules = (plain(brain.modules[name]) for name in ("encoder", "mixer", "head"))
-    folder = _save(brain, hparams, "asr", blocks, {"asr_encoder": TokenPosteriors(*modules)})
+    parts = {"asr_encoder": TokenPosteriors(*modules)}
+    folder = save_inference(brain, hparams, task, blocks, parts)
     (folder / "tokenizer.ckpt").write_bytes(tokenizer.read_bytes())
     return folder
 
@@ -121,9 +147,34 @@ def plain(module: nn.Module) -> nn.Module:
     return getattr(module, "module", module)
 
 
-def _save(
-    brain: DownstreamBrain, hparams: dict, task: str, blocks: list, parts: Mapping[str, nn.Module]
+def save_inference(
+    brain: DownstreamBrain,
+    hparams: Mapping,
+    task: Task,
+    blocks: Sequence[str],
+    parts: Mapping[str, nn.Module],
 ) -> Path:
+    """Saves `inference/` for any of SpeechBrain's interfaces: weights, YAML and model card.
+
+    Arguments
+    ---------
+    brain : DownstreamBrain
+        After training.
+    hparams : Mapping
+        Of the recipe, whose results.json is there.
+    task : Task
+        For the model card.
+    blocks : sequence of str
+        YAML that follows the keys `encoder` and `mixer`: what the interface needs, with a
+        `pretrainer` that loads the parts.
+    parts : Mapping
+        Name of a loadable -> module, whose weights are saved as NAME.ckpt.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
     folder = Path(hparams["output_folder"], "inference")
     folder.mkdir(exist_ok=True)
     for name, module in parts.items():
@@ -135,3 +186,40 @@ def _save(
     write_atomic(folder / "hyperparams.yaml", "# For inference: see README.md\n" + text)
     write_atomic(folder / "README.md", downstream_card(hparams, task))
     return folder
+
+
+def downstream_card(hparams: Mapping, task: Task) -> str:
+    """Card of what a downstream recipe trained; reads its results.json and results.md.
+
+    Arguments
+    ---------
+    hparams : Mapping
+        Of the recipe.
+    task : Task
+        Its title, and how the result is used.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    folder = Path(hparams["output_folder"])
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    note = f"\n{task.use.note(results['figures'])}\n" if task.use.note else ""
+    return f"""{front_matter([task.name])}
+# {task.title}
+
+{indent(task.use.code(), " " * 4)}
+{note}
+`masr_modules` must be installed. The encoder ({"frozen" if results["freeze"] else "fine-tuned"}) is
+{results["encoder"]}.
+
+## Data
+
+Trained on `{hparams["train_csv"]}`, chosen on `{hparams["valid_csv"]}`, tested on
+`{hparams["test_csv"]}`.
+
+## Results
+
+{(folder / "results.md").read_text(encoding="utf-8")}
+{LICENCE}"""

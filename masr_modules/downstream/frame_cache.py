@@ -105,10 +105,10 @@ class FrameCache:
                 wavs, lens = batch.sig
                 layers, frame_lens = encoder(wavs.to(device), lens.to(device))
                 frames = torch.stack(layers, dim=2).float().cpu().numpy()
-                for utterance, one, length in zip(
+                for utterance, padded, length in zip(
                     batch.id, frames, frame_lens.tolist(), strict=True
                 ):
-                    file.write(np.ascontiguousarray(one[:length]).tobytes())
+                    file.write(np.ascontiguousarray(padded[:length]).tobytes())
                     places[utterance] = [count, count + length]
                     count += length
                 shape = (count, *frames.shape[2:])

@@ -16,7 +16,7 @@ from masr_modules.results import align, write_atomic
 #: Of scores.csv.
 SCORE_COLUMNS = ("enrol", "test", "target", "score", "score_snorm", "list")
 
-#: Figure -> its title in verification.md.
+#: Metric -> its title in verification.md.
 TITLES = {"eer": "EER (%)", "min_dcf_01": "minDCF 0.01", "min_dcf_05": "minDCF 0.05"}
 
 
@@ -77,24 +77,24 @@ class ScoredTrials:
         trials = [self.trials[i] for i in np.flatnonzero(chosen)]
         return ScoredTrials(trials, self.cosine[chosen], self.snorm[chosen])
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """EER and normalised minDCF without and with s-norm, and the cosine at the EER.
 
         Example
         -------
         >>> trials = [("a", "b", 1), ("a", "c", 0), ("d", "c", 1), ("d", "b", 0)]
         >>> scores = np.array([0.9, 0.1, 0.8, 0.3])
-        >>> figures = ScoredTrials(trials, scores, scores).figures()
-        >>> figures["targets"], figures["eer"], figures["min_dcf_01_snorm"], figures["threshold"]
+        >>> metrics = ScoredTrials(trials, scores, scores).metrics()
+        >>> metrics["targets"], metrics["eer"], metrics["min_dcf_01_snorm"], metrics["threshold"]
         (2, 0.0, 0.0, 0.8)
         """
         targets = self.targets
-        figures = {"trials": len(targets), "targets": int(targets.sum())}
+        metrics = {"trials": len(targets), "targets": int(targets.sum())}
         for suffix, scores in (("", self.cosine), ("_snorm", self.snorm)):
-            figures[f"eer{suffix}"] = equal_error_rate(scores, targets)
-            figures[f"min_dcf_01{suffix}"] = min_dcf(scores, targets, 0.01)
-            figures[f"min_dcf_05{suffix}"] = min_dcf(scores, targets, 0.05)
-        return figures | {"threshold": equal_error_threshold(self.cosine, targets)}
+            metrics[f"eer{suffix}"] = equal_error_rate(scores, targets)
+            metrics[f"min_dcf_01{suffix}"] = min_dcf(scores, targets, 0.01)
+            metrics[f"min_dcf_05{suffix}"] = min_dcf(scores, targets, 0.05)
+        return metrics | {"threshold": equal_error_threshold(self.cosine, targets)}
 
     def has_both_kinds(self) -> bool:
         """Whether there are targets and non-targets."""
@@ -131,8 +131,8 @@ def check_trials(
     ...
     ValueError: trials mine: 1 of 2 utterances are not in the test set (first: 'b'); ...
     """
-    named = dict.fromkeys(one for *pair, _ in trials for one in pair)
-    if missing := [one for one in named if one not in rows]:
+    named = dict.fromkeys(utterance for *pair, _ in trials for utterance in pair)
+    if missing := [utterance for utterance in named if utterance not in rows]:
         raise ValueError(
             f"trials {name}: {len(missing)} of {len(named)} utterances are not in the test set "
             f"(first: {missing[0]!r}); were trials and test_csv written together? log.txt says "
@@ -147,7 +147,7 @@ def check_trials(
 
 
 def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], folder: Path) -> dict:
-    """Figures of every list; writes scores.csv and verification.md.
+    """Metrics of every list; writes scores.csv and verification.md.
 
     Arguments
     ---------
@@ -162,7 +162,7 @@ def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], fo
     Returns
     -------
     dict[str, float]
-        Figures of the first list by key, such as `eer`, and of its parts, such as
+        Metrics of the first list by key, such as `eer`, and of its parts, such as
         `eer_cross_language`; where there are several lists, of all of them as `KEY, LIST`. A
         part without targets or without non-targets has none.
     """
@@ -173,12 +173,12 @@ def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], fo
         parts[name, "_same_language"] = scored.only(same)
         parts[name, "_cross_language"] = scored.only(cross)
     parts = {key: part for key, part in parts.items() if part.has_both_kinds()}
-    figures = {key: part.figures() for key, part in parts.items()}
+    metrics = {key: part.metrics() for key, part in parts.items()}
     write_atomic(folder / "scores.csv", _scores_csv(lists))
-    write_atomic(folder / "verification.md", _table(figures) + "\n")
+    write_atomic(folder / "verification.md", _table(metrics) + "\n")
     first, *others = lists
     flat = {}
-    for (name, part), found in figures.items():
+    for (name, part), found in metrics.items():
         if name == first:
             flat |= {key + part: value for key, value in found.items()}
         if others:
@@ -196,12 +196,12 @@ def _scores_csv(lists: Mapping[str, ScoredTrials]) -> str:
     return text.getvalue()
 
 
-def _table(figures: Mapping[tuple[str, str], dict]) -> str:
+def _table(metrics: Mapping[tuple[str, str], dict]) -> str:
     header = ["trials", "number", "targets"]
     for title in TITLES.values():
         header += [title, "with s-norm"]
     body = []
-    for (name, part), found in figures.items():
+    for (name, part), found in metrics.items():
         cells = [name + part.replace("_", " "), str(found["trials"]), str(found["targets"])]
         for key in TITLES:
             for value in (found[key], found[f"{key}_snorm"]):

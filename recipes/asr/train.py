@@ -14,7 +14,7 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.downstream.asr import AsrBrain, drop_crowded, with_normalised_text
+from masr_modules.downstream.asr import TASK, drop_crowded, with_normalised_text
 from masr_modules.downstream.brain import drop_short, load_for
 from masr_modules.downstream.export import export_asr
 from masr_modules.downstream.report import finish
@@ -46,18 +46,18 @@ def main(arguments: list[str]) -> None:
     pretrained = load_for(hparams)
     frames_per_second = pretrained.sample_rate / pretrained.encoder.frame_samples
     rows["train"] = drop_crowded(rows["train"], tokenizer, frames_per_second)
-    brain = AsrBrain.build(hparams, run_opts, pretrained, rows, tokenizer)
+    brain = TASK.brain.build(hparams, run_opts, pretrained, rows, tokenizer)
     brain.train_on(rows["train"], rows["valid"])
     brain.test_on(rows["test"])
 
     def report() -> None:
-        transcripts = sorted(brain.transcripts, key=lambda one: one.id)
+        transcripts = sorted(brain.transcripts, key=lambda transcript: transcript.id)
         write_transcripts(folder / "predictions.csv", transcripts)
         scores = Scores(transcripts)
         write_atomic(folder / "languages.md", scores.table() + "\n")
         without = {"without_text": len(heard["test"]) - len(rows["test"])}
-        finish(brain, hparams, "asr", scores.figures | without, rows["test"])
-        export_asr(brain, hparams, tokenizer.vocab_size(), model)
+        finish(brain, hparams, TASK, scores.figures | without, rows["test"])
+        export_asr(brain, hparams, TASK, tokenizer.vocab_size(), model)
 
     run_on_main(report)
 

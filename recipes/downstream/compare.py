@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""All four tasks on the embedded corpus, with several encoders, frozen and fine-tuned; one table.
+"""All tasks on the embedded corpus, with several encoders, frozen and fine-tuned; one table.
 
 > python recipes/downstream/compare.py --encoders MASR=results/pretrain/masr/1234
 > python recipes/downstream/compare.py --jobs 2 --readme README.md --encoders \\
 >     "SSL only=results/compare/SSL_only/1234" LASR=results/compare/LASR/1234 \\
 >     MASR=results/compare/MASR/1234
 
-The untrained encoder goes along. A run that is complete is not repeated, and an
-interrupted one resumes. What follows `--` goes to every run.
+A task is a recipe whose train.py has a `TASK` with a `mini_yaml`. The untrained encoder goes
+along. A run that is complete is not repeated, and an interrupted one resumes. What follows
+`--` goes to every run.
 """
 
 import argparse
 import json
 import os
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.mini_prepare import prepare_mini
-from masr_modules.downstream.report import COLUMNS
+from masr_modules.downstream.task import Task
 from masr_modules.results import (
-    KINDS,
     align,
+    column_title,
     format_cell,
     format_table,
     replace_block,
@@ -34,13 +36,6 @@ from masr_modules.results import (
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"
 DATA_FOLDER = "data/mini"
-#: Task -> its YAML for the embedded corpus, and its name in the joint table.
-TASKS = {
-    "language_id": ("mini_lid.yaml", "language: "),
-    "asr": ("mini_asr.yaml", "speech: "),
-    "emotion": ("mini_emotion.yaml", "emotion: "),
-    "speaker": ("mini_speaker.yaml", "speaker: "),
-}
 MODES = {"frozen": "true", "fine-tuned": "false"}
 AT_CHANCE = " †"
 LEGEND = (
@@ -48,10 +43,34 @@ LEGEND = (
 )
 
 
+def find_tasks(recipes: Path = RECIPES) -> dict[str, Task]:
+    """Name -> task of every recipe that is compared, in the order of the joint table.
+
+    Arguments
+    ---------
+    recipes : Path
+        A folder of recipes, NAME/train.py.
+
+    Raises
+    ------
+    ValueError
+        If a task is not called like the folder of its recipe.
+    """
+    tasks = []
+    for path in sorted(recipes.glob("*/train.py")):
+        task = runpy.run_path(str(path), run_name="recipe").get("TASK")
+        if task is None or not task.mini_yaml:
+            continue
+        if task.name != path.parent.name:
+            raise ValueError(f"{path}: its task is called {task.name!r}, unlike its folder")
+        tasks.append(task)
+    return {task.name: task for task in sorted(tasks, key=lambda task: task.place)}
+
+
 class Run(NamedTuple):
     """One training."""
 
-    task: str
+    task: Task
     encoder: str
     mode: str
     seed: int
@@ -63,7 +82,9 @@ class Run(NamedTuple):
 
     def folder(self, root: Path) -> Path:
         """Where it writes."""
-        return root / self.task / self.row.replace(", ", "_").replace(" ", "_") / str(self.seed)
+        return (
+            root / self.task.name / self.row.replace(", ", "_").replace(" ", "_") / str(self.seed)
+        )
 
     def results(self, root: Path) -> dict:
         """Its results.json."""
@@ -83,11 +104,11 @@ def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> 
         "seed": run.seed,
         "output_folder": folder,
     }
-    command = [sys.executable, str(RECIPES / run.task / "train.py")]
-    command.append(str(HPARAMS / TASKS[run.task][0]))
+    command = [sys.executable, str(RECIPES / run.task.name / "train.py")]
+    command.append(str(HPARAMS / run.task.mini_yaml))
     command += [text for key, value in settings.items() for text in (f"--{key}", str(value))]
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"{run.task}: {run.row}, seed {run.seed}: {folder}/output.txt", flush=True)
+    print(f"{run.task.name}: {run.row}, seed {run.seed}: {folder}/output.txt", flush=True)
     with open(folder / "output.txt", "w") as log:
         done = subprocess.run(
             [*command, *extra],
@@ -96,61 +117,46 @@ def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> 
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
     if done.returncode:
-        raise RuntimeError(f"{run.task}, {run.row} failed: see {folder}/output.txt")
-
-
-def at_chance(task: str, results: list[dict]) -> bool:
-    """Whether the mean of the seeds is within two standard errors of a blind guess, or worse.
-
-    A blind guess has an accuracy of one class in all, an EER of 50 %, and writes nothing
-    (a CER of 100 %, with two points of grace).
-    """
-    key = COLUMNS[task][0][1]
-    mean = sum(result["figures"][key] for result in results) / len(results)
-    if task == "asr":
-        return mean > 0.98
-    chance = 0.5 if task == "speaker" else 1 / results[0]["figures"]["classes"]
-    error = (chance * (1 - chance) / results[0]["utterances"]) ** 0.5
-    return mean > chance - 2 * error if task == "speaker" else mean < chance + 2 * error
+        raise RuntimeError(f"{run.task.name}, {run.row} failed: see {folder}/output.txt")
 
 
 def joint_table(runs: list[Run], root: Path) -> str:
-    """The first figure of every task, a row an encoder and mode."""
-    tasks = [task for task in TASKS if any(run.task == task for run in runs)]
+    """The first metric of every task, a row per encoder and mode."""
+    tasks = {run.task.name: run.task for run in runs}
     header, body = ["encoder", "tuning"], {}
-    for task in tasks:
-        title, _, kind = COLUMNS[task][0]
-        header.append(TASKS[task][1] + title + KINDS[kind][2])
+    for task in tasks.values():
+        header.append(f"{task.prefix}: {column_title(task.first)}")
     for run in runs:
-        body.setdefault((run.encoder, run.mode), {}).setdefault(run.task, []).append(run)
+        body.setdefault((run.encoder, run.mode), {}).setdefault(run.task.name, []).append(run)
     lines = []
     for (encoder, mode), cells in body.items():
         line = [encoder, mode]
-        for task in tasks:
-            results = [run.results(root) for run in cells[task]]
-            _, key, kind = COLUMNS[task][0]
-            cell = format_cell([result["figures"][key] for result in results], kind)
-            line.append(cell + (AT_CHANCE if at_chance(task, results) else ""))
+        for name, task in tasks.items():
+            results = [run.results(root) for run in cells[name]]
+            metrics = [result["figures"][task.first.key] for result in results]
+            mark = AT_CHANCE if task.at_chance(results) else ""
+            line.append(format_cell(metrics, task.first.kind) + mark)
         lines.append(line)
     return align(header, lines) + f"\n\n{LEGEND}"
 
 
-def task_table(task: str, runs: list[Run], root: Path) -> str:
-    """Every figure of a task, and the time that training took."""
+def task_table(task: Task, runs: list[Run], root: Path) -> str:
+    """Every metric of a task, and the time that training took."""
     rows: dict[str, list[dict]] = {}
     for run in runs:
-        if run.task == task:
+        if run.task.name == task.name:
             results = run.results(root)
-            figures = results["figures"] | {"minutes": results["train_seconds"]}
-            rows.setdefault(run.row, []).append(figures)
-    return format_table(rows, [*COLUMNS[task], ("training", "minutes", "minutes")])
+            metrics = results["figures"] | {"minutes": results["train_seconds"]}
+            rows.setdefault(run.row, []).append(metrics)
+    return format_table(rows, [*task.columns, ("training", "minutes", "minutes")])
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; `encoders` as a dict."""
+    """The command line; `encoders` as a dict, `tasks` as a list of Task."""
+    tasks = find_tasks()
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--encoders", nargs="+", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=list(tasks), default=list(tasks))
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
     parser.add_argument("--output_folder", type=Path, default=Path("results/downstream"))
@@ -161,6 +167,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for text in args.encoders:
         if "=" not in text or text.startswith("="):
             parser.error(f"--encoders takes NAME=FOLDER, got {text!r}")
+    args.tasks = [tasks[name] for name in tasks if name in args.tasks]
     args.encoders = dict(text.split("=", 1) for text in args.encoders)
     return args
 
@@ -191,9 +198,9 @@ def main(arguments: list[str] | None = None) -> None:
         replace_block(readme, "downstream-results", table)
     for task in args.tasks:
         table = task_table(task, runs, args.output_folder)
-        write_atomic(args.output_folder / f"{task}.md", table + "\n")
+        write_atomic(args.output_folder / f"{task.name}.md", table + "\n")
         if args.readme:
-            replace_block(RECIPES / task / "README.md", f"{task}-results", table)
+            replace_block(RECIPES / task.name / "README.md", f"{task.name}-results", table)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from masr_modules.downstream.report import COLUMNS
+from masr_modules.downstream.emotion import TASK
 from masr_modules.results import format_table, write_atomic
 from masr_modules.settings import parse_arguments, resolve_settings
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         results = run_fold([*arguments, "--fold", str(fold)])
         how = "frozen" if results["freeze"] else "fine-tuned"
         runs.setdefault(f"{results['encoder']}, {how}", []).append(results["figures"])
-    table = format_table(runs, COLUMNS["emotion"])
+    table = format_table(runs, TASK.columns)
     print(f"\nMean ± standard deviation of {count} folds:\n\n{table}\n")
     root = Path(settings["output_folder"]).parents[1]
     write_atomic(root / "cross_validation.md", table + "\n")

@@ -15,7 +15,8 @@ from pathlib import Path
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.downstream.brain import load_for
-from masr_modules.downstream.classification import ClassificationBrain, labelled_rows
+from masr_modules.downstream.classification import labelled_rows
+from masr_modules.downstream.emotion import TASK
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
 from masr_modules.experiment import start_experiment
@@ -27,9 +28,9 @@ def main(arguments: list[str]) -> None:
     hparams, run_opts = start_experiment(arguments)
     rows = labelled_rows(hparams)
     pretrained = load_for(hparams)
-    brain = ClassificationBrain.build(hparams, run_opts, pretrained, rows)
+    brain = TASK.brain.build(hparams, run_opts, pretrained, rows)
     brain.train_on(rows["train"], rows["valid"])
-    figures = brain.test_on(rows["test"])
+    metrics = brain.test_on(rows["test"])
 
     def report() -> None:
         folder, predictions = Path(hparams["output_folder"]), brain.predictions
@@ -37,8 +38,8 @@ def main(arguments: list[str]) -> None:
         plot_confusion(predictions, {}, folder / "confusion.png")
         for truth, other, share, _ in most_confused(predictions, 3):
             print(f"{truth} is taken for {other}: {100 * share:.0f} %")
-        finish(brain, hparams, "emotion", figures, rows["test"])
-        export_classifier(brain, hparams, "emotion")
+        finish(brain, hparams, TASK, metrics, rows["test"])
+        export_classifier(brain, hparams, TASK)
 
     run_on_main(report)
 

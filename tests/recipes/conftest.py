@@ -13,9 +13,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit"), str(ROOT / "tests/data_prep
 
 
 def load_recipe(name):
-    """Imports recipes/NAME.py, which is a script and no part of the package."""
+    """Imports recipes/NAME.py, or that of a whole path: a script, and no part of the package."""
     spec = importlib.util.spec_from_file_location(
-        name.replace("/", "_"), ROOT / f"recipes/{name}.py"
+        name.replace("/", "_"), ROOT / "recipes" / f"{name}.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -81,8 +81,8 @@ def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-def test_figures_are_those_that_jiwer_finds_in_the_predictions(frozen):
-    figures = results(frozen)["figures"]
+def test_metrics_are_those_that_jiwer_finds_in_the_predictions(frozen):
+    metrics = results(frozen)["figures"]
     rows = read(frozen / "predictions.csv")
     assert list(rows[0]) == ["ID", "language", "duration", "reference", "hypothesis"]
     assert any(row["hypothesis"] for row in rows)
@@ -91,13 +91,13 @@ def test_figures_are_those_that_jiwer_finds_in_the_predictions(frozen):
         groups[row["language"]].append(row)
     for key, rate in (("cer", jiwer.cer), ("wer", jiwer.wer)):
         texts = ([row[column] for row in rows] for column in ("reference", "hypothesis"))
-        assert figures[key] == pytest.approx(rate(*texts))
+        assert metrics[key] == pytest.approx(rate(*texts))
         each = []
         for language, some in groups.items():
             texts = ([row[column] for row in some] for column in ("reference", "hypothesis"))
             each.append(rate(*texts))
-            assert figures[f"{key}, {language}"] == pytest.approx(each[-1])
-        assert figures[f"macro_{key}"] == pytest.approx(sum(each) / len(each))
+            assert metrics[f"{key}, {language}"] == pytest.approx(each[-1])
+        assert metrics[f"macro_{key}"] == pytest.approx(sum(each) / len(each))
     table = (frozen / "languages.md").read_text()
     assert all(f"| {language} " in table for language in [*groups, "all"])
 

@@ -1,4 +1,4 @@
-"""The speaker recipe: figures recomputed from its scores, its result folder, trials it refuses."""
+"""The speaker recipe: metrics recomputed from its scores, its result folder, trials it refuses."""
 
 import csv
 import json
@@ -63,7 +63,7 @@ def trained(train, tmp_path_factory):
     """A frozen run of two epochs, and what it wrote."""
     folder = tmp_path_factory.mktemp("run")
     results = train(folder)
-    return SimpleNamespace(folder=folder, figures=results["figures"], results=results)
+    return SimpleNamespace(folder=folder, metrics=results["figures"], results=results)
 
 
 def eer_by_roc(scores, targets):
@@ -91,7 +91,7 @@ def min_dcf_by_loop(scores, targets, prior):
 
 @pytest.mark.parametrize("part", ["", "_same_language", "_cross_language"])
 @pytest.mark.parametrize("column, suffix", [("score", ""), ("score_snorm", "_snorm")])
-def test_figures_follow_from_the_scores_file(trained, corpus, part, column, suffix):
+def test_metrics_follow_from_the_scores_file(trained, corpus, part, column, suffix):
     language = {row["ID"]: row["language"] for row in rows_of(corpus / "test.csv")}
     speaker = {row["ID"]: row["speaker"] for row in rows_of(corpus / "test.csv")}
     trials = rows_of(trained.folder / "scores.csv")
@@ -103,16 +103,16 @@ def test_figures_follow_from_the_scores_file(trained, corpus, part, column, suff
     scores = np.array([float(t[column]) for t in trials])
     targets = np.array([t["target"] == "1" for t in trials])
     assert targets.any() and not targets.all()
-    figures = trained.figures
-    assert figures[f"eer{suffix}{part}"] == pytest.approx(eer_by_roc(scores, targets), abs=1e-6)
+    metrics = trained.metrics
+    assert metrics[f"eer{suffix}{part}"] == pytest.approx(eer_by_roc(scores, targets), abs=1e-6)
     for key, prior in (("min_dcf_01", 0.01), ("min_dcf_05", 0.05)):
         expected = min_dcf_by_loop(scores, targets, prior)
-        assert figures[f"{key}{suffix}{part}"] == pytest.approx(expected, abs=1e-6)
+        assert metrics[f"{key}{suffix}{part}"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_table_has_the_columns_of_all_recipes(trained):
     keys = {"eer", "min_dcf_01", "min_dcf_05", "eer_snorm", "eer_cross_language", "identification"}
-    assert keys <= trained.figures.keys()
+    assert keys <= trained.metrics.keys()
     assert "| EER (%)" in (trained.folder / "results.md").read_text()
     assert "cross language" in (trained.folder / "verification.md").read_text()
     assert trained.results["utterances"] == 9
@@ -128,7 +128,7 @@ def test_the_result_folder_scores_two_files_as_the_padded_batch_did(trained, cor
     for trial in rows_of(trained.folder / "scores.csv")[::9]:
         score, _ = loaded.verify_files(path[trial["enrol"]], path[trial["test"]])
         assert score.item() == pytest.approx(float(trial["score"]), abs=1e-4)
-    assert f"{trained.figures['threshold']:.3f}" in (folder / "README.md").read_text()
+    assert f"{trained.metrics['threshold']:.3f}" in (folder / "README.md").read_text()
     assert soundfile.info(path[trial["test"]]).samplerate == 16000
 
 
@@ -139,22 +139,22 @@ def test_a_second_run_resumes_and_a_test_alone_changes_nothing(trained, train):
 
 def test_held_out_sentences_are_not_trained_on(trained):
     log = (trained.folder / "log.txt").read_text()
-    assert f"train: {trained.figures['identified_of']} of 27 utterances, of 5 of 5" in log
+    assert f"train: {trained.metrics['identified_of']} of 27 utterances, of 5 of 5" in log
 
 
 def test_x_vectors_and_lists_of_trials(train, corpus, tmp_path):
     ids = [row["ID"] for row in rows_of(corpus / "test.csv")]
     write_trials(tmp_path / "mine.csv", [(ids[0], ids[1], 1), (ids[0], ids[2], 0)])
     write_trials(tmp_path / "two.csv", [(ids[2], ids[3], 1), (ids[0], ids[3], 0)])
-    figures = train(
+    metrics = train(
         tmp_path / "out",
         number_of_epochs=1,
         head="!name:masr_modules.downstream.heads.XVectorHead",
         trials=[str(tmp_path / "mine.csv"), str(tmp_path / "two.csv")],
         cohort_utterances=1,
     )["figures"]
-    assert figures["trials"] == 2 and figures["eer"] == figures["eer, mine"]
-    assert "eer, two" in figures
+    assert metrics["trials"] == 2 and metrics["eer"] == metrics["eer, mine"]
+    assert "eer, two" in metrics
     lists = [trial["list"] for trial in rows_of(tmp_path / "out/scores.csv")]
     assert lists == ["mine", "mine", "two", "two"]
 
@@ -208,14 +208,14 @@ def test_voxceleb_e_and_h_train_on_voxceleb2_alone(train, tmp_path):
         "valid_metric": "identification_error",
     }
     out = tmp_path / "out"
-    figures = train(out, yaml="voxceleb_speaker.yaml", **settings)["figures"]
-    assert {"eer, E", "eer, H"} <= figures.keys() and "eer_cross_language" not in figures
+    metrics = train(out, yaml="voxceleb_speaker.yaml", **settings)["figures"]
+    assert {"eer, E", "eer, H"} <= metrics.keys() and "eer_cross_language" not in metrics
     rows = rows_of(tree / "csv/train.csv")
     assert rows and all(row["speaker"].startswith("voxceleb2_") for row in rows)
     assert all(float(row["stop"]) > float(row["start"]) for row in rows)  # crops
     trials = rows_of(trials_path(str(tree / "csv"), "H"))
     scored = rows_of(out / "scores.csv")
-    assert len([one for one in scored if one["list"] == "H"]) == len(trials)
+    assert len([trial for trial in scored if trial["list"] == "H"]) == len(trials)
     settings |= {"train_on": "[voxceleb1]"}
     with pytest.raises(ValueError, match="voxceleb1"):
         train(tmp_path / "refused", yaml="voxceleb_speaker.yaml", **settings)
@@ -225,4 +225,4 @@ def test_an_encoder_learns_angles_too(train, tmp_path):
     results = train(tmp_path / "out", freeze=False, number_of_epochs=1)
     assert results["freeze"] is False
     state = torch.load(tmp_path / "out/inference/classifier.ckpt", weights_only=True)
-    assert state["weight"].shape[0] == 5  # one direction a training voice
+    assert state["weight"].shape[0] == 5  # one direction per training voice

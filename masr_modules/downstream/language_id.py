@@ -1,0 +1,145 @@
+"""Language identification: a classification, and what is told of errors between languages."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
+from masr_modules.downstream.task import Column, Task, Use
+from masr_modules.knowledge.languages import resolve_language
+from masr_modules.metrics.classification import (
+    by_group,
+    duration_group,
+    family_error,
+    most_confused,
+    plot_confusion,
+    top_k_accuracy,
+    within_family_accuracy,
+)
+from masr_modules.metrics.detection import average_cost, log_likelihood_ratios
+from masr_modules.metrics.predictions import Predictions
+from masr_modules.results import align, write_atomic
+
+TASK = Task(
+    name="language_id",
+    title="Language identification",
+    brain=ClassificationBrain,
+    columns=(
+        Column("macro accuracy", "macro_accuracy", "share"),
+        Column("accuracy", "accuracy", "share"),
+        Column("Cavg", "cavg", "cost"),
+        Column("top 3", "top_3", "share"),
+        Column("family error", "family_error", "share"),
+        Column("inside family", "within_family", "share"),
+    ),
+    higher_is_better=True,
+    chance=guess_a_class,
+    use=Use("classifiers", "EncoderClassifier", "classify_file"),
+    mini_yaml="mini_lid.yaml",
+    prefix="language",
+    place=1,
+)
+
+
+def language_metrics(
+    predictions: Predictions,
+    rows: Mapping[str, dict],
+    label: str = "language",
+    heard: Mapping | None = None,
+) -> dict[str, float]:
+    """What a test set tells beside accuracy.
+
+    Arguments
+    ---------
+    predictions : Predictions
+        Of the test set.
+    rows : Mapping
+        ID -> row of the test set, with `family` and `duration`.
+    label : str
+        Column of the classes.
+    heard : Mapping, optional
+        Facts of the encoder; its `languages`, if any, are those of pretraining.
+
+    Returns
+    -------
+    dict[str, float]
+        Key -> metric in [0, 1]; groups of utterances have their name in the key.
+
+    Example
+    -------
+    >>> posteriors = np.log([[0.8, 0.2], [0.6, 0.4]])
+    >>> predictions = Predictions.of(["a", "b"], ("por", "spa"), posteriors, ["por", "spa"])
+    >>> row = {"family": "Romance", "duration": 2.0}
+    >>> rows = {"a": row | {"language": "por"}, "b": row | {"language": "spa"}}
+    >>> metrics = language_metrics(predictions, rows)
+    >>> metrics["family_error"], metrics["within_family"], metrics["not_a_class"]
+    (0.0, 0.5, 0)
+    """
+    family_of = families(rows, label)
+    present = np.unique(predictions.truth[predictions.truth >= 0])
+    ratios = log_likelihood_ratios(predictions.log_posteriors, among=present)
+    metrics = {
+        "cavg": average_cost(ratios, predictions.truth),
+        "top_3": top_k_accuracy(predictions, 3),
+        "family_error": family_error(predictions, family_of),
+        "within_family": within_family_accuracy(predictions, family_of),
+        "not_a_class": sum(predictions.unseen_counts.values()),
+    }
+    groupings = [{key: duration_group(row["duration"]) for key, row in rows.items()}]
+    if seen := set((heard or {}).get("languages", [])):
+        groupings.append(
+            {
+                utterance: "seen in pretraining" if code in seen else "not seen in pretraining"
+                for utterance, code in language_codes(rows, label).items()
+            }
+        )
+    for group_of in groupings:
+        metrics |= {f"accuracy, {k}": v for k, v in by_group(predictions, group_of).items()}
+    return metrics
+
+
+def families(rows: Mapping[str, dict], label: str = "language") -> dict[str, str]:
+    """Class -> its family, where it is known.
+
+    Example
+    -------
+    >>> families({"a": {"language": "por", "family": "Romance"}})
+    {'por': 'Romance'}
+    """
+    return {row[label]: row["family"] for row in rows.values() if row["family"]}
+
+
+def language_codes(rows: Mapping[str, dict], label: str = "language") -> dict[str, str]:
+    """ID -> ISO 639-3 code, from the column `language` or else from the label.
+
+    Example
+    -------
+    >>> language_codes({"a": {"language": "", "accent": "pt"}}, "accent")
+    {'a': 'por'}
+    """
+    return {
+        utterance: row.get("language") or resolve_language(row[label])
+        for utterance, row in rows.items()
+    }
+
+
+def save_confusions(folder: Path, predictions: Predictions, family_of: Mapping[str, str]) -> None:
+    """Picture and table of what is taken for what: confusion.png and confused.md.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the run.
+    predictions : Predictions
+        Of the test set.
+    family_of : Mapping
+        Class -> family, by which classes are sorted.
+    """
+    plot_confusion(predictions, family_of, folder / "confusion.png")
+    header = ["language", "taken for", "share (%)", "utterances"]
+    body = [
+        [truth, other, f"{100 * share:.1f}", str(count)]
+        for truth, other, share, count in most_confused(predictions, 20)
+    ]
+    write_atomic(folder / "confused.md", align(header, body) + "\n" if body else "none\n")

@@ -1,0 +1,224 @@
+"""Speaker verification: a Brain that learns to tell voices apart, and which voices it hears."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from torch import Tensor
+from tqdm import tqdm
+
+from masr_modules.downstream.classification import ClassificationBrain
+from masr_modules.downstream.hold_out import hold_out, utterances_per_label
+from masr_modules.downstream.task import Column, Guess, Task, Use
+from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.verification import sample_trials, score_trials, speaker_mean_cohort
+
+#: ID to enrol, ID to test, and 1 (same speaker) or 0.
+Trials = list[tuple[str, str, int]]
+
+
+class SpeakerBrain(ClassificationBrain):
+    """Tells training voices apart by angles between embeddings, which unseen voices get too.
+
+    Set `valid_trials` before training where `valid_metric` is eer.
+    """
+
+    valid_trials: Trials = ()
+
+    def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
+        """(B, E) embeddings and (B, 1, voices) cosines."""
+        embeddings = self.modules.head(*self.frames(batch, stage))
+        return embeddings, self.modules.classifier(embeddings)
+
+    def compute_objectives(self, predictions: tuple, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
+        """Additive angular margin softmax of the utterances of training voices."""
+        embeddings, cosines = predictions
+        voices = [self.label_of.get(utterance) for utterance in batch.id]
+        truth = [self.labels.lab2ind.get(voice, -1) for voice in voices]
+        truth = torch.tensor(truth, device=cosines.device)
+        known = truth >= 0
+        if stage != sb.Stage.TRAIN:
+            self.embeddings |= dict(zip(batch.id, embeddings.float().cpu().numpy(), strict=True))
+            self.right += (cosines.squeeze(1).argmax(dim=1) == truth)[known].tolist()
+        if not known.any():
+            return cosines.sum() * 0.0
+        return self.hparams.objective(cosines[known], truth[known].unsqueeze(1))
+
+    def start_scores(self, stage: sb.Stage) -> None:
+        """See DownstreamBrain."""
+        self.embeddings, self.right = {}, []
+
+    def scores(self, stage: sb.Stage) -> dict[str, float]:
+        """Identification of held-out utterances; in validation, EER of its trials if any."""
+        metrics = {}
+        if self.right:
+            metrics["identification"] = sum(self.right) / len(self.right)
+            metrics["identification_error"] = 1 - metrics["identification"]
+            metrics["identified_of"] = len(self.right)
+        if stage == sb.Stage.VALID and self.valid_trials:
+            place = {utterance: index for index, utterance in enumerate(self.embeddings)}
+            pairs = np.array([(place[a], place[b]) for a, b, _ in self.valid_trials])
+            scores = score_trials(np.stack(list(self.embeddings.values())), pairs)
+            metrics["eer"] = equal_error_rate(scores, [target for *_, target in self.valid_trials])
+        return metrics
+
+    @torch.no_grad()
+    def embed(self, rows: dict[str, dict]) -> dict[str, np.ndarray]:
+        """ID -> (E,) embedding."""
+        self.modules.eval()
+        embeddings = {}
+        for batch in tqdm(self.loader(rows), "embedding", disable=self.noprogressbar):
+            batch = batch.to(self.device)
+            found = self.modules.head(*self.frames(batch, sb.Stage.TEST)).float().cpu().numpy()
+            embeddings |= dict(zip(batch.id, found, strict=True))
+        return embeddings
+
+    def cohort(self, train: dict[str, dict]) -> np.ndarray:
+        """(voices, E) mean embedding of every training voice."""
+        size, label = self.hparams.cohort_utterances, self.hparams.label
+        train = utterances_per_label(train, label, size) if size else train
+        embeddings = self.embed(train)
+        matrix = np.stack(list(embeddings.values()))
+        return speaker_mean_cohort(matrix, [train[utterance][label] for utterance in embeddings])
+
+
+def split_voices(
+    rows: Mapping[str, dict[str, dict]], hparams: Mapping
+) -> dict[str, dict[str, dict]]:
+    """Parts training voices from others; some of their utterances are held out.
+
+    Held out is what valid has of training voices, or else a share of train.
+
+    Arguments
+    ---------
+    rows : Mapping
+        Split -> ID -> row, of train, valid and test.
+    hparams : Mapping
+        With `label`, `held_out_by`, `held_out_share`, `seed` and `valid_metric`.
+
+    Returns
+    -------
+    dict
+        Split -> rows: train, held_out (same voices), valid and test (other voices).
+
+    Raises
+    ------
+    ValueError
+        If test has a voice of train or valid, or `valid_metric` asks for what is not there.
+
+    Example
+    -------
+    >>> def row(voice):
+    ...     return {"speaker": voice}
+    >>> rows = {
+    ...     "train": {"1": row("ann"), "2": row("bo")},
+    ...     "valid": {"3": row("ann"), "4": row("cy")},
+    ...     "test": {"5": row("di")},
+    ... }
+    >>> splits = split_voices(rows, {"label": "speaker", "valid_metric": "eer"})
+    >>> {split: list(found) for split, found in splits.items()}
+    {'train': ['1', '2'], 'held_out': ['3'], 'valid': ['4'], 'test': ['5']}
+    """
+    label, train = hparams["label"], rows["train"]
+    voices = {row[label] for row in train.values()}
+    heard = voices | {row[label] for row in rows["valid"].values()}
+    if mixed := [utterance for utterance, row in rows["test"].items() if row[label] in heard]:
+        raise ValueError(
+            f"test: {len(mixed)} of {len(rows['test'])} utterances are of voices of training or "
+            f"validation (first: {mixed[0]}, {rows['test'][mixed[0]][label]}); verification is "
+            "tested on voices that were never heard: leave them out of train_csv and valid_csv"
+        )
+    held_out, unseen = {}, {}
+    for utterance, row in rows["valid"].items():
+        (held_out if row[label] in voices else unseen)[utterance] = row
+    if not held_out:
+        by, share = hparams["held_out_by"], hparams["held_out_share"]
+        train, held_out = hold_out(train, label, by, share, hparams["seed"])
+    if not held_out and hparams["valid_metric"] == "identification_error":
+        raise ValueError(
+            "valid_metric: identification_error, but no utterance of a training voice is held out: "
+            "raise held_out_share, or use valid_metric: eer"
+        )
+    return {"train": train, "held_out": held_out, "valid": unseen, "test": rows["test"]}
+
+
+def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> Trials:
+    """Trials of a split that has no list of them.
+
+    Arguments
+    ---------
+    rows : Mapping
+        ID -> row.
+    hparams : Mapping
+        With `label`, `max_trials` and `seed`.
+
+    Returns
+    -------
+    list of (str, str, int)
+        See `masr_modules.metrics.verification.sample_trials`.
+
+    Example
+    -------
+    >>> rows = {"a1": {"who": "a"}, "a2": {"who": "a"}, "b1": {"who": "b"}}
+    >>> sorted(draw_trials(rows, {"label": "who", "max_trials": 10, "seed": 0}))
+    [('a1', 'a2', 1), ('a1', 'b1', 0), ('a2', 'b1', 0)]
+    """
+    voices = {
+        utterance: row | {"speaker": row[hparams["label"]]} for utterance, row in rows.items()
+    }
+    return sample_trials(voices, hparams["max_trials"], hparams["seed"])
+
+
+def guess_a_verdict(results: Mapping) -> Guess:
+    """An equal error rate of 50 %, from any number drawn as score.
+
+    Example
+    -------
+    >>> guess_a_verdict({"utterances": 100})
+    Guess(score=0.5, grace=0.1)
+    """
+    return Guess.of_share(0.5, results["utterances"])
+
+
+def state_threshold(metrics: Mapping[str, float]) -> str:
+    """What the model card says of the decision.
+
+    Example
+    -------
+    >>> "at a threshold of 0.412: compare" in state_threshold({"threshold": 0.4123})
+    True
+    """
+    threshold = metrics["threshold"]
+    return f"""\
+It prints a cosine, and a decision at SpeechBrain's threshold of 0.25. On the trials of the test
+set both kinds of errors are as frequent at a threshold of {threshold:.3f}: compare the cosine with
+it, or with one that was chosen on recordings like yours."""
+
+
+TASK = Task(
+    name="speaker",
+    title="Speaker verification",
+    brain=SpeakerBrain,
+    columns=(
+        Column("EER", "eer", "share"),
+        Column("minDCF 0.01", "min_dcf_01", "cost"),
+        Column("minDCF 0.05", "min_dcf_05", "cost"),
+        Column("EER, s-norm", "eer_snorm", "share"),
+        Column("EER, other language", "eer_cross_language", "share"),
+        Column("identification accuracy", "identification", "share"),
+    ),
+    higher_is_better=False,
+    chance=guess_a_verdict,
+    use=Use(
+        "speaker",
+        "SpeakerRecognition",
+        "verify_files",
+        arguments='"one.wav", "other.wav"',
+        note=state_threshold,
+    ),
+    mini_yaml="mini_speaker.yaml",
+    prefix="speaker",
+    place=4,
+)
