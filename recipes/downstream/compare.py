@@ -2,7 +2,7 @@
 """All tasks on the embedded corpus, with several encoders, frozen and fine-tuned; one table.
 
 > python recipes/downstream/compare.py --encoders MASR=results/pretrain/masr/1234
-> python recipes/downstream/compare.py --jobs 2 --readme README.md --encoders \\
+> python recipes/downstream/compare.py --jobs 2 --readme recipes/downstream/README.md --encoders \\
 >     "SSL only=results/compare/SSL_only/1234" LASR=results/compare/LASR/1234 \\
 >     MASR=results/compare/MASR/1234
 

@@ -1,5 +1,6 @@
 """The report on an experiment's knowledge, on small corpora written out."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,14 +104,18 @@ def test_every_experiment_can_be_reported(path):
     assert load_settings(path, folders, SETTINGS)["knowledge"]
 
 
-def test_the_sources_of_the_readme_can_be_pasted(tmp_path, monkeypatch):
-    block = (ROOT / "README.md").read_text().split("       knowledge:\n")[1].split("\n\n")[0]
+@pytest.mark.parametrize("document", ["README.md", "docs/metadata.md"])
+def test_the_sources_of_the_documents_can_be_pasted(document, tmp_path, monkeypatch):
+    block = re.search(r"^ *knowledge:\n((?: +- .*\n)+)", (ROOT / document).read_text(), re.M)[1]
     monkeypatch.chdir(tmp_path)
     Path("my").mkdir()
     Path("my/accents.csv").write_text(",x\nx,1\n")
     sources = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
-    kinds = (Categorical, LanguageDistance, Geographic, Numeric, SetOverlap, TableSource)
-    assert tuple(type(source) for source in sources) == kinds
+    assert len(sources) == block.count("!new:")
+    kinds = {Categorical, LanguageDistance, Geographic, Numeric}
+    if document != "README.md":
+        kinds |= {SetOverlap, TableSource}
+    assert {type(source) for source in sources} == kinds
 
 
 # Statistics

@@ -1,6 +1,6 @@
 """What every SSL objective must meet; a new one is one line in OBJECTIVES.
 
-See "Add your own SSL method" in README.md.
+See "An SSL method" in docs/extend.md.
 """
 
 import functools

@@ -1,0 +1,81 @@
+"""docs/extend.md, followed to the letter in a copy of the repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, command_line, small_settings
+from how_to import commands, paste
+
+PARTS = ("masr_modules", "data_prep", "recipes", "hparams", "tests")
+
+
+@pytest.fixture
+def follow(tmp_path, mini_corpus):
+    """Pastes a section of the text, then runs its commands; training in a few steps."""
+    copy = tmp_path / "copy"
+    for part in PARTS:
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / part, copy / part, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    (copy / "data").mkdir()
+    (copy / "data/mini").symlink_to(mini_corpus)
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+
+    def run(section, corpus=mini_corpus, **extra):
+        paste(copy, section)
+        printed = []
+        for python, *words in commands(section):
+            assert python == "python"
+            if words[0] == "recipes/pretrain/train.py":
+                yaml = str(copy / words[1])
+                settings = small_settings(yaml, corpus, tmp_path / "out") | extra
+                words = [words[0], *command_line(yaml, settings)]
+            words = [
+                str(corpus / word[7:]) if word.startswith("DIGITS/") else word for word in words
+            ]
+            words = [str(corpus) if word == "DIGITS" else word for word in words]
+            done = subprocess.run(
+                [sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+            printed.append(done.stdout)
+        return printed
+
+    return run
+
+
+def results(tmp_path):
+    return json.loads((tmp_path / "out/results.json").read_text())["MASR"]
+
+
+def test_a_source(follow, tmp_path):
+    doctest, report, _ = follow("A source")
+    assert "1 passed" in doctest
+    assert "SharedPath on 'region'" in report
+    assert 0 <= results(tmp_path)["knn"] <= 1
+
+
+def test_a_corpus(follow, tmp_path):
+    recordings = tmp_path / "digits/recordings"
+    recordings.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for speaker in ("ann", "bob", "eve", "joe", "kim", "leo", "mia"):
+        for number in range(6):
+            path = recordings / f"{number % 3}_{speaker}_{number}.wav"
+            soundfile.write(path, 0.1 * generator.standard_normal(8000), 8000)
+    follow("A corpus", recordings.parent, skip_prep=False)
+    train = (recordings.parent / "csv/train.csv").read_text()
+    assert train.count("digits_") >= 2 * 6 * 3
+    assert results(tmp_path)
+
+
+def test_an_ssl_method(follow, tmp_path):
+    suite, _ = follow("An SSL method")
+    assert " passed" in suite and "failed" not in suite
+    assert 0 <= results(tmp_path)["knn"] <= 1
