@@ -7,7 +7,7 @@ SEEDS ?= 1234
 SSL ?= best_rq
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare downstream test lint clean
+.PHONY: pretrain compare downstream test test-fast lint clean
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
@@ -18,8 +18,12 @@ compare: $(INSTALLED)
 downstream: $(INSTALLED)
 	$(RUN) recipes/downstream/compare.py --encoders MASR=$(CKPT)
 
+# Two processes, files whole: fixtures are made once a file.
 test: $(INSTALLED)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+test-fast: $(INSTALLED)
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

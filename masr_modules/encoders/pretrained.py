@@ -21,7 +21,6 @@ from ruamel.yaml import YAML, YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
-from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.results import write_atomic
 
 #: What a description of an encoder may build.
@@ -271,6 +270,12 @@ def _find_weights(folder: Path) -> Path:
 
 
 def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
+    try:
+        from masr_modules.encoders.huggingface import HuggingFaceEncoder
+    except ImportError as error:
+        raise ImportError(
+            f"{source} is a model of the transformers library: pip install 'masr[hub]' ({error})"
+        ) from error
     sample_rate = 16000
     encoder = HuggingFaceEncoder(source, sample_rate)
     if random_init:

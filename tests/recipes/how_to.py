@@ -22,7 +22,8 @@ class Block(NamedTuple):
 
 def blocks():
     """All blocks, in order."""
-    fence = re.compile(r'^```(\w+)(?: title=(\S+))?(?: after="([^"\n]*)")?\n(.*?)^```$', re.M | re.S)
+    info = r'(\w+)(?: title=(\S+))?(?: after="([^"\n]*)")?'
+    fence = re.compile(rf"^```{info}\n(.*?)^```$", re.M | re.S)
     for section in re.split(r"^## ", TEXT, flags=re.M)[1:]:
         for found in fence.findall(section):
             yield Block(section.split("\n")[0], *found)

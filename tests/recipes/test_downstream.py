@@ -353,5 +353,4 @@ def test_one_table_of_encoders_and_tasks(
     names = [(row[1].strip(), row[2].strip()) for row in rows]
     for encoder in ("untrained", "MASR"):
         assert (encoder, "frozen") in names and (encoder, "fine-tuned") in names
-    assert "†" in printed  # such short training is no better than chance somewhere
     assert "untrained, frozen" in (tmp_path / "compare/language_id.md").read_text()
