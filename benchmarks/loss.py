@@ -7,7 +7,7 @@
 The work is the same: from embeddings (B, 256) and their labels to the gradient, with the
 hardest positive and negative of each anchor and the mean of relu(d_ap - d_an + margin) over
 all anchors. The matrix product is `z @ z.T` alone, without gradient. Rounds are interleaved;
-figures are medians. Extra memory is a child process's peak less what it held before.
+metrics are medians. Extra memory is a child process's peak less what it held before.
 """
 
 import argparse

@@ -6,7 +6,7 @@
 A folder in VoxCeleb's layout with hard links to 200 files of 8 s. `prepare_voxceleb` reads
 headers only, in processes, and writes the CSVs. Beside it: reading each file's audio in one
 process with SpeechBrain's reader, as its VoxCeleb recipe does to learn the duration, on a
-sample, and nothing else: no CSV. Both run in turns, each in a process of its own; figures are
+sample, and nothing else: no CSV. Both run in turns, each in a process of its own; metrics are
 medians. Processor time is that of all processes, user and system. Peak memory is that of the
 process that writes, for a tenth of the files and for all.
 """
@@ -97,8 +97,8 @@ def in_child(*arguments: object) -> list[float]:
 
 
 def medians(rounds: list[list[float]]) -> list[float]:
-    """Of each figure, over the rounds."""
-    return [statistics.median(figures) for figures in zip(*rounds, strict=True)]
+    """Of each metric, over the rounds."""
+    return [statistics.median(metrics) for metrics in zip(*rounds, strict=True)]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@
 > python benchmarks/pretrain.py quality --data_folder data/mini
 
 A step is: collate, forward, backward, clip and AdamW, on the same ragged batch. Rounds of all
-pipelines are interleaved in one process; figures are medians. Memory is a child process's
+pipelines are interleaved in one process; metrics are medians. Memory is a child process's
 peak less what it held before its first step (on a GPU: the allocator's peak). `quality`
 trains both for the same steps on the same batches and scores them on one held-out batch:
 the same masks, codebook and features, hence the same targets.
@@ -115,7 +115,7 @@ class Pipeline:
 
 @dataclass
 class Row:
-    """One pipeline's figures."""
+    """One pipeline's metrics."""
 
     name: str
     times: dict[str, float]

@@ -25,11 +25,12 @@ import os
 from tqdm import tqdm
 
 from data_prep.common.command_line import run
-from data_prep.common.corpus import SPLITS, atomic_file, language_cells
+from data_prep.common.corpus import SPLITS, language_cells
 from data_prep.common.writing import check_disjoint, is_prepared, write_corpus
 from data_prep.mini import espeak_synthesis
 from data_prep.mini.plan import Utterance, plan_corpus
 from data_prep.mini.vocabulary import check_languages, has_digits
+from masr_modules.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

@@ -198,7 +198,7 @@ def read_segments(
         shares |= {"train": 1 - 2 * valid_share, "test": valid_share}
         logger.warning(
             "%s: no dev/ with %s. test.csv is drawn from the training set instead, about %g of its "
-            "videos: their labels are automatic, and figures on them do not compare with those on "
+            "videos: their labels are automatic, and metrics on them do not compare with those on "
             "dev. For the labelled test set put dev.zip there and prepare again.",
             *(data_folder, ", ".join(languages), valid_share),
         )

@@ -6,10 +6,11 @@ import speechbrain as sb
 from torch import nn
 
 from masr_modules.encoders.pretrained import export_encoder
+from masr_modules.files import write_atomic
 from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, blind_guess
 from masr_modules.metrics.probes import evaluate
 from masr_modules.model_card import encoder_card
-from masr_modules.results import format_table, pretrain_columns, write_atomic, write_results
+from masr_modules.results import format_table, pretrain_columns, write_results
 
 
 class LossWithParts(float):

@@ -6,11 +6,12 @@ table of some runs between two marks of a Markdown file.
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-#: How a kind of figure is printed: its scale, decimals and unit.
+from masr_modules.files import write_atomic
+
+#: How a kind of metric is printed: its scale, decimals and unit.
 KINDS = {
     "share": (100, 1, " (%)"),
     "loss": (1, 2, ""),
@@ -20,7 +21,7 @@ KINDS = {
     "minutes": (1 / 60, 1, " (min)"),
 }
 
-#: Title, key and kind of each figure.
+#: Title, key and kind of each metric.
 PRETRAIN_COLUMNS = (
     ("layer", "layer", "layer"),
     ("valid kNN", "valid_knn", "share"),
@@ -43,15 +44,6 @@ def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
     ['emotion kNN', 'emotion linear']
     """
     return [(title.replace("language", label), *rest) for title, *rest in PRETRAIN_COLUMNS]
-
-
-def write_atomic(path: str | Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def replace_block(path: str | Path, name: str, text: str) -> None:
@@ -104,10 +96,10 @@ def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]
     """
     trained, beside = {}, {}
     for path in paths:
-        for system, figures in json.loads(Path(path).read_text(encoding="utf-8")).items():
-            runs = trained if "ssl_loss" in figures else beside
-            if runs is trained or figures not in runs.get(system, []):
-                runs.setdefault(system, []).append(figures)
+        for system, metrics in json.loads(Path(path).read_text(encoding="utf-8")).items():
+            runs = trained if "ssl_loss" in metrics else beside
+            if runs is trained or metrics not in runs.get(system, []):
+                runs.setdefault(system, []).append(metrics)
     return trained | beside
 
 
@@ -145,9 +137,9 @@ def format_table(
     Arguments
     ---------
     runs : dict[str, list[dict[str, float]]]
-        System -> the figures of each seed.
+        System -> the metrics of each seed.
     columns : sequence of (str, str, str)
-        Title, key and kind of each figure.
+        Title, key and kind of each metric.
     title : str
         Of the first column.
 
@@ -160,8 +152,8 @@ def format_table(
     """
     header = [title, *map(column_title, columns)]
     body = [
-        [system] + [format_cell([f.get(key) for f in figures], kind) for _, key, kind in columns]
-        for system, figures in runs.items()
+        [system] + [format_cell([f.get(key) for f in metrics], kind) for _, key, kind in columns]
+        for system, metrics in runs.items()
     ]
     return align(header, body)
 

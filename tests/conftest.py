@@ -15,6 +15,9 @@ LazyModule.__file__ = None
 
 #: Tests that train, compile or start processes.
 SLOW = (
+    "tests/data_prep/test_commonvoice_prepare",
+    "tests/data_prep/test_debian_prepare",
+    "tests/data_prep/test_mini_prepare",
     "tests/recipes/test_asr",
     "tests/recipes/test_compare",
     "tests/recipes/test_corpora",

@@ -71,8 +71,8 @@ def add_durations(
             skips.note(f"{info.channels} channels, mixed down when read", row["wav"])
         skips.kept += 1
         row["duration"] = info.duration
-        for one in (row,) if expand is None else expand(side, row, info):
-            yield side, one
+        for made in (row,) if expand is None else expand(side, row, info):
+            yield side, made
 
 
 def _is_utf8(text: str) -> bool:

@@ -15,39 +15,6 @@ from masr_modules.knowledge.languages import language_family, language_region, r
 SPLITS = ("train", "valid", "test")
 
 
-class atomic_file:
-    """Context that gives a temporary name and renames it to `path` on success.
-
-    Arguments
-    ---------
-    path : str
-        The final path; its folder is made where it is missing.
-
-    Example
-    -------
-    >>> import tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "note.txt")
-    >>> with atomic_file(path) as temporary, open(temporary, "w") as file:
-    ...     _ = file.write("done")
-    >>> open(path).read()
-    'done'
-    """
-
-    def __init__(self, path: str):
-        self.path = path
-        self.temporary = f"{path}.{os.getpid()}.tmp"
-
-    def __enter__(self) -> str:
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        return self.temporary
-
-    def __exit__(self, error_type, error, traceback) -> None:
-        if error_type is None:
-            os.replace(self.temporary, self.path)
-        elif os.path.exists(self.temporary):
-            os.remove(self.temporary)
-
-
 def language_cells(code: str) -> dict[str, str | None]:
     """The language columns of a row, from the corpus's own code.
 

@@ -4,7 +4,9 @@ Reading a header is a few short calls to the system. Threads of one process hind
 there, for each call hands over the interpreter's lock. ``headers.py`` therefore starts this
 script several times. It gets the import path and then lists of files on stdin, and writes a
 list of answers for each to stdout. It imports next to nothing and starts in some hundredths of
-a second; soundfile is imported at the first file that is no plain WAV.
+a second; soundfile is imported at the first file that is no plain WAV. Processes of
+concurrent.futures import all that the main script does: 20 000 headers took 17 s and more with
+eight of them, and 1 s with these.
 
 Example
 -------

@@ -12,9 +12,10 @@ from itertools import islice
 
 import numpy as np
 
-from data_prep.common.corpus import SPLITS, atomic_file
+from data_prep.common.corpus import SPLITS
 from data_prep.common.skips import SkipRegister
 from masr_modules.data.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+from masr_modules.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import soundfile
 
-from data_prep.common.corpus import atomic_file
 from data_prep.common.skips import SkipRegister
+from masr_modules.files import atomic_file
 
 #: Between the values of a cell that holds several; `SetOverlap` reads them so.
 SEPARATOR = "|"

@@ -155,7 +155,7 @@ class AsrBrain(DownstreamBrain):
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
         """CER and WER, pooled and as means of the languages."""
-        metrics = Scores(self.transcripts).figures
+        metrics = Scores(self.transcripts).metrics
         return {key: value for key, value in metrics.items() if ", " not in key}
 
 

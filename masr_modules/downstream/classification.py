@@ -149,10 +149,10 @@ def guess_a_class(results: Mapping) -> Guess:
 
     Example
     -------
-    >>> guess_a_class({"utterances": 100, "figures": {"classes": 5}})
+    >>> guess_a_class({"utterances": 100, "metrics": {"classes": 5}})
     Guess(score=0.2, grace=0.08)
     """
-    return Guess.of_share(1 / results["figures"]["classes"], results["utterances"])
+    return Guess.of_share(1 / results["metrics"]["classes"], results["utterances"])
 
 
 def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncoder) -> None:

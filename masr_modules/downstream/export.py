@@ -10,9 +10,9 @@ from torch import nn
 
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
+from masr_modules.files import write_atomic
 from masr_modules.inference import TokenPosteriors, UtteranceEmbedding
 from masr_modules.model_card import LICENCE, front_matter
-from masr_modules.results import write_atomic
 
 
 def new_block(key: str, build: Callable, **arguments: object) -> str:
@@ -205,7 +205,7 @@ def downstream_card(hparams: Mapping, task: Task) -> str:
     """
     folder = Path(hparams["output_folder"])
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    note = f"\n{task.use.note(results['figures'])}\n" if task.use.note else ""
+    note = f"\n{task.use.note(results['metrics'])}\n" if task.use.note else ""
     return f"""{front_matter([task.name])}
 # {task.title}
 

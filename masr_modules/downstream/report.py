@@ -5,7 +5,8 @@ from pathlib import Path
 
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
-from masr_modules.results import align, column_title, format_cell, write_atomic
+from masr_modules.files import write_atomic
+from masr_modules.results import align, column_title, format_cell
 
 
 def start_name(hparams: dict) -> str:
@@ -33,7 +34,7 @@ def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, row
     task : Task
         Its columns that are among the metrics make the table.
     metrics : dict[str, float]
-        Key -> metric; all go to results.json, as `figures`.
+        Key -> metric; all go to results.json, as `metrics`.
     rows : dict
         Of the test set.
     """
@@ -50,7 +51,7 @@ def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, row
         "best_epoch": brain.best_epoch(),
         "layer_shares": [round(share, 4) for share in brain.modules.mixer.shares.tolist()],
         "utterances": len(rows),
-        "figures": metrics,
+        "metrics": metrics,
     }
     columns = [column for column in task.columns if column.key in metrics]
     header = ["encoder", "", *map(column_title, columns), "seed", "device"]

@@ -151,7 +151,7 @@ class Task:
     ...     chance=lambda results: Guess.of_share(0.5, results["utterances"]),
     ...     use=Use("classifiers", "EncoderClassifier", "classify_file"),
     ... )
-    >>> toy.at_chance([{"utterances": 100, "figures": {"accuracy": 0.59}}])
+    >>> toy.at_chance([{"utterances": 100, "metrics": {"accuracy": 0.59}}])
     True
     """
 
@@ -183,6 +183,6 @@ class Task:
         runs : sequence of Mapping
             results.json of every seed.
         """
-        mean = sum(results["figures"][self.first.key] for results in runs) / len(runs)
+        mean = sum(results["metrics"][self.first.key] for results in runs) / len(runs)
         score, grace = self.chance(runs[0])
         return mean < score + grace if self.higher_is_better else mean > score - grace

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML, YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
-from masr_modules.results import write_atomic
+from masr_modules.files import write_atomic
 
 #: What a description of an encoder may build.
 BUILDERS = tuple(f"!new:masr_modules.{name}." for name in ("encoders", "waveform", "huggingface"))

@@ -1,6 +1,6 @@
-"""Figures of classification, from a classifier's predictions.
+"""Metrics of classification, from a classifier's predictions.
 
-In every figure a row whose class the classifier does not have is an error, as in
+In every metric a row whose class the classifier does not have is an error, as in
 scikit-learn on names; a row whose class is not known is left out.
 """
 

@@ -1,4 +1,4 @@
-"""Figures of detection: is this trial a target? Speakers (EER, minDCF) and languages (Cavg)."""
+"""Metrics of detection: is this trial a target? Speakers (EER, minDCF) and languages (Cavg)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a classifier said of a test set, kept as a CSV from which every figure can be drawn."""
+"""What a classifier said of a test set, kept as a CSV from which every metric follows."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masr_modules.results import write_atomic
+from masr_modules.files import write_atomic
 
 _HEADER = ["ID", "truth", "predicted"]
 _SCORE = "score_"
@@ -116,7 +116,7 @@ class Predictions:
 
     @property
     def unseen_counts(self) -> dict[str, int]:
-        """True label that is no class -> its rows. To be stated beside the figures."""
+        """True label that is no class -> its rows. To be stated beside the metrics."""
         return dict(sorted(Counter(self.unseen[i] for i in self.ids if i in self.unseen).items()))
 
     def write_csv(self, path: str | Path) -> None:

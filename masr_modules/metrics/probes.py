@@ -154,7 +154,7 @@ def choose_layer(train: Split, valid: Split) -> int:
 
 
 def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
-    """Every figure of the results table, of the layer that is best on `valid`.
+    """Every metric of the results table, of the layer that is best on `valid`.
 
     Arguments
     ---------

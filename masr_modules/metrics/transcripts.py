@@ -1,7 +1,7 @@
 """What a recogniser wrote of a test set: text made comparable, and its error rates.
 
 Errors are counted by jiwer, over characters (spaces count) and over words. The character
-error rate is the first figure, as for FLEURS: Chinese, Japanese, Thai, Lao, Khmer, Burmese
+error rate is the first metric, as for FLEURS: Chinese, Japanese, Thai, Lao, Khmer, Burmese
 and others are written without spaces, so that a whole sentence is one "word" of them and
 their word error rate says next to nothing.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import jiwer
 
-from masr_modules.results import align, write_atomic
+from masr_modules.files import write_atomic
+from masr_modules.results import align
 
 HEADER = ["ID", "language", "duration", "reference", "hypothesis"]
 #: Ways to write the apostrophe; all become the first.
@@ -161,20 +162,20 @@ class Scores:
     """
 
     def __init__(self, transcripts: Sequence[Transcript]):
-        scored = [one for one in transcripts if one.reference]
+        scored = [t for t in transcripts if t.reference]
         if not scored:
             raise ValueError(f"none of {len(transcripts)} utterances has a text to compare with")
         self.empty = len(transcripts) - len(scored)
         self.pooled = self._rates(scored)
         self.by_language = {
-            language: self._rates([one for one in scored if one.language == language])
-            for language in sorted({one.language for one in scored} - {""})
+            language: self._rates([t for t in scored if t.language == language])
+            for language in sorted({t.language for t in scored} - {""})
         }
 
     @staticmethod
     def _rates(transcripts: Sequence[Transcript]) -> ErrorRates:
         return ErrorRates.of(
-            [one.reference for one in transcripts], [one.hypothesis for one in transcripts]
+            [t.reference for t in transcripts], [t.hypothesis for t in transcripts]
         )
 
     @property
@@ -192,7 +193,7 @@ class Scores:
         return sum(values) / len(values) if values else otherwise
 
     @property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Key -> rate: pooled, macro, and of each language."""
         means = {
             "cer": self.pooled.cer,
@@ -205,7 +206,7 @@ class Scores:
         return means | cer | wer
 
     def table(self) -> str:
-        """A Markdown table, a row a language, the best first."""
+        """A Markdown table, a row per language, the best first."""
         header = ["language", "utterances", "characters", "CER (%)", "words", "WER (%)"]
         ordered = sorted(self.by_language.items(), key=lambda item: item[1].cer)
         return align(header, [self._cells(*item) for item in [*ordered, ("all", self.pooled)]])
@@ -224,12 +225,12 @@ def write_transcripts(path: str | Path, transcripts: Sequence[Transcript]) -> No
     ValueError
         If an ID is repeated.
     """
-    counts = Counter(one.id for one in transcripts)
-    if repeated := [one for one, count in counts.items() if count > 1]:
+    counts = Counter(t.id for t in transcripts)
+    if repeated := [key for key, count in counts.items() if count > 1]:
         raise ValueError(f"ID {repeated[0]!r} is repeated")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
-    for one in transcripts:
-        writer.writerow([one.id, one.language, one.duration, one.reference, one.hypothesis])
+    for t in transcripts:
+        writer.writerow([t.id, t.language, t.duration, t.reference, t.hypothesis])
     write_atomic(path, text.getvalue())

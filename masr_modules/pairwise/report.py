@@ -10,11 +10,12 @@ import torch
 from tqdm import tqdm
 
 from masr_modules.data.metadata import Metadata, MetadataTable
+from masr_modules.files import write_atomic
 from masr_modules.knowledge.base import KnowledgeSource, numeric_columns
 from masr_modules.pairwise.heat_map import save_heat_map
 from masr_modules.pairwise.similarity import combine
 from masr_modules.pairwise.train_batches import make_sampler
-from masr_modules.results import align, write_atomic
+from masr_modules.results import align
 
 #: The top-level keys of an experiment that the report reads.
 SETTINGS = (
@@ -256,7 +257,7 @@ def _source_table(
             values = metadata[sources[k].column]
             known = ~values.isnan() if values.is_floating_point() else values >= 0
             weight, cells = f"{sources[k].weight:g}", f"{100 * float(known.float().mean()):.1f}"
-        means = (_figure(mean, 3) for mean in (found.within[k], found.across[k]))
+        means = (_number(mean, 3) for mean in (found.within[k], found.across[k]))
         body.append([name, weight, cells, f"{100 * found.known[k]:.1f}", *means])
     return align(header, body)
 
@@ -264,13 +265,13 @@ def _source_table(
 def _correlation_table(sources: Sequence[KnowledgeSource], found: PairStatistics) -> str:
     names = _names(sources)
     body = [
-        [name, *(_figure(value, 2) for value in row)]
+        [name, *(_number(value, 2) for value in row)]
         for name, row in zip(names, found.correlation, strict=True)
     ]
     return align(["", *(name.split()[0] for name in names)], body)
 
 
-def _figure(value: float, digits: int) -> str:
+def _number(value: float, digits: int) -> str:
     """The number, or a dash where nothing is known."""
     return "-" if np.isnan(value) else f"{value:.{digits}f}"
 

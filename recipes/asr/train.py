@@ -20,8 +20,8 @@ from masr_modules.downstream.export import export_asr
 from masr_modules.downstream.report import finish
 from masr_modules.downstream.tokens import make_tokenizer
 from masr_modules.experiment import load_rows, start_experiment
+from masr_modules.files import write_atomic
 from masr_modules.metrics.transcripts import Scores, write_transcripts
-from masr_modules.results import write_atomic
 
 
 def main(arguments: list[str]) -> None:
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         scores = Scores(transcripts)
         write_atomic(folder / "languages.md", scores.table() + "\n")
         without = {"without_text": len(heard["test"]) - len(rows["test"])}
-        finish(brain, hparams, TASK, scores.figures | without, rows["test"])
+        finish(brain, hparams, TASK, scores.metrics | without, rows["test"])
         export_asr(brain, hparams, TASK, tokenizer.vocab_size(), model)
 
     run_on_main(report)

@@ -24,14 +24,8 @@ from typing import NamedTuple
 
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.downstream.task import Task
-from masr_modules.results import (
-    align,
-    column_title,
-    format_cell,
-    format_table,
-    replace_block,
-    write_atomic,
-)
+from masr_modules.files import write_atomic
+from masr_modules.results import align, column_title, format_cell, format_table, replace_block
 
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"
@@ -133,7 +127,7 @@ def joint_table(runs: list[Run], root: Path) -> str:
         line = [encoder, mode]
         for name, task in tasks.items():
             results = [run.results(root) for run in cells[name]]
-            metrics = [result["figures"][task.first.key] for result in results]
+            metrics = [result["metrics"][task.first.key] for result in results]
             mark = AT_CHANCE if task.at_chance(results) else ""
             line.append(format_cell(metrics, task.first.kind) + mark)
         lines.append(line)
@@ -146,7 +140,7 @@ def task_table(task: Task, runs: list[Run], root: Path) -> str:
     for run in runs:
         if run.task.name == task.name:
             results = run.results(root)
-            metrics = results["figures"] | {"minutes": results["train_seconds"]}
+            metrics = results["metrics"] | {"minutes": results["train_seconds"]}
             rows.setdefault(run.row, []).append(metrics)
     return format_table(rows, [*task.columns, ("training", "minutes", "minutes")])
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from masr_modules.downstream.emotion import TASK
-from masr_modules.results import format_table, write_atomic
+from masr_modules.files import write_atomic
+from masr_modules.results import format_table
 from masr_modules.settings import parse_arguments, resolve_settings
 
 FOLDS = {"session": 5, "speaker": 10}
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> None:
         print(f"fold {fold} of {count}", flush=True)
         results = run_fold([*arguments, "--fold", str(fold)])
         how = "frozen" if results["freeze"] else "fine-tuned"
-        runs.setdefault(f"{results['encoder']}, {how}", []).append(results["figures"])
+        runs.setdefault(f"{results['encoder']}, {how}", []).append(results["metrics"])
     table = format_table(runs, TASK.columns)
     print(f"\nMean ± standard deviation of {count} folds:\n\n{table}\n")
     root = Path(settings["output_folder"]).parents[1]

@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from data_prep.mini_prepare import prepare_mini
-from masr_modules.results import format_table, replace_block, write_atomic
+from masr_modules.files import write_atomic
+from masr_modules.results import format_table, replace_block
 
 HEADS = "!new:masr_modules.pairwise.heads."
 LOSSES = "!new:masr_modules.pairwise.losses."
@@ -103,7 +104,7 @@ def run(yaml: str, system: str, seed: int, root: Path, threads: int, extra: list
 
 
 def collect(root: Path, systems: list[str], seeds: list[int]) -> dict[str, list[dict]]:
-    """System -> the figures of each seed, from the runs' results.json."""
+    """System -> the metrics of each seed, from the runs' results.json."""
     runs: dict[str, list[dict]] = {}
     for system in systems:
         for seed in seeds:

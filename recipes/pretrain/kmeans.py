@@ -30,7 +30,7 @@ from masr_modules.data.dataio import (
     utterance_seed,
 )
 from masr_modules.encoders.pooling import valid_frames
-from masr_modules.results import write_atomic
+from masr_modules.files import write_atomic
 from masr_modules.settings import load_settings, parse_arguments
 
 

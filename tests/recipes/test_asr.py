@@ -82,7 +82,7 @@ def results(folder):
 
 
 def test_metrics_are_those_that_jiwer_finds_in_the_predictions(frozen):
-    metrics = results(frozen)["figures"]
+    metrics = results(frozen)["metrics"]
     rows = read(frozen / "predictions.csv")
     assert list(rows[0]) == ["ID", "language", "duration", "reference", "hypothesis"]
     assert any(row["hypothesis"] for row in rows)
@@ -105,7 +105,7 @@ def test_metrics_are_those_that_jiwer_finds_in_the_predictions(frozen):
 def test_an_utterance_without_text_is_left_out_and_counted(frozen, few):
     missing, *rest = (row["ID"] for row in read(few / "test.csv"))
     assert sorted(rest) == [row["ID"] for row in read(frozen / "predictions.csv")]
-    assert results(frozen)["figures"]["without_text"] == 1
+    assert results(frozen)["metrics"]["without_text"] == 1
     assert "test: 1 utterances without text are left out" in (frozen / "log.txt").read_text()
 
 

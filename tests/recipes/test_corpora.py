@@ -92,9 +92,9 @@ def test_the_table_tells_the_probed_label(pretrain, arguments, tmp_path):
     pretrain.main(arguments("pretrain_iemocap.yaml", **settings))
     header = (tmp_path / "out/results.md").read_text().splitlines()[0]
     assert "emotion kNN" in header and "language" not in header
-    figures = json.loads((tmp_path / "out/results.json").read_text())["untrained"]
-    assert 0 <= figures["linear"] <= 1 and 0 <= figures["speaker_eer"] <= 1
-    assert figures["family"] != figures["family"]  # not known: no language is asked for
+    metrics = json.loads((tmp_path / "out/results.json").read_text())["untrained"]
+    assert 0 <= metrics["linear"] <= 1 and 0 <= metrics["speaker_eer"] <= 1
+    assert metrics["family"] != metrics["family"]  # not known: no language is asked for
 
 
 def test_a_probed_label_that_nobody_has_is_named(pretrain, arguments, tmp_path):

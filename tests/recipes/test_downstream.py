@@ -104,7 +104,7 @@ def test_a_killed_run_resumes_to_the_same_weights(yaml, recipes, train, tmp_path
         with pytest.raises(Killed):
             train(yaml, freeze=False, output_folder=tmp_path / "killed")
     resumed = train(yaml, freeze=False, output_folder=tmp_path / "killed")
-    assert resumed["figures"] == whole["figures"]
+    assert resumed["metrics"] == whole["metrics"]
     for name in ("encoder", "mixer", "head"):
         expected = weights(tmp_path / "whole", name)
         found = weights(tmp_path / "killed", name)
@@ -134,7 +134,7 @@ def test_cached_frames_train_like_those_computed_anew(train, tmp_path):
     cached = train("mini_lid.yaml")
     anew = train("mini_lid.yaml", max_cache_gb=0, output_folder=tmp_path / "anew")
     assert "the encoder runs in every epoch" in (tmp_path / "anew/log.txt").read_text()
-    assert anew["figures"] == pytest.approx(cached["figures"], abs=1e-3, nan_ok=True)
+    assert anew["metrics"] == pytest.approx(cached["metrics"], abs=1e-3, nan_ok=True)
 
 
 def test_test_only_gives_the_same_metrics(train):
@@ -175,7 +175,7 @@ def test_language_metrics_follow_from_the_predictions_file(train, mini_corpus, t
         return [row | {"family": branches[row["language"]]} for row in rows]
 
     path = edited_csv(mini_corpus, tmp_path, branch, "test")
-    metrics = train("mini_lid.yaml", test_csv=path, number_of_epochs=8)["figures"]
+    metrics = train("mini_lid.yaml", test_csv=path, number_of_epochs=8)["metrics"]
     rows = read_predictions(tmp_path / "out")
     labels = [name.removeprefix("score_") for name in rows[0] if name.startswith("score_")]
     assert labels == ["nld", "por", "spa"]
@@ -194,7 +194,7 @@ def test_language_metrics_follow_from_the_predictions_file(train, mini_corpus, t
 
 
 def test_emotion_metrics_follow_from_the_predictions_file(train, tmp_path):
-    metrics = train("mini_emotion.yaml", number_of_epochs=8)["figures"]
+    metrics = train("mini_emotion.yaml", number_of_epochs=8)["metrics"]
     rows = read_predictions(tmp_path / "out")
     truth, predicted = ([row[name] for row in rows] for name in ("truth", "predicted"))
     right = sum(a == b for a, b in zip(truth, predicted, strict=True))
@@ -223,7 +223,7 @@ def test_a_test_language_that_training_lacks_is_counted(train, mini_corpus, tmp_
         return [row for row in rows if row["language"] != "nld"]
 
     path = edited_csv(mini_corpus, tmp_path, without_dutch)
-    metrics = train("mini_lid.yaml", train_csv=path)["figures"]
+    metrics = train("mini_lid.yaml", train_csv=path)["metrics"]
     dutch = [row for row in read_predictions(tmp_path / "out") if row["truth"] == "nld"]
     assert metrics["classes"] == 2 and metrics["not_a_class"] == len(dutch) > 0
     assert all(row["predicted"] in ("por", "spa") for row in dutch)
@@ -321,7 +321,7 @@ def test_all_folds_of_iemocap_in_one_table(in_process, arguments, tmp_path, caps
     cross_validate.main(line)  # nothing left to do
     assert len(in_process) == 5
     metrics = [
-        json.loads((tmp_path / f"out/fold{fold}/1234/results.json").read_text())["figures"]
+        json.loads((tmp_path / f"out/fold{fold}/1234/results.json").read_text())["metrics"]
         for fold in range(1, 6)
     ]
     mean = 100 * sum(fold["macro_accuracy"] for fold in metrics) / 5

@@ -41,7 +41,7 @@ def test_it_trains_and_prints_its_row(trained):
     table = [line for line in trained.printed.splitlines() if line.startswith("|")]
     header, _, row = ([cell.strip() for cell in line.split("|")] for line in table)
     assert header[3] == "seconds off"
-    assert row[3] == f"{trained.results['figures']['seconds_off']:.2f}"
+    assert row[3] == f"{trained.results['metrics']['seconds_off']:.2f}"
 
 
 def test_its_model_card_states_its_use_and_the_folder_loads_so(trained):
@@ -50,7 +50,7 @@ def test_its_model_card_states_its_use_and_the_folder_loads_so(trained):
     assert "# Duration of speech" in card
     assert "    from speechbrain.inference.encoders import WaveformEncoder\n" in card
     assert '    print(model.encode_file("speech.wav"))\n' in card
-    off = trained.results["figures"]["mean_guessed"]
+    off = trained.results["metrics"]["mean_guessed"]
     assert f"\nThe mean alone is {off:.2f} s off.\n" in card
     loaded = WaveformEncoder.from_hparams(source=str(folder), savedir=str(folder))
     assert loaded.encode_batch(torch.randn(1, 16000), torch.ones(1)).isfinite().all()
@@ -60,9 +60,9 @@ def test_encoders_are_compared_on_it(own):
     compare = load_recipe("downstream/compare")
     assert list(compare.find_tasks()) == ["language_id", "asr", "emotion", "speaker"]
     task = compare.find_tasks(own.recipes)["seconds"]
-    run = {"figures": {"seconds_off": 2.0, "mean_guessed": 2.5}}
+    run = {"metrics": {"seconds_off": 2.0, "mean_guessed": 2.5}}
     assert not task.at_chance([run])
-    run["figures"]["seconds_off"] = 2.6
+    run["metrics"]["seconds_off"] = 2.6
     assert task.at_chance([run])
 
 

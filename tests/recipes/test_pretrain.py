@@ -46,8 +46,8 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     results = json.loads((tmp_path / "out/results.json").read_text())
     beside = {"untrained", "log-mel statistics", "MFCC statistics", "chance"}
     assert set(results) > beside and len(results) == len(beside) + 1
-    for figures in results.values():
-        assert 0 <= figures["knn"] <= 1 and 0 <= figures["speaker_eer"] <= 1
+    for metrics in results.values():
+        assert 0 <= metrics["knn"] <= 1 and 0 <= metrics["speaker_eer"] <= 1
     printed = capsys.readouterr().out
     assert "Test set, " in printed and "speaker EER (%)" in printed
     log = (tmp_path / "out/train_log.txt").read_text()

@@ -63,7 +63,7 @@ def trained(train, tmp_path_factory):
     """A frozen run of two epochs, and what it wrote."""
     folder = tmp_path_factory.mktemp("run")
     results = train(folder)
-    return SimpleNamespace(folder=folder, metrics=results["figures"], results=results)
+    return SimpleNamespace(folder=folder, metrics=results["metrics"], results=results)
 
 
 def eer_by_roc(scores, targets):
@@ -152,7 +152,7 @@ def test_x_vectors_and_lists_of_trials(train, corpus, tmp_path):
         head="!name:masr_modules.downstream.heads.XVectorHead",
         trials=[str(tmp_path / "mine.csv"), str(tmp_path / "two.csv")],
         cohort_utterances=1,
-    )["figures"]
+    )["metrics"]
     assert metrics["trials"] == 2 and metrics["eer"] == metrics["eer, mine"]
     assert "eer, two" in metrics
     lists = [trial["list"] for trial in rows_of(tmp_path / "out/scores.csv")]
@@ -208,7 +208,7 @@ def test_voxceleb_e_and_h_train_on_voxceleb2_alone(train, tmp_path):
         "valid_metric": "identification_error",
     }
     out = tmp_path / "out"
-    metrics = train(out, yaml="voxceleb_speaker.yaml", **settings)["figures"]
+    metrics = train(out, yaml="voxceleb_speaker.yaml", **settings)["metrics"]
     assert {"eer, E", "eer, H"} <= metrics.keys() and "eer_cross_language" not in metrics
     rows = rows_of(tree / "csv/train.csv")
     assert rows and all(row["speaker"].startswith("voxceleb2_") for row in rows)

@@ -1,4 +1,4 @@
-"""Predictions and their figures, against scikit-learn and cases worked by hand."""
+"""Predictions and their metrics, against scikit-learn and cases worked by hand."""
 
 import numpy as np
 import pytest

@@ -10,6 +10,7 @@ LIBRARY = sorted((ROOT / "masr_modules").rglob("*.py"))
 
 #: From the ground up: a room may use itself and those before it.
 ROOMS = (
+    "files",
     "results",
     "plots",
     "random_state",

@@ -144,8 +144,8 @@ def test_encode_is_deterministic_and_draws_nothing(ssl):
     generator = torch.get_rng_state()
     first, _ = ssl.encode(wavs, lens)
     assert torch.equal(generator, torch.get_rng_state())  # no mask, noise or dropout
-    for one, two in zip(first, ssl.encode(wavs, lens)[0], strict=True):
-        assert torch.equal(one, two)
+    for before, after in zip(first, ssl.encode(wavs, lens)[0], strict=True):
+        assert torch.equal(before, after)
 
 
 def test_the_loss_falls_on_one_batch(ssl):

@@ -1,4 +1,4 @@
-"""Figures of the results table against cases worked by hand."""
+"""Metrics of the results table against cases worked by hand."""
 
 from dataclasses import replace
 

@@ -21,7 +21,7 @@ TASKS = (language_id.TASK, asr.TASK, emotion.TASK, speaker.TASK)
     ids=lambda value: getattr(value, "name", None),
 )
 def test_a_guess_that_does_not_listen(task, score, grace):
-    guess = task.chance({"utterances": 100, "figures": {"classes": 5}})
+    guess = task.chance({"utterances": 100, "metrics": {"classes": 5}})
     assert guess == pytest.approx((score, grace))
 
 
@@ -44,7 +44,7 @@ def test_a_guess_that_does_not_listen(task, score, grace):
 )
 def test_runs_no_better_than_a_guess(task, metric, at_chance):
     def run(metric):
-        return {"utterances": 100, "figures": {task.first.key: metric, "classes": 5}}
+        return {"utterances": 100, "metrics": {task.first.key: metric, "classes": 5}}
 
     assert task.at_chance([run(metric)]) is at_chance
     assert task.at_chance([run(metric - 0.3), run(metric + 0.3)]) is at_chance  # their mean counts

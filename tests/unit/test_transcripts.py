@@ -102,7 +102,7 @@ def test_means_over_languages_and_over_all():
     scores = Scores(TRANSCRIPTS)
     # deu: 1 of 9 characters, 1 of 3 words; fra: 1 of 3, 1 of 1; all: 2 of 14, 2 of 5.
     assert scores.empty == 1
-    assert scores.figures == pytest.approx(
+    assert scores.metrics == pytest.approx(
         {
             "cer": 2 / 14,
             "wer": 2 / 5,
