@@ -111,6 +111,13 @@ def test_a_killed_run_resumes_to_the_same_weights(yaml, recipes, train, tmp_path
         assert all(torch.equal(value, found[key]) for key, value in expected.items())
 
 
+def test_a_head_with_options_takes_the_place_of_a_bare_name(train, tmp_path):
+    train("mini_lid.yaml", head="!name:masr_modules.downstream.heads.ECAPAHead {channels: 16}")
+    saved = torch.load(next(tmp_path.glob("out/save/CKPT*/head.ckpt")), weights_only=True)
+    assert 16 in {len(weights) for weights in saved.values() if weights.ndim}
+    assert "channels: 16" in (tmp_path / "out/inference/hyperparams.yaml").read_text()
+
+
 def test_only_the_head_learns_at_first_then_the_encoder_too(train, tmp_path, pretrained_folder):
     def moved(steps):
         folder = tmp_path / str(steps)

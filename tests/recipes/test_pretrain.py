@@ -38,6 +38,24 @@ def weights(folder, name="ssl"):
     return torch.load(newest / f"{name}.ckpt", weights_only=True)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"loss": "!new:masr_modules.pairwise.losses.XSampleLoss {temperature: 0.2}"},
+        {
+            "head": "!new:masr_modules.pairwise.heads.ClassifierHead "
+            "{columns: [language, speaker], input_size: !ref <d_model>, embedding_size: 8}"
+        },
+    ],
+    ids=lambda block: next(iter(block)),
+)
+def test_a_block_of_the_command_line_replaces_the_whole_block(block, pretrain, arguments, tmp_path):
+    pretrain.main(arguments("masr.yaml", **block))
+    assert "train masr:" in (tmp_path / "out/train_log.txt").read_text()
+    kept = (tmp_path / "out/hyperparams.yaml").read_text()
+    assert next(iter(block.values())).split()[0] in kept
+
+
 @pytest.mark.parametrize("yaml", [yaml for yaml in YAMLS if yaml not in CORPORA])
 def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, capsys):
     if "hubert" in yaml:
