@@ -1,4 +1,8 @@
-"""The command line of a preparation, built from its function."""
+"""The command line of a preparation, built from its function.
+
+argparse is enough: `KEY=VALUE` mappings and lists without brackets, as the commands here take
+them, are refused by jsonargparse and by tyro.
+"""
 
 import argparse
 import inspect
