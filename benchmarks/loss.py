@@ -211,7 +211,7 @@ def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
     metadata = Metadata.from_columns(columns)
     metadata.ids = torch.arange(24)
     metadata = metadata.to(device)
-    head.bind(metadata.vocabularies)
+    head.bind(metadata)
     optimizer = hparams["opt_class"]([*ssl.parameters(), *head.parameters()])
     pooled = torch.randn(24, hparams["d_model"], device=device, requires_grad=True)
 

@@ -16,6 +16,7 @@ from masr_modules.distributed import JointBatch, global_mean
 from masr_modules.knowledge import Categorical, KnowledgeSource
 from masr_modules.pairwise.losses import LossOutput, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
+from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
 
 
@@ -36,6 +37,7 @@ class Projection(nn.Module):
 
     def __init__(self, input_size: int, output_size: int):
         super().__init__()
+        self.size = output_size
         self.linear = nn.Linear(input_size, output_size, bias=False)
         self.norm = nn.BatchNorm1d(output_size, affine=False)
 
@@ -52,7 +54,7 @@ class MASRHead(nn.Module):
     """Projection, similarity from the knowledge, and a pair-wise loss.
 
     Candidates are the joint batch of all ranks and, in training, what a memory holds of
-    past ones, as negatives.
+    past ones, as negatives; or prototypes in the place of both.
 
     Arguments
     ---------
@@ -70,6 +72,13 @@ class MASRHead(nn.Module):
         Of this head alone.
     positive_threshold, negative_threshold : float
         For `identity=None`; see masr_modules.pairwise.similarity.combine.
+    prototypes : Prototypes, optional
+        Of this head alone; `bind` gives them their labels.
+
+    Raises
+    ------
+    ValueError
+        If prototypes come with a memory or without an identity.
 
     Example
     -------
@@ -90,10 +99,14 @@ class MASRHead(nn.Module):
         memory: CrossBatchMemory | None = None,
         positive_threshold: float = 0.8,
         negative_threshold: float = 0.2,
+        prototypes: Prototypes | None = None,
     ):
         super().__init__()
+        if prototypes is not None and (memory is not None or identity is None):
+            raise ValueError("prototypes need an identity, and take the place of a memory")
         self.sources = list(sources)
         self.identity = identity
+        self.prototypes = prototypes
         self.thresholds = (positive_threshold, negative_threshold)
         self.projection = Projection(input_size, embedding_size)
         self.loss = loss
@@ -107,13 +120,17 @@ class MASRHead(nn.Module):
     def columns(self) -> list[str]:
         """The metadata columns it reads."""
         names = {source.column for source in self.sources}
+        if self.prototypes is not None:
+            names.update(self.prototypes.describe)
         return sorted(names | ({self.identity} if self.identity else set()))
 
-    def bind(self, vocabularies: dict[str, list[str]]) -> None:
-        """Prepares the sources for the corpus's labels; errors show here, not mid-epoch."""
+    def bind(self, metadata: Metadata) -> None:
+        """Prepares for a corpus with this metadata; errors show here, not mid-epoch."""
         for source in self.sources:
-            if source.column in vocabularies:
-                source.bind(vocabularies[source.column])
+            if source.column in metadata.vocabularies:
+                source.bind(metadata.vocabularies[source.column])
+        if self.prototypes is not None:
+            self.prototypes.allocate(self.identity, self.projection.size, metadata)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) pooled frames and their metadata -> LossOutput."""
@@ -121,6 +138,8 @@ class MASRHead(nn.Module):
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)
         own = everyone if joint.is_own else everyone[joint.own]
+        if self.prototypes is not None:
+            return self._beside_prototypes(own, metadata)
         known = joint.gather_metadata(metadata)
         # None: the batch itself, which need not be normalised twice.
         candidates, candidates_known = (None if joint.is_own else everyone), known
@@ -140,6 +159,21 @@ class MASRHead(nn.Module):
         if self.memory is not None and self.training:
             self.memory.enter(unit_norm(everyone.detach()), known)
         return output
+
+    def _beside_prototypes(self, own: Tensor, metadata: Metadata) -> LossOutput:
+        there, known, log_counts, place = self.prototypes(metadata)
+        columns = {self.identity, *self.prototypes.describe}
+        sources = [source for source in self.sources if source.column in columns]
+        told_by = [name for name in self.prototypes.describe if name != self.identity]
+        similarity = combine(
+            sources,
+            metadata,
+            self.identity,
+            known,
+            plausible_by=told_by,
+            one_positive=None if told_by else place,
+        )
+        return self.loss(own, similarity, there, log_counts)
 
 
 class PerSourceHead(nn.Module):
@@ -163,6 +197,8 @@ class PerSourceHead(nn.Module):
         D of each z.
     memory : CrossBatchMemory, optional
         Copied for each identity.
+    prototypes : Prototypes, optional
+        Copied for each identity.
 
     Example
     -------
@@ -181,6 +217,7 @@ class PerSourceHead(nn.Module):
         input_size: int,
         embedding_size: int,
         memory: CrossBatchMemory | None = None,
+        prototypes: Prototypes | None = None,
     ):
         super().__init__()
         if not identities or any(not weight > 0 for weight in identities.values()):
@@ -193,9 +230,10 @@ class PerSourceHead(nn.Module):
                 for source in sources
                 if not (isinstance(source, Categorical) and source.column == identity)
             ]
-            parts = copy.deepcopy((loss, memory))
+            loss, memory, prototypes = copy.deepcopy((loss, memory, prototypes))
+            sizes = (input_size, embedding_size)
             self.heads[identity] = MASRHead(
-                others, parts[0], input_size, embedding_size, identity, parts[1]
+                others, loss, *sizes, identity, memory, prototypes=prototypes
             )
 
     @property
@@ -208,10 +246,10 @@ class PerSourceHead(nn.Module):
         """The metadata columns it reads."""
         return sorted({column for head in self.heads.values() for column in head.columns})
 
-    def bind(self, vocabularies: dict[str, list[str]]) -> None:
+    def bind(self, metadata: Metadata) -> None:
         """See MASRHead.bind."""
         for head in self.heads.values():
-            head.bind(vocabularies)
+            head.bind(metadata)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) pooled frames and their metadata -> LossOutput."""
@@ -239,7 +277,7 @@ class ClassifierHead(nn.Module):
     -------
     >>> head = ClassifierHead(["language"], input_size=8, embedding_size=4)
     >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
-    >>> head.bind(metadata.vocabularies)
+    >>> head.bind(metadata)
     >>> sorted(head(torch.randn(3, 8), metadata).stats)
     ['accuracy_language']
     """
@@ -251,11 +289,12 @@ class ClassifierHead(nn.Module):
         self.projection = Projection(input_size, embedding_size)
         self.classifiers = nn.ModuleDict()
 
-    def bind(self, vocabularies: dict[str, list[str]]) -> None:
-        """Makes one classifier a column, with a class a label."""
+    def bind(self, metadata: Metadata) -> None:
+        """Makes a classifier for each column, with a class for each label."""
         for column in self.columns:
             if column not in self.classifiers:
-                self.classifiers[column] = nn.Linear(self.embedding_size, len(vocabularies[column]))
+                classes = len(metadata.vocabularies[column])
+                self.classifiers[column] = nn.Linear(self.embedding_size, classes)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) pooled frames and their metadata -> LossOutput."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from masr_modules.distributed import global_mean
 from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import CombinedSimilarity, Similarity
+from masr_modules.pairwise.smooth import smooth_mine
 
 ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
 
@@ -43,14 +44,70 @@ def spread(z: Tensor) -> Tensor:
     return 1.0 - z.detach().mean(dim=0).square().sum()
 
 
+@dataclass
+class Mined:
+    """What a miner finds for each of B anchors.
+
+    Arguments
+    ---------
+    d_ap, d_an : torch.Tensor
+        (B,) distances of the positive and of the negative, with gradient.
+    usable : torch.Tensor
+        (B,) bool: the anchor has both.
+    negative_similarity : torch.Tensor, optional
+        (B,) S of the negative, where there is one negative and it was asked for.
+    """
+
+    d_ap: Tensor
+    d_an: Tensor
+    usable: Tensor
+    negative_similarity: Tensor | None = None
+
+
+class HardMiner:
+    """One positive and one negative an anchor, by `mining.mine`.
+
+    Mined without gradient; only the 2 B chosen distances are computed with it.
+    """
+
+    #: Of the difference of distances before the activation.
+    scale = 1.0
+
+    def __init__(self, rule: str, knowledge_weight: float, with_similarity: bool):
+        self.rule, self.knowledge_weight = rule, knowledge_weight
+        self.with_similarity = with_similarity
+
+    def __call__(self, z: Tensor, others: Tensor, similarity, log_counts=None) -> Mined:
+        """(B, D) anchors and (C, D) candidates of unit norm -> Mined."""
+        pairs = mine(z, others, similarity, self.rule, self.knowledge_weight, self.with_similarity)
+        d_ap = 1.0 - (z * others.index_select(0, pairs.positive)).sum(dim=1)
+        d_an = 1.0 - (z * others.index_select(0, pairs.negative)).sum(dim=1)
+        return Mined(d_ap, d_an, pairs.usable, pairs.negative_similarity)
+
+
+class SmoothMiner:
+    """All positives and negatives of an anchor, the harder the more, by `smooth.smooth_mine`."""
+
+    def __init__(self, scale: float, knowledge_weight: float):
+        self.scale, self.knowledge_weight = scale, knowledge_weight
+
+    def __call__(self, z: Tensor, others: Tensor, similarity, log_counts=None) -> Mined:
+        """(B, D) anchors and (C, D) candidates of unit norm -> Mined."""
+        options = (self.scale, self.knowledge_weight, log_counts)
+        return Mined(*smooth_mine(z, others, similarity, *options))
+
+
 class MASRLoss(nn.Module):
-    """Hard-mining loss on utterance embeddings, steered by knowledge.
+    """Mining loss on utterance embeddings, steered by knowledge.
 
     L = sum over anchors with a positive and a negative of
-    phi(d_ip - d_in + m_i) / number of such anchors, with d cosine distances.
-    Pairs are mined without gradient; only the 2 B chosen distances are computed
-    with it: one B x C matrix product and O(B C) element-wise work, in tiles, so that
-    memory is O(B + C). No host-device synchronisation.
+    phi(scale (d_ip - d_in + m_i)) / number of such anchors, with d cosine distances. A miner
+    says what p and n are, a margin what m is, the activation what phi is: `mining`,
+    `margin_mode` and `activation` go together freely, but for a graded margin, which is of one
+    negative, with `smooth`.
+
+    One B x C matrix product and O(B C) element-wise work, in tiles, so that memory is O(B + C).
+    No host-device synchronisation.
 
     The hard-mining objective follows LASR (arXiv 2306.04374) and MASR
     (arXiv 2307.10982) by their published descriptions; see docs/losses.md on what is
@@ -61,7 +118,8 @@ class MASRLoss(nn.Module):
     mining : str
         `hardest`: by embedding distance alone; `knowledge`: the knowledge weighs
         in by `knowledge_weight`; `semihard`: as `knowledge`, with the negative
-        farther than the positive where there is one.
+        farther than the positive where there is one; `smooth`: all pairs, weighed by
+        distance and knowledge, see masr_modules.pairwise.smooth.
     knowledge_weight : float
         alpha; not used by `hardest`.
     margin : float
@@ -70,11 +128,14 @@ class MASRLoss(nn.Module):
         `constant`, or `graded`: m_i = m (1 - S_in), a smaller gap to relatives.
     activation : str
         phi: `relu` or `softplus`.
+    scale : float
+        Of `smooth` alone: the higher, the more the hardest pairs count. Other rules have 1.
 
     Raises
     ------
     ValueError
-        For an unknown choice or a negative margin or weight.
+        For an unknown choice, a negative margin or weight, a scale that is not above 0, or
+        `smooth` with a graded margin.
 
     Example
     -------
@@ -95,19 +156,26 @@ class MASRLoss(nn.Module):
         margin: float = 0.5,
         margin_mode: str = "constant",
         activation: str = "relu",
+        scale: float = 16.0,
     ):
         super().__init__()
-        check_choice("mining", mining, MINING_RULES)
+        check_choice("mining", mining, (*MINING_RULES, "smooth"))
         check_choice("margin_mode", margin_mode, ("constant", "graded"))
         check_choice("activation", activation, ACTIVATIONS)
         if margin < 0 or knowledge_weight < 0:
             raise ValueError(
                 f"margin ({margin}) and knowledge_weight ({knowledge_weight}) must not be negative"
             )
-        self.mining = mining
-        self.knowledge_weight = knowledge_weight
+        graded = margin_mode == "graded"
+        if mining == "smooth":
+            if not scale > 0:
+                raise ValueError(f"scale must be above 0; it is {scale}")
+            if graded:
+                raise ValueError("margin_mode: graded is of one negative; smooth mining has all")
+            self.miner = SmoothMiner(scale, knowledge_weight)
+        else:
+            self.miner = HardMiner(mining, knowledge_weight, with_similarity=graded)
         self.margin = margin
-        self.margin_mode = margin_mode
         self.activation = ACTIVATIONS[activation]
 
     def forward(
@@ -115,6 +183,7 @@ class MASRLoss(nn.Module):
         embeddings: Tensor,
         similarity: Similarity | CombinedSimilarity,
         candidates: Tensor | None = None,
+        log_counts: Tensor | None = None,
     ) -> LossOutput:
         """Computes the loss of a batch.
 
@@ -126,6 +195,8 @@ class MASRLoss(nn.Module):
             (B, C) over the same utterances and candidates.
         candidates : torch.Tensor, optional
             (C, D) embeddings to mine from; by default the batch itself.
+        log_counts : torch.Tensor, optional
+            (C,) logarithm of how many negatives a candidate stands for, with `smooth`.
 
         Returns
         -------
@@ -138,16 +209,18 @@ class MASRLoss(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             z = unit_norm(embeddings)
             others = z if candidates is None else unit_norm(candidates)
-            graded = self.margin_mode == "graded"
-            pairs = mine(z, others, similarity, self.mining, self.knowledge_weight, graded)
-            d_ap = 1.0 - (z * others.index_select(0, pairs.positive)).sum(dim=1)
-            d_an = 1.0 - (z * others.index_select(0, pairs.negative)).sum(dim=1)
-            margins = self.margin * (1.0 - pairs.negative_similarity) if graded else self.margin
-            terms = self.activation(d_ap - d_an + margins)
-            weights = pairs.usable.to(z.dtype)
+            mined = self.miner(z, others, similarity, log_counts)
+            gaps = mined.d_ap - mined.d_an + self._margins(mined)
+            terms = self.activation(self.miner.scale * gaps)
+            weights = mined.usable.to(z.dtype)
             loss = global_mean((terms * weights).sum(), weights.sum())
-            stats = self._stats(z, d_ap, d_an, terms, weights)
+            stats = self._stats(z, mined.d_ap, mined.d_an, terms, weights)
         return LossOutput(loss, stats)
+
+    def _margins(self, mined: Mined) -> Tensor | float:
+        if mined.negative_similarity is None:
+            return self.margin
+        return self.margin * (1.0 - mined.negative_similarity)
 
     @staticmethod
     @torch.no_grad()

@@ -28,6 +28,11 @@ class Similarity:
     same_recording : torch.Tensor, optional
         (B, C) bool: both sides are one recording. By default the diagonal, where
         B = C, and nothing otherwise.
+    alternatives : torch.Tensor, optional
+        (B,) bool: one of the positives is right, and which one is not known. None: nowhere.
+    one_positive : torch.Tensor, optional
+        (B,) int64: the candidate that is the one positive, all others being negatives; -1 where
+        there is none of either. None: no such rule, read `positive` and `negative`.
     """
 
     values: Tensor
@@ -35,6 +40,8 @@ class Similarity:
     positive: Tensor
     negative: Tensor
     same_recording: Tensor | None = None
+    alternatives: Tensor | None = None
+    one_positive: Tensor | None = None
 
     def __post_init__(self):
         if self.same_recording is None:
@@ -55,6 +62,8 @@ class Similarity:
             self.positive[start:stop],
             self.negative[start:stop],
             self.same_recording[start:stop],
+            None if self.alternatives is None else self.alternatives[start:stop],
+            None if self.one_positive is None else self.one_positive[start:stop],
         )
 
 
@@ -75,6 +84,8 @@ class CombinedSimilarity:
         identity: str | None,
         thresholds: tuple[float, float],
         positive_candidates: int | None,
+        plausible_by: Sequence[str] = (),
+        one_positive: Tensor | None = None,
     ):
         self.sources = sources
         self.metadata = metadata
@@ -82,6 +93,8 @@ class CombinedSimilarity:
         self.identity = identity
         self.thresholds = thresholds
         self.positive_candidates = positive_candidates
+        self.plausible_by = plausible_by
+        self.one_positive = one_positive
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -97,6 +110,8 @@ class CombinedSimilarity:
             self.identity,
             self.thresholds,
             self.positive_candidates,
+            self.plausible_by,
+            None if self.one_positive is None else self.one_positive[start:stop],
         )
 
     @property
@@ -117,6 +132,8 @@ class CombinedSimilarity:
             positive = self.valid & (self.values >= self.thresholds[0])
         else:
             positive = self._same_identity & self._known
+            if self.plausible_by:
+                positive |= self._plausible
         positive &= ~self.same_recording
         if self.positive_candidates is not None:
             positive[:, self.positive_candidates :] = False
@@ -129,7 +146,31 @@ class CombinedSimilarity:
         if self.identity is None:
             return self.valid & (self.values <= self.thresholds[1]) & ~self.same_recording
         # Another identity is another recording.
-        return self._known & ~self._same_identity
+        negative = self._known & ~self._same_identity
+        if self.plausible_by:
+            negative |= self.alternatives.unsqueeze(1) & ~self._plausible
+        return negative
+
+    @cached_property
+    @torch.no_grad()
+    def alternatives(self) -> Tensor | None:
+        """See Similarity: where the identity is missing and another column tells of it."""
+        if not self.plausible_by:
+            return None
+        told = torch.zeros(len(self.metadata), dtype=torch.bool, device=self.metadata.device)
+        for column in self.plausible_by:
+            told |= self.metadata[column] != MISSING
+        return told & (self.metadata[self.identity] == MISSING)
+
+    @cached_property
+    def _plausible(self) -> Tensor:
+        """(B, C) no column contradicts that the candidate is what the utterance may be."""
+        plausible = self.alternatives.unsqueeze(1)
+        for column in self.plausible_by:
+            rows = self.metadata[column].unsqueeze(1)
+            columns = self.candidates[column].unsqueeze(0)
+            plausible = plausible & ((rows == columns) | (rows == MISSING) | (columns == MISSING))
+        return plausible
 
     @cached_property
     def _codes(self) -> tuple[Tensor, Tensor]:
@@ -187,6 +228,8 @@ def combine(
     positive_threshold: float = 0.8,
     negative_threshold: float = 0.2,
     positive_candidates: int | None = None,
+    plausible_by: Sequence[str] = (),
+    one_positive: Tensor | None = None,
 ) -> CombinedSimilarity:
     """Weighted mean of the sources over those that know the pair.
 
@@ -212,6 +255,11 @@ def combine(
         Only for `identity=None`.
     positive_candidates : int, optional
         Only the first so many candidates may be positives; by default all.
+    plausible_by : sequence of str
+        Label columns that tell what an utterance without identity may be: candidates that
+        agree in all of them are its positives, as alternatives, and the others negatives.
+    one_positive : torch.Tensor, optional
+        Where candidates are the identity's labels: see Similarity. It must agree with them.
 
     Returns
     -------
@@ -252,7 +300,14 @@ def combine(
             source.bind(metadata.vocabularies[source.column])
     thresholds = (positive_threshold, negative_threshold)
     return CombinedSimilarity(
-        list(sources), metadata, candidates, identity, thresholds, positive_candidates
+        list(sources),
+        metadata,
+        candidates,
+        identity,
+        thresholds,
+        positive_candidates,
+        list(plausible_by),
+        one_positive,
     )
 
 

@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> None:
     columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
     every_row = {**rows["train"], **rows["valid"], **rows["test"]}
     table = MetadataTable(every_row, columns, numeric_columns(hparams["knowledge"]))
-    head.bind(table.vocabularies)
+    head.bind(table.metadata)
 
     clock = EpochClock()
     data = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}

@@ -14,6 +14,7 @@ from masr_modules.knowledge import Categorical, LanguageDistance
 from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
 from masr_modules.pairwise.memory import CrossBatchMemory
+from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
 
 LOSSES = {
@@ -68,7 +69,7 @@ def test_multisupcon_with_one_label_is_supcon():
 def test_multi_task_cross_entropy_is_the_mean_over_columns_where_known():
     head = ClassifierHead(["language", "speaker"], 4, 3).eval()
     metadata = Metadata.from_columns({"language": ["a", "b", ""], "speaker": ["", "", "x"]})
-    head.bind(metadata.vocabularies)
+    head.bind(metadata)
     pooled = torch.randn(3, 4)
     x = head.projection.linear(pooled) / math.sqrt(1 + head.projection.norm.eps)
     log_p = head.classifiers["language"](x).log_softmax(dim=1)
@@ -114,10 +115,8 @@ def test_similarity_is_symmetric_and_in_0_to_1(metadata):
 
 
 def all_missing(size: int) -> Metadata:
-    vocabularies = {"language": ["deu"], "speaker": ["a"]}
-    metadata = Metadata.from_columns(
-        {"language": [""] * size, "speaker": [""] * size}, vocabularies
-    )
+    vocabularies = {"language": ["deu", "spa"], "family": ["ger", "rom"], "speaker": ["a", "b"]}
+    metadata = Metadata.from_columns({column: [""] * size for column in vocabularies}, vocabularies)
     metadata.ids = torch.arange(size)
     return metadata
 
@@ -127,15 +126,21 @@ def make_head(kind: str) -> nn.Module:
     loss = LOSSES.get(kind, MASRLoss(activation="softplus"))
     if kind == "cross-entropy":
         head = ClassifierHead(["language", "speaker"], 6, 4)
-        head.bind({"language": ["deu"], "speaker": ["a"]})
+        head.bind(Metadata.from_columns({"language": ["deu", "spa"], "speaker": ["a", "b"]}))
         return head
     if kind == "per source":
         return PerSourceHead({"language": 1.0, "speaker": 0.5}, SOURCES, loss, 6, 4)
+    if "prototypes" in kind:
+        loss = MASRLoss("smooth", 0.3, 0.1, activation="softplus")
+        head = MASRHead(SOURCES, loss, 6, 4, prototypes=Prototypes(["family"]))
+        columns = {"language": ["deu", "spa"], "family": ["ger", "rom"], "speaker": ["a", "b"]}
+        head.bind(Metadata.from_columns(columns | {"age": ["", ""]}))
+        return head
     memory = CrossBatchMemory(16, 10) if kind == "memory" else None
     return MASRHead(SOURCES, loss, 6, 4, memory=memory)
 
 
-@pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy"])
+@pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes"])
 def test_without_any_metadata_the_loss_and_its_gradient_are_exactly_zero(kind):
     head = make_head(kind)
     pooled = torch.randn(5, 6, requires_grad=True)
@@ -146,16 +151,17 @@ def test_without_any_metadata_the_loss_and_its_gradient_are_exactly_zero(kind):
         assert torch.equal(pooled.grad, torch.zeros_like(pooled))
 
 
-@pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy"])
+@pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes"])
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16))
 def test_autocast_is_finite(kind, dtype):
     head = make_head(kind)
     columns = {"language": ["spa", "spa", "deu"] * 3, "speaker": ["a", "b", ""] * 3}
+    columns["family"] = ["rom", "rom", "ger"] * 3
     metadata = Metadata.from_columns(columns)
     metadata.ids = torch.arange(9)
     if kind == "cross-entropy":
         head = ClassifierHead(["language", "speaker"], 6, 4)
-        head.bind(metadata.vocabularies)
+        head.bind(metadata)
     pooled = torch.randn(9, 6, requires_grad=True)
     with torch.autocast("cpu", dtype=dtype):
         loss = head(1e3 * pooled, metadata).loss

@@ -14,6 +14,7 @@ from masr_modules.objectives.base import SSLOutput
 from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
 from masr_modules.pairwise.memory import CrossBatchMemory
+from masr_modules.pairwise.prototypes import Prototypes
 
 #: Two steps of two ranks with 7 and 2 utterances. On rank 1 no language has a partner at
 #: all (b: alone in the joint batch; unknown), so that it is without a single anchor.
@@ -39,15 +40,28 @@ def make_model(kind: str) -> torch.nn.Module:
     memory = CrossBatchMemory(12, 5) if "memory" in kind else None
     if kind == "cross-entropy":
         head = ClassifierHead(["language", "speaker"], *SIZES)
-        head.bind(VOCABULARIES)
+        head.bind(metadata_of(list("abcd"), 0))
     elif "per source" in kind:
         head = PerSourceHead({"language": 1.0, "speaker": 0.5}, sources, loss, *SIZES, memory)
+    elif kind == "prototypes":
+        loss = MASRLoss("smooth", 0.3, 0.1, activation="softplus", scale=8.0)
+        prototypes = Prototypes(["speaker"])
+        head = PerSourceHead({"language": 1.0}, sources, loss, *SIZES, prototypes=prototypes)
+        head.bind(metadata_of(list("abcd"), 0))
     else:
         head = MASRHead(sources, loss, *SIZES, memory=memory)
     return torch.nn.ModuleDict({"encoder": torch.nn.Linear(5, SIZES[0]), "head": head})
 
 
-KINDS = ("MASR", "memory", "per source, memory", "MultiSupCon", "X-Sample", "cross-entropy")
+KINDS = (
+    "MASR",
+    "memory",
+    "per source, memory",
+    "MultiSupCon",
+    "X-Sample",
+    "cross-entropy",
+    "prototypes",
+)
 
 
 def inputs_of(step: int) -> torch.Tensor:
