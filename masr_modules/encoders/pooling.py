@@ -80,6 +80,8 @@ class StatisticsPooling(nn.Module):
     As SpeechBrain's module of that name, but deterministic (that adds noise to the mean)
     and without a loop over the batch.
 
+    Frames whose input was masked are left out, as MeanPooling does.
+
     Example
     -------
     >>> frames = torch.tensor([[[1.0], [3.0], [9.0]]])
@@ -91,8 +93,11 @@ class StatisticsPooling(nn.Module):
         super().__init__()
         self.mean = MeanPooling()
 
-    def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
-        """(B, F, D) frames, (B,) lengths -> (B, 2 D) float32."""
-        mean = self.mean(frames, frame_lens)
-        variance = self.mean((frames.float() - mean.unsqueeze(1)).square(), frame_lens)
+    def forward(
+        self, frames: Tensor, frame_lens: Tensor, frame_mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, F, D) frames, (B,) lengths, (B, F) mask -> (B, 2 D) float32."""
+        mean = self.mean(frames, frame_lens, frame_mask)
+        squares = (frames.float() - mean.unsqueeze(1)).square()
+        variance = self.mean(squares, frame_lens, frame_mask)
         return torch.cat([mean, (variance + 1e-9).sqrt()], dim=1)

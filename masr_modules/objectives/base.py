@@ -1,5 +1,6 @@
 """The interface of every self-supervised objective."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -15,8 +16,8 @@ class SSLOutput:
     ---------
     loss : torch.Tensor
         Scalar, mean over the masked frames of the batch.
-    frames : torch.Tensor
-        (B, F, D) encoder output of that same pass, for pooling.
+    layers : sequence of torch.Tensor
+        (B, F, D) each, of that same pass, for pooling: front end first, the encoder's output last.
     frame_lens : torch.Tensor
         (B,) number of valid frames.
     frame_mask : torch.Tensor
@@ -26,10 +27,15 @@ class SSLOutput:
     """
 
     loss: Tensor
-    frames: Tensor
+    layers: Sequence[Tensor]
     frame_lens: Tensor
     frame_mask: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> Tensor:
+        """(B, F, D) the encoder's output."""
+        return self.layers[-1]
 
     @property
     def joint_loss(self) -> Tensor:

@@ -92,7 +92,7 @@ class BestRQ(SSLObjective):
         frames = layers[-1]
         clean = stack_features(features, self.subsampling)[mask]
         loss, stats = self.prediction(frames[mask], clean)
-        return SSLOutput(loss, frames, out_lens, mask, stats)
+        return SSLOutput(loss, layers, out_lens, mask, stats)
 
     def _pad_to_frames(self, features: Tensor) -> Tensor:
         missing = -features.shape[1] % self.subsampling

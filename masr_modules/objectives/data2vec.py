@@ -120,7 +120,7 @@ class Data2Vec(MaskedLatents):
             "target_std": targets.std(dim=0).mean(),
             "prediction_std": predicted.detach().std(dim=0).mean(),
         }
-        return SSLOutput(loss, frames, masked.lens, masked.mask, stats)
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, stats)
 
     @torch.no_grad()
     def _targets(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class Hubert(MaskedLatents):
         loss = F.cross_entropy(logits.float(), targets)
         with torch.no_grad():
             accuracy = (logits.argmax(dim=-1) == targets).float().mean()
-        return SSLOutput(loss, frames, masked.lens, masked.mask, {"ssl_accuracy": accuracy})
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, {"ssl_accuracy": accuracy})
 
     @torch.compiler.disable
     def _require_centroids(self) -> None:

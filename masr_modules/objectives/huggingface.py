@@ -76,7 +76,7 @@ class HuggingFaceSSL(SSLObjective):
         inputs: EncoderInput = self.encoder.prepare(wavs, wav_lens)
         lens = inputs.frame_lens
         mask = span_mask(lens, inputs.num_frames, self.mask_share, self.mask_span, mask_seeds)
-        output = self.encoder.run(inputs, mask)
+        output = self.encoder.run(inputs, mask, all_layers=True)
         frames = output.last_hidden_state
         if self.encoder.head is not None:
             loss, stats = self._own_loss(frames[mask], output.extract_features[mask], mask)
@@ -84,7 +84,7 @@ class HuggingFaceSSL(SSLObjective):
             features, _ = self.features(wavs, wav_lens)
             stacked = stack_features(features, self.ratio)[:, : inputs.num_frames]
             loss, stats = self.prediction(frames[mask], stacked[mask])
-        return SSLOutput(loss, frames, lens, mask, stats)
+        return SSLOutput(loss, [*output.hidden_states[:-1], frames], lens, mask, stats)
 
     def _own_loss(self, frames: Tensor, latents: Tensor, mask: Tensor) -> tuple[Tensor, dict]:
         """wav2vec 2.0's, with the head that came with the checkpoint; masked frames only."""

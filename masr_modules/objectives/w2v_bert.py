@@ -78,4 +78,4 @@ class W2vBert(Wav2Vec2):
         with torch.no_grad():
             stats["ssl_accuracy"] = (logits.argmax(dim=-1) == codes).float().mean()
         loss = loss + self.prediction_weight * prediction
-        return SSLOutput(loss, frames, masked.lens, masked.mask, stats)
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, stats)

@@ -74,7 +74,7 @@ class Wav2Vec2(MaskedLatents):
         """See SSLObjective."""
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         loss, stats = self.contrastive_loss(masked, masked.layers[-1])
-        return SSLOutput(loss, masked.layers[-1], masked.lens, masked.mask, stats)
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, stats)
 
     def contrastive_loss(self, masked: MaskedPass, frames: Tensor) -> tuple[Tensor, dict]:
         """Contrastive and diversity terms of (B, F, D) frames, and their stats."""

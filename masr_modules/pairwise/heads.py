@@ -28,6 +28,14 @@ class Projection(nn.Module):
     collapse value phi(m). In training its statistics are those of the joint batch
     of all ranks, whose embeddings are gathered before it.
 
+    Arguments
+    ---------
+    input_size, output_size : int
+        Of the pooled embedding, and of z.
+    num_layers : int, optional
+        K: the pooled layers are each normalised to zero mean and unit variance, and their mix
+        is learned, equal at first. By default the last alone counts.
+
     Example
     -------
     >>> projection = Projection(8, 4)
@@ -35,14 +43,20 @@ class Projection(nn.Module):
     torch.Size([3, 4])
     """
 
-    def __init__(self, input_size: int, output_size: int):
+    def __init__(self, input_size: int, output_size: int, num_layers: int | None = None):
         super().__init__()
         self.size = output_size
+        self.layer_scores = None if num_layers is None else nn.Parameter(torch.zeros(num_layers))
         self.linear = nn.Linear(input_size, output_size, bias=False)
         self.norm = nn.BatchNorm1d(output_size, affine=False)
 
     def forward(self, pooled: Tensor, joint: JointBatch) -> Tensor:
-        """(B, input_size) of this rank -> (joint batch, output_size)."""
+        """(B, input_size), or (B, K, input_size), of this rank -> (joint batch, output_size)."""
+        if self.layer_scores is not None:
+            layers = F.layer_norm(pooled, pooled.shape[-1:])
+            pooled = torch.einsum("k,bkd->bd", self.layer_scores.softmax(dim=0), layers)
+        elif pooled.ndim == 3:
+            pooled = pooled[:, -1]
         x = joint.gather(self.linear(pooled).float())
         if self.training and len(x) == 1:
             # One utterance has no batch statistics; the running ones are the best known.
@@ -74,6 +88,8 @@ class MASRHead(nn.Module):
         For `identity=None`; see masr_modules.pairwise.similarity.combine.
     prototypes : Prototypes, optional
         Of this head alone; `bind` gives them their labels.
+    num_layers : int, optional
+        Of the encoder, front end included, whose mix is learned; see Projection.
 
     Raises
     ------
@@ -100,6 +116,7 @@ class MASRHead(nn.Module):
         positive_threshold: float = 0.8,
         negative_threshold: float = 0.2,
         prototypes: Prototypes | None = None,
+        num_layers: int | None = None,
     ):
         super().__init__()
         if prototypes is not None and (memory is not None or identity is None):
@@ -108,7 +125,7 @@ class MASRHead(nn.Module):
         self.identity = identity
         self.prototypes = prototypes
         self.thresholds = (positive_threshold, negative_threshold)
-        self.projection = Projection(input_size, embedding_size)
+        self.projection = Projection(input_size, embedding_size, num_layers)
         self.loss = loss
         self.memory = memory
         if memory is not None:
@@ -133,7 +150,7 @@ class MASRHead(nn.Module):
             self.prototypes.allocate(self.identity, self.projection.size, metadata)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) pooled frames and their metadata -> LossOutput."""
+        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
         # Ranks validate different numbers of batches: no collectives there.
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)
@@ -199,6 +216,8 @@ class PerSourceHead(nn.Module):
         Copied for each identity.
     prototypes : Prototypes, optional
         Copied for each identity.
+    num_layers : int, optional
+        Of the encoder, front end included: each identity learns its own mix of them.
 
     Example
     -------
@@ -218,6 +237,7 @@ class PerSourceHead(nn.Module):
         embedding_size: int,
         memory: CrossBatchMemory | None = None,
         prototypes: Prototypes | None = None,
+        num_layers: int | None = None,
     ):
         super().__init__()
         if not identities or any(not weight > 0 for weight in identities.values()):
@@ -230,10 +250,14 @@ class PerSourceHead(nn.Module):
                 for source in sources
                 if not (isinstance(source, Categorical) and source.column == identity)
             ]
-            loss, memory, prototypes = copy.deepcopy((loss, memory, prototypes))
-            sizes = (input_size, embedding_size)
+            own = copy.deepcopy({"loss": loss, "memory": memory, "prototypes": prototypes})
             self.heads[identity] = MASRHead(
-                others, loss, *sizes, identity, memory, prototypes=prototypes
+                others,
+                input_size=input_size,
+                embedding_size=embedding_size,
+                identity=identity,
+                num_layers=num_layers,
+                **own,
             )
 
     @property
@@ -252,7 +276,7 @@ class PerSourceHead(nn.Module):
             head.bind(metadata)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) pooled frames and their metadata -> LossOutput."""
+        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
         losses, stats = [], {}
         for identity, head in self.heads.items():
             output = head(pooled, metadata)
@@ -272,6 +296,8 @@ class ClassifierHead(nn.Module):
         Of the pooled embedding.
     embedding_size : int
         Of the projection before the classifiers, the same as MASRHead's.
+    num_layers : int, optional
+        See MASRHead.
 
     Example
     -------
@@ -282,11 +308,17 @@ class ClassifierHead(nn.Module):
     ['accuracy_language']
     """
 
-    def __init__(self, columns: Sequence[str], input_size: int, embedding_size: int):
+    def __init__(
+        self,
+        columns: Sequence[str],
+        input_size: int,
+        embedding_size: int,
+        num_layers: int | None = None,
+    ):
         super().__init__()
         self.columns = list(columns)
         self.embedding_size = embedding_size
-        self.projection = Projection(input_size, embedding_size)
+        self.projection = Projection(input_size, embedding_size, num_layers)
         self.classifiers = nn.ModuleDict()
 
     def bind(self, metadata: Metadata) -> None:
@@ -297,7 +329,7 @@ class ClassifierHead(nn.Module):
                 self.classifiers[column] = nn.Linear(self.embedding_size, classes)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) pooled frames and their metadata -> LossOutput."""
+        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         embeddings = self.projection(pooled, joint)[joint.own]
         losses, stats = [], {}

@@ -44,7 +44,8 @@ class PretrainBrain(sb.Brain):
         output = self.modules.ssl(wavs, lens, seeds)
         if not hasattr(self.modules, "head"):
             return output, None
-        pooled = self.hparams.pooling(output.frames, output.frame_lens, output.frame_mask)
+        lens, mask = output.frame_lens, output.frame_mask
+        pooled = torch.stack([self.hparams.pooling(x, lens, mask) for x in output.layers], dim=1)
         return output, self.modules.head(pooled, self.table(batch.id).to(self.device))
 
     def compute_objectives(self, predictions, batch, stage):

@@ -160,3 +160,22 @@ def test_looking_the_positive_up_is_the_same_as_masks(max_labels):
         found.append((loss, *torch.autograd.grad(loss, (own, weight))))
     for by_look_up, by_masks in zip(*found, strict=True):
         torch.testing.assert_close(by_look_up, by_masks)
+
+
+def test_each_identity_learns_its_own_mix_of_layers():
+    loss = MASRLoss("smooth", activation="softplus")
+    options = {"prototypes": Prototypes(), "num_layers": 3}
+    head = PerSourceHead({"language": 1.0, "gender": 0.5}, [], loss, 6, 4, **options)
+    head.bind(Metadata.from_columns(CORPUS))
+    pooled = torch.randn(4, 3, 6)
+    metadata = batch(language=["fra", "spa", "deu", "nld"], gender=["f", "m", "f", "m"])
+    head(pooled, metadata).loss.backward()
+    for part in head.heads.values():
+        assert part.projection.layer_scores.grad.abs().min() > 0
+
+
+def test_without_a_mix_the_last_layer_alone_counts():
+    head = make_head().eval()
+    pooled = torch.randn(2, 3, 6)
+    metadata = batch(language=["fra", "deu"], family=["rom", "ger"])
+    assert head(pooled, metadata).loss == head(pooled[:, -1], metadata).loss
