@@ -1,4 +1,4 @@
-"""The mini corpus: about an hour of synthetic speech in many languages, made on the spot.
+"""The mini corpus: some hours of synthetic speech in many languages, made on the spot.
 
 Nothing is downloaded: eSpeak NG speaks dates, quantities, names and numbers in
 words (``mini_text.py``) with its voice variants as speakers (``mini_voices.py``).
@@ -6,7 +6,8 @@ It serves to try recipes and to test them. It is no substitute for recordings:
 the languages share one engine, and ``emotion`` is a *simulated speaking style*,
 made of rate, pitch, pitch range and volume (``mini_plan.py`` deals them out).
 
-Training, validation and test differ in speakers and in sentences. The same seed
+Training, validation and test differ in speakers and in sentences. ``labelled.csv`` is what
+downstream tasks learn from: voices of the training set, sentences of its own. The same seed
 gives the same bytes in any order, with any number of workers; more hours or
 more languages only add utterances to those of a smaller corpus.
 
@@ -21,14 +22,16 @@ Example
 import json
 import logging
 import os
+from collections import defaultdict
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
 from data_prep.common.command_line import run
-from data_prep.common.corpus import SPLITS, language_cells
+from data_prep.common.corpus import language_cells
 from data_prep.common.writing import check_disjoint, is_prepared, write_corpus
 from data_prep.mini import espeak_synthesis
-from data_prep.mini.plan import Utterance, plan_corpus
+from data_prep.mini.plan import SIDES, Utterance, plan_corpus
 from data_prep.mini.vocabulary import check_languages, has_digits
 from masr_modules.files import atomic_file
 
@@ -142,11 +145,33 @@ def all_files_made(data_folder: str, save_folder: str) -> bool:
     )
 
 
+def check_unheard(utterances: Iterable[tuple[str, Utterance]]) -> None:
+    """Checks that voices of valid and test, and what sounds like them, are nowhere else.
+
+    Arguments
+    ---------
+    utterances : iterable of (str, Utterance)
+        Side and utterance.
+
+    Raises
+    ------
+    AssertionError
+        If a voice, or one like it, is on two sides; the message names both.
+    """
+    voices = defaultdict(list)
+    for side, utterance in utterances:
+        heard = "train or labelled" if side in ("train", "labelled") else side
+        voice = {"voice": utterance.voice.name, "voices like": utterance.voice.group}
+        voices[heard].append(voice)
+    check_disjoint(voices, ("voice",))
+    check_disjoint(voices, ("voices like",))
+
+
 def prepare_mini(
     data_folder: str,
     save_folder: str,
     languages: list[str] | None = None,
-    hours: float = 1.2,
+    hours: float = 9.6,
     seed: int = 1234,
     num_workers: int = 2,
     skip_prep: bool = False,
@@ -158,7 +183,7 @@ def prepare_mini(
     data_folder : str
         Folder of the corpus; the speech goes to its folder ``wav``.
     save_folder : str
-        Folder of ``train.csv``, ``valid.csv`` and ``test.csv``.
+        Folder of ``train.csv``, ``labelled.csv``, ``valid.csv`` and ``test.csv``.
     languages : list of str, optional
         Codes of the languages (default: 24 of Europe and South Asia).
     hours : float
@@ -192,20 +217,19 @@ def prepare_mini(
         "seed": seed,
         "engine": espeak_synthesis.engine_version(),
     }
-    if all_files_made(data_folder, save_folder) and is_prepared(save_folder, settings):
+    if all_files_made(data_folder, save_folder) and is_prepared(save_folder, settings, SIDES):
         return
     plan = plan_corpus(codes, hours, seed, num_workers)
     durations = speak_corpus(plan, data_folder, num_workers)
-    plan = {side: [u for u in plan[side] if u.ID in durations] for side in SPLITS}
-    groups = {side: [{"voices like": u.voice.group} for u in plan[side]] for side in SPLITS}
-    check_disjoint(groups, ("voices like",))
-    utterances = [(side, utterance) for side in SPLITS for utterance in plan[side]]
+    plan = {side: [u for u in plan[side] if u.ID in durations] for side in SIDES}
+    utterances = [(side, utterance) for side in SIDES for utterance in plan[side]]
+    check_unheard(utterances)
     files = {u.file: espeak_synthesis.job_key(u.job) for _, u in utterances}
     path = os.path.join(save_folder, FILES_FILE)
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(files, file, indent=1)
     rows = ((side, make_row(u, durations[u.ID])) for side, u in utterances)
-    write_corpus(save_folder, rows, settings, disjoint=[("speaker",), ("language", "text")])
+    write_corpus(save_folder, rows, settings, disjoint=[("language", "text")], sides=SIDES)
 
 
 if __name__ == "__main__":

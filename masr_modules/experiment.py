@@ -6,6 +6,7 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
+from masr_modules.data.ablation import ablate
 from masr_modules.data.dataio import drop_unreadable, load_corpora
 from masr_modules.files import write_atomic
 from masr_modules.settings import parse_arguments, resolve_settings
@@ -36,10 +37,22 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
 
 
 def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
-    """Split -> ID -> row of train, valid and test, without the unreadable ones."""
-    return {
+    """Split -> ID -> row of train, valid and test, without the unreadable ones.
+
+    And of `labelled`, where the YAML names a CSV for it. The training set is without what
+    the keys `hidden_labels`, `permuted_columns` and `left_out` take from it.
+    """
+    splits = ["train", "valid", "test"]
+    if hparams.get("labelled_csv"):
+        splits.append("labelled")
+    rows = {
         split: drop_unreadable(
             load_corpora(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
         )
-        for split in ("train", "valid", "test")
+        for split in splits
     }
+    hidden, permuted, left_out = (
+        hparams.get(key) or {} for key in ("hidden_labels", "permuted_columns", "left_out")
+    )
+    rows["train"] = ablate(rows["train"], hidden, permuted, left_out, hparams["seed"])
+    return rows

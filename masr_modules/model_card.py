@@ -52,7 +52,8 @@ def encoder_card(facts: Mapping, table: str) -> str:
     table : str
         Results in Markdown.
     """
-    sources = "\n".join(f"- {source}" for source in facts["sources"]) or "- none: plain SSL"
+    identities = ", ".join(facts["identities"]) or "nothing: plain SSL"
+    sources = "\n".join(f"- {source}" for source in facts["sources"]) or "- none"
     return f"""{front_matter(["speech-encoder", facts["method"]], facts["languages"])}
 # {facts["system"]}
 
@@ -70,6 +71,8 @@ Representation learning, arXiv 2307.10982).
 ({", ".join(facts["languages"]) or "not known"}); the list is `{facts["train_csv"]}`.
 
 ## Metadata used
+
+Told apart, each by its label: {identities}. Knowledge that the loss depends on:
 
 {sources}
 

@@ -1,6 +1,8 @@
 """What pretraining tells its user: the parts of the loss, the table, the encoder."""
 
+import json
 from collections import defaultdict
+from pathlib import Path
 
 import speechbrain as sb
 from torch import nn
@@ -8,7 +10,7 @@ from torch import nn
 from masr_modules.encoders.pretrained import export_encoder
 from masr_modules.files import write_atomic
 from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, blind_guess
-from masr_modules.metrics.probes import evaluate
+from masr_modules.metrics.probes import Evaluation, evaluate
 from masr_modules.model_card import encoder_card
 from masr_modules.results import format_table, pretrain_columns, write_results
 
@@ -44,36 +46,63 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
 def report(
     brain: sb.Brain, rows: dict, untrained: nn.Module, hparams: dict, ssl_loss: float
 ) -> None:
-    """Prints and saves the table, of the encoder and what trains nothing; saves the encoder."""
+    """Prints and saves the table, of the encoder and what trains nothing; saves the encoder.
+
+    Every row is of the last step's weights, and of each metric the layer that is best at it on
+    the validation set.
+    """
     facts = facts_of(hparams, rows["train"])
+    references = rows.get("labelled", rows["train"])
     if limit := hparams.get("table_references"):
-        rows = rows | {"train": choose_references(rows["train"], limit, brain.probe_column)}
-    features = hparams["log_mel"]
-    untrained.to(brain.device).eval()
-    systems = {
-        hparams["system"]: None,
-        "untrained": untrained.encode,
-        "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
-        "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
-    }
-    results = {}
+        references = choose_references(references, limit, brain.probe_column)
+    systems = {hparams["system"]: None}
+    if hparams["baselines"]:
+        features = hparams["log_mel"]
+        systems |= {
+            "untrained": untrained.to(brain.device).eval().encode,
+            "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
+            "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
+        }
+    results, found = {}, {}
     for system, encode in systems.items():
-        splits = [brain.embedded(rows[s], encode, True) for s in ("train", "valid", "test")]
-        results[system] = evaluate(*splits)
+        splits = [
+            brain.embedded(r, encode, True) for r in (references, rows["valid"], rows["test"])
+        ]
+        found[system] = evaluate(*splits)
+        results[system] = found[system].metrics
     results[hparams["system"]]["ssl_loss"] = ssl_loss
     results["chance"] = blind_guess(rows["test"], brain.probe_column)
     runs = {system: [metrics] for system, metrics in results.items()}
     table = format_table(runs, pretrain_columns(brain.probe_column))
     print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
     write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
+    write_answers(hparams["output_folder"], found)
     write_results(hparams["output_folder"], results)
     folder = export_encoder(hparams["output_folder"], facts, encoder_card(facts, table))
     print(f"The encoder, for other tasks or to share: {folder}")
 
 
+def write_answers(folder: str, found: dict[str, Evaluation]) -> None:
+    """Writes answers.json: of each system and metric, its layer and what it got right.
+
+    What intervals are computed from; see masr_modules.metrics.probes.Evaluation.
+    """
+    answers = {
+        system: {
+            metric: {
+                "layer": evaluation.layers[metric],
+                "answers": [None if x != x else round(x, 5) for x in values.tolist()],
+            }
+            for metric, values in evaluation.answers.items()
+        }
+        for system, evaluation in found.items()
+    }
+    write_atomic(Path(folder) / "answers.json", json.dumps(answers) + "\n")
+
+
 def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
     """What users of the encoder ask about its training."""
-    sources = [str(source) for source in hparams["knowledge"]]
+    head = hparams["head"] if hparams["masr_weight"] > 0 else None
     return {
         "system": hparams["system"],
         "method": type(hparams["ssl"]).__name__,
@@ -82,6 +111,6 @@ def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
         "utterances": len(rows),
         "hours": round(sum(row["duration"] for row in rows.values()) / 3600, 3),
         "languages": sorted({row["language"] for row in rows.values()} - {""}),
-        "identity": hparams["identity"] or "thresholds on S",
-        "sources": sources if hparams["masr_weight"] > 0 else [],
+        "identities": head.identities if head else [],
+        "sources": [str(source) for source in head.used_sources] if head else [],
     }

@@ -23,14 +23,14 @@ KINDS = {
 
 #: Title, key and kind of each metric.
 PRETRAIN_COLUMNS = (
-    ("layer", "layer", "layer"),
     ("valid kNN", "valid_knn", "share"),
     ("language kNN", "knn", "share"),
     ("language linear", "linear", "share"),
     ("family", "family", "share"),
     ("inside family", "within_family", "share"),
     ("speaker EER", "speaker_eer", "share"),
-    ("gender kNN", "gender", "share"),
+    ("gender", "gender", "share"),
+    ("emotion", "emotion", "share"),
     ("valid SSL loss", "ssl_loss", "loss"),
 )
 
@@ -40,7 +40,7 @@ def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
 
     Example
     -------
-    >>> [title for title, _, _ in pretrain_columns("emotion")][2:4]
+    >>> [title for title, _, _ in pretrain_columns("emotion")][1:3]
     ['emotion kNN', 'emotion linear']
     """
     return [(title.replace("language", label), *rest) for title, *rest in PRETRAIN_COLUMNS]

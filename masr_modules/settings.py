@@ -9,6 +9,7 @@ command line work the same way. The rest is HyperPyYAML.
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from io import StringIO
@@ -55,16 +56,75 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
     lr: 2
     net: {rate: 2}
     """
-    tree = merge_bases(Path(path))
+    tree = override(merge_bases(Path(path)), overrides, path)
+    _drop_comments(tree)
+    return resolve_references(_dump(tree)).getvalue()
+
+
+def relevant_settings(
+    path: str | Path,
+    overrides: str | Mapping | None = None,
+    without: Iterable[str] = (),
+    always: Iterable[str] = (),
+) -> str:
+    """What tells one run from another: the settings, references as they are, without idle values.
+
+    A value that blocks of the YAML refer to is idle where overrides have replaced all of these
+    blocks: the margin of a loss that is not there.
+
+    Arguments
+    ---------
+    path, overrides
+        As of `resolve_settings`, whose errors it raises.
+    without : iterable of str
+        Keys to leave out.
+    always : iterable of str
+        Keys to keep whoever refers to them: a recipe reads them itself.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.yaml"
+    >>> _ = path.write_text("margin: 1\\nloss: !ref <margin>\\nhead: !ref <loss>\\nlr: 2\\n")
+    >>> print(relevant_settings(path, {"head": None, "lr": 3}), end="")
+    head:
+    lr: 3
+    """
+    plain = merge_bases(Path(path))
+    tree = override(merge_bases(Path(path)), overrides, path)
+    _drop_comments(plain)
+    _drop_comments(tree)
+    for key in without:
+        tree.pop(key, None)
+    used = set().union(*_references(plain).values()) - set(always)
+    references = _references(tree)
+    while idle := (used & set(references)) - set().union(*references.values()):
+        for key in idle:
+            del tree[key], references[key]
+    return _dump(tree)
+
+
+def _references(tree: Mapping) -> dict[str, set[str]]:
+    """Key -> the keys that its value refers to."""
+    return {
+        key: set(re.findall(r"<(\w+)", _dump(CommentedMap({key: value}))))
+        for key, value in tree.items()
+    }
+
+
+def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Path) -> CommentedMap:
+    """The tree with values in place of those of its top-level keys."""
     changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
     for key, value in (changes or {}).items():
         if key not in tree:
             raise KeyError(f"{path} has no key {key!r} to override{_alike(key, tree)}")
         tree[key] = value
-    _drop_comments(tree)
+    return tree
+
+
+def _dump(tree: Mapping) -> str:
     text = StringIO()
     YAML().dump(tree, text)
-    return resolve_references(text.getvalue()).getvalue()
+    return text.getvalue()
 
 
 def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> Mapping:
@@ -140,9 +200,7 @@ def load_settings(
     tree = YAML().load(text)
     if missing := [key for key in only if key not in tree]:
         raise ValueError(f"{path}: no top-level key {', '.join(missing)}")
-    part = StringIO()
-    YAML().dump({key: tree[key] for key in only}, part)
-    return load_hyperpyyaml(part.getvalue())
+    return load_hyperpyyaml(_dump({key: tree[key] for key in only}))
 
 
 def parse_arguments(arguments: list[str]) -> tuple[str, dict, str]:

@@ -10,17 +10,18 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from data_prep.common.corpus import SPLITS
 from data_prep.common.splits import draw_side
 from data_prep.mini.espeak_synthesis import measure
 from data_prep.mini.text import sentences
 from data_prep.mini.vocabulary import VOICE_FILES
 from data_prep.mini.voices import STYLES, Style, Voice, split_voices
 
+#: `labelled` is what downstream tasks and probes learn from; its voices are those of `train`.
+SIDES = ("train", "labelled", "valid", "test")
 #: Share of the hours that belongs to each side.
-TIME_SHARES = {"train": 0.64, "valid": 0.15, "test": 0.21}
-#: Share of the sentences that belongs to each side.
-SENTENCE_SHARES = {"train": 0.5, "valid": 0.2, "test": 0.3}
+TIME_SHARES = {"train": 0.64, "labelled": 0.075, "valid": 0.06, "test": 0.225}
+#: Share of the sentences that belongs to each side; no sentence is on two.
+SENTENCE_SHARES = {"train": 0.6, "labelled": 0.1, "valid": 0.07, "test": 0.23}
 #: Sentences a language and style that the speed of speech is measured on.
 PROBE_SENTENCES = 6
 PROBE_VARIANT = "m3"
@@ -177,8 +178,8 @@ def plan_language(
         The utterances of each side. Which utterance comes at a place does not
         depend on the hours.
     """
-    utterances = {side: [] for side in SPLITS}
-    remaining = {side: 3600 * hours * TIME_SHARES[side] for side in SPLITS}
+    utterances = {side: [] for side in SIDES}
+    remaining = {side: 3600 * hours * TIME_SHARES[side] for side in SIDES}
     for text in sentences(code, seed, speed["neutral"]):
         side = draw_side(f"{seed}|{code}|{text.casefold()}", SENTENCE_SHARES)
         if remaining[side] > 0:
@@ -230,7 +231,8 @@ def plan_corpus(
         The utterances of each side.
     """
     speed, speakers = measure_speech(codes, seed, num_workers), split_voices(seed)
-    plan = {side: [] for side in SPLITS}
+    speakers["labelled"] = speakers["train"]
+    plan = {side: [] for side in SIDES}
     for code in codes:
         own_speed = {emotion: speed[code, emotion] for emotion in STYLES}
         sides = plan_language(code, hours / len(codes), seed, speakers, own_speed)

@@ -33,7 +33,7 @@ CLOSE_VARIANTS = (
 #: Not a voice of its own: the engine's default at another speed.
 EXCLUDED = ("fast",)
 
-SIDE_SHARES = {"train": 0.70, "valid": 0.12, "test": 0.18}
+SIDE_SHARES = {"train": 0.56, "valid": 0.12, "test": 0.32}
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ class LogMel(nn.Module):
 
     hop_ms = 10
 
-    def __init__(self, sample_rate: int = 16000, n_mels: int = 80):
+    def __init__(self, sample_rate: int = 16000, n_mels: int = 80, keep_spectrum: bool = False):
         super().__init__()
+        self.keep_spectrum = keep_spectrum
         self.sample_rate = sample_rate
         self.n_mels = n_mels
         self.hop = sample_rate * self.hop_ms // 1000
@@ -65,6 +66,8 @@ class LogMel(nn.Module):
         valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)
         count = (lens.view(-1, 1, 1) * self.n_mels).float()
         mean = (features * valid).sum(dim=1, keepdim=True) / lens.view(-1, 1, 1)
+        if self.keep_spectrum:
+            mean = mean.mean(dim=2, keepdim=True)
         features = (features - mean) * valid
         std = (features.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
         return features / std.clamp(min=1e-3), lens

@@ -6,6 +6,7 @@ False where nothing is known about a pair. ``masr_modules.pairwise.similarity`` 
 """
 
 from masr_modules.knowledge.base import KnowledgeSource, LabelSource, numeric_columns
+from masr_modules.knowledge.control import RandomSimilarity
 from masr_modules.knowledge.geographic import Geographic
 from masr_modules.knowledge.labels import Categorical
 from masr_modules.knowledge.language import LanguageDistance
@@ -21,6 +22,7 @@ __all__ = [
     "LabelSource",
     "LanguageDistance",
     "Numeric",
+    "RandomSimilarity",
     "SetOverlap",
     "TableSource",
     "numeric_columns",

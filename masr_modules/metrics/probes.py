@@ -1,267 +1,247 @@
-"""How well frozen embeddings tell languages, families and speakers apart."""
+"""How well frozen embeddings tell languages, families, speakers and styles apart."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from speechbrain.dataio.batch import PaddedBatch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from masr_modules.data.dataio import length_sorted_batches, make_dataset
-from masr_modules.encoders.pooling import MeanPooling
 from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.embeddings import Split
 
 NEIGHBOURS = 10
-PROBE_STRENGTHS = (0.003, 0.03, 0.3)
+PROBE_STRENGTHS = (0.01, 0.1)
 
 
 @dataclass
-class Split:
-    """Embeddings of N utterances with their labels ("" where not known).
+class Evaluation:
+    """What an encoder was measured to do.
 
     Arguments
     ---------
-    layers : np.ndarray
-        (layers, N, D).
-    label, family, speaker, gender : np.ndarray
-        (N,) str; `label` is the language, or what else the neighbours and probes shall tell.
+    metrics : dict of str to float
+        knn, linear, family, within_family, gender, emotion (macro accuracies in [0, 1]) and
+        speaker_eer in [0, 1]; NaN where nothing could be asked. `valid_` before a name: on the
+        validation set, to choose between systems.
+    layers : dict of str to int
+        The layer of each, chosen on the validation set.
+    answers : dict of str to np.ndarray
+        (N,) of each accuracy: 1 where the test utterance was named right, 0 where not, NaN
+        where it was not asked; of speaker_eer (V,): the rate without each voice in turn,
+        voices sorted.
     """
 
-    layers: np.ndarray
-    label: np.ndarray
-    family: np.ndarray
-    speaker: np.ndarray
-    gender: np.ndarray
-
-    @classmethod
-    def of(cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language") -> "Split":
-        """Joins embeddings, in the order of the rows, with the rows' labels.
-
-        The family stays empty where the label is not the language.
-        """
-        family = "family" if label == "language" else None
-        labels = (
-            np.array([row[column] if column else "" for row in rows.values()])
-            for column in (label, family, "speaker", "gender")
-        )
-        return cls(layers, *labels)
-
-    def at(self, layer: int, keep: np.ndarray | None = None) -> "Split":
-        """One layer (negative counts from the last), of some of the utterances."""
-        layers = self.layers[[layer]]
-        if keep is None:
-            keep = np.ones(layers.shape[1], dtype=bool)
-        labels = (self.label, self.family, self.speaker, self.gender)
-        return Split(layers[:, keep], *(values[keep] for values in labels))
-
-    @property
-    def embeddings(self) -> np.ndarray:
-        """(N, D) of the only layer left by `at`."""
-        (embeddings,) = self.layers
-        return embeddings
+    metrics: dict[str, float]
+    layers: dict[str, int]
+    answers: dict[str, np.ndarray]
 
 
-@torch.no_grad()
-def embed(
-    encode,
-    rows: dict[str, dict],
-    sample_rate: int,
-    device: str = "cpu",
-    max_seconds: float = 20.0,
-    max_batch_seconds: float = 120.0,
-    pool=None,
-    progressbar: bool = False,
-) -> np.ndarray:
-    """Mean-pooled embeddings of all layers.
+def evaluate(references: Split, valid: Split, test: Split) -> Evaluation:
+    """Every metric of the results table, each of the layer that is best at it on `valid`.
 
     Arguments
     ---------
-    encode : callable
-        (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens), as SSLObjective.encode.
-    rows : dict
-        From load_csv.
-    sample_rate : int
-        Hz.
-    device : str
-        Where `encode` runs.
-    max_seconds : float
-        Longer utterances are cropped.
-    max_batch_seconds : float
-        Budget of a batch.
-    pool : callable, optional
-        (frames, frame_lens) -> (B, D); MeanPooling by default.
-    progressbar : bool
-        Whether to show one.
-
-    Returns
-    -------
-    np.ndarray
-        (layers, N, D) float32, in the order of the rows.
+    references, valid, test : Split
+        All layers. Neighbours and probes learn from `references`; layers and strengths
+        of probes are chosen on `valid`.
     """
-    pool = pool or MeanPooling()
-    batches = length_sorted_batches(
-        {i: {"duration": min(r["duration"], max_seconds)} for i, r in rows.items()},
-        max_batch_seconds,
-    )
-    loader = DataLoader(
-        make_dataset(rows, sample_rate, max_seconds),
-        batch_sampler=batches,
-        collate_fn=PaddedBatch,
-    )
-    parts = []
-    for batch in tqdm(loader, "embedding", disable=not progressbar, leave=False):
-        wavs, lens = batch.sig
-        layers, frame_lens = encode(wavs.to(device), lens.to(device))
-        parts.append(torch.stack([pool(frames, frame_lens).cpu() for frames in layers]))
-    order = torch.tensor([index for batch in batches for index in batch])
-    return torch.cat(parts, dim=1)[:, order.argsort()].numpy()
+    found = Evaluation({"family": float("nan")}, {}, {})
+    for name, (column, predict) in _PREDICTIONS.items():
+        asked = [split.known(column) for split in (references, valid, test)]
+        if len(set(asked[0][column])) < 2 or not all(len(s[column]) for s in asked):
+            found.metrics |= {f"valid_{name}": float("nan"), name: float("nan")}
+            continue
+        score, layer, predicted = _best_layer(predict, column, *asked)
+        right = (predicted == asked[2][column]).astype(float)
+        right[predicted == ""] = float("nan")
+        found.metrics[name] = macro(asked[2][column], right)
+        found.layers[name] = layer
+        found.answers[name] = np.full(len(test[column]), float("nan"))
+        found.answers[name][test[column] != ""] = right
+        found.metrics[f"valid_{name}"] = score
+        if name == "knn":
+            found.metrics["family"] = _family_accuracy(references, asked[2], predicted)
+    _add_speaker_eer(found, references, valid, test)
+    return found
 
 
-def knn_accuracy(train: Split, test: Split) -> float:
-    """Macro accuracy of the label by nearest neighbours.
+def macro(truth: np.ndarray, right: np.ndarray) -> float:
+    """Mean over labels of the share named right; NaN answers are left out.
 
-    Arguments
-    ---------
-    train, test : Split
-        Of one layer.
-
-    Returns
+    Example
     -------
-    float
-        Mean over labels of the share of utterances named right.
+    >>> macro(np.array(["a", "a", "b"]), np.array([1.0, 0.0, 1.0]))
+    0.75
+    """
+    shares = [np.nanmean(right[truth == label]) for label in np.unique(truth[~np.isnan(right)])]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def knn_accuracy(references: Split, test: Split) -> float:
+    """Macro accuracy of the label by nearest neighbours, of one layer.
 
     Example
     -------
     >>> x = np.array([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]])
-    >>> labels = np.array(["a", "a", "b", "b"])
-    >>> split = Split(x, labels, labels, labels, labels)
+    >>> split = Split(x, {"label": np.array(["a", "a", "b", "b"])})
     >>> knn_accuracy(split, split)
     1.0
     """
-    train, test = _labelled(train), _labelled(test)
-    return _balanced(test.label, _nearest(*_standardised(train, test), train.label))
+    references, test = references.known("label"), test.known("label")
+    predicted = _neighbours(references, test, test)[1]
+    return macro(test["label"], (predicted == test["label"]).astype(float))
 
 
-def choose_layer(train: Split, valid: Split) -> int:
-    """The layer with the best kNN accuracy on the validation set."""
-    layers = range(len(train.layers))
-    return max(layers, key=lambda layer: knn_accuracy(train.at(layer), valid.at(layer)))
+def _best_layer(
+    predict: Callable, column: str, references: Split, valid: Split, test: Split
+) -> tuple[float, int, np.ndarray]:
+    """Score on valid, layer, and the labels that it gives the test set."""
+    best = None
+    for layer in range(len(references.layers)):
+        on_valid, on_test = predict(*(s.at(layer) for s in (references, valid, test)))
+        right = (on_valid == valid[column]).astype(float)
+        right[on_valid == ""] = float("nan")
+        score = macro(valid[column], right)
+        if best is None or score > best[0]:
+            best = (score, layer, on_test)
+    return best
 
 
-def evaluate(train: Split, valid: Split, test: Split) -> dict[str, float]:
-    """Every metric of the results table, of the layer that is best on `valid`.
+def _neighbours(references: Split, valid: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+    scale = StandardScaler().fit(references.embeddings)
+    near = min(NEIGHBOURS, len(references["label"]))
+    knn = KNeighborsClassifier(near, weights="distance")
+    knn.fit(_unit(scale.transform(references.embeddings)), references["label"])
+    return tuple(knn.predict(_unit(scale.transform(s.embeddings))) for s in (valid, test))
+
+
+def _neighbours_of_family(references: Split, valid: Split, test: Split) -> list[np.ndarray]:
+    """The family is given: neighbours of that family alone, where it has two languages or more.
+
+    How well close relatives come apart; "" where there is nothing to tell.
+    """
+    predictions = [
+        np.full(len(s["label"]), "", dtype=references["label"].dtype) for s in (valid, test)
+    ]
+    scale = StandardScaler().fit(references.embeddings)
+    x, *others = (_unit(scale.transform(s.embeddings)) for s in (references, valid, test))
+    for family in sorted(set(references["family"]) - {""}):
+        near = references["family"] == family
+        if len(set(references["label"][near])) < 2:
+            continue
+        knn = KNeighborsClassifier(min(NEIGHBOURS, near.sum()), weights="distance")
+        knn.fit(x[near], references["label"][near])
+        for split, points, predicted in zip((valid, test), others, predictions, strict=True):
+            asked = split["family"] == family
+            if asked.any():
+                predicted[asked] = knn.predict(points[asked])
+    return predictions
+
+
+def _probe(column: str) -> Callable:
+    """Logistic regression, its strength chosen on valid."""
+
+    def predict(references: Split, valid: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+        scale = StandardScaler().fit(references.embeddings)
+        x, on_valid, on_test = (scale.transform(s.embeddings) for s in (references, valid, test))
+        best, best_score = None, -1.0
+        for strength in PROBE_STRENGTHS:
+            probe = LogisticRegression(C=strength, max_iter=300).fit(x, references[column])
+            right = (probe.predict(on_valid) == valid[column]).astype(float)
+            if macro(valid[column], right) > best_score:
+                best, best_score = probe, macro(valid[column], right)
+        return best.predict(on_valid), best.predict(on_test)
+
+    return predict
+
+
+#: Metric -> the column it tells, and what predicts it on the validation and the test set.
+_PREDICTIONS = {
+    "knn": ("label", _neighbours),
+    "linear": ("label", _probe("label")),
+    "within_family": ("label", _neighbours_of_family),
+    "gender": ("gender", _probe("gender")),
+    "emotion": ("emotion", _probe("emotion")),
+}
+
+
+def _family_accuracy(references: Split, test: Split, predicted: np.ndarray) -> float:
+    family_of = dict(zip(references["label"], references["family"], strict=True))
+    families = np.array([family_of[label] for label in predicted])
+    known = test["family"] != ""
+    right = (families == test["family"]).astype(float)
+    return macro(test["family"][known], right[known])
+
+
+def _add_speaker_eer(found: Evaluation, references: Split, valid: Split, test: Split) -> None:
+    rates = [
+        speaker_eer(references.at(layer), valid.at(layer))
+        for layer in range(len(references.layers))
+    ]
+    found.metrics["speaker_eer"] = float("nan")
+    if not np.isfinite(rates).any():
+        rates = [0.0] * len(rates)  # nothing to choose by: the first
+    layer = int(np.nanargmin(rates))
+    scores, pairs = _trials(references.at(layer), test.at(layer))
+    rate = equal_error_rate(scores, pairs[0] == pairs[1])
+    found.metrics["valid_speaker_eer"] = rates[layer]
+    found.metrics["speaker_eer"] = rate
+    found.layers["speaker_eer"] = layer
+    if np.isfinite(rate) and pairs.max() > 1:
+        found.answers["speaker_eer"] = rates_without(scores, pairs)
+
+
+def speaker_eer(references: Split, test: Split) -> float:
+    """Equal error rate over all pairs of test utterances with known speakers, by cosine.
+
+    Embeddings are standardised with the references' statistics. O(N^2 log N).
+    """
+    scores, (first, second) = _trials(references, test)
+    return equal_error_rate(scores, first == second)
+
+
+def _trials(references: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of all pairs, and (2, pairs) the place of their voices among the sorted ones."""
+    test = test.known("speaker")
+    scale = StandardScaler().fit(references.embeddings)
+    x = _unit(scale.transform(test.embeddings)) if len(test["speaker"]) else test.embeddings
+    voices = np.unique(test["speaker"], return_inverse=True)[1]
+    i, j = np.triu_indices(len(x), k=1)
+    return (x @ x.T)[i, j], np.stack([voices[i], voices[j]])
+
+
+def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The equal error rate without each voice in turn; sorts once for all of them.
 
     Arguments
     ---------
-    train, valid, test : Split
-        All layers. Neighbours and probes learn from `train`; the layer and the
-        probe's strength are chosen on `valid`.
+    scores : np.ndarray
+        (P,) of pairs of utterances.
+    pairs : np.ndarray
+        (2, P) number of the voice of each.
 
-    Returns
+    Example
     -------
-    dict[str, float]
-        layer; valid_knn (the language, on `valid`: to choose between systems); knn, linear,
-        family, within_family, gender (accuracies in [0, 1], macro, on `test`) and
-        speaker_eer in [0, 1].
+    >>> pairs = np.array([[0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]])
+    >>> rates_without(np.array([0.9, 0.1, 0.2, 0.8, 0.7, 0.6]), pairs).tolist()
+    [0.5, 0.0, 0.0]
     """
-    layer = choose_layer(train, valid)
-    valid_knn = knn_accuracy(train.at(layer), valid.at(layer))
-    train, valid, test = (_labelled(split.at(layer)) for split in (train, valid, test))
-    x_train, x_test = _standardised(train, test)
-    predicted = _nearest(x_train, x_test, train.label)
-    family_of = dict(zip(train.label, train.family, strict=True))
-    families = np.array([family_of[label] for label in predicted])
-    return {
-        "layer": layer,
-        "valid_knn": valid_knn,
-        "knn": _balanced(test.label, predicted),
-        "linear": linear_probe(train, valid, test),
-        "family": _balanced(test.family, families),
-        "within_family": within_family_accuracy(train, test),
-        "gender": gender_accuracy(train, test),
-        "speaker_eer": speaker_eer(train, test),
-    }
-
-
-def linear_probe(train: Split, valid: Split, test: Split) -> float:
-    """Macro accuracy of logistic regression, its strength chosen on `valid`."""
-    if len(set(train.label)) < 2:
-        return float("nan")
-    scaler = StandardScaler().fit(train.embeddings)
-    x_train, x_valid, x_test = (scaler.transform(s.embeddings) for s in (train, valid, test))
-    best, best_accuracy = None, -1.0
-    for strength in PROBE_STRENGTHS:
-        probe = LogisticRegression(C=strength, max_iter=300).fit(x_train, train.label)
-        accuracy = _balanced(valid.label, probe.predict(x_valid))
-        if accuracy > best_accuracy:
-            best, best_accuracy = probe, accuracy
-    return _balanced(test.label, best.predict(x_test))
-
-
-def within_family_accuracy(train: Split, test: Split) -> float:
-    """Macro accuracy when the family is given: neighbours of that family alone.
-
-    Over families of two languages or more: how well close relatives come apart.
-    """
-    truth, predicted = [], []
-    x_train, x_test = _standardised(train, test)
-    for family in sorted(set(test.family) - {""}):
-        near, asked = train.family == family, test.family == family
-        if len(set(train.label[near])) < 2:
-            continue
-        truth.append(test.label[asked])
-        predicted.append(_nearest(x_train[near], x_test[asked], train.label[near]))
-    if not truth:
-        return float("nan")
-    return _balanced(np.concatenate(truth), np.concatenate(predicted))
-
-
-def gender_accuracy(train: Split, test: Split) -> float:
-    """Macro accuracy of the gender by nearest neighbours, where it is known."""
-    train, test = (s.at(0, s.gender != "") for s in (train, test))
-    if len(set(train.gender)) < 2 or not len(test.gender):
-        return float("nan")
-    return _balanced(test.gender, _nearest(*_standardised(train, test), train.gender))
-
-
-def speaker_eer(train: Split, test: Split) -> float:
-    """Equal error rate over all pairs of test utterances with known speakers, by cosine.
-
-    Embeddings are standardised with the training set's statistics. O(N^2 log N).
-    """
-    known = test.speaker != ""
-    x = _unit(_standardised(train, test)[1][known])
-    i, j = np.triu_indices(len(x), k=1)
-    same = test.speaker[known][i] == test.speaker[known][j]
-    return equal_error_rate((x @ x.T)[i, j], same)
-
-
-def _labelled(split: Split) -> Split:
-    return split.at(0, split.label != "")
-
-
-def _standardised(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
-    scaler = StandardScaler().fit(train.embeddings)
-    return scaler.transform(train.embeddings), scaler.transform(test.embeddings)
+    order = np.argsort(-scores, kind="stable")
+    first, second = pairs[:, order]
+    same = first == second
+    rates = []
+    for voice in range(int(pairs.max()) + 1):
+        targets = same[(first != voice) & (second != voice)]
+        missed = np.r_[1.0, 1.0 - np.cumsum(targets) / max(1, targets.sum())]
+        accepted = np.r_[0.0, np.cumsum(~targets) / max(1, (~targets).sum())]
+        gap = missed - accepted
+        after = int(np.argmax(gap <= 0))
+        step = gap[after - 1] / (gap[after - 1] - gap[after])
+        rates.append(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
+    return np.array(rates)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-
-
-def _nearest(x_train: np.ndarray, x_test: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    neighbours = min(NEIGHBOURS, len(x_train))
-    knn = KNeighborsClassifier(neighbours, weights="distance").fit(_unit(x_train), labels)
-    return knn.predict(_unit(x_test))
-
-
-def _balanced(truth: np.ndarray, predicted: np.ndarray) -> float:
-    known = truth != ""
-    if not known.any():
-        return float("nan")
-    return float(balanced_accuracy_score(truth[known], predicted[known]))

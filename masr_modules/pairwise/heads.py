@@ -16,52 +16,9 @@ from masr_modules.distributed import JointBatch, global_mean
 from masr_modules.knowledge import Categorical, KnowledgeSource
 from masr_modules.pairwise.losses import LossOutput, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
+from masr_modules.pairwise.projection import Layers, Projection
 from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
-
-
-class Projection(nn.Module):
-    """Linear, then BatchNorm without affine: z before its normalisation.
-
-    Mean-pooled encoder outputs share one large direction; without the
-    BatchNorm all cosine distances start near 0 and hard mining stays at its
-    collapse value phi(m). In training its statistics are those of the joint batch
-    of all ranks, whose embeddings are gathered before it.
-
-    Arguments
-    ---------
-    input_size, output_size : int
-        Of the pooled embedding, and of z.
-    num_layers : int, optional
-        K: the pooled layers are each normalised to zero mean and unit variance, and their mix
-        is learned, equal at first. By default the last alone counts.
-
-    Example
-    -------
-    >>> projection = Projection(8, 4)
-    >>> projection(torch.randn(3, 8), JointBatch(3)).shape
-    torch.Size([3, 4])
-    """
-
-    def __init__(self, input_size: int, output_size: int, num_layers: int | None = None):
-        super().__init__()
-        self.size = output_size
-        self.layer_scores = None if num_layers is None else nn.Parameter(torch.zeros(num_layers))
-        self.linear = nn.Linear(input_size, output_size, bias=False)
-        self.norm = nn.BatchNorm1d(output_size, affine=False)
-
-    def forward(self, pooled: Tensor, joint: JointBatch) -> Tensor:
-        """(B, input_size), or (B, K, input_size), of this rank -> (joint batch, output_size)."""
-        if self.layer_scores is not None:
-            layers = F.layer_norm(pooled, pooled.shape[-1:])
-            pooled = torch.einsum("k,bkd->bd", self.layer_scores.softmax(dim=0), layers)
-        elif pooled.ndim == 3:
-            pooled = pooled[:, -1]
-        x = joint.gather(self.linear(pooled).float())
-        if self.training and len(x) == 1:
-            # One utterance has no batch statistics; the running ones are the best known.
-            return F.batch_norm(x, self.norm.running_mean, self.norm.running_var)
-        return self.norm(x)
 
 
 class MASRHead(nn.Module):
@@ -88,8 +45,8 @@ class MASRHead(nn.Module):
         For `identity=None`; see masr_modules.pairwise.similarity.combine.
     prototypes : Prototypes, optional
         Of this head alone; `bind` gives them their labels.
-    num_layers : int, optional
-        Of the encoder, front end included, whose mix is learned; see Projection.
+    layers : int or sequence of int
+        Of the encoder, the last by default; see Projection.
 
     Raises
     ------
@@ -116,7 +73,7 @@ class MASRHead(nn.Module):
         positive_threshold: float = 0.8,
         negative_threshold: float = 0.2,
         prototypes: Prototypes | None = None,
-        num_layers: int | None = None,
+        layers: Layers = -1,
     ):
         super().__init__()
         if prototypes is not None and (memory is not None or identity is None):
@@ -125,7 +82,7 @@ class MASRHead(nn.Module):
         self.identity = identity
         self.prototypes = prototypes
         self.thresholds = (positive_threshold, negative_threshold)
-        self.projection = Projection(input_size, embedding_size, num_layers)
+        self.projection = Projection(input_size, embedding_size, layers)
         self.loss = loss
         self.memory = memory
         if memory is not None:
@@ -140,6 +97,23 @@ class MASRHead(nn.Module):
         if self.prototypes is not None:
             names.update(self.prototypes.describe)
         return sorted(names | ({self.identity} if self.identity else set()))
+
+    @property
+    def identities(self) -> list[str]:
+        """What it tells apart."""
+        return [self.identity or "thresholds on S"]
+
+    @property
+    def used_sources(self) -> list[KnowledgeSource]:
+        """Those that its loss depends on: none where mining looks at distances alone."""
+        if not getattr(self.loss, "uses_knowledge", True):
+            return []
+        return self._sources_of_labels() if self.prototypes is not None else self.sources
+
+    def _sources_of_labels(self) -> list[KnowledgeSource]:
+        """Those that know something of a prototype."""
+        columns = {self.identity, *self.prototypes.describe}
+        return [source for source in self.sources if source.column in columns]
 
     def bind(self, metadata: Metadata) -> None:
         """Prepares for a corpus with this metadata; errors show here, not mid-epoch."""
@@ -179,8 +153,7 @@ class MASRHead(nn.Module):
 
     def _beside_prototypes(self, own: Tensor, metadata: Metadata) -> LossOutput:
         there, known, log_counts, place = self.prototypes(metadata)
-        columns = {self.identity, *self.prototypes.describe}
-        sources = [source for source in self.sources if source.column in columns]
+        sources = self._sources_of_labels()
         told_by = [name for name in self.prototypes.describe if name != self.identity]
         similarity = combine(
             sources,
@@ -216,8 +189,10 @@ class PerSourceHead(nn.Module):
         Copied for each identity.
     prototypes : Prototypes, optional
         Copied for each identity.
-    num_layers : int, optional
-        Of the encoder, front end included: each identity learns its own mix of them.
+    layers : dict of str to (int or sequence of int), optional
+        Identity -> what it reads of the encoder, the last layer by default; see Projection.
+        Lower layers keep more of the voice: a space that reads one does not take from what
+        those above it can tell.
 
     Example
     -------
@@ -237,11 +212,14 @@ class PerSourceHead(nn.Module):
         embedding_size: int,
         memory: CrossBatchMemory | None = None,
         prototypes: Prototypes | None = None,
-        num_layers: int | None = None,
+        layers: dict[str, Layers] | None = None,
     ):
         super().__init__()
         if not identities or any(not weight > 0 for weight in identities.values()):
             raise ValueError(f"identities need a weight above 0 each, got {dict(identities)}")
+        layers = layers or {}
+        if unknown := set(layers) - set(identities):
+            raise ValueError(f"layers names {sorted(unknown)}, no identities: {list(identities)}")
         self.weights = dict(identities)
         self.heads = nn.ModuleDict()
         for identity in identities:
@@ -256,7 +234,7 @@ class PerSourceHead(nn.Module):
                 input_size=input_size,
                 embedding_size=embedding_size,
                 identity=identity,
-                num_layers=num_layers,
+                layers=layers.get(identity, -1),
                 **own,
             )
 
@@ -264,6 +242,17 @@ class PerSourceHead(nn.Module):
     def sources(self) -> list[KnowledgeSource]:
         """Of all heads."""
         return [source for head in self.heads.values() for source in head.sources]
+
+    @property
+    def identities(self) -> list[str]:
+        """What it tells apart."""
+        return list(self.heads)
+
+    @property
+    def used_sources(self) -> list[KnowledgeSource]:
+        """See MASRHead.used_sources; of all heads, in the order of their first use."""
+        used = [source for head in self.heads.values() for source in head.used_sources]
+        return list({str(source): source for source in used}.values())
 
     @property
     def columns(self) -> list[str]:
@@ -296,7 +285,7 @@ class ClassifierHead(nn.Module):
         Of the pooled embedding.
     embedding_size : int
         Of the projection before the classifiers, the same as MASRHead's.
-    num_layers : int, optional
+    layers : int or sequence of int
         See MASRHead.
 
     Example
@@ -313,13 +302,23 @@ class ClassifierHead(nn.Module):
         columns: Sequence[str],
         input_size: int,
         embedding_size: int,
-        num_layers: int | None = None,
+        layers: Layers = -1,
     ):
         super().__init__()
         self.columns = list(columns)
         self.embedding_size = embedding_size
-        self.projection = Projection(input_size, embedding_size, num_layers)
+        self.projection = Projection(input_size, embedding_size, layers)
         self.classifiers = nn.ModuleDict()
+
+    @property
+    def identities(self) -> list[str]:
+        """What it tells apart."""
+        return self.columns
+
+    @property
+    def used_sources(self) -> list[KnowledgeSource]:
+        """None: a classifier knows labels."""
+        return []
 
     def bind(self, metadata: Metadata) -> None:
         """Makes a classifier for each column, with a class for each label."""

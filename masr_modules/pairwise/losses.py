@@ -177,6 +177,7 @@ class MASRLoss(nn.Module):
             self.miner = HardMiner(mining, knowledge_weight, with_similarity=graded)
         self.margin = margin
         self.activation = ACTIVATIONS[activation]
+        self.uses_knowledge = graded or (mining != "hardest" and knowledge_weight > 0)
 
     def forward(
         self,

@@ -20,7 +20,6 @@ from masr_modules.results import align
 #: The top-level keys of an experiment that the report reads.
 SETTINGS = (
     "knowledge",
-    "identity",
     "batch_identity",
     "data_folder",
     "max_crop_seconds",
@@ -63,7 +62,7 @@ class PairStatistics:
 def pair_statistics(
     sources: Sequence[KnowledgeSource],
     metadata: Metadata,
-    identity: str | None,
+    identity: str,
     seed: int,
 ) -> PairStatistics:
     """Compares the sources over pairs of utterances.
@@ -75,7 +74,7 @@ def pair_statistics(
     metadata : Metadata
         Of all utterances. All their pairs are looked at up to 1000 utterances, beyond that
         those inside 8 random draws of 1000.
-    identity : str or None
+    identity : str
         See :func:`masr_modules.pairwise.similarity.combine`.
     seed : int
         Of the draws.
@@ -115,7 +114,7 @@ def pair_statistics(
 
 
 def _pair_sums(
-    sources: Sequence[KnowledgeSource], metadata: Metadata, identity: str | None
+    sources: Sequence[KnowledgeSource], metadata: Metadata, identity: str
 ) -> dict[str, np.ndarray]:
     """Sums over the pairs of these utterances, by source (K + 1,) or two (K + 1, K + 1)."""
     similarity = combine(sources, metadata, identity)
@@ -179,7 +178,7 @@ def anchor_statistics(settings: dict, rows: dict, table: MetadataTable) -> Ancho
     sizes, identities, anchors = [], [], []
     for batch in tqdm(batches, desc="batches", leave=False, disable=None):
         metadata = table.metadata.select(torch.tensor(batch))
-        similarity = combine(settings["knowledge"], metadata, settings["identity"])
+        similarity = combine(settings["knowledge"], metadata, settings["batch_identity"])
         codes = metadata[settings["batch_identity"]]
         sizes.append(len(batch))
         identities.append(len(codes[codes >= 0].unique()))
@@ -210,9 +209,8 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     ValueError
         If a source's column is not in the CSV or holds what the source cannot read.
     """
-    sources, identity = settings["knowledge"], settings["identity"]
-    columns = {source.column for source in sources} | {"speaker", settings["batch_identity"]}
-    columns |= {identity} if identity else set()
+    sources, identity = settings["knowledge"], settings["batch_identity"]
+    columns = {source.column for source in sources} | {"speaker", identity}
     table = MetadataTable(rows, columns, numeric_columns(sources))
     for source in tqdm(sources, desc="sources", leave=False, disable=None):
         if source.column in table.vocabularies:
@@ -233,14 +231,12 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     return text
 
 
-def _summary(rows: dict, table: MetadataTable, identity: str | None, found: PairStatistics) -> str:
-    number = f"{len(rows)} utterances"
-    if identity:
-        known = table.metadata[identity] >= 0
-        number += (
-            f", {float(known.float().mean()):.1%} with a {identity}: "
-            f"{len(table.metadata[identity][known].unique())} different"
-        )
+def _summary(rows: dict, table: MetadataTable, identity: str, found: PairStatistics) -> str:
+    known = table.metadata[identity] >= 0
+    number = (
+        f"{len(rows)} utterances, {float(known.float().mean()):.1%} with a {identity}: "
+        f"{len(table.metadata[identity][known].unique())} different"
+    )
     looked_at = "all" if len(rows) <= _DRAW else f"{_DRAWS} random draws of {_DRAW} utterances:"
     return f"{number}. Pairs looked at: {looked_at} {found.pairs}."
 

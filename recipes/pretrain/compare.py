@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Trains SSL-only, LASR, MASR and a cross-entropy head alike, and prints one table.
+"""Trains systems alike, tests them on unseen voices and sentences, and says who is above whom.
 
 > python recipes/pretrain/compare.py --seeds 1234 1235 1236
-> python recipes/pretrain/compare.py --study losses     # MASR's variants and other losses
-> python recipes/pretrain/compare.py --ssl wav2vec2      # with another SSL method
+> python recipes/pretrain/compare.py --study partial --seeds 1234 1235    # most languages hidden
+> python recipes/pretrain/compare.py --ssl wav2vec2                       # another SSL method
 
-Every run has the same seeds, batches, encoder and number of steps. A run that
-is complete is not repeated, and an interrupted one resumes. What follows `--`
-goes to every run: `... -- --number_of_steps 500`.
+Every run has the same seeds, batches, encoder and number of steps. What a run measured goes to
+`recipes/pretrain/runs.csv`, with a fingerprint of its settings: a run that is there is not
+repeated, and an interrupted one resumes. What follows `--` goes to every run:
+`... -- --number_of_steps 500`.
 """
 
 import argparse
@@ -20,61 +21,93 @@ from pathlib import Path
 
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.files import write_atomic
-from masr_modules.results import format_table, replace_block
+from masr_modules.results import PRETRAIN_COLUMNS, format_table, replace_block
+from masr_modules.runs import Runs, compare_table, fingerprint
 
 HEADS = "!new:masr_modules.pairwise.heads."
 LOSSES = "!new:masr_modules.pairwise.losses."
-SIZES = "!ref <d_model>, !ref <embedding_size>"
-PER_SOURCE = (
-    f"{HEADS}PerSourceHead [{{language: 1.0, speaker: 0.5, gender: 0.25}}, !ref <knowledge>, "
-    f"!ref <loss>, {SIZES}, !ref <memory>]"
-)
-MEMORY = ["--memory", "!new:masr_modules.pairwise.memory.CrossBatchMemory [2048, 200]"]
-KNOWLEDGE = ["--mining", "knowledge"]
-HARDEST = ["--mining", "hardest"]
+PAIRWISE = "input_size: !ref 2 * <d_model>, embedding_size: !ref <embedding_size>"
+SOURCES = f"sources: !ref <knowledge>, loss: !ref <loss>, {PAIRWISE}"
+ONE_SPACE = f"{HEADS}MASRHead {{{SOURCES}}}"
+PROTOTYPES = f"{HEADS}MASRHead {{{SOURCES}, prototypes: !ref <prototypes>}}"
+HARD = ["--margin", "0.5", "--masr_weight", "2.5", "--prototypes", "null"]
+
+
+def classifier(*columns: str, weight: float = 1.0) -> list[str]:
+    """Cross-entropy on columns, its mean times the weight."""
+    head = f"{HEADS}ClassifierHead {{columns: [{', '.join(columns)}], {PAIRWISE}}}"
+    return ["--head", head, "--masr_weight", str(weight)]
+
 
 #: System -> what it overrides in the YAML. LASR is our reading of arXiv 2306.04374: one
 #: identity, mined by embedding distance alone, constant margin; no other knowledge enters.
-ARMS = {
+SYSTEMS = {
     "SSL only": ["--masr_weight", "0"],
-    "LASR": [*HARDEST, "--margin_mode", "constant"],
-    "MASR": KNOWLEDGE,
-    "cross-entropy": ["--head", f"{HEADS}ClassifierHead [[language], {SIZES}]"],
-    "MASR, graded margin": [*KNOWLEDGE, "--margin_mode", "graded"],
-    "MASR, memory": [*KNOWLEDGE, *MEMORY],
-    "per source, hardest": ["--head", PER_SOURCE, *HARDEST],
-    "per source": ["--head", PER_SOURCE, *KNOWLEDGE],
-    "MultiSupCon": ["--loss", f"{LOSSES}MultiSupConLoss [0.1]"],
-    "X-Sample": ["--loss", f"{LOSSES}XSampleLoss [0.1, 0.1]"],
-    "multi-task cross-entropy": [
-        "--head",
-        f"{HEADS}ClassifierHead [[language, speaker, gender, emotion], {SIZES}]",
+    "LASR": ["--head", ONE_SPACE, "--mining", "hardest", *HARD],
+    "cross-entropy": classifier("language"),
+    "multi-task cross-entropy": classifier("language", "speaker", "gender", "emotion", weight=2.0),
+    "MASR": [],
+}
+VARIANTS = {
+    "MASR, no knowledge in the mining": ["--knowledge_weight", "0"],
+    "MASR, language alone": ["--head", PROTOTYPES],
+    "MASR, all read the last layer": ["--layers", "{}"],
+    "MASR, pairs of the batch": ["--prototypes", "null"],
+    "LASR with knowledge": ["--head", ONE_SPACE, "--mining", "knowledge", *HARD],
+    "MultiSupCon": ["--head", ONE_SPACE, *HARD, "--loss", f"{LOSSES}MultiSupConLoss [0.1]"],
+    "X-Sample": ["--head", ONE_SPACE, *HARD, "--loss", f"{LOSSES}XSampleLoss [0.1, 0.1]"],
+}
+for name in ("MultiSupCon", "X-Sample"):
+    VARIANTS[name] = [*VARIANTS[name], "--masr_weight", "1.0"]
+CONTROLS = {
+    "MASR, permuted metadata": [
+        *("--permuted_columns", "[speaker, gender, emotion, family, region]"),
+    ],
+    "MASR, random similarities": [
+        *("--knowledge", "[!new:masr_modules.knowledge.RandomSimilarity {column: language}]"),
     ],
 }
-#: Cross-entropies start at ln(classes), hard mining at phi(m): weights that fit.
-for name in ("cross-entropy", "multi-task cross-entropy", "MultiSupCon", "X-Sample"):
-    ARMS[name] = [*ARMS[name], "--masr_weight", "1.0"]
+#: Systems that can use a family and a region where the language is hidden, and those that cannot.
+PARTIAL = ("SSL only", "LASR", "cross-entropy", "MASR")
+PARTIAL_CLASSIFIER = "cross-entropy on language, family, region"
+UNSEEN = ["cat", "nld", "slk", "kan"]
+UNSEEN_SYSTEMS = ("SSL only", "LASR", "cross-entropy", "multi-task cross-entropy", "MASR")
 
-#: Table -> its rows, and the name of its place in a README.
+#: Study -> its rows, each with what it overrides.
 STUDIES = {
-    "systems": list(ARMS)[:4],
-    "losses": list(ARMS)[1:],
+    "systems": SYSTEMS,
+    "losses": VARIANTS,
+    "controls": CONTROLS,
+    **{
+        f"partial{known}": {
+            f"{name}, {known} % of languages": [*overrides, "--hidden_labels", hidden]
+            for name, overrides in {
+                **{name: SYSTEMS[name] for name in PARTIAL},
+                PARTIAL_CLASSIFIER: classifier("language", "family", "region", weight=2.0),
+            }.items()
+        }
+        for known, hidden in ((10, "{language: 0.9}"), (25, "{language: 0.75}"))
+    },
+    "unseen": {
+        f"{name}, 4 languages unseen": [
+            *(*SYSTEMS[name], "--left_out", f"{{language: [{', '.join(UNSEEN)}]}}"),
+        ]
+        for name in UNSEEN_SYSTEMS
+    },
 }
+ARMS = {name: arm for rows in STUDIES.values() for name, arm in rows.items()}
+
 #: SSL method -> its YAML for the embedded corpus.
 METHODS = {"best_rq": "masr.yaml"} | {
     name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
 }
-#: Rows that depend on the seed but not on the arm.
-BASELINES = ("untrained", "log-mel statistics")
+#: Rows that train nothing: once a seed, beside the first system.
+BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
 #: Of the embedded corpus, as in the YAMLs; made before the runs, which share it.
 DATA_FOLDER = "data/mini"
 RECIPE = Path(__file__).with_name("train.py")
+RECORD = Path(__file__).with_name("runs.csv")
 HPARAMS = RECIPE.parents[2] / "hparams"
-
-
-def folder_of(root: Path, system: str, seed: int) -> Path:
-    """Where a run writes."""
-    return root / system.replace(",", "").replace(" ", "_") / str(seed)
 
 
 def find_units(yaml: str, extra: list[str]) -> None:
@@ -83,69 +116,114 @@ def find_units(yaml: str, extra: list[str]) -> None:
     subprocess.run([sys.executable, str(recipe), str(HPARAMS / yaml), *extra], check=True)
 
 
-def run(yaml: str, system: str, seed: int, root: Path, threads: int, extra: list[str]) -> None:
-    """Trains one system with one seed, unless its results are there."""
-    folder = folder_of(root, system, seed)
-    if (folder / "results.json").is_file():
-        return
-    command = [sys.executable, str(RECIPE), str(HPARAMS / yaml)]
-    command += ["--seed", str(seed), "--output_folder", str(folder), "--system", system]
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"training {system}, seed {seed}: {folder}/output.txt", flush=True)
-    with open(folder / "output.txt", "w") as log:
-        done = subprocess.run(
-            [*command, *ARMS[system], *extra],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-    if done.returncode:
-        raise RuntimeError(f"{system}, seed {seed} failed: see {folder}/output.txt")
+class Study:
+    """Runs of one SSL method that differ in system and seed.
 
+    Arguments
+    ---------
+    ssl : str
+        Key of METHODS.
+    root : Path
+        Where runs write.
+    runs : Runs
+        The record.
+    extra : list of str
+        Overrides of every run.
+    """
 
-def collect(root: Path, systems: list[str], seeds: list[int]) -> dict[str, list[dict]]:
-    """System -> the metrics of each seed, from the runs' results.json."""
-    runs: dict[str, list[dict]] = {}
-    for system in systems:
-        for seed in seeds:
-            results = json.loads((folder_of(root, system, seed) / "results.json").read_text())
-            runs.setdefault(system, []).append(results[system])
-            if system == systems[0]:
-                for baseline in BASELINES:
-                    runs.setdefault(baseline, []).append(results[baseline])
-    return {name: runs[name] for name in [*systems, *BASELINES]}
+    def __init__(self, ssl: str, root: Path, runs: Runs, extra: list[str]):
+        self.ssl, self.root, self.runs, self.extra = ssl, root, runs, extra
+        self.yaml = HPARAMS / METHODS[ssl]
+
+    def key(self, system: str) -> str:
+        """Fingerprint of the settings of a system, seed aside."""
+        return fingerprint(self.yaml, [*ARMS[system], *self.extra])
+
+    def train(self, system: str, seed: int, threads: int) -> None:
+        """Trains and tests one system with one seed, unless the record has it."""
+        key = self.key(system)
+        if self.runs.has(key, system, seed):
+            return
+        name = system.replace(",", "").replace("%", "percent").replace(" ", "_")
+        folder = self.root / name / key / str(seed)
+        command = [sys.executable, str(RECIPE), str(self.yaml)]
+        command += ["--seed", str(seed), "--output_folder", str(folder), "--system", system]
+        command += ["--baselines", str(system == next(iter(SYSTEMS))).lower()]
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"training {system}, seed {seed}: {folder}/output.txt", flush=True)
+        with open(folder / "output.txt", "w") as log:
+            done = subprocess.run(
+                [*command, *ARMS[system], *self.extra],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            )
+        if done.returncode:
+            raise RuntimeError(f"{system}, seed {seed} failed: see {folder}/output.txt")
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+        for row in (system, *BASELINES):
+            if row in results:
+                self.runs.add(key, self.ssl, row, seed, results[row], answers[row])
+
+    def metrics(self, systems: list[str], seeds: list[int]) -> dict[str, list[dict]]:
+        """System -> its metrics with each seed that the record has; baselines last."""
+        first = self.key(next(iter(SYSTEMS)))
+        rows = {system: (self.key(system), system) for system in systems}
+        rows |= {baseline: (first, baseline) for baseline in BASELINES}
+        found = {}
+        for row, (key, name) in rows.items():
+            there = [self.runs.metrics(key, name, s) for s in seeds if self.runs.has(key, name, s)]
+            if there:
+                found[row] = there
+        return found
 
 
 def main() -> None:
-    """Runs what is missing, then prints and saves the table."""
+    """Runs what is missing, then prints and saves the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--ssl", choices=list(METHODS), default="best_rq", help="SSL method")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
     parser.add_argument("--study", choices=list(STUDIES), default="systems")
     parser.add_argument("--systems", nargs="+", choices=list(ARMS), help="rows; by default all")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        choices=[*ARMS, *BASELINES],
+        default=[],
+        help="systems that the last row is compared with, by paired bootstrap",
+    )
     parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
+    parser.add_argument("--record", type=Path, default=RECORD, help="what all runs measured")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
     parser.add_argument("--readme", nargs="*", default=[], help="files whose table to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
     suffix = "" if args.ssl == "best_rq" else f"_{args.ssl}"
     root = args.output_folder or Path(f"results/compare{suffix}")
-    systems = args.systems or STUDIES[args.study]
+    systems = args.systems or list(STUDIES[args.study])
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     prepare_mini(DATA_FOLDER, f"{DATA_FOLDER}/csv")
-    yaml = METHODS[args.ssl]
     if args.ssl == "hubert":
-        find_units(yaml, args.overrides)
+        find_units(METHODS["hubert"], args.overrides)
+    study = Study(args.ssl, root, Runs(args.record), args.overrides)
     arms = [(system, seed) for seed in args.seeds for system in systems]
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = [pool.submit(run, yaml, *arm, root, threads, args.overrides) for arm in arms]
+        futures = [pool.submit(study.train, *arm, threads) for arm in arms]
     for future in futures:
         future.result()
-    table = format_table(collect(root, systems, args.seeds))
-    print(f"\n{args.ssl}, unseen voices and sentences, seeds {args.seeds}:\n\n{table}")
-    write_atomic(root / f"{args.study}.md", table + "\n")
-    for readme in args.readme:
-        replace_block(readme, f"pretrain-{args.study}{suffix}", table)
+    tables = {args.study: format_table(study.metrics(systems, args.seeds), PRETRAIN_COLUMNS)}
+    if args.against:
+        ours = (study.key(systems[-1]), systems[-1])
+        first = study.key(next(iter(SYSTEMS)))
+        others = [(first if n in BASELINES else study.key(n), n) for n in args.against]
+        test_csv = f"{DATA_FOLDER}/csv/test.csv"
+        tables[f"{args.study}-gains"] = compare_table(study.runs, ours, others, test_csv)
+    for name, table in tables.items():
+        print(f"\n{args.ssl}, {name}, unseen voices and sentences, seeds {args.seeds}:\n\n{table}")
+        write_atomic(root / f"{name}.md", table + "\n")
+        for readme in args.readme:
+            replace_block(readme, f"pretrain-{name}{suffix}", table)
 
 
 if __name__ == "__main__":

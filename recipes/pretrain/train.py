@@ -28,7 +28,8 @@ from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import numeric_columns
-from masr_modules.metrics.probes import Split, embed, knn_accuracy
+from masr_modules.metrics.embeddings import Split, embed
+from masr_modules.metrics.probes import knn_accuracy
 from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
 from masr_modules.pretrain_report import LossWithParts, choose_references, report
 
@@ -96,7 +97,7 @@ class PretrainBrain(sb.Brain):
             self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Logs; after validation keeps the checkpoint with the best kNN accuracy."""
+        """Logs, and saves a checkpoint after validation."""
         stats = {name: float(value) / self.num_batches for name, value in self.parts.items()}
         stats = {"loss": float(stage_loss), **stats}
         if stage == sb.Stage.TRAIN:
@@ -105,15 +106,14 @@ class PretrainBrain(sb.Brain):
         if stage == sb.Stage.TEST:
             self.test_stats = stats
             return
-        meta = {"ssl_loss": stats["ssl"]}
         last = self.optimizer_step >= self.hparams.number_of_steps
         if last or epoch % self.hparams.knn_every_epochs == 0:
-            stats["knn"] = meta["knn"] = self.knn()
+            stats["knn"] = self.knn()
         progress = {"epoch": epoch, "step": self.optimizer_step}
         progress["lr"] = self.optimizer.param_groups[0]["lr"]
         for logger in (self.hparams.train_logger, self.hparams.tensorboard):
             logger.log_stats(progress, self.train_stats, stats)
-        self.checkpointer.save_and_keep_only(meta=meta, max_keys=["knn"], num_to_keep=1)
+        self.checkpointer.save_and_keep_only(meta={"ssl_loss": stats["ssl"]}, num_to_keep=1)
 
     def knn(self) -> float:
         """kNN accuracy of the probed label on the validation set, of the last layer."""
@@ -184,12 +184,12 @@ def main(arguments: list[str]) -> None:
     brain.valid_rows = rows["valid"]
     brain.probe_column = hparams.get("probe_column", "language")
     limit = hparams["knn_references"]
-    brain.references = choose_references(rows["train"], limit, brain.probe_column)
+    references = rows.get("labelled", rows["train"])
+    brain.references = choose_references(references, limit, brain.probe_column)
     brain.fit(hparams["epoch_counter"], train_set, valid_set, None, train_kwargs, valid_kwargs)
 
-    # The SSL loss is that of the last step, alike for every system; the table is of the best kNN.
+    # SSL loss and table are of the last step, alike for every system.
     brain.evaluate(valid_set, test_loader_kwargs=valid_kwargs)
-    hparams["checkpointer"].recover_if_possible(max_key="knn")
     run_on_main(report, args=[brain, rows, untrained, hparams, brain.test_stats["ssl"]])
 
 

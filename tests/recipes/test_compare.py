@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import load_recipe
@@ -22,51 +23,81 @@ def fake_train(monkeypatch, compare, returncode=0):
         commands.append(command)
         value = dict(zip(command[3::2], command[4::2], strict=False))
         knn = int(value["--seed"]) / 10
-        results = {value["--system"]: {"knn": knn}}
-        results |= {baseline: {"knn": 0.0} for baseline in compare.BASELINES}
-        with open(f"{value['--output_folder']}/results.json", "w") as file:
-            json.dump(results, file)
+        names = [value["--system"]]
+        if value["--baselines"] == "true":
+            names += compare.BASELINES
+        folder = Path(value["--output_folder"])
+        results = {name: {"knn": knn} for name in names}
+        (folder / "results.json").write_text(json.dumps(results))
+        answers = {name: {"knn": {"layer": 1, "answers": [1.0, 0.0]}} for name in names}
+        (folder / "answers.json").write_text(json.dumps(answers))
         return type("Done", (), {"returncode": returncode})
 
     monkeypatch.setattr(compare.subprocess, "run", run)
     return commands
 
 
-def call(monkeypatch, compare, *arguments):
-    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, arguments)])
-    compare.main()
+@pytest.fixture
+def call(monkeypatch, compare, tmp_path):
+    def call(*arguments):
+        folders = ["--output_folder", tmp_path, "--record", tmp_path / "runs.csv"]
+        command = ["compare.py", *folders, *arguments]
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        compare.main()
+
+    return call
 
 
-def test_every_seed_is_in_the_table_and_complete_runs_are_kept(
-    compare, monkeypatch, tmp_path, capsys
+def test_every_seed_is_in_the_table_and_recorded_runs_are_not_repeated(
+    compare, monkeypatch, tmp_path, capsys, call
 ):
     commands = fake_train(monkeypatch, compare)
-    settings = ("--seeds", 2, 4, "--systems", "LASR", "MASR", "--output_folder", tmp_path)
-    call(monkeypatch, compare, *settings)
+    settings = ("--seeds", 2, 4, "--systems", "LASR", "MASR")
+    call(*settings)
     assert len(commands) == 4
-    assert [command[-4:] for command in commands if "LASR" in command] == [
-        ["--mining", "hardest", "--margin_mode", "constant"]
-    ] * 2
+    assert sum("hardest" in command for command in commands) == 2
     # Seeds 2 and 4 give .2 and .4: mean 30, sample standard deviation 14.1 per cent.
     assert "| 30.0 ± 14.1" in capsys.readouterr().out
     assert "MASR" in (tmp_path / "systems.md").read_text()
-    call(monkeypatch, compare, *settings)
+    call(*settings)
     assert len(commands) == 4
+    call(*settings, "--", "--number_of_steps", 5)  # other settings are other runs
+    assert len(commands) == 8
 
 
-def test_the_table_replaces_the_one_in_a_readme(compare, monkeypatch, tmp_path):
+def test_baselines_come_once_a_seed_beside_the_first_system(compare, monkeypatch, call, capsys):
+    fake_train(monkeypatch, compare)
+    call("--systems", "SSL only", "MASR")
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
+    assert rows == ["encoder", "-" * 18, "SSL only", "MASR", *compare.BASELINES]
+
+
+def test_the_last_row_is_compared_with_others(compare, monkeypatch, tmp_path, call):
+    fake_train(monkeypatch, compare)
+    seen = []
+    monkeypatch.setattr(compare, "compare_table", lambda *args: seen.append(args[1:3]) or "gains")
+    call("--systems", "SSL only", "MASR", "--against", "SSL only", "untrained")
+    (((key, name), others),) = seen
+    assert name == "MASR" and [other for _, other in others] == ["SSL only", "untrained"]
+    assert others[0][0] == others[1][0] != key  # baselines go with the first system
+    assert (tmp_path / "systems-gains.md").read_text() == "gains\n"
+
+
+def test_the_table_replaces_the_one_in_a_readme(compare, monkeypatch, tmp_path, call):
     fake_train(monkeypatch, compare)
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- pretrain-systems -->\nold\n<!-- /pretrain-systems -->\nb\n")
-    call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path, "--readme", readme)
+    call("--systems", "MASR", "--readme", readme)
     text = readme.read_text()
     assert "old" not in text and "| MASR" in text and text.endswith("b\n")
 
 
-def test_a_run_that_fails_names_its_log(compare, monkeypatch, tmp_path):
+def test_a_run_that_fails_names_its_log_and_is_not_recorded(compare, monkeypatch, tmp_path, call):
     fake_train(monkeypatch, compare, returncode=1)
     with pytest.raises(RuntimeError, match="MASR, seed 1234 failed: see .*output.txt"):
-        call(monkeypatch, compare, "--systems", "MASR", "--output_folder", tmp_path)
+        call("--systems", "MASR")
+    assert not (tmp_path / "runs.csv").exists()
 
 
 @pytest.mark.parametrize("system", load_recipe("pretrain/compare").ARMS)
@@ -76,28 +107,31 @@ def test_every_system_trains(system, compare, pretrain, arguments, tmp_path):
 
 
 def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
-    settings = {"identity": "null", "batch_identity": "language", "number_of_steps": 2}
-    pretrain.main(arguments(**settings))
+    head = (
+        "!new:masr_modules.pairwise.heads.MASRHead {identity: null, sources: !ref <knowledge>, "
+        "loss: !ref <loss>, input_size: !ref 2 * <d_model>, embedding_size: !ref <embedding_size>}"
+    )
+    pretrain.main(arguments(head=head, number_of_steps=2))
     assert "train anchors:" in (tmp_path / "out/train_log.txt").read_text()
 
 
 def test_another_ssl_method_has_its_own_yaml_and_folder(compare, monkeypatch, tmp_path):
     commands = fake_train(monkeypatch, compare)
     monkeypatch.chdir(tmp_path)
-    call(monkeypatch, compare, "--ssl", "wav2vec2", "--systems", "MASR")
+    options = ["--ssl", "wav2vec2", "--systems", "MASR", "--record", "runs.csv"]
+    monkeypatch.setattr(sys, "argv", ["compare.py", *options])
+    compare.main()
     assert commands[0][2].endswith("hparams/pretrain_wav2vec2.yaml")
     assert (tmp_path / "results/compare_wav2vec2/systems.md").is_file()
 
 
-def test_hubert_finds_its_units_before_the_first_run(compare, monkeypatch, tmp_path):
+def test_hubert_finds_its_units_before_the_first_run(compare, monkeypatch, call):
     order = []
+    commands = fake_train(monkeypatch, compare)
     monkeypatch.setattr(compare, "find_units", lambda yaml, extra: order.append((yaml, extra)))
-    monkeypatch.setattr(compare, "run", lambda *arm: order.append(arm[1]))
-    monkeypatch.setattr(compare, "collect", lambda *_: {})
-    monkeypatch.setattr(compare, "format_table", lambda _: "")
-    settings = ("--ssl", "hubert", "--systems", "SSL only", "MASR", "--output_folder", tmp_path)
-    call(monkeypatch, compare, *settings, "--", "--num_units", 5)
-    assert order == [("pretrain_hubert.yaml", ["--num_units", "5"]), "SSL only", "MASR"]
+    call("--ssl", "hubert", "--systems", "SSL only", "MASR", "--", "--num_units", 5)
+    assert order == [("pretrain_hubert.yaml", ["--num_units", "5"])]
+    assert [command[-2:] for command in commands] == [["--num_units", "5"]] * 2
 
 
 def test_every_method_of_the_comparison_has_its_yaml(compare):

@@ -28,8 +28,7 @@ main = load_recipe("pretrain/knowledge_report").main
 YAML = """
 seed: 1
 data_folder: !PLACEHOLDER
-identity: language
-batch_identity: !ref <identity>
+batch_identity: language
 scale: 10.0
 knowledge:
     - !new:masr_modules.knowledge.Geographic
@@ -90,7 +89,7 @@ def test_an_override_of_nothing_is_an_error(files):
 
 
 def test_an_experiment_without_knowledge_is_an_error(tmp_path):
-    (tmp_path / "plain.yaml").write_text("seed: 1\nidentity: language\n")
+    (tmp_path / "plain.yaml").write_text("seed: 1\nlr: 1\n")
     with pytest.raises(ValueError, match="plain.yaml: no top-level key knowledge, batch_identity"):
         load_settings(tmp_path / "plain.yaml", only=SETTINGS)
 

@@ -22,6 +22,7 @@ ROOMS = (
     "encoders",
     "objectives",
     "metrics",
+    "runs",
     "experiment",
     "inference",
     "model_card",

@@ -11,8 +11,9 @@ from torch import nn
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.pairwise.heads import MASRHead, Projection
+from masr_modules.pairwise.heads import MASRHead
 from masr_modules.pairwise.losses import MASRLoss
+from masr_modules.pairwise.projection import Projection
 from masr_modules.pairwise.similarity import Similarity, combine
 
 SETTINGS = list(

@@ -5,12 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from masr_modules.metrics.probes import (
-    Split,
-    evaluate,
-    gender_accuracy,
-    within_family_accuracy,
-)
+from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.embeddings import Split
+from masr_modules.metrics.probes import evaluate, macro, rates_without
 from masr_modules.results import format_table
 
 
@@ -24,33 +21,62 @@ def splits(noise, size=240, seed=0):
     base = {name: rng.normal(size=16) for name in [*set(languages), *set(speakers)]}
     x = np.stack([base[a] + 0.3 * base[b] for a, b in zip(languages, speakers, strict=True)])
     x = x + noise * rng.normal(size=x.shape)
-    whole = Split(x[None], languages, families, speakers, genders)
+    emotions = np.array(["sad", "happy"])[np.arange(size) % 7 % 2]
+    labels = {"label": languages, "family": families, "speaker": speakers}
+    whole = Split(x[None], labels | {"gender": genders, "emotion": emotions})
     parts = np.arange(size) // 4 % 3
     return [whole.at(0, parts == part) for part in range(3)]
 
 
+def labelled(x, language, family=None, gender=None):
+    """A split of one layer; speakers are the languages."""
+    nobody = np.array([""] * len(language))
+    labels = {"label": language, "family": nobody if family is None else family}
+    labels |= {"speaker": language, "gender": nobody if gender is None else gender}
+    return Split(x, labels | {"emotion": nobody})
+
+
 def test_clear_embeddings_score_high_and_noise_scores_at_chance():
-    clear, noise = evaluate(*splits(0.1)), evaluate(*splits(100.0))
+    clear, noise = (evaluate(*splits(level)).metrics for level in (0.1, 100.0))
     assert clear["knn"] > 0.95 and clear["linear"] > 0.95 and clear["within_family"] > 0.95
+    assert clear["emotion"] < 0.75  # nothing says it
     assert noise["knn"] < 0.5 and noise["within_family"] < 0.75
     assert noise["speaker_eer"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_the_layer_is_chosen_on_the_validation_set():
+def test_each_metric_has_the_layer_that_validation_chooses():
     good, bad = splits(0.1), splits(100.0)
     both = [
         replace(g, layers=np.concatenate([b.layers, g.layers, b.layers]))
         for g, b in zip(good, bad, strict=True)
     ]
-    assert evaluate(*both)["layer"] == 1
+    layers = evaluate(*both).layers
+    assert {layers[name] for name in ("knn", "linear", "within_family", "speaker_eer")} == {1}
+
+
+def test_answers_are_what_the_metrics_are_made_of():
+    references, valid, test = splits(1.5)
+    found = evaluate(references, valid, test)
+    for name in ("knn", "linear", "within_family"):
+        assert 0 < np.mean(found.answers[name]) < 1
+        assert macro(test["label"], found.answers[name]) == found.metrics[name]
+
+
+def test_the_rate_without_a_voice_is_that_of_the_others():
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(4, size=(2, 300))
+    scores = rng.normal(size=300) + (pairs[0] == pairs[1])
+    for voice, rate in enumerate(rates_without(scores, pairs)):
+        keep = (pairs != voice).all(axis=0)
+        assert rate == pytest.approx(equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep]))
 
 
 def test_inside_a_family_only_its_own_languages_compete():
     x = np.array([[[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1], [-1.0, 0.2]]])
-    language = np.array(["a", "b", "c", "c", "d"])
-    family = np.array(["F", "F", "G", "G", "H"])
-    split = Split(x, language, family, language, language)
-    assert within_family_accuracy(split, split) == 1.0
+    split = labelled(x, np.array(["a", "b", "c", "c", "d"]), np.array(["F", "F", "G", "G", "H"]))
+    found = evaluate(split, split, split)
+    assert found.metrics["within_family"] == 1.0
+    assert np.isnan(found.answers["within_family"]).tolist() == [False, False, True, True, True]
 
 
 def test_table_leaves_out_what_was_not_measured():
@@ -59,10 +85,11 @@ def test_table_leaves_out_what_was_not_measured():
 
 
 def test_gender_where_it_is_not_known_is_left_out():
-    labels = np.array(["a"] * 4)
-    gender = np.array(["female", "male", "", ""])
     x = np.array([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]])
-    split = Split(x, labels, labels, labels, gender)
-    assert gender_accuracy(split, split) == 1.0
-    nothing = replace(split, gender=np.array([""] * 4))
-    assert np.isnan(gender_accuracy(split, nothing))
+    language = np.array(["a"] * 4)
+    split = labelled(x, language, gender=np.array(["female", "male", "", ""]))
+    found = evaluate(split, split, split)
+    assert found.metrics["gender"] == 1.0
+    assert np.isnan(found.answers["gender"]).tolist() == [False, False, True, True]
+    nothing = labelled(x, language)
+    assert np.isnan(evaluate(split, split, nothing).metrics["gender"])

@@ -164,7 +164,7 @@ def test_looking_the_positive_up_is_the_same_as_masks(max_labels):
 
 def test_each_identity_learns_its_own_mix_of_layers():
     loss = MASRLoss("smooth", activation="softplus")
-    options = {"prototypes": Prototypes(), "num_layers": 3}
+    options = {"prototypes": Prototypes(), "layers": {"language": [0, 1, 2], "gender": [0, 1, 2]}}
     head = PerSourceHead({"language": 1.0, "gender": 0.5}, [], loss, 6, 4, **options)
     head.bind(Metadata.from_columns(CORPUS))
     pooled = torch.randn(4, 3, 6)

@@ -1,0 +1,43 @@
+"""A source that knows nothing: what knowledge is compared with."""
+
+import hashlib
+
+import numpy as np
+
+from masr_modules.knowledge.base import LabelSource
+
+
+class RandomSimilarity(LabelSource):
+    """Similarities drawn at random, the same two labels always alike to the same degree.
+
+    A control: what a source adds to a loss has to go when its table is exchanged for this one.
+
+    Arguments
+    ---------
+    column : str
+        The CSV column whose labels are compared.
+    weight : float
+        Weight of the source against the others, at least 0.
+    seed : int
+        Of the draws.
+
+    Example
+    -------
+    >>> table = RandomSimilarity("language").similarities(["fra", "spa", "deu"])
+    >>> table.diagonal().tolist(), bool((table == table.T).all())
+    ([1.0, 1.0, 1.0], True)
+    """
+
+    def __init__(self, column: str, weight: float = 1.0, seed: int = 0):
+        super().__init__(column, weight)
+        self.seed = seed
+
+    def similarities(self, vocabulary: list[str]) -> np.ndarray:
+        """Uniform in [0, 1], by seed and labels alone; see :meth:`LabelSource.similarities`."""
+        return np.array([[self._draw(a, b) for b in vocabulary] for a in vocabulary])
+
+    def _draw(self, first: str, second: str) -> float:
+        if first == second:
+            return 1.0
+        text = f"{self.seed}|{min(first, second)}|{max(first, second)}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48

@@ -1,0 +1,125 @@
+"""Pooled embeddings of utterances, with the labels that metrics ask for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from masr_modules.data.dataio import length_sorted_batches, make_dataset
+from masr_modules.encoders.pooling import StatisticsPooling
+
+#: Columns that metrics read, beside the label.
+COLUMNS = ("family", "speaker", "gender", "emotion")
+
+
+@dataclass
+class Split:
+    """Embeddings of N utterances with their labels ("" where not known).
+
+    Arguments
+    ---------
+    layers : np.ndarray
+        (layers, N, D).
+    labels : dict of str to np.ndarray
+        (N,) str each: `label`, which is the language, or what else the neighbours and probes
+        shall tell, and COLUMNS.
+    """
+
+    layers: np.ndarray
+    labels: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language") -> "Split":
+        """Joins embeddings, in the order of the rows, with the rows' labels.
+
+        The family stays empty where the label is not the language.
+        """
+        columns = {"label": label} | {column: column for column in COLUMNS}
+        if label != "language":
+            columns["family"] = ""
+        cells = {
+            name: np.array([row.get(column) or "" for row in rows.values()], dtype=np.str_)
+            for name, column in columns.items()
+        }
+        return cls(layers, cells)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The labels of that name."""
+        return self.labels[name]
+
+    def at(self, layer: int, keep: np.ndarray | None = None) -> "Split":
+        """One layer (negative counts from the last), of some of the utterances."""
+        layers = self.layers[[layer]]
+        if keep is None:
+            return Split(layers, self.labels)
+        return Split(layers[:, keep], {name: x[keep] for name, x in self.labels.items()})
+
+    def known(self, name: str) -> "Split":
+        """The utterances that have a label of that name."""
+        keep = self[name] != ""
+        return Split(self.layers[:, keep], {key: x[keep] for key, x in self.labels.items()})
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """(N, D) of the only layer left by `at`."""
+        (embeddings,) = self.layers
+        return embeddings
+
+
+@torch.no_grad()
+def embed(
+    encode,
+    rows: dict[str, dict],
+    sample_rate: int,
+    device: str = "cpu",
+    max_seconds: float = 20.0,
+    max_batch_seconds: float = 120.0,
+    pool=None,
+    progressbar: bool = False,
+) -> np.ndarray:
+    """Pooled embeddings of all layers.
+
+    Arguments
+    ---------
+    encode : callable
+        (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens), as SSLObjective.encode.
+    rows : dict
+        From load_csv.
+    sample_rate : int
+        Hz.
+    device : str
+        Where `encode` runs.
+    max_seconds : float
+        Longer utterances are cropped.
+    max_batch_seconds : float
+        Budget of a batch.
+    pool : callable, optional
+        (frames, frame_lens) -> (B, D); StatisticsPooling by default.
+    progressbar : bool
+        Whether to show one.
+
+    Returns
+    -------
+    np.ndarray
+        (layers, N, D) float32, in the order of the rows.
+    """
+    pool = pool or StatisticsPooling()
+    batches = length_sorted_batches(
+        {i: {"duration": min(r["duration"], max_seconds)} for i, r in rows.items()},
+        max_batch_seconds,
+    )
+    loader = DataLoader(
+        make_dataset(rows, sample_rate, max_seconds),
+        batch_sampler=batches,
+        collate_fn=PaddedBatch,
+    )
+    parts = []
+    for batch in tqdm(loader, "embedding", disable=not progressbar, leave=False):
+        wavs, lens = batch.sig
+        layers, frame_lens = encode(wavs.to(device), lens.to(device))
+        parts.append(torch.stack([pool(frames, frame_lens).cpu() for frames in layers]))
+    order = torch.tensor([index for batch in batches for index in batch])
+    return torch.cat(parts, dim=1)[:, order.argsort()].numpy()

@@ -1,0 +1,233 @@
+"""The record of what runs measured: one CSV, a row for each run and metric."""
+
+import base64
+import csv
+import fcntl
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import speechbrain as sb
+
+from masr_modules.data.dataio import load_csv
+from masr_modules.metrics.intervals import Difference, paired_bootstrap, pseudo_values
+from masr_modules.results import KINDS, PRETRAIN_COLUMNS, align
+from masr_modules.settings import relevant_settings
+
+COLUMNS = ("settings", "ssl", "system", "seed", "metric", "value", "layer", "answers")
+
+#: Keys of a YAML that do not change what is measured of the trained system.
+_BESIDE = ("seed", "__set_seed", "output_folder", "system", "baselines", "skip_prep")
+
+
+#: Keys that recipes read themselves, beside blocks that refer to them.
+_READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
+
+
+def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
+    """Of the settings of a run, whatever its seed, name and folder.
+
+    Arguments
+    ---------
+    yaml : str or Path
+        The experiment.
+    overrides : sequence of str
+        As on the command line.
+
+    Returns
+    -------
+    str
+        12 hexadecimal digits.
+    """
+    path, _, changes = sb.parse_arguments([str(yaml), *overrides])
+    text = relevant_settings(path, changes, without=_BESIDE, always=_READ)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def pack(answers: Sequence[float | None]) -> str:
+    """Right (1), wrong (0) and not asked (None), five to a byte, in base64.
+
+    Example
+    -------
+    >>> unpack(pack([1.0, None, 0.0])).tolist()
+    [1.0, nan, 0.0]
+    """
+    trits = np.array([2 if x is None or x != x else int(x) for x in answers], dtype=np.uint8)
+    whole = np.zeros(-len(trits) % 5 + len(trits), dtype=np.uint8)
+    whole[: len(trits)] = trits
+    data = (whole.reshape(-1, 5) @ 3 ** np.arange(5)).astype(np.uint8)
+    return f"{len(trits)}:{base64.b64encode(data.tobytes()).decode()}"
+
+
+def unpack(text: str) -> np.ndarray:
+    """(N,) float, NaN where not asked; see `pack`."""
+    count, data = text.split(":", 1)
+    numbers = np.frombuffer(base64.b64decode(data), dtype=np.uint8).astype(int)
+    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[: int(count)]
+    return np.where(trits == 2, np.nan, trits.astype(float))
+
+
+class Runs:
+    """The record; a file that grows by whole runs, from several processes too.
+
+    Arguments
+    ---------
+    path : str or Path
+        The CSV; made where it is missing.
+
+    Raises
+    ------
+    ValueError
+        If the file has other columns.
+
+    Example
+    -------
+    >>> runs = Runs(getfixture("tmp_path") / "runs.csv")
+    >>> found = {"knn": {"layer": 2, "answers": [1.0, 0.0]}}
+    >>> runs.add("ab12", "best_rq", "MASR", 1234, {"knn": 0.5, "ssl_loss": 4.0}, found)
+    >>> Runs(runs.path).metrics("ab12", "MASR", 1234)
+    {'knn': 0.5, 'ssl_loss': 4.0}
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.rows: dict[tuple[str, str, int], dict[str, dict]] = {}
+        if not self.path.is_file():
+            return
+        with self.path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError(f"{self.path}: its columns are not {', '.join(COLUMNS)}")
+            for row in reader:
+                run = (row["settings"], row["system"], int(row["seed"]))
+                self.rows.setdefault(run, {})[row["metric"]] = row
+
+    def has(self, settings: str, system: str, seed: int) -> bool:
+        """Whether a run is recorded."""
+        return (settings, system, seed) in self.rows
+
+    def add(
+        self,
+        settings: str,
+        ssl: str,
+        system: str,
+        seed: int,
+        metrics: Mapping[str, float],
+        answers: Mapping[str, Mapping],
+    ) -> None:
+        """Records a run: its metrics, and of some the layer and the answers (answers.json)."""
+        if self.has(settings, system, seed):
+            return
+        rows = {}
+        for metric, value in metrics.items():
+            found = answers.get(metric, {"layer": "", "answers": []})
+            text = pack(found["answers"])
+            if metric == "speaker_eer":
+                text = " ".join(f"{rate:.5f}" for rate in found["answers"])
+            cells = (settings, ssl, system, seed, metric, repr(float(value)), found["layer"])
+            rows[metric] = dict(
+                zip(COLUMNS, (*cells, text if found["answers"] else ""), strict=True)
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerows(rows.values())
+        self.rows[settings, system, seed] = rows
+
+    def metrics(self, settings: str, system: str, seed: int) -> dict[str, float]:
+        """Metric -> value of a run."""
+        run = self.rows[settings, system, seed]
+        return {metric: float(row["value"]) for metric, row in run.items()}
+
+    def seeds(self, settings: str, system: str) -> list[int]:
+        """Those that are recorded."""
+        return sorted(seed for key, name, seed in self.rows if (key, name) == (settings, system))
+
+    def values(self, settings: str, system: str, metric: str) -> dict[int, np.ndarray]:
+        """Seed -> value of each test item: right or wrong, or a voice's part of the EER."""
+        found = {}
+        for seed in self.seeds(settings, system):
+            row = self.rows[settings, system, seed].get(metric)
+            if row is None or not row["answers"]:
+                continue
+            if metric == "speaker_eer":
+                rates = np.array(row["answers"].split(), dtype=float)
+                found[seed] = pseudo_values(float(row["value"]), rates)
+            else:
+                found[seed] = unpack(row["answers"])
+        return found
+
+
+#: Metric -> the column of the test set that its macro mean is over.
+STRATA = {
+    "knn": "language",
+    "linear": "language",
+    "within_family": "language",
+    "gender": "gender",
+    "emotion": "emotion",
+}
+
+
+def difference(
+    runs: Runs,
+    ours: tuple[str, str],
+    theirs: tuple[str, str],
+    metric: str,
+    rows: Mapping[str, Mapping[str, str]],
+    only: Sequence[str] | None = None,
+) -> Difference | None:
+    """How far a system is above another, with its interval; None where it was not measured.
+
+    Arguments
+    ---------
+    runs : Runs
+        The record.
+    ours, theirs : (str, str)
+        Fingerprint and name of each system.
+    metric : str
+        A key of STRATA, or speaker_eer.
+    rows : mapping
+        The test set, from load_csv.
+    only : sequence of str, optional
+        Values of the metric's column: the mean is over these alone.
+    """
+    mine, other = runs.values(*ours, metric), runs.values(*theirs, metric)
+    if not set(mine) & set(other):
+        return None
+    count = len(next(iter(mine.values())))
+    if metric == "speaker_eer":
+        strata = np.array([""] * count)
+    else:
+        strata = np.array([row[STRATA[metric]] for row in rows.values()])
+    if len(strata) != count:
+        raise ValueError(f"{metric}: {count} answers, but {len(strata)} test utterances")
+    asked = np.ones(count, dtype=bool) if only is None else np.isin(strata, only)
+    mine, other = ({s: v[asked] for s, v in run.items()} for run in (mine, other))
+    return paired_bootstrap(mine, other, strata[asked])
+
+
+def compare_table(
+    runs: Runs, ours: tuple[str, str], others: Sequence[tuple[str, str]], test_csv: str
+) -> str:
+    """A Markdown table: ours less each other system, with 95 % intervals."""
+    rows = load_csv(test_csv, "")
+    columns = [c for c in PRETRAIN_COLUMNS if c[1] in STRATA or c[1] == "speaker_eer"]
+    header = [f"{ours[1]} less", "seeds", *(title for title, _, _ in columns)]
+    body = []
+    for other in others:
+        cells = []
+        for _, metric, kind in columns:
+            found = difference(runs, ours, other, metric, rows)
+            scale, digits, _ = KINDS[kind]
+            cells.append(
+                ""
+                if found is None
+                else "{} [{}, {}]".format(*(f"{scale * x:+.{digits}f}" for x in found))
+            )
+        common = set(runs.seeds(*ours)) & set(runs.seeds(*other))
+        body.append([other[1], str(len(common)), *cells])
+    return align(header, body)

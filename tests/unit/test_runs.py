@@ -1,0 +1,83 @@
+"""The record of runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masr_modules.runs import COLUMNS, Runs, compare_table, difference, fingerprint, pack, unpack
+
+TEST = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+
+
+def add(runs, system, seed, right, eer=0.1):
+    metrics = {"knn": float(np.mean(right)), "speaker_eer": eer, "ssl_loss": 4.0}
+    answers = {
+        "knn": {"layer": 2, "answers": right},
+        "speaker_eer": {"layer": 0, "answers": [eer, eer + 0.01, eer - 0.01]},
+    }
+    runs.add("k1", "best_rq", system, seed, metrics, answers)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 2259])
+def test_answers_survive_packing(size):
+    answers = np.random.default_rng(size).choice([0.0, 1.0, np.nan], size)
+    np.testing.assert_array_equal(unpack(pack(answers)), answers)
+
+
+def test_runs_of_several_writers_are_all_there(tmp_path):
+    path = tmp_path / "folder/runs.csv"
+    first, second = Runs(path), Runs(path)
+    add(first, "MASR", 1, [1.0] * 6)
+    add(second, "LASR", 1, [0.0] * 6)
+    add(first, "MASR", 1, [0.0] * 6)  # there already
+    found = Runs(path)
+    assert found.has("k1", "MASR", 1) and found.has("k1", "LASR", 1)
+    assert found.metrics("k1", "MASR", 1) == {"knn": 1.0, "speaker_eer": 0.1, "ssl_loss": 4.0}
+    assert path.read_text().count(",".join(COLUMNS)) == 1
+
+
+def test_differences_come_with_their_intervals(tmp_path):
+    runs = Runs(tmp_path / "runs.csv")
+    for seed in (1, 2):
+        add(runs, "MASR", seed, [1.0] * 6, eer=0.1)
+        add(runs, "LASR", seed, [1.0, 0.0] * 3, eer=0.2)
+    ours, theirs = ("k1", "MASR"), ("k1", "LASR")
+    assert difference(runs, ours, theirs, "knn", TEST) == (0.5, 0.5, 0.5)
+    assert difference(runs, ours, theirs, "knn", TEST, only=["b"]).mean == 1.0
+    assert difference(runs, ours, theirs, "speaker_eer", TEST).mean == pytest.approx(-0.1)
+    assert difference(runs, ours, theirs, "linear", TEST) is None
+    with pytest.raises(ValueError, match="6 answers, but 2 test utterances"):
+        difference(runs, ours, theirs, "knn", dict(list(TEST.items())[:2]))
+    csv = tmp_path / "test.csv"
+    lines = [f"{i},1.0,{i}.wav,{row['language']},," for i, row in TEST.items()]
+    csv.write_text("\n".join(["ID,duration,wav,language,gender,emotion", *lines]) + "\n")
+    table = compare_table(runs, ours, [theirs], str(csv))
+    assert "| LASR" in table and "+50.0 [+50.0, +50.0]" in table and "| 2 " in table
+
+
+def test_a_file_that_is_no_record_is_refused(tmp_path):
+    (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="its columns are not settings, ssl"):
+        Runs(tmp_path / "runs.csv")
+
+
+def test_a_fingerprint_tells_settings_and_not_seeds(tmp_path):
+    yaml = tmp_path / "a.yaml"
+    yaml.write_text("seed: 1\noutput_folder: x\nlr: 1 # a comment\nwidth: 2\n")
+    plain = fingerprint(yaml, [])
+    assert plain == fingerprint(yaml, ["--seed", "2", "--output_folder", "y"])
+    assert plain != fingerprint(yaml, ["--lr", "2"])
+
+
+def test_a_fingerprint_does_not_depend_on_values_that_nothing_uses():
+    yaml = Path(__file__).parents[2] / "hparams/masr.yaml"
+    head = "!new:masr_modules.pairwise.heads.ClassifierHead [[language], 8, 8]"
+    classifier = ["--head", head]
+    plain, other = fingerprint(yaml, []), fingerprint(yaml, classifier)
+    for change in (["--margin", "0.3"], ["--layers", "{}"], ["--knowledge_weight", "0.1"]):
+        assert fingerprint(yaml, change) != plain
+        assert fingerprint(yaml, [*classifier, *change]) == other
+    for change in (["--masr_weight", "9"], ["--knowledge", "[]"], ["--number_of_steps", "7"]):
+        assert fingerprint(yaml, change) != plain
+        assert fingerprint(yaml, [*classifier, *change]) != other
