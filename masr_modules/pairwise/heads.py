@@ -163,7 +163,9 @@ class MASRHead(nn.Module):
             plausible_by=told_by,
             one_positive=None if told_by else place,
         )
-        return self.loss(own, similarity, there, log_counts)
+        # Counts are of drawn labels alone; not every loss can weigh candidates.
+        counts = [] if log_counts is None else [log_counts]
+        return self.loss(own, similarity, there, *counts)
 
 
 class PerSourceHead(nn.Module):

@@ -30,7 +30,7 @@ PAIRWISE = "input_size: !ref 2 * <d_model>, embedding_size: !ref <embedding_size
 SOURCES = f"sources: !ref <knowledge>, loss: !ref <loss>, {PAIRWISE}"
 ONE_SPACE = f"{HEADS}MASRHead {{{SOURCES}}}"
 PROTOTYPES = f"{HEADS}MASRHead {{{SOURCES}, prototypes: !ref <prototypes>}}"
-HARD = ["--margin", "0.5", "--masr_weight", "2.5", "--prototypes", "null"]
+HARD = ["--margin", "0.5", "--masr_weight", "2.5"]
 
 
 def classifier(*columns: str, weight: float = 1.0) -> list[str]:
@@ -39,11 +39,16 @@ def classifier(*columns: str, weight: float = 1.0) -> list[str]:
     return ["--head", head, "--masr_weight", str(weight)]
 
 
+def soft_labels(loss: str) -> list[str]:
+    """Another loss on the batch's pairs."""
+    return ["--head", ONE_SPACE, "--masr_weight", "1.0", "--loss", f"{LOSSES}{loss}"]
+
+
 #: System -> what it overrides in the YAML. LASR is our reading of arXiv 2306.04374: one
 #: identity, mined by embedding distance alone, constant margin; no other knowledge enters.
 SYSTEMS = {
-    "SSL only": ["--masr_weight", "0"],
-    "LASR": ["--head", ONE_SPACE, "--mining", "hardest", *HARD],
+    "SSL only": classifier("language", weight=0),  # a head without weight is not there
+    "LASR": ["--head", ONE_SPACE, "--mining", "hardest", "--knowledge_weight", "0", *HARD],
     "cross-entropy": classifier("language"),
     "multi-task cross-entropy": classifier("language", "speaker", "gender", "emotion", weight=2.0),
     "MASR": [],
@@ -54,17 +59,15 @@ VARIANTS = {
     "MASR, all read the last layer": ["--layers", "{}"],
     "MASR, pairs of the batch": ["--prototypes", "null"],
     "LASR with knowledge": ["--head", ONE_SPACE, "--mining", "knowledge", *HARD],
-    "MultiSupCon": ["--head", ONE_SPACE, *HARD, "--loss", f"{LOSSES}MultiSupConLoss [0.1]"],
-    "X-Sample": ["--head", ONE_SPACE, *HARD, "--loss", f"{LOSSES}XSampleLoss [0.1, 0.1]"],
+    "MultiSupCon": soft_labels("MultiSupConLoss [0.1]"),
+    "X-Sample": soft_labels("XSampleLoss [0.1, 0.1]"),
 }
-for name in ("MultiSupCon", "X-Sample"):
-    VARIANTS[name] = [*VARIANTS[name], "--masr_weight", "1.0"]
 CONTROLS = {
     "MASR, permuted metadata": [
         *("--permuted_columns", "[speaker, gender, emotion, family, region]"),
     ],
     "MASR, random similarities": [
-        *("--knowledge", "[!new:masr_modules.knowledge.RandomSimilarity {column: language}]"),
+        *("--knowledge", "[!new:masr_modules.knowledge.RandomSimilarity [language]]"),
     ],
 }
 #: Systems that can use a family and a region where the language is hidden, and those that cannot.

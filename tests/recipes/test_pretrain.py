@@ -44,7 +44,7 @@ def weights(folder, name="ssl"):
         {"loss": "!new:masr_modules.pairwise.losses.XSampleLoss {temperature: 0.2}"},
         {
             "head": "!new:masr_modules.pairwise.heads.ClassifierHead "
-            "{columns: [language, speaker], input_size: !ref <d_model>, embedding_size: 8}"
+            "{columns: [language, speaker], input_size: !ref 2 * <d_model>, embedding_size: 8}"
         },
     ],
     ids=lambda block: next(iter(block)),
@@ -135,7 +135,7 @@ def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatc
         return forward(self, batch, stage)
 
     monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", spy)
-    classifier = "[[language], !ref <d_model>, !ref <embedding_size>]"
+    classifier = "[[language], !ref 2 * <d_model>, !ref <embedding_size>]"
     arms = (
         {},
         {"masr_weight": 0},
@@ -166,7 +166,7 @@ def values(tree):
 def other_value(key, value):
     """A value of the same kind that is not the one in the YAML."""
     if isinstance(value, list):
-        return []
+        return [] if value else ["other"]
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
