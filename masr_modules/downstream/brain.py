@@ -186,6 +186,8 @@ class DownstreamBrain(sb.Brain):
         loader = self.loader(train, train=True)
         self.total_steps = self.hparams.number_of_epochs * len(self.train_sampler)
         started = time.monotonic()
+        # Else an equal score of a metric that shall rise counts as a better one.
+        self.hparams.epoch_counter.min_delta = 0.0
         self.fit(self.hparams.epoch_counter, loader, self.loader(valid))
         self.train_seconds = time.monotonic() - started
 

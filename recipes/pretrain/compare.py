@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
     parser.add_argument("--record", type=Path, default=RECORD, help="what all runs measured")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
-    parser.add_argument("--readme", nargs="*", default=[], help="files whose table to replace")
+    parser.add_argument("--readme", nargs="*", default=[], help="files whose tables to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
     suffix = "" if args.ssl == "best_rq" else f"_{args.ssl}"
@@ -225,8 +225,12 @@ def main() -> None:
     for name, table in tables.items():
         print(f"\n{args.ssl}, {name}, unseen voices and sentences, seeds {args.seeds}:\n\n{table}")
         write_atomic(root / f"{name}.md", table + "\n")
-        for readme in args.readme:
-            replace_block(readme, f"pretrain-{name}{suffix}", table)
+    for readme in args.readme:
+        text = Path(readme).read_text(encoding="utf-8")
+        blocks = {f"pretrain-{name}{suffix}": table for name, table in tables.items()}
+        there = [block for block in blocks if f"<!-- {block} -->" in text]
+        for block in there or blocks:  # without any, an error says what is missing
+            replace_block(readme, block, blocks[block])
 
 
 if __name__ == "__main__":

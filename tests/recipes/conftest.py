@@ -99,7 +99,7 @@ def small_settings(yaml, corpus, output_folder):
     if "csv_folder" not in keys:
         for split in ("train", "valid", "test"):
             settings[f"{split}_csv"] = str(corpus / f"csv/{split}.csv")
-    elif "pretrained" in keys:  # labelled.csv has one utterance a language
+    elif yaml.startswith("mini_"):  # labelled.csv has one utterance a language
         settings["train_csv"] = str(corpus / "csv/train.csv")
     for several in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
         settings[several] = str(corpus)

@@ -93,6 +93,13 @@ def test_the_table_replaces_the_one_in_a_readme(compare, monkeypatch, tmp_path, 
     assert "old" not in text and "| MASR" in text and text.endswith("b\n")
 
 
+def test_a_readme_without_a_place_for_the_table_is_an_error(compare, monkeypatch, tmp_path, call):
+    fake_train(monkeypatch, compare)
+    (tmp_path / "README.md").write_text("nothing\n")
+    with pytest.raises(ValueError, match="README.md: no block between <!-- pretrain-systems -->"):
+        call("--systems", "MASR", "--readme", tmp_path / "README.md")
+
+
 def test_a_run_that_fails_names_its_log_and_is_not_recorded(compare, monkeypatch, tmp_path, call):
     fake_train(monkeypatch, compare, returncode=1)
     with pytest.raises(RuntimeError, match="MASR, seed 1234 failed: see .*output.txt"):

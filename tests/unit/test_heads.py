@@ -1,0 +1,95 @@
+"""What heads say of themselves, and which layer of the encoder each identity reads."""
+
+import pytest
+import torch
+
+from masr_modules.data.metadata import Metadata
+from masr_modules.distributed import JointBatch
+from masr_modules.knowledge import Categorical
+from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
+from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss
+from masr_modules.pairwise.projection import Projection
+from masr_modules.pairwise.prototypes import Prototypes
+
+SOURCES = [Categorical(column) for column in ("family", "gender", "emotion")]
+CORPUS = {
+    "language": ["fra", "spa", "deu", "fra"],
+    "speaker": ["a", "b", "c", "d"],
+    "family": ["rom", "rom", "ger", "rom"],
+    "gender": ["f", "m", "f", "m"],
+    "emotion": ["sad", "happy", "happy", "sad"],
+}
+SMOOTH = {"mining": "smooth", "knowledge_weight": 0.3, "activation": "softplus"}
+
+
+def names(head):
+    return [source.column for source in head.used_sources]
+
+
+@pytest.mark.parametrize(
+    "loss, used",
+    [
+        (MASRLoss("hardest", knowledge_weight=0.5), []),
+        (MASRLoss("knowledge", knowledge_weight=0.0), []),
+        (MASRLoss("smooth", knowledge_weight=0.0), []),
+        (MASRLoss("hardest", margin_mode="graded"), ["family", "gender", "emotion"]),
+        (MASRLoss("knowledge", knowledge_weight=0.5), ["family", "gender", "emotion"]),
+        (MultiSupConLoss(), ["family", "gender", "emotion"]),
+    ],
+)
+def test_sources_count_where_the_loss_looks_at_them(loss, used):
+    assert names(MASRHead(SOURCES, loss, 6, 4)) == used
+
+
+def test_beside_prototypes_only_what_they_know_counts():
+    head = MASRHead(SOURCES, MASRLoss(**SMOOTH), 6, 4, prototypes=Prototypes(["family"]))
+    assert names(head) == ["family"] and head.identities == ["language"]
+    several = PerSourceHead(
+        {"language": 1.0, "gender": 0.5},
+        SOURCES,
+        MASRLoss(**SMOOTH),
+        6,
+        4,
+        prototypes=Prototypes(["gender", "family"]),
+    )
+    assert names(several) == ["family", "gender"] and several.identities == ["language", "gender"]
+
+
+def test_a_classifier_uses_labels_alone():
+    head = ClassifierHead(["language", "speaker"], 6, 4)
+    assert head.used_sources == [] and head.identities == ["language", "speaker"]
+
+
+def test_sources_that_are_not_used_do_not_change_the_loss():
+    """What `used_sources` leaves out may say anything."""
+    metadata = Metadata.from_columns(CORPUS)
+    pooled, found = torch.randn(4, 6), []
+    for sources in (SOURCES, SOURCES[:1]):
+        torch.manual_seed(0)
+        head = MASRHead(sources, MASRLoss(**SMOOTH), 6, 4, prototypes=Prototypes(["family"]))
+        head.bind(metadata)
+        found.append(head(pooled, metadata.select(torch.arange(4))).loss)
+    assert found[0] == found[1]
+
+
+def test_each_identity_reads_its_own_layer():
+    layers = {"speaker": 0, "language": -1}
+    head = PerSourceHead(dict.fromkeys(layers, 1.0), [], MASRLoss(), 6, 4, layers=layers)
+    pooled = torch.randn(4, 3, 6, requires_grad=True)
+    head(pooled, Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})).loss.backward()
+    assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True]
+
+
+def test_a_layer_of_no_identity_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"layers names \['accent'\], no identities: \['speaker'\]"
+    ):
+        PerSourceHead({"speaker": 1.0}, [], MASRLoss(), 6, 4, layers={"accent": 0})
+
+
+def test_a_mix_of_some_layers_leaves_out_the_others():
+    projection = Projection(6, 4, layers=[0, 2]).eval()
+    pooled = torch.randn(2, 4, 6)
+    other = pooled.clone()
+    other[:, [1, 3]] = 9.0
+    assert torch.equal(projection(pooled, JointBatch(2)), projection(other, JointBatch(2)))
