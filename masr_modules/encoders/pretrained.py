@@ -180,6 +180,18 @@ def load_weights(encoder: nn.Module, path: Path, description: str | Path) -> Non
         ) from None
 
 
+def check_encoder(run_folder: str | Path) -> None:
+    """Refuses a run whose encoder could not be loaded by others, before it trains.
+
+    Raises
+    ------
+    ValueError
+        If the run's YAML builds its encoder of parts that are not in `registry.BUILDERS`.
+    """
+    path = Path(run_folder) / DESCRIPTION
+    describe_encoder(path.read_text(encoding="utf-8"), str(path))
+
+
 def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:
     """Saves the encoder of a pretraining as a folder that is ready to share.
 

@@ -17,6 +17,7 @@ from masr_modules.encoders import registry
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.pretrained import (
     build_encoder,
+    check_encoder,
     describe_encoder,
     export_encoder,
     load_encoder,
@@ -158,6 +159,15 @@ def test_every_entry_of_the_registry_is_a_class():
 def test_a_description_that_is_not_sound_is_an_error(part, message):
     with pytest.raises(ValueError, match=f"hyperparams.yaml: .*{message}"):
         build_encoder(describe_encoder(f"sample_rate: 1\nencoder: {part}\n"))
+
+
+def test_an_encoder_that_others_could_not_load_is_refused_before_training(tmp_path):
+    make_run(tmp_path)
+    check_encoder(tmp_path)
+    path = tmp_path / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("masr_modules.encoders.conformer.LogMel", "my.Mel"))
+    with pytest.raises(ValueError, match="hyperparams.yaml: the encoder holds '!new:my.Mel'"):
+        check_encoder(tmp_path)
 
 
 class Hostile:
