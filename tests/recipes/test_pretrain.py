@@ -228,7 +228,7 @@ def test_an_override_reaches_the_object_it_is_for():
     changes = {"num_layers": 1, "margin": 0.7, "mask_span": 4, "lr": 0.5, "codebook_size": 32}
     hparams = load_settings(ROOT / "hparams/masr.yaml", changes)
     assert len(hparams["ssl"].encoder.context.layers) == 1
-    assert hparams["head"].loss.margin == 0.7
+    assert hparams["head"].heads["speaker"].loss.margin == 0.7
     assert hparams["ssl"].mask_span == 4
     assert hparams["ssl"].prediction.classifier.out_features == 32
     assert hparams["opt_class"].keywords["lr"] == hparams["lr_schedule"].base_lr == 0.5
