@@ -36,6 +36,23 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     return hparams, run_opts
 
 
+def _check_ids(rows: dict[str, dict[str, dict]], hparams: dict) -> None:
+    """Raises a ValueError where an ID stands for other things in two splits.
+
+    Metadata are looked up by ID: one's labels would be taken for the other's.
+    """
+    first: dict[str, tuple[str, dict]] = {}
+    for split, members in rows.items():
+        for utterance, row in members.items():
+            before, known = first.setdefault(utterance, (split, row))
+            if row != known:
+                differs = next(c for c in {*row, *known} if row.get(c) != known.get(c))
+                raise ValueError(
+                    f"ID {utterance!r} is in {hparams[f'{before}_csv']} and in "
+                    f"{hparams[f'{split}_csv']} with another {differs}: give each its own ID"
+                )
+
+
 def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     """Split -> ID -> row of train, valid and test, without the unreadable ones.
 
@@ -51,6 +68,7 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         )
         for split in splits
     }
+    _check_ids(rows, hparams)
     hidden, permuted, left_out = (
         hparams.get(key) or {} for key in ("hidden_labels", "permuted_columns", "left_out")
     )

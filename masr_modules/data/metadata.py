@@ -184,6 +184,8 @@ class MetadataTable:
         The columns to keep.
     numeric : iterable of str
         Those of them to read as numbers, beside NUMERIC_COLUMNS.
+    optional : iterable of str
+        Columns to keep where the CSV has them; else nothing is known.
 
     Raises
     ------
@@ -203,6 +205,7 @@ class MetadataTable:
         rows: dict[str, dict[str, str]],
         columns: Iterable[str],
         numeric: Iterable[str] = (),
+        optional: Iterable[str] = (),
     ):
         columns = sorted(set(columns), key=str)
         known = {name for row in rows.values() for name in row}
@@ -212,6 +215,7 @@ class MetadataTable:
                     f"metadata column {column!r}, named in the YAML, is not in the CSV; "
                     f"its columns are {', '.join(sorted(known))}"
                 )
+        columns += sorted(set(optional) - set(columns))
         cells = {c: [(row.get(c) or "").strip() for row in rows.values()] for c in columns}
         self.metadata = Metadata.from_columns(cells, numeric=numeric, utterances=list(rows))
         self.metadata.ids = torch.arange(len(rows))

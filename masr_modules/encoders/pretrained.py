@@ -1,8 +1,8 @@
 """Pretrained encoders: found in a folder or on a hub, built, and saved for others.
 
 A `hyperparams.yaml` can name any function of any Python package, and HyperPyYAML calls
-it. Here an encoder is built from the part of the file that describes it, and only where
-all of that part names encoders of this library; weights are read with
+it. Here an encoder is built from the part of the file that describes it, by `registry`,
+which knows the encoders of this library and nothing else; weights are read with
 `weights_only=True` or from safetensors. A stranger's folder thus runs no code.
 """
 
@@ -16,15 +16,12 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML, YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
+from masr_modules.encoders import registry
 from masr_modules.files import write_atomic
-
-#: What a description of an encoder may build.
-BUILDERS = tuple(f"!new:masr_modules.{name}." for name in ("encoders", "waveform", "huggingface"))
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
@@ -142,7 +139,7 @@ only encoders of masr_modules are built
     holder = tree if "encoder" in tree else tree.get("ssl")
     if not isinstance(holder, Mapping) or "encoder" not in holder or "sample_rate" not in tree:
         raise ValueError(f"{name}: has no sample_rate, or no encoder at its top or in `ssl`")
-    _check_tags(holder["encoder"], name)
+    registry.check(holder["encoder"], name)
     if not isinstance(tree["sample_rate"], int):
         raise ValueError(f"{name}: sample_rate is {tree['sample_rate']!r}, not a number of Hz")
     stream = io.StringIO()
@@ -150,25 +147,13 @@ only encoders of masr_modules are built
     return stream.getvalue()
 
 
-def _check_tags(node: object, name: str, seen: set[int] | None = None) -> None:
-    seen = set() if seen is None else seen
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    tag = getattr(getattr(node, "tag", None), "value", None)
-    if tag and not tag.startswith(BUILDERS):
-        raise ValueError(
-            f"{name}: the encoder holds {tag!r}, which could run any code; "
-            "only encoders of masr_modules are built"
-        )
-    parts = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-    for part in parts:
-        _check_tags(part, name, seen)
-
-
 def build_encoder(description: str) -> dict:
     """`encoder` and `sample_rate` of a description that `describe_encoder` gave."""
-    return load_hyperpyyaml(io.StringIO(description))
+    tree = YAML(typ="rt").load(description)
+    encoder = registry.build(tree["encoder"], DESCRIPTION)
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"{DESCRIPTION}: `encoder` describes no encoder, but {encoder!r}")
+    return {"encoder": encoder, "sample_rate": tree["sample_rate"]}
 
 
 def load_weights(encoder: nn.Module, path: Path, description: str | Path) -> None:
@@ -193,6 +178,18 @@ def load_weights(encoder: nn.Module, path: Path, description: str | Path) -> Non
         raise ValueError(
             f"{path}: its weights do not fit the encoder that {description} describes: {error}"
         ) from None
+
+
+def check_encoder(run_folder: str | Path) -> None:
+    """Refuses a run whose encoder could not be loaded by others, before it trains.
+
+    Raises
+    ------
+    ValueError
+        If the run's YAML builds its encoder of parts that are not in `registry.BUILDERS`.
+    """
+    path = Path(run_folder) / DESCRIPTION
+    describe_encoder(path.read_text(encoding="utf-8"), str(path))
 
 
 def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:

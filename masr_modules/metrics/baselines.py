@@ -94,7 +94,7 @@ def blind_guess(test: dict[str, dict], column: str = "language") -> dict[str, fl
     {'knn': 0.5, 'linear': 0.5, 'family': 1.0, 'speaker_eer': 0.5}
     """
     labels, families = (
-        len({row[name] for row in test.values()} - {""}) or float("nan")
+        len({row.get(name) or "" for row in test.values()} - {""}) or float("nan")
         for name in (column, "family")
     )
     return {

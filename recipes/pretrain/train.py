@@ -26,6 +26,7 @@ from masr_modules.data.dataio import (
 )
 from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
+from masr_modules.encoders.pretrained import check_encoder
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import numeric_columns
 from masr_modules.metrics.embeddings import Split, embed
@@ -137,11 +138,13 @@ class PretrainBrain(sb.Brain):
 def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, batches, model, training, table."""
     hparams, run_opts = start_experiment(arguments)
+    check_encoder(hparams["output_folder"])
     rows = load_rows(hparams)
     head = hparams["head"]
-    columns = {"language", "family", "speaker", "gender", hparams["batch_identity"], *head.columns}
+    columns = {hparams["batch_identity"], *head.columns}
     every_row = {**rows["train"], **rows["valid"], **rows["test"]}
-    table = MetadataTable(every_row, columns, numeric_columns(hparams["knowledge"]))
+    numbers = numeric_columns(hparams["knowledge"])
+    table = MetadataTable(every_row, columns, numbers, optional=["language", "speaker"])
     head.bind(table.metadata)
 
     clock = EpochClock()

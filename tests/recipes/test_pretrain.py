@@ -228,7 +228,7 @@ def test_an_override_reaches_the_object_it_is_for():
     changes = {"num_layers": 1, "margin": 0.7, "mask_span": 4, "lr": 0.5, "codebook_size": 32}
     hparams = load_settings(ROOT / "hparams/masr.yaml", changes)
     assert len(hparams["ssl"].encoder.context.layers) == 1
-    assert hparams["head"].loss.margin == 0.7
+    assert hparams["head"].heads["speaker"].loss.margin == 0.7
     assert hparams["ssl"].mask_span == 4
     assert hparams["ssl"].prediction.classifier.out_features == 32
     assert hparams["opt_class"].keywords["lr"] == hparams["lr_schedule"].base_lr == 0.5
@@ -250,7 +250,7 @@ def edited_csv(corpus, tmp_path, edit, split="train"):
 
 def test_an_unknown_metadata_column_in_the_yaml(pretrain, arguments):
     with pytest.raises(ValueError, match="'dialect', named in the YAML, is not in the CSV"):
-        pretrain.main(arguments(identity="dialect"))
+        pretrain.main(arguments(identities="{dialect: 1.0}", layers="{}"))
 
 
 def test_an_empty_csv(pretrain, arguments, mini_corpus, tmp_path):
@@ -336,3 +336,44 @@ def test_the_progress_bar_shows_both_losses(pretrain, arguments, capsys):
     pretrain.main(arguments()[:-1])  # the last argument is --noprogressbar
     shown = capsys.readouterr().err
     assert re.search(r"train_loss=\d+\.\d{3} \(ssl \d+\.\d{3}, masr \d+\.\d{3}\)", shown)
+
+
+def rewrite(source, target, change):
+    """A CSV with each row changed by a function."""
+    with open(source, encoding="utf-8", newline="") as file:
+        rows = [change(dict(row)) for row in csv.DictReader(file)]
+    with open(target, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(target)
+
+
+def test_a_csv_needs_only_what_is_told_apart(pretrain, arguments, mini_corpus, tmp_path):
+    def minimal(row):
+        return {column: row[column] for column in ("ID", "duration", "wav", "language")}
+
+    csvs = {
+        f"{split}_csv": rewrite(
+            mini_corpus / f"csv/{split}.csv", tmp_path / f"{split}.csv", minimal
+        )
+        for split in ("train", "valid", "test")
+    }
+    knowledge = "[!new:masr_modules.knowledge.LanguageDistance [language]]"
+    settings = {"identities": "{language: 1.0}", "layers": "{}", "knowledge": knowledge}
+    prototypes = "!new:masr_modules.pairwise.prototypes.Prototypes"
+    pretrain.main(arguments(**csvs, **settings, labelled_csv="null", prototypes=prototypes))
+    results = json.loads((tmp_path / "out/results.json").read_text())["MASR"]
+    assert results["knn"] == results["knn"] and results["gender"] != results["gender"]
+
+
+def test_an_id_that_means_two_things_is_an_error(pretrain, arguments, mini_corpus, tmp_path):
+    with open(mini_corpus / "csv/train.csv", encoding="utf-8", newline="") as file:
+        taken = next(csv.DictReader(file))["ID"]
+    test = mini_corpus / "csv/test.csv"
+    twice = rewrite(test, tmp_path / "test.csv", lambda row: row | {"ID": row["ID"]})
+    text = Path(twice).read_text(encoding="utf-8").splitlines(keepends=True)
+    text[1] = taken + text[1][text[1].index(",") :]
+    Path(twice).write_text("".join(text), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"ID '{taken}' is in .*train.csv and in .*test.csv with"):
+        pretrain.main(arguments(test_csv=twice))

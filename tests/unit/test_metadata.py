@@ -16,6 +16,11 @@ def write(path, text):
     return path
 
 
+def test_optional_columns_may_be_absent():
+    table = MetadataTable({"a": {"language": "fra"}}, ["language"], optional=["speaker"])
+    assert table(["a"])["speaker"].tolist() == [-1]
+
+
 def test_only_wav_is_substituted(tmp_path):
     rows = load_csv(
         write(tmp_path / "a.csv", HEADER + "a,1.0,$data_root/a b.wav,fra,$data_root $5\n"), "/x"

@@ -2,15 +2,22 @@
 
 import io
 import pickle
+from importlib import import_module
 
 import pytest
 import torch
 from hf_models import save_small
 from hyperpyyaml import load_hyperpyyaml
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.tag import Tag
 
+from masr_modules.encoders import registry
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.pretrained import (
     build_encoder,
+    check_encoder,
     describe_encoder,
     export_encoder,
     load_encoder,
@@ -93,6 +100,12 @@ def test_random_init_leaves_the_weights_as_drawn(tmp_path):
         "!name:os.system",
         "!include:other.yaml",
         "[1, {a: !module:os x}]",
+        "!new:masr_modules.encoders.torch.utils.collect_env.subprocess.Popen [[touch, HACKED]]",
+        "!new:masr_modules.encoders.conformer.torch.load [x]",
+        "!new:masr_modules.encoders.LogMel.__init__ [x]",
+        "!apply:masr_modules.encoders.LogMel {}",
+        "!new:masr_modules.encoders.LogMel {n_mels: !tuple [1]}",
+        "!new:masr_modules.encoders.LogMel {n_mels: !ref <secret>}",
     ],
 )
 def test_a_strangers_description_cannot_run_code(part, tmp_path, monkeypatch):
@@ -102,6 +115,59 @@ def test_a_strangers_description_cannot_run_code(part, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="hyperparams.yaml: the encoder holds '!.*run any code"):
         load_encoder(tmp_path)
     assert not (tmp_path / "HACKED").exists()
+
+
+def dotted_names(draw_from):
+    """Paths through the package and what its modules import, to any depth."""
+    return st.lists(st.sampled_from(draw_from), max_size=4).map(
+        lambda parts: ".".join(["masr_modules.encoders", *parts])
+    )
+
+
+WORDS = ["conformer", "huggingface", "pretrained", "torch", "nn", "LogMel", "SpeechEncoder"]
+WORDS += ["utils", "os", "system", "subprocess", "Popen", "__class__", "__init__", "load_encoder"]
+
+
+@given(dotted_names(WORDS) | st.text(alphabet="abc._:!", max_size=12))
+def test_no_name_outside_the_registry_is_looked_up(name):
+    imported = []
+    tree = CommentedMap()
+    tree.yaml_set_ctag(Tag(suffix=f"!new:{name}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry.importlib, "import_module", imported.append)
+        if name in registry.BUILDERS:
+            registry.check(tree, "a.yaml")
+        else:
+            with pytest.raises(ValueError, match="a.yaml: the encoder holds"):
+                registry.build(tree, "a.yaml")
+    assert not imported
+
+
+def test_every_entry_of_the_registry_is_a_class():
+    for module, name in set(registry.BUILDERS.values()):
+        assert isinstance(getattr(import_module(f"masr_modules.encoders.{module}"), name), type)
+
+
+@pytest.mark.parametrize(
+    "part, message",
+    [
+        ("[1]", "describes no encoder"),
+        ("!new:masr_modules.encoders.LogMel {n_mels: 2020-01-01}", "no plain value"),
+        ("!new:masr_modules.encoders.LogMel {colour: 1}", "cannot be built: .*colour"),
+    ],
+)
+def test_a_description_that_is_not_sound_is_an_error(part, message):
+    with pytest.raises(ValueError, match=f"hyperparams.yaml: .*{message}"):
+        build_encoder(describe_encoder(f"sample_rate: 1\nencoder: {part}\n"))
+
+
+def test_an_encoder_that_others_could_not_load_is_refused_before_training(tmp_path):
+    make_run(tmp_path)
+    check_encoder(tmp_path)
+    path = tmp_path / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("masr_modules.encoders.conformer.LogMel", "my.Mel"))
+    with pytest.raises(ValueError, match="hyperparams.yaml: the encoder holds '!new:my.Mel'"):
+        check_encoder(tmp_path)
 
 
 class Hostile:
