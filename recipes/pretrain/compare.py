@@ -100,6 +100,8 @@ STUDIES = {
 }
 ARMS = {name: arm for rows in STUDIES.values() for name, arm in rows.items()}
 
+COLUMNS = (("seeds", "seeds", "count"), *PRETRAIN_COLUMNS)
+
 #: SSL method -> its YAML for the embedded corpus.
 METHODS = {"best_rq": "masr.yaml"} | {
     name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
@@ -178,7 +180,7 @@ class Study:
         for row, (key, name) in rows.items():
             there = [self.runs.metrics(key, name, s) for s in seeds if self.runs.has(key, name, s)]
             if there:
-                found[row] = there
+                found[row] = [there[0] | {"seeds": len(there)}, *there[1:]]
         return found
 
 
@@ -198,6 +200,9 @@ def main() -> None:
     )
     parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
     parser.add_argument("--record", type=Path, default=RECORD, help="what all runs measured")
+    parser.add_argument(
+        "--recorded", action="store_true", help="train nothing; the tables of what is recorded"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
     parser.add_argument("--readme", nargs="*", default=[], help="files whose tables to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
@@ -210,12 +215,12 @@ def main() -> None:
     if args.ssl == "hubert":
         find_units(METHODS["hubert"], args.overrides)
     study = Study(args.ssl, root, Runs(args.record), args.overrides)
-    arms = [(system, seed) for seed in args.seeds for system in systems]
+    arms = [(system, seed) for seed in args.seeds for system in systems if not args.recorded]
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [pool.submit(study.train, *arm, threads) for arm in arms]
     for future in futures:
         future.result()
-    tables = {args.study: format_table(study.metrics(systems, args.seeds), PRETRAIN_COLUMNS)}
+    tables = {args.study: format_table(study.metrics(systems, args.seeds), COLUMNS)}
     if args.against:
         ours = (study.key(systems[-1]), systems[-1])
         first = study.key(next(iter(SYSTEMS)))

@@ -73,6 +73,19 @@ def test_baselines_come_once_a_seed_beside_the_first_system(compare, monkeypatch
     assert rows == ["encoder", "-" * 18, "SSL only", "MASR", *compare.BASELINES]
 
 
+def test_the_record_alone_gives_the_tables(compare, monkeypatch, call, capsys):
+    commands = fake_train(monkeypatch, compare)
+    call("--seeds", 2, "--systems", "SSL only", "MASR")
+    call("--seeds", 4, "--systems", "SSL only")
+    capsys.readouterr()
+    call("--seeds", 2, 4, "--systems", "SSL only", "MASR", "LASR", "--recorded")
+    table = capsys.readouterr().out
+    assert len(commands) == 3 and "LASR" not in table
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")]
+    seeds = {name.strip(): count.strip() for name, count in rows}
+    assert seeds["SSL only"] == seeds["untrained"] == "2" and seeds["MASR"] == "1"
+
+
 def test_the_last_row_is_compared_with_others(compare, monkeypatch, tmp_path, call):
     fake_train(monkeypatch, compare)
     seen = []
