@@ -99,7 +99,9 @@ def small_settings(yaml, corpus, output_folder):
     if "csv_folder" not in keys:
         for split in ("train", "valid", "test"):
             settings[f"{split}_csv"] = str(corpus / f"csv/{split}.csv")
-    elif yaml.startswith("mini_"):  # labelled.csv has one utterance a language
+    elif getattr(merge_bases(ROOT / "hparams" / yaml)["train_csv"], "value", "").endswith(
+        "labelled.csv"  # one utterance a language there
+    ):
         settings["train_csv"] = str(corpus / "csv/train.csv")
     for several in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
         settings[several] = str(corpus)
