@@ -69,7 +69,7 @@ def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEnc
     Arguments
     ---------
     source : str or Path
-        A folder that pretraining wrote (the best checkpoint by `knn` counts), an
+        A folder that pretraining wrote (its last checkpoint counts), an
         exported encoder, or a speech model of `transformers`; a folder or a hub name.
     random_init : bool
         Leaves the weights as they are drawn: the untrained encoder.
@@ -254,16 +254,13 @@ def _find_weights(folder: Path) -> Path:
     if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS
     save = folder / "save"
-    best = None
-    if save.is_dir():
-        checkpointer = Checkpointer(save)
-        best = checkpointer.find_checkpoint(max_key="knn") or checkpointer.find_checkpoint()
-    if best is None or not (best.path / "ssl.ckpt").is_file():
+    last = Checkpointer(save).find_checkpoint() if save.is_dir() else None
+    if last is None or not (last.path / "ssl.ckpt").is_file():
         raise FileNotFoundError(
             f"{folder}: has neither {WEIGHTS} nor a checkpoint with ssl.ckpt in save/: "
             "was the pretraining interrupted before its first checkpoint?"
         )
-    return best.path / "ssl.ckpt"
+    return last.path / "ssl.ckpt"
 
 
 def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:

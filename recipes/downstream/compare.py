@@ -3,8 +3,8 @@
 
 > python recipes/downstream/compare.py --encoders MASR=results/pretrain/masr/1234
 > python recipes/downstream/compare.py --jobs 2 --readme recipes/downstream/README.md --encoders \\
->     "SSL only=results/compare/SSL_only/1234" LASR=results/compare/LASR/1234 \\
->     MASR=results/compare/MASR/1234
+>     "SSL only=results/compare/SSL_only/KEY/1234" LASR=results/compare/LASR/KEY/1234 \\
+>     MASR=results/compare/MASR/KEY/1234
 
 A task is a recipe whose train.py has a `TASK` with a `mini_yaml`. The untrained encoder goes
 along. A run that is complete is not repeated, and an interrupted one resumes. What follows
