@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from masr_modules.data.dataio import load_csv, make_dataset
+from masr_modules.data.corpus import load_csv
+from masr_modules.data.dataio import make_dataset
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.objectives.huggingface import HuggingFaceSSL
 

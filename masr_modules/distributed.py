@@ -5,7 +5,8 @@ torchrun is the only launcher, and the caller need not know whether it was used.
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from masr_modules.data.metadata import Metadata
 
@@ -15,7 +16,23 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def global_mean(total: Tensor, count: Tensor) -> Tensor:
+def rank() -> int:
+    """Number of this process; 0 without a process group."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """The module itself, out of DDP's wrapper.
+
+    Example
+    -------
+    >>> plain(nn.Linear(2, 3))
+    Linear(in_features=2, out_features=3, bias=True)
+    """
+    return module.module if isinstance(module, DistributedDataParallel) else module
+
+
+def global_mean(total: Tensor, count: Tensor, alone: bool = False) -> Tensor:
     """This rank's share of a mean over all ranks, for a trainer that averages gradients.
 
     W * total / (count of all ranks): the average of this over the W ranks, and of its
@@ -28,6 +45,8 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
         Scalar sum over this rank's anchors (or masked frames).
     count : torch.Tensor
         Scalar, how many there were.
+    alone : bool
+        Whether it is a mean of this rank's, as in validation.
 
     Example
     -------
@@ -35,9 +54,26 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
     2.0
     """
     count = count.detach().clone()
-    if world_size() > 1:
-        dist.all_reduce(count)
+    if world_size() == 1 or alone:
+        return total / count.clamp(min=1.0)
+    dist.all_reduce(count)
     return world_size() * total / count.clamp(min=1.0)
+
+
+def joint_mean(values: Tensor) -> Tensor:
+    """(N, ...) -> (...) mean over the rows of all ranks; gradients flow back to their rank.
+
+    Example
+    -------
+    >>> joint_mean(torch.tensor([[1.0], [3.0]]))
+    tensor([2.])
+    """
+    if world_size() == 1:
+        return values.mean(dim=0)
+    total = values.sum(dim=0)
+    counted = torch.cat([total.flatten(), total.new_tensor([len(values)])])
+    summed = _AddUp.apply(counted)
+    return (summed[:-1] / summed[-1].detach()).view_as(total)
 
 
 class JointBatch:
@@ -64,14 +100,14 @@ class JointBatch:
 
     def __init__(self, size: int, device: torch.device | str = "cpu", alone: bool = False):
         self.sizes = [size]
-        rank = 0
+        before = 0
         if world_size() > 1 and not alone:
-            rank = dist.get_rank()
+            before = rank()
             own = torch.tensor([size], device=device)
             sizes = [torch.empty_like(own) for _ in range(world_size())]
             dist.all_gather(sizes, own)
             self.sizes = torch.cat(sizes).tolist()
-        start = sum(self.sizes[:rank])
+        start = sum(self.sizes[:before])
         self.own = slice(start, start + size)
 
     @property
@@ -122,3 +158,71 @@ class _Gather(torch.autograd.Function):
         gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient)
         return gradient[ctx.own], None, None
+
+
+class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation over the joint batch of all ranks, on any device.
+
+    For gloo on CPUs, where torch.nn.SyncBatchNorm does not run. Costs one collective forward,
+    one backward.
+
+    Example
+    -------
+    >>> JointBatchNorm.convert(nn.Sequential(nn.BatchNorm1d(4)))
+    Sequential(
+      (0): JointBatchNorm(4, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+    )
+    """
+
+    @classmethod
+    def convert(cls, module: nn.Module) -> nn.Module:
+        """Puts it in the place of every BatchNorm in a module, with its state."""
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            own = cls(module.num_features, module.eps, module.momentum, module.affine)
+            own.load_state_dict(module.state_dict())
+            return own.train(module.training)
+        for name, child in module.named_children():
+            setattr(module, name, cls.convert(child))
+        return module
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected (B, C) or (B, C, ...), got {tuple(input.shape)}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, ...) -> the same; ranks may have different numbers of rows and frames."""
+        if not self.training or world_size() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        others = [dim for dim in range(input.dim()) if dim != 1]
+        count = input.new_tensor([input.numel() / input.shape[1]])
+        sums = torch.cat([input.sum(others), input.square().sum(others), count])
+        sums = _AddUp.apply(sums)
+        size, count = self.num_features, sums[-1].detach()
+        mean = sums[:size] / count
+        variance = sums[size : 2 * size] / count - mean.square()
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            unbiased = variance * count / (count - 1).clamp(min=1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+        shape = [1, size] + [1] * (input.dim() - 2)
+        scale = (variance.clamp(min=0) + self.eps).rsqrt()
+        out = (input - mean.view(shape)) * scale.view(shape)
+        return out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
+
+
+class _AddUp(torch.autograd.Function):
+    """Sum over ranks; so is the gradient."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient

@@ -7,7 +7,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.data.ablation import ablate
-from masr_modules.data.dataio import drop_unreadable, load_corpora
+from masr_modules.data.corpus import drop_unreadable, load_corpora
 from masr_modules.files import write_atomic
 from masr_modules.settings import parse_arguments, resolve_settings
 

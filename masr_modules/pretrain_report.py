@@ -15,19 +15,6 @@ from masr_modules.model_card import encoder_card
 from masr_modules.results import format_table, pretrain_columns, write_results
 
 
-class LossWithParts(float):
-    """A loss that the progress bar prints together with its parts."""
-
-    parts: dict[str, float]
-
-    def __format__(self, spec: str) -> str:
-        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
-        return f"{float(self):.3f} ({parts})"
-
-    # tqdm takes the shorter of format() and str().
-    __str__ = __repr__ = lambda self: format(self, "")
-
-
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
     """At most `limit` training utterances a label, evenly spread."""
     by_label = defaultdict(list)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import speechbrain as sb
 
-from masr_modules.data.dataio import load_csv
+from masr_modules.data.corpus import load_csv
 from masr_modules.metrics.intervals import Difference, paired_bootstrap, pseudo_values
 from masr_modules.results import KINDS, PRETRAIN_COLUMNS, align
 from masr_modules.settings import relevant_settings

@@ -9,7 +9,7 @@ import argparse
 import os
 
 from data_prep.common.corpus import SPLITS
-from masr_modules.data.dataio import load_csv
+from masr_modules.data.corpus import load_csv
 from masr_modules.results import format_table, replace_block
 
 

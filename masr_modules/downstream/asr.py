@@ -8,6 +8,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
+from masr_modules.distributed import global_mean
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.decoding import beam_decoder, decode_batch, greedy_decoder
 from masr_modules.downstream.task import Column, Guess, Task, Use
@@ -133,14 +134,18 @@ class AsrBrain(DownstreamBrain):
         tokens = [self.tokenizer.encode(text) for text in texts]
         if stage != sb.Stage.TRAIN:
             self.collect(batch.id, decode_batch(self.decoders[stage], *predictions))
-        return torch.nn.functional.ctc_loss(
+        token_lens = torch.tensor([len(text) for text in tokens], device=log_posteriors.device)
+        losses = torch.nn.functional.ctc_loss(
             log_posteriors.float().transpose(0, 1),
             torch.tensor(sum(tokens, []), device=log_posteriors.device),
             frame_lens,
-            torch.tensor([len(text) for text in tokens], device=log_posteriors.device),
+            token_lens,
             blank=BLANK,
+            reduction="none",
             zero_infinity=True,  # speed perturbation may take frames from a fast speaker
         )
+        total, count = (losses / token_lens).sum(), torch.ones_like(losses).sum()
+        return global_mean(total, count, alone=stage != sb.Stage.TRAIN)
 
     def collect(self, ids: list[str], texts: list[str]) -> None:
         """Keeps what was recognised."""

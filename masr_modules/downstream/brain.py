@@ -1,20 +1,25 @@
 """What the downstream recipes share: an encoder, frozen or fine-tuned, and a head on it."""
 
 import time
+from functools import partial
 
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
+from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset
+from masr_modules.distributed import plain
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.downstream.layers import WeightedLayers
 from masr_modules.downstream.run_facts import RunFacts, count_parameters, fingerprint
 from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
+from masr_modules.trainer import Trainer
 
 logger = get_logger(__name__)
 
@@ -23,7 +28,7 @@ GIGABYTE = 10**9
 
 
 def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
-    """Share of the learning rate after a step: a linear rise, then a linear fall to 0.
+    """Share of the learning rate of a step: a linear rise, then a linear fall to 0.
 
     Example
     -------
@@ -34,7 +39,7 @@ def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
     return min(step / rise, (total - step) / (total - rise)) if 0 < rise < total else 1.0
 
 
-class DownstreamBrain(sb.Brain):
+class DownstreamBrain(Trainer):
     """Trains a head on the weighted layers of an encoder, and the encoder where not frozen.
 
     Its modules are `encoder`, `mixer`, `head` and what a task adds. A task is a subclass
@@ -81,6 +86,11 @@ class DownstreamBrain(sb.Brain):
         brain.pretrained, brain.num_layers, brain.facts = pretrained, num_layers, facts
         brain.clock = EpochClock()
         return brain
+
+    @property
+    def mixer(self) -> WeightedLayers:
+        """The mixture of layers, out of DDP's wrapper."""
+        return plain(self.modules.mixer)
 
     def init_optimizers(self):
         """One optimiser with a group for what is new and one for the encoder."""
@@ -134,9 +144,11 @@ class DownstreamBrain(sb.Brain):
         if not self._can_cache(rows):
             crop = self.hparams.max_crop_seconds if train else None
             clock = self.clock if train else None
-            return make_dataset(rows, sample_rate, crop, self.hparams.seed, clock)
+            return make_dataset(rows, sample_rate, crop, self.hparams.seed, clock, tolerant=train)
         encoder = self.modules.encoder.eval()
-        cache = FrameCache.make(self.hparams.cache_folder, encoder, rows, sample_rate, self.device)
+        make = partial(FrameCache.make, self.hparams.cache_folder, encoder, rows, sample_rate)
+        run_on_main(lambda: [make(self.device).shape])  # one process encodes, all read
+        cache = make(self.device)
         dataset = DynamicItemDataset(rows)
         dataset.add_dynamic_item(cache.__getitem__, takes="id", provides="layers")
         dataset.set_output_keys(["id", "layers"])
@@ -161,30 +173,28 @@ class DownstreamBrain(sb.Brain):
         """Batches of up to `max_batch_seconds`: shuffled to train, else sorted by length."""
         budget = self.hparams.max_batch_seconds
         dataset = self.dataset(rows, train)
+        workers = {"num_workers": self.hparams.num_workers}
         if train:
-            crop = self.hparams.max_crop_seconds or float("inf")
+            # Cached frames are those of whole utterances.
+            cached = "layers" in dataset.pipeline.output_mapping
+            crop = None if cached else self.hparams.max_crop_seconds
             self.train_sampler = sampler = DynamicBatchSampler(
                 dataset,
                 max_batch_length=budget,
                 num_buckets=self.hparams.num_buckets,
-                lengths_list=[min(row["duration"], crop) for row in rows.values()],
+                lengths_list=[min(r["duration"], crop or r["duration"]) for r in rows.values()],
                 shuffle=True,
                 seed=self.hparams.seed,
                 drop_last=False,
             )
-        else:
-            sampler = length_sorted_batches(rows, budget)
-        return sb.dataio.dataloader.SaveableDataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=PaddedBatch,
-            num_workers=self.hparams.num_workers,
-        )
+            return self.make_train_loader(dataset, sampler, **workers)
+        batches = length_sorted_batches(rows, budget)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=PaddedBatch, **workers)
 
     def train_on(self, train: dict[str, dict], valid: dict[str, dict]) -> None:
         """Fits, until the last epoch or until `patience` epochs brought nothing better."""
         loader = self.loader(train, train=True)
-        self.total_steps = self.hparams.number_of_epochs * len(self.train_sampler)
+        self.total_steps = self.hparams.number_of_epochs * self.updates_per_epoch
         started = time.monotonic()
         # Else an equal score of a metric that shall rise counts as a better one.
         self.hparams.epoch_counter.min_delta = 0.0
@@ -203,17 +213,15 @@ class DownstreamBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.clock.epoch = epoch
 
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """The next step's learning rates."""
-        if not should_step:
-            return
-        factor = rate_factor(self.optimizer_step, self.total_steps)
+    def set_rates(self, update):
+        """Each group's rate: a rise, then a fall to 0."""
+        factor = max(0.0, rate_factor(update, self.total_steps + 1))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs; after validation keeps the best checkpoint and asks whether to stop."""
-        stats = {"loss": stage_loss}
+        stats = {"loss": float(stage_loss)}
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
             return

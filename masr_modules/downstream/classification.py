@@ -10,6 +10,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
+from masr_modules.distributed import global_mean
 from masr_modules.downstream.brain import DownstreamBrain, drop_short
 from masr_modules.downstream.task import Guess
 from masr_modules.encoders.pretrained import PretrainedEncoder
@@ -106,10 +107,10 @@ class ClassificationBrain(DownstreamBrain):
         if stage != sb.Stage.TRAIN:
             self.collected.append((batch.id, predictions.float().cpu()))
         truth = torch.tensor(truth, device=predictions.device)
-        known = truth >= 0
-        if not known.any():
-            return predictions.sum() * 0.0
-        return torch.nn.functional.nll_loss(predictions[known].float(), truth[known])
+        total = torch.nn.functional.nll_loss(
+            predictions.float(), truth, ignore_index=-1, reduction="sum"
+        )
+        return global_mean(total, (truth >= 0).sum().float(), alone=stage != sb.Stage.TRAIN)
 
     def test_on(self, test: dict[str, dict]) -> dict[str, float]:
         """See DownstreamBrain; with the number of classes."""

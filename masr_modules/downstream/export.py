@@ -8,6 +8,7 @@ from textwrap import indent
 import torch
 from torch import nn
 
+from masr_modules.distributed import plain
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
 from masr_modules.files import write_atomic
@@ -140,11 +141,6 @@ def export_asr(
     folder = save_inference(brain, hparams, task, blocks, parts)
     (folder / "tokenizer.ckpt").write_bytes(tokenizer.read_bytes())
     return folder
-
-
-def plain(module: nn.Module) -> nn.Module:
-    """The module itself, out of DDP's wrapper."""
-    return getattr(module, "module", module)
 
 
 def save_inference(

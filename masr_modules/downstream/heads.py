@@ -7,6 +7,7 @@ from speechbrain.nnet.pooling import StatisticsPooling as NoisyStatisticsPooling
 from speechbrain.nnet.RNN import LSTM
 from torch import Tensor, nn
 
+from masr_modules.distributed import world_size
 from masr_modules.encoders.pooling import StatisticsPooling
 
 
@@ -33,7 +34,7 @@ class StatisticsHead(nn.Module):
 
     def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
         """(B, F, D) frames, (B,) lengths -> (B, embedding_size)."""
-        self.norm.train(self.training and len(frames) > 1)
+        self.norm.train(self.training and len(frames) * world_size() > 1)
         return self.norm(self.pooling(frames, frame_lens))
 
 
@@ -60,7 +61,9 @@ class TDNNHead(nn.Module):
 
     def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
         """(B, F, D) frames, (B,) lengths -> (B, E)."""
-        self.network.train(self.training and len(frames) > 1)  # for its batch normalisation
+        self.network.train(
+            self.training and len(frames) * world_size() > 1
+        )  # for its batch normalisation
         if self.network.training:
             missing = max(0, self.LEAST - frames.shape[1])
             frames = nn.functional.pad(frames, (0, 0, 0, missing))

@@ -49,7 +49,7 @@ def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, row
         "device": str(brain.device),
         "train_seconds": round(seconds, 1),
         "best_epoch": brain.best_epoch(),
-        "layer_shares": [round(share, 4) for share in brain.modules.mixer.shares.tolist()],
+        "layer_shares": [round(share, 4) for share in brain.mixer.shares.tolist()],
         "utterances": len(rows),
         "metrics": metrics,
     }

@@ -9,6 +9,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
 from tqdm import tqdm
 
+from masr_modules.distributed import global_mean
 from masr_modules.downstream.classification import ClassificationBrain
 from masr_modules.downstream.hold_out import hold_out, utterances_per_label
 from masr_modules.downstream.task import Column, Guess, Task, Use
@@ -42,9 +43,10 @@ class SpeakerBrain(ClassificationBrain):
         if stage != sb.Stage.TRAIN:
             self.embeddings |= dict(zip(batch.id, embeddings.float().cpu().numpy(), strict=True))
             self.right += (cosines.squeeze(1).argmax(dim=1) == truth)[known].tolist()
-        if not known.any():
-            return cosines.sum() * 0.0
-        return self.hparams.objective(cosines[known], truth[known].unsqueeze(1))
+        total, count = cosines.sum() * 0.0, known.sum().float()
+        if known.any():
+            total = count * self.hparams.objective(cosines[known], truth[known].unsqueeze(1))
+        return global_mean(total, count, alone=stage != sb.Stage.TRAIN)
 
     def start_scores(self, stage: sb.Stage) -> None:
         """See DownstreamBrain."""

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from speechbrain.nnet.quantisers import GumbelVectorQuantizer
 from torch import Tensor, nn
 
+from masr_modules.distributed import joint_mean
+
 
 class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
     """SpeechBrain's Gumbel quantiser with its temperature in the state_dict, and less memory.
@@ -56,8 +58,9 @@ class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
         }
 
     def _perplexity(self, probabilities: Tensor) -> Tensor:
-        """Of the mean distribution of each group, the groups summed."""
-        mean = probabilities.float().view(-1, self.groups, self.num_vars).mean(dim=0)
+        """Of the mean distribution of each group, the groups summed; in training, of all ranks."""
+        grouped = probabilities.float().view(-1, self.groups, self.num_vars)
+        mean = joint_mean(grouped) if self.training else grouped.mean(dim=0)
         return torch.exp(-(mean * (mean + 1e-7).log()).sum(dim=-1)).sum()
 
     @torch.no_grad()

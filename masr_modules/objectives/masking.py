@@ -9,9 +9,10 @@ from torch import Tensor
 def span_mask(
     lens: Tensor, num_frames: int, share: float, span: int, seeds: list[int] | None = None
 ) -> Tensor:
-    """Masks about `share` of each utterance's frames in spans that do not overlap.
+    """Masks at most `share` of each utterance's frames, in spans that do not overlap.
 
-    An utterance shorter than one span stays unmasked. Runs on the CPU, O(B F).
+    Whole spans, as many as the share has room for; where it has room for none, a shorter one.
+    Runs on the CPU, O(B F).
 
     Arguments
     ---------
@@ -34,20 +35,20 @@ def span_mask(
     Raises
     ------
     ValueError
-        If every utterance is shorter than one span.
+        If no utterance has a frame to mask.
 
     Example
     -------
     >>> mask = span_mask(torch.tensor([20, 3]), 20, share=0.5, span=5, seeds=[1, 2])
     >>> mask.sum(dim=1).tolist()
-    [10, 0]
+    [10, 1]
     """
     mask = np.zeros((len(lens), num_frames), dtype=bool)
     lengths = lens.tolist()
-    if max(lengths) < span:
+    if max(lengths) * share < 1:
         raise ValueError(
-            f"all {len(lengths)} utterances of the batch are shorter than one mask of {span} "
-            f"frames (the longest has {max(lengths)}): lower mask_span or drop short utterances"
+            f"nothing to mask: {share:g} of the longest of {len(lengths)} utterances, "
+            f"{max(lengths)} frames, is less than a frame; drop short utterances"
         )
     if seeds is None:
         seeds = torch.randint(2**62, (len(lengths),)).tolist()
@@ -57,11 +58,12 @@ def span_mask(
 
 
 def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> None:
-    if length < span:
+    """At most the share, in whole spans; where that is less than one span, in one shorter one."""
+    most = int(share * length)
+    span = min(span, most)
+    if span == 0:
         return
-    wanted = share * length / span
-    # Rounded up or down at random, so that short utterances too reach the share on average.
-    count = min(max(1, int(wanted + rng.random())), length // span)
+    count = most // span
     # Spans in order with the free frames thrown into the gaps: every layout is equally likely.
     gaps = np.sort(rng.integers(0, length - count * span + 1, size=count))
     for i, gap in enumerate(gaps):

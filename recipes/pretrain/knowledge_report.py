@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
-from masr_modules.data.dataio import load_csv
+from masr_modules.data.corpus import load_csv
 from masr_modules.pairwise.report import SETTINGS, report
 from masr_modules.settings import load_settings, parse_arguments
 

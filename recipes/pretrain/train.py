@@ -9,7 +9,6 @@ same command is given again.
 """
 
 import copy
-import math
 import sys
 from collections import defaultdict
 
@@ -17,26 +16,26 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
+from torch.utils.data import DataLoader
 
-from masr_modules.data.dataio import (
-    EpochClock,
-    length_sorted_batches,
-    make_dataset,
-    utterance_seed,
-)
+from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
+from masr_modules.distributed import plain
 from masr_modules.encoders.pretrained import check_encoder
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import numeric_columns
 from masr_modules.metrics.embeddings import Split, embed
 from masr_modules.metrics.probes import knn_accuracy
 from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
-from masr_modules.pretrain_report import LossWithParts, choose_references, report
+from masr_modules.pretrain_report import choose_references, report
+from masr_modules.trainer import Trainer
 
 
-class PretrainBrain(sb.Brain):
+class PretrainBrain(Trainer):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
+
+    joint_modules = ("head",)
 
     def compute_forward(self, batch, stage):
         """The one masked forward pass: SSL output, and the head's where it has a weight."""
@@ -61,28 +60,22 @@ class PretrainBrain(sb.Brain):
         for name, value in parts.items():
             self.parts[name] += value
         self.num_batches += 1
+        self.last = {name: parts[name] for name in ("ssl", "masr") if name in parts}
         return loss
+
+    def shown_parts(self):
+        """Of the last batch."""
+        return self.last
 
     @property
     def ssl(self):
         """The objective itself, out of DDP's wrapper."""
-        return getattr(self.modules.ssl, "module", self.modules.ssl)
+        return plain(self.modules.ssl)
 
     def head_weight(self) -> float:
         """masr_weight after a linear warm-up over optimiser steps."""
         warm_up = max(1, self.hparams.masr_warmup_steps)
         return self.hparams.masr_weight * min(1.0, self.optimizer_step / warm_up)
-
-    def update_average(self, loss, avg_loss):
-        """SpeechBrain's running mean, with the parts beside it for the progress bar."""
-        average = LossWithParts(super().update_average(loss, float(avg_loss)))
-        shown = [name for name in ("ssl", "masr") if name in self.parts]
-        average.parts = {name: float(self.parts[name]) / self.num_batches for name in shown}
-        return average
-
-    def _save_intra_epoch_ckpt(self):
-        self.avg_train_loss = float(self.avg_train_loss)  # the checkpoint holds plain numbers
-        super()._save_intra_epoch_ckpt()
 
     def on_stage_start(self, stage, epoch=None):
         """Plans the epoch's batches and resets the sums for the log."""
@@ -91,11 +84,13 @@ class PretrainBrain(sb.Brain):
             self.clock.epoch = epoch
             self.sampler.set_epoch(epoch)
 
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """The objective's own update, then one step of the learning rate."""
-        if should_step:
-            self.ssl.after_step(self.optimizer_step)
-            self.hparams.lr_schedule(self.optimizer, self.optimizer_step)
+    def set_rates(self, update):
+        """The schedule's learning rate."""
+        self.hparams.lr_schedule(self.optimizer, update)
+
+    def after_update(self):
+        """The objective's own update, such as a teacher's."""
+        self.ssl.after_step(self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs, and saves a checkpoint after validation."""
@@ -143,37 +138,21 @@ def main(arguments: list[str]) -> None:
     head = hparams["head"]
     columns = {hparams["batch_identity"], *head.columns}
     every_row = {**rows["train"], **rows["valid"], **rows["test"]}
-    numbers = numeric_columns(hparams["knowledge"])
-    table = MetadataTable(every_row, columns, numbers, optional=["language", "speaker"])
+    numbers, optional = numeric_columns(hparams["knowledge"]), ["language", "speaker"]
+    table = MetadataTable(every_row, columns, numbers, optional)
     head.bind(table.metadata)
 
     clock = EpochClock()
     data = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
-    crop = hparams["max_crop_seconds"]
-    train_set = make_dataset(rows["train"], max_crop_seconds=crop, clock=clock, **data)
-    valid_set = make_dataset(rows["valid"], max_crop_seconds=crop, **data)
-    budget = hparams["max_batch_seconds"]
-    # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
-    # and a resumed run would then draw once more than an uninterrupted one.
-    loader = {"collate_fn": PaddedBatch, "num_workers": hparams["num_workers"]}
-    if hparams.get("train_shards"):
-        sampler = make_shard_batches(hparams, rows["train"], table)
-        train_kwargs = {**loader, "generator": torch.Generator()}
-        train_set = ShardLoader(sampler, **train_kwargs)
-        hparams["checkpointer"].add_recoverable("dataloader-TRAIN", train_set)
-    else:
-        sampler = make_sampler(hparams, rows["train"], table)
-        train_kwargs = {**loader, "batch_sampler": sampler, "generator": torch.Generator()}
-    valid_batches = length_sorted_batches(rows["valid"], budget)
-    valid_kwargs = {**loader, "batch_sampler": valid_batches, "generator": torch.Generator()}
+    data["max_crop_seconds"] = hparams["max_crop_seconds"]
+    train_set = make_dataset(rows["train"], clock=clock, tolerant=True, **data)
+    valid_set = make_dataset(rows["valid"], **data)
 
     modules = {"ssl": hparams["ssl"]}
     if hparams["masr_weight"] > 0:
         modules["head"] = head
     hparams["checkpointer"].add_recoverables(modules)
     untrained = copy.deepcopy(hparams["ssl"])
-    steps = hparams["number_of_steps"]
-    hparams["epoch_counter"].limit = math.ceil(steps / len(sampler))
 
     brain = PretrainBrain(
         modules=modules,
@@ -182,17 +161,32 @@ def main(arguments: list[str]) -> None:
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    brain.optimizer_step_limit = steps
-    brain.table, brain.sampler, brain.clock = table, sampler, clock
+    brain.table, brain.clock = table, clock
     brain.valid_rows = rows["valid"]
     brain.probe_column = hparams.get("probe_column", "language")
-    limit = hparams["knn_references"]
-    references = rows.get("labelled", rows["train"])
+    references, limit = rows.get("labelled", rows["train"]), hparams["knn_references"]
     brain.references = choose_references(references, limit, brain.probe_column)
-    brain.fit(hparams["epoch_counter"], train_set, valid_set, None, train_kwargs, valid_kwargs)
+    # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
+    # and a resumed run would then draw once more than an uninterrupted one.
+    loader = {"num_workers": hparams["num_workers"], "generator": torch.Generator()}
+    if hparams.get("train_shards"):
+        brain.sampler = make_shard_batches(hparams, rows["train"], table)
+        train_loader = ShardLoader(brain.sampler, collate_fn=PaddedBatch, **loader)
+        hparams["checkpointer"].add_recoverable("dataloader-TRAIN", train_loader)
+    else:
+        brain.sampler = make_sampler(hparams, rows["train"], table)
+        train_loader = brain.make_train_loader(train_set, brain.sampler, **loader)
+    valid_batches = length_sorted_batches(rows["valid"], hparams["max_batch_seconds"])
+    valid_loader = DataLoader(
+        valid_set, batch_sampler=valid_batches, collate_fn=PaddedBatch, **loader
+    )
+
+    # Every epoch has an update at least: it is the number of updates that ends the training.
+    brain.optimizer_step_limit = hparams["epoch_counter"].limit = hparams["number_of_steps"]
+    brain.fit(hparams["epoch_counter"], train_loader, valid_loader)
 
     # SSL loss and table are of the last step, alike for every system.
-    brain.evaluate(valid_set, test_loader_kwargs=valid_kwargs)
+    brain.evaluate(valid_loader)
     run_on_main(report, args=[brain, rows, untrained, hparams, brain.test_stats["ssl"]])
 
 

@@ -11,7 +11,7 @@ from data_prep.common.command_line import run
 from data_prep.common.splits import split_groups
 from data_prep.common.writing import check_disjoint
 from data_prep.custom_prepare import prepare_custom
-from masr_modules.data.dataio import load_csv
+from masr_modules.data.corpus import load_csv
 
 COLUMNS = {"wav": "path", "speaker": "who", "gender": "sex", "dialect": "dialect"}
 

@@ -11,7 +11,7 @@ from trees import VOXLINGUA_VIDEOS, commonvoice_tree, fleurs_tree, voxlingua107_
 from trees_iemocap import iemocap_tree
 from trees_voxceleb import voxceleb1_tree, voxceleb2_tree
 
-from masr_modules.data.dataio import load_csv
+from masr_modules.data.corpus import load_csv
 
 #: Name of the YAML -> builds its corpus.
 TREES = {

@@ -5,7 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.data.dataio import load_corpora, make_dataset, read_audio, read_segment
+from masr_modules.data.corpus import load_corpora
+from masr_modules.data.dataio import make_dataset, read_audio, read_segment
 from masr_modules.data.metadata import Metadata
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from masr_modules.data.metadata import Metadata
-from masr_modules.distributed import JointBatch
+from masr_modules.distributed import JointBatch, JointBatchNorm
 from masr_modules.knowledge import Categorical
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
@@ -100,6 +100,10 @@ def work(rank: int, folder: str) -> None:
     frames = torch.tensor([3.0, 5.0, 7.0]) if rank == 0 else torch.tensor([1.0])
     mask = torch.ones(1, len(frames), dtype=torch.bool)
     results["mean"] = SSLOutput(frames.mean(), frames, frames, mask).joint_loss
+    norm = JointBatchNorm.convert(torch.nn.BatchNorm1d(5))
+    own = inputs_of(0)[slice(0, 7) if rank == 0 else slice(7, 9)].requires_grad_()
+    (norm(own).square() * torch.arange(5)).sum().backward()
+    results["norm"] = [own.grad, *(value.detach() for value in norm.state_dict().values())]
     results["gathered"] = joint.gather(torch.full((3 if rank == 0 else 1, 2), float(rank)))
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -136,3 +140,13 @@ def test_rows_of_different_numbers_are_joined_in_rank_order(ranks):
 def test_means_over_different_numbers_of_frames_average_to_the_joint_mean(ranks):
     # Of 3, 5, 7 on one rank and 1 on the other.
     assert (ranks[0]["mean"] + ranks[1]["mean"]).item() / 2 == pytest.approx(16 / 4)
+
+
+def test_normalisation_is_over_the_joint_batch(ranks):
+    norm, x = torch.nn.BatchNorm1d(5), inputs_of(0).requires_grad_()
+    (norm(x).square() * torch.arange(5)).sum().backward()
+    gradient = torch.cat([rank["norm"][0] for rank in ranks])
+    assert torch.allclose(gradient, x.grad, atol=1e-5)
+    for rank in ranks:
+        for found, expected in zip(rank["norm"][1:], norm.state_dict().values(), strict=True):
+            assert torch.allclose(found, expected, atol=1e-6)

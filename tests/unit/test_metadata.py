@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from masr_modules.data.dataio import drop_unreadable, load_csv
+from masr_modules.data.corpus import drop_unreadable, load_csv
 from masr_modules.data.metadata import Metadata, MetadataTable
 
 HEADER = "ID,duration,wav,language,text\n"

@@ -1,0 +1,55 @@
+"""Checkpoints that are there whole or not at all."""
+
+import os
+import shutil
+from pathlib import Path
+
+from speechbrain.utils import checkpoints
+from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpoint
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+
+class Checkpointer(checkpoints.Checkpointer):
+    """SpeechBrain's, with the file that makes a folder a checkpoint written last.
+
+    SpeechBrain writes it first: a process that dies while it saves, or a full disk, leaves a
+    folder that looks like the newest checkpoint and cannot be loaded. Here such a folder is no
+    checkpoint, and is removed when the next one is saved.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> import torch
+    >>> checkpointer = Checkpointer(folder, {"net": torch.nn.Linear(1, 1)})
+    >>> _ = checkpointer.save_checkpoint()
+    >>> (folder / "CKPT+dead").mkdir()  # of a process that died
+    >>> _ = checkpointer.save_and_keep_only()
+    >>> len(list(folder.iterdir())), len(checkpointer.list_checkpoints())
+    (1, 1)
+    """
+
+    def _save_checkpoint_metafile(
+        self, fpath: Path, meta_to_include: dict | None = None, end_of_epoch: bool = True
+    ) -> dict:
+        self._remove_dead(beside=Path(fpath).parent)
+        self._waiting = Path(fpath)
+        partial = self._waiting.with_suffix(".partial")
+        return super()._save_checkpoint_metafile(partial, meta_to_include or {}, end_of_epoch)
+
+    def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
+        """See SpeechBrain; every rank calls it."""
+        saved = super().save_checkpoint(*args, **kwargs)
+        ddp_barrier()  # all ranks have written their parts
+        if if_main_process():
+            os.replace(self._waiting.with_suffix(".partial"), self._waiting)
+        ddp_barrier()  # no rank reads before that
+        return saved
+
+    def _remove_dead(self, beside: Path) -> None:
+        for folder in Path(self.checkpoints_dir).glob(f"{CKPT_PREFIX}*"):
+            if folder != beside and folder.is_dir() and not (folder / METAFNAME).exists():
+                logger.warning(f"{folder} was not saved whole: removed")
+                shutil.rmtree(folder)

@@ -1,0 +1,111 @@
+"""Batches for one rank of many, saved and resumed; audio that cannot be read is left out."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from torch.utils.data import DataLoader, Sampler
+
+from masr_modules.data.dataio import Unreadable
+from masr_modules.distributed import rank, world_size
+
+
+class RankBatches(Sampler[list[int]]):
+    """Every W-th batch of a sampler, from this rank's on; the same number on each of W ranks.
+
+    Where the number of batches is no multiple of W, the first come again at the end.
+
+    Arguments
+    ---------
+    batches : sampler
+        Of all ranks; it may plan another number of batches for each epoch.
+
+    Example
+    -------
+    >>> list(RankBatches([[0], [1], [2]]))  # one process
+    [[0], [1], [2]]
+    """
+
+    def __init__(self, batches: Iterable[list[int]]):
+        self.batches = batches
+        self.skip = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.batches) // world_size())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = list(self.batches)
+        batches += batches[: -len(batches) % world_size()]
+        start, self.skip = self.skip, 0
+        return iter(batches[rank() + start * world_size() :: world_size()])
+
+
+def collate(examples: Sequence[Mapping]) -> PaddedBatch:
+    """A batch of those examples that could be read; `unreadable` holds ID -> reason of the others.
+
+    Raises
+    ------
+    ValueError
+        If none could be read.
+    """
+    broken = {
+        example["id"]: value.reason
+        for example in examples
+        for value in example.values()
+        if isinstance(value, Unreadable)
+    }
+    good = [example for example in examples if example["id"] not in broken]
+    if not good:
+        raise ValueError(
+            f"nothing of a batch of {len(examples)} could be read (first: "
+            f"{next(iter(broken.values()))}): is the disk there?"
+        )
+    batch = PaddedBatch(good)
+    batch.unreadable = broken
+    return batch
+
+
+@register_checkpoint_hooks
+class RankLoader(DataLoader):
+    """A DataLoader of RankBatches that SpeechBrain's Checkpointer can save inside an epoch.
+
+    What is saved is the number of batches that all ranks together were given: with another
+    number of ranks a run goes on from there, at most a batch of each rank apart.
+
+    Arguments
+    ---------
+    dataset : Dataset
+        Of all utterances.
+    batches : sampler
+        Of all ranks.
+    **options
+        Of a DataLoader, such as `num_workers`.
+    """
+
+    def __init__(self, dataset, batches: Iterable[list[int]], **options):
+        self.own = RankBatches(batches)
+        super().__init__(dataset, batch_sampler=self.own, collate_fn=collate, **options)
+        self.given = self.resume_at = 0
+
+    def __iter__(self) -> Iterator[PaddedBatch]:
+        self.given = self.own.skip = self.resume_at
+        self.resume_at = 0
+        for batch in super().__iter__():
+            self.given += 1
+            yield batch
+
+    @mark_as_saver
+    def save(self, path: str | Path) -> None:
+        """Saves how many batches of the epoch all ranks were given."""
+        Path(path).write_text(str(self.given * world_size()), encoding="utf-8")
+
+    @mark_as_loader
+    def load(self, path: str | Path, end_of_epoch: bool) -> None:
+        """The next epoch starts where the saved one was; at its start if that had ended."""
+        given = int(Path(path).read_text(encoding="utf-8"))
+        self.resume_at = 0 if end_of_epoch else given // world_size()

@@ -1,0 +1,114 @@
+"""Every recipe with two ranks (gloo) against one process with the joint batches."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, command_line, keys_of, small_settings
+from ranks import losses_of
+from test_pretrain import weights
+
+HERE = Path(__file__).parent
+
+#: YAML -> its recipe; batches of several lengths, so that epochs are uneven.
+PRETRAINING = {
+    f"{name}.yaml": "pretrain/train"
+    for name in ("masr", *(f"pretrain_{m}" for m in ("wav2vec2", "w2v_bert", "hubert", "data2vec")))
+}
+TASKS = {
+    "mini_lid.yaml": "language_id/train",
+    "mini_asr.yaml": "asr/train",
+    "mini_emotion.yaml": "emotion/train",
+    "mini_speaker.yaml": "speaker/train",
+}
+#: With what each rank draws for itself, and saved after every update.
+DRAWING = ["--dropout", "0.1", "--ckpt_interval_steps", "1"]
+SETTINGS = {"lr": 1e-4, "encoder_lr": 1e-5, "max_batch_seconds": 8.0, "num_buckets": 5}
+
+
+def torchrun(ranks, command, **options):
+    """Starts a script as docs/scale.md says, on CPUs."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    paths = os.pathsep.join(map(str, (ROOT, HERE, ROOT / "tests/unit")))
+    return subprocess.Popen(
+        [*launcher, f"--nproc-per-node={ranks}", *map(str, command)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def arguments_of(yaml, corpus, pretrained, folder):
+    settings = small_settings(yaml, corpus, folder) | SETTINGS
+    if yaml in PRETRAINING:
+        settings["number_of_steps"] = 6
+    else:
+        settings |= {"pretrained": str(pretrained), "cache_folder": str(folder / "frames")}
+        settings["freeze"] = "asr" in yaml
+    if yaml == "mini_asr.yaml":
+        settings["head"] = "!name:masr_modules.downstream.heads.CTCHead {rnn_size: 8}"
+    if yaml == "mini_speaker.yaml":
+        settings["valid_metric"] = "identification_error"
+    known = {k: v for k, v in settings.items() if k in keys_of(yaml)}
+    return command_line(yaml, known)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
+    """YAML -> the folder and the losses of a run on two ranks; one torchrun for all."""
+    folder, jobs = tmp_path_factory.mktemp("two"), []
+    for yaml, recipe in {**PRETRAINING, **TASKS}.items():
+        arguments = arguments_of(yaml, mini_corpus, pretrained_folder, folder / yaml)
+        if "hubert" in yaml:
+            kmeans.main(arguments)
+        options = ["--device", "cpu", "--distributed_backend", "gloo"]
+        jobs.append((recipe, str(folder / f"{yaml}.json"), arguments + options, None))
+    for name, stops in {"whole": [99], "resumed": [3, 99], "other": [3]}.items():
+        arguments = arguments_of("masr.yaml", mini_corpus, "", folder / name) + [*DRAWING, *options]
+        jobs += [("pretrain/train", str(folder / f"{name}.json"), arguments, at) for at in stops]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    process = torchrun(2, [HERE / "ranks.py", folder / "jobs.json"])
+    try:
+        printed, _ = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed[-5000:]
+    return folder
+
+
+@pytest.mark.parametrize("yaml", [*PRETRAINING, *TASKS])
+def test_two_ranks_are_one_process(
+    yaml, two_ranks, mini_corpus, pretrained_folder, kmeans, tmp_path
+):
+    arguments = arguments_of(yaml, mini_corpus, pretrained_folder, tmp_path / "one")
+    if "hubert" in yaml:
+        kmeans.main(arguments)
+    expected = losses_of({**PRETRAINING, **TASKS}[yaml], arguments, merged=2)
+    assert json.loads((two_ranks / f"{yaml}.json").read_text()) == pytest.approx(
+        expected, rel=1e-4, abs=1e-4
+    )
+    # One writer, and every utterance counted once.
+    table, log = (tmp_path / "one/results.md"), (tmp_path / "one/train_log.txt")
+    found = (two_ranks / yaml / "results.md").read_text().splitlines()
+    assert len(found) == len(table.read_text().splitlines())
+    written = (two_ranks / yaml / "train_log.txt").read_text().splitlines()
+    assert len(written) == len(log.read_text().splitlines())
+
+
+def test_two_ranks_resume_to_the_same_weights(two_ranks):
+    for name in ("ssl", "head"):
+        whole, resumed = weights(two_ranks / "whole", name), weights(two_ranks / "resumed", name)
+        assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_a_run_of_two_ranks_goes_on_with_one(two_ranks, mini_corpus, pretrain):
+    folder = two_ranks / "other"
+    pretrain.main(arguments_of("masr.yaml", mini_corpus, "", folder) + DRAWING)
+    log = (folder / "train_log.txt").read_text()
+    assert "step: 6," in log and len(json.loads((folder / "results.json").read_text())) > 1
