@@ -9,6 +9,7 @@ from speechbrain.utils.distributed import run_on_main
 from masr_modules.data.ablation import ablate
 from masr_modules.data.corpus import drop_unreadable, load_corpora
 from masr_modules.files import write_atomic
+from masr_modules.provenance import claim
 from masr_modules.settings import parse_arguments, resolve_settings
 
 
@@ -24,16 +25,28 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     -------
     hparams, run_opts : dict
         As `sb.Brain` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the output folder is that of a run with other settings or inputs.
     """
     path, run_opts, overrides = parse_arguments(arguments)
     sb.utils.distributed.ddp_init_group(run_opts)
     text = resolve_settings(path, overrides)
     hparams = load_hyperpyyaml(text)
     sb.create_experiment_directory(hparams["output_folder"])
-    run_on_main(write_atomic, args=[Path(hparams["output_folder"], "hyperparams.yaml"), text])
     if "prepare" in hparams:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    run_on_main(_claim, args=[hparams, text])
     return hparams, run_opts
+
+
+def _claim(hparams: dict, text: str) -> None:
+    folder = Path(hparams["output_folder"])
+    saved = Path(hparams.get("save_folder", folder)).glob("CKPT+*/CKPT.yaml")
+    claim(folder, text, begun=any(saved) or (folder / "results.json").is_file())
+    write_atomic(folder / "hyperparams.yaml", text)
 
 
 def _check_ids(rows: dict[str, dict[str, dict]], hparams: dict) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -261,6 +262,9 @@ class Trainer(sb.Brain):
 
     @contextmanager
     def _sigterm(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
         process = os.getpid()
 
         def asked(number, frame) -> None:

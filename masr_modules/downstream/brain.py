@@ -17,7 +17,6 @@ from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dat
 from masr_modules.distributed import plain
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.downstream.layers import WeightedLayers
-from masr_modules.downstream.run_facts import RunFacts, count_parameters, fingerprint
 from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
 from masr_modules.trainer import Trainer
 
@@ -71,11 +70,8 @@ class DownstreamBrain(Trainer):
         if not hparams["freeze"]:
             freeze_unheard(encoder, pretrained.sample_rate)
             learnt["encoder"] = encoder
-        facts = RunFacts(
-            encoder=fingerprint(encoder), freeze=hparams["freeze"], **count_parameters(learnt)
-        )
         checkpointer = hparams["checkpointer"]
-        checkpointer.add_recoverables({"facts": facts, **learnt})
+        checkpointer.add_recoverables(learnt)
         brain = cls(
             modules={"encoder": encoder, **learnt},
             opt_class=hparams["opt_class"],
@@ -83,7 +79,7 @@ class DownstreamBrain(Trainer):
             run_opts=run_opts,
             checkpointer=checkpointer,
         )
-        brain.pretrained, brain.num_layers, brain.facts = pretrained, num_layers, facts
+        brain.pretrained, brain.num_layers = pretrained, num_layers
         brain.clock = EpochClock()
         return brain
 

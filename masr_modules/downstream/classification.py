@@ -89,7 +89,6 @@ class ClassificationBrain(DownstreamBrain):
         brain = cls.from_hparams(hparams, run_opts, pretrained, head=head, classifier=classifier)
         hparams["checkpointer"].add_recoverable("label_encoder", labels)
         brain.labels = labels
-        brain.facts.values["classes"] = list(labels.lab2ind)
         brain.label_of = {
             utterance: row[column] for split in rows.values() for utterance, row in split.items()
         }

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from masr_modules.data.dataio import length_sorted_batches, make_dataset
-from masr_modules.downstream.run_facts import fingerprint
 
 logger = get_logger(__name__)
 
@@ -117,3 +116,12 @@ class FrameCache:
         index.write_text(json.dumps({"shape": shape, "places": places}), encoding="utf-8")
         index.replace(folder / f"{name}.json")
         return cls(folder, name)
+
+
+def fingerprint(encoder: nn.Module) -> str:
+    """A digest of all weights. Costs a pass over them on the CPU."""
+    digest = hashlib.sha256()
+    for key, value in encoder.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:24]

@@ -25,7 +25,9 @@ from typing import NamedTuple
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.downstream.task import Task
 from masr_modules.files import write_atomic
+from masr_modules.provenance import check_same, facts_of
 from masr_modules.results import align, column_title, format_cell, format_table, replace_block
+from masr_modules.settings import parse_arguments, resolve_settings
 
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"
@@ -86,10 +88,8 @@ class Run(NamedTuple):
 
 
 def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> None:
-    """Trains and tests, unless the results are there."""
+    """Trains and tests, unless the results are there; those of another encoder are refused."""
     folder = run.folder(root)
-    if (folder / "results.json").is_file():
-        return
     settings = {
         "pretrained": source,
         "random_init": str(run.encoder == "untrained").lower(),
@@ -98,9 +98,13 @@ def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> 
         "seed": run.seed,
         "output_folder": folder,
     }
-    command = [sys.executable, str(RECIPES / run.task.name / "train.py")]
-    command.append(str(HPARAMS / run.task.mini_yaml))
-    command += [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    overrides = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    yaml = str(HPARAMS / run.task.mini_yaml)
+    if (folder / "results.json").is_file():
+        path, _, changes = parse_arguments([yaml, *overrides, *extra])
+        check_same(folder, facts_of(resolve_settings(path, changes)))
+        return
+    command = [sys.executable, str(RECIPES / run.task.name / "train.py"), yaml, *overrides]
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{run.task.name}: {run.row}, seed {run.seed}: {folder}/output.txt", flush=True)
     with open(folder / "output.txt", "w") as log:

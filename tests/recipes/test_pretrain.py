@@ -118,6 +118,23 @@ def test_a_killed_run_resumes_to_the_same_weights(
             assert torch.equal(value, resumed[key]), key
 
 
+def test_a_folder_is_that_of_one_run(pretrain, arguments, tmp_path):
+    pretrain.main(arguments(number_of_steps=2))
+    table = (tmp_path / "out/results.md").read_text()
+    with pytest.raises(ValueError, match="begun with margin: 0.[0-9]*, this run has margin: 0.77"):
+        pretrain.main(arguments(number_of_steps=2, margin=0.77))
+    assert (tmp_path / "out/results.md").read_text() == table
+    assert "0.77" not in (tmp_path / "out/hyperparams.yaml").read_text()
+
+
+@pytest.mark.parametrize("every, lr", [(1, 0.0), (4, 0.0)])
+def test_accumulation_changes_no_number_of_updates(every, lr, pretrain, arguments, tmp_path):
+    pretrain.main(arguments(grad_accumulation_factor=every, max_batch_seconds=6.0))
+    lines = (tmp_path / "out/train_log.txt").read_text().splitlines()
+    assert f"step: 4, lr: {lr:.2e}" in lines[-1]
+    assert len(lines) > (every > 1)
+
+
 def test_ssl_only_trains_no_head(pretrain, arguments, tmp_path):
     pretrain.main(arguments(masr_weight=0))
     log = (tmp_path / "out/train_log.txt").read_text()

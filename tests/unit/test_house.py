@@ -14,6 +14,7 @@ ROOMS = (
     "results",
     "plots",
     "settings",
+    "provenance",
     "data",
     "distributed",
     "random_state",
