@@ -1,5 +1,7 @@
 """What every recipe starts with: its YAML, its folder, its corpus."""
 
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 import speechbrain as sb
@@ -7,7 +9,8 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.data.ablation import ablate
-from masr_modules.data.corpus import drop_unreadable, load_corpora
+from masr_modules.data.corpus import load_corpora
+from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
 from masr_modules.provenance import claim
 from masr_modules.settings import parse_arguments, resolve_settings
@@ -49,20 +52,19 @@ def _claim(hparams: dict, text: str) -> None:
     write_atomic(folder / "hyperparams.yaml", text)
 
 
-def _check_ids(rows: dict[str, dict[str, dict]], hparams: dict) -> None:
+def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
     """Raises a ValueError where an ID stands for other things in two splits.
 
     Metadata are looked up by ID: one's labels would be taken for the other's.
     """
-    first: dict[str, tuple[str, dict]] = {}
-    for split, members in rows.items():
-        for utterance, row in members.items():
-            before, known = first.setdefault(utterance, (split, row))
+    for split, other in combinations(rows, 2):
+        for utterance in rows[split].keys() & rows[other].keys():
+            row, known = rows[other][utterance], rows[split][utterance]
             if row != known:
                 differs = next(c for c in {*row, *known} if row.get(c) != known.get(c))
                 raise ValueError(
-                    f"ID {utterance!r} is in {hparams[f'{before}_csv']} and in "
-                    f"{hparams[f'{split}_csv']} with another {differs}: give each its own ID"
+                    f"ID {utterance!r} is in {hparams[f'{split}_csv']} and in "
+                    f"{hparams[f'{other}_csv']} with another {differs}: give each its own ID"
                 )
 
 
@@ -75,12 +77,14 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
         splits.append("labelled")
-    rows = {
-        split: drop_unreadable(
-            load_corpora(hparams[f"{split}_csv"], hparams["data_folder"]), hparams["max_unreadable"]
-        )
-        for split in splits
-    }
+    rows = {}
+    for split in splits:
+        source = hparams[f"{split}_csv"]
+        memory = Path(hparams["output_folder"], f"{split}_readable.json")
+        if isinstance(source, str):  # beside the CSV, for all runs
+            memory = Path(source).with_suffix(".readable.json")
+        every = load_corpora(source, hparams["data_folder"])
+        rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
     _check_ids(rows, hparams)
     hidden, permuted, left_out = (
         hparams.get(key) or {} for key in ("hidden_labels", "permuted_columns", "left_out")

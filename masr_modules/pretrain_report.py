@@ -7,6 +7,7 @@ from pathlib import Path
 import speechbrain as sb
 from torch import nn
 
+from masr_modules.data.metadata import column_of
 from masr_modules.encoders.pretrained import export_encoder
 from masr_modules.files import write_atomic
 from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, blind_guess
@@ -14,13 +15,17 @@ from masr_modules.metrics.probes import Evaluation, evaluate
 from masr_modules.model_card import encoder_card
 from masr_modules.results import format_table, pretrain_columns, write_results
 
+#: Neighbours and probes learn from more utterances than these, of all layers, only if
+#: `table_references` (utterances a label at most) says so.
+MAX_REFERENCES = 100_000
+
 
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
     """At most `limit` training utterances a label, evenly spread."""
     by_label = defaultdict(list)
-    for utterance, row in rows.items():
-        if row[column]:
-            by_label[row[column]].append(utterance)
+    for utterance, label in zip(rows, column_of(rows, column), strict=True):
+        if label:
+            by_label[label].append(utterance)
     if not by_label:
         raise ValueError(f"no training utterance has a {column}: set probe_column to one they have")
     chosen = []
@@ -40,13 +45,15 @@ def report(
     """
     facts = facts_of(hparams, rows["train"])
     references = rows.get("labelled", rows["train"])
-    if limit := hparams.get("table_references"):
-        references = choose_references(references, limit, brain.probe_column)
+    limit = hparams.get("table_references")
+    if limit or len(references) > MAX_REFERENCES:
+        references = choose_references(references, limit or 1000, brain.probe_column)
+    before = "start" if getattr(untrained.encoder, "starts_trained", False) else "untrained"
     systems = {hparams["system"]: None}
     if hparams["baselines"]:
         features = hparams["log_mel"]
         systems |= {
-            "untrained": untrained.to(brain.device).eval().encode,
+            before: untrained.to(brain.device).eval().encode,
             "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
             "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
         }
@@ -96,8 +103,8 @@ def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
         "d_model": hparams["ssl"].d_model,
         "train_csv": str(hparams["train_csv"]),
         "utterances": len(rows),
-        "hours": round(sum(row["duration"] for row in rows.values()) / 3600, 3),
-        "languages": sorted({row["language"] for row in rows.values()} - {""}),
+        "hours": round(sum(column_of(rows, "duration")) / 3600, 3),
+        "languages": sorted({*column_of(rows, "language")} - {""}),
         "identities": head.identities if head else [],
         "sources": [str(source) for source in head.used_sources] if head else [],
     }

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 
+import pyarrow
 import soundfile
 
 from data_prep.common.skips import SkipRegister
@@ -61,12 +62,6 @@ class SavedDataset:
 
     def batches(self) -> Iterator:
         """The Arrow record batches; what is not looked at is not read."""
-        try:
-            import pyarrow
-        except ImportError:
-            raise ValueError(
-                f"{self.folder}: pyarrow is needed to read it: pip install pyarrow"
-            ) from None
         for path in self.files:
             try:
                 with pyarrow.memory_map(path) as file, pyarrow.ipc.open_stream(file) as stream:

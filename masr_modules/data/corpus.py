@@ -1,19 +1,19 @@
-"""The CSVs of a corpus: rows of what can be read."""
+"""The CSVs of corpora, read into columns."""
 
 import csv
-import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import soundfile
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as pa_csv
 
 from masr_modules.data.metadata import AUDIO_COLUMNS
 
-logger = logging.getLogger(__name__)
 
-
-def load_csv(path: str | Path, data_root: str | Path) -> dict[str, dict[str, str]]:
+def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
     """Reads a corpus CSV; substitutes `$data_root` in `wav` and nowhere else.
 
     SpeechBrain's loader substitutes `$name` in every column, so a "$100" in a
@@ -28,7 +28,7 @@ def load_csv(path: str | Path, data_root: str | Path) -> dict[str, dict[str, str
 
     Returns
     -------
-    dict[str, dict[str, str]]
+    Rows
         ID -> row, in the file's order; `duration` is a float in seconds.
 
     Raises
@@ -37,7 +37,7 @@ def load_csv(path: str | Path, data_root: str | Path) -> dict[str, dict[str, str
         If there is no such CSV.
     ValueError
         If the CSV has no rows, lacks a column, repeats an ID or holds a
-        duration that is not a positive number: names file and line.
+        duration that is not a positive number: names file and place.
 
     Example
     -------
@@ -49,101 +49,154 @@ def load_csv(path: str | Path, data_root: str | Path) -> dict[str, dict[str, str
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such CSV; run the corpus's prepare script first")
-    rows: dict[str, dict[str, str]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [c for c in AUDIO_COLUMNS if c not in (reader.fieldnames or [])]
-        if missing:
-            raise ValueError(
-                f"{path}: no column {', '.join(missing)} (found: {reader.fieldnames}); a CSV needs "
-                f"{', '.join(AUDIO_COLUMNS)}"
-            )
-        for row in reader:
-            _check_row(row, rows, f"{path}, line {reader.line_num}")
-            row["wav"] = _audio_path(row["wav"], Path(data_root))
-            rows[row.pop("ID")] = row
-    if not rows:
+    table = _read(path)
+    missing = [c for c in AUDIO_COLUMNS if c not in table.column_names]
+    if missing:
+        raise ValueError(
+            f"{path}: no column {', '.join(missing)} (found: {table.column_names}); a CSV needs "
+            f"{', '.join(AUDIO_COLUMNS)}"
+        )
+    if not len(table):
         raise ValueError(f"{path}: has a header but no rows; run the prepare script again")
-    return rows
+    table = _with_durations(table, path)
+    wav = _audio_paths(table["wav"], str(data_root))
+    return Rows(table.set_column(table.column_names.index("wav"), "wav", wav), str(path))
 
 
-def _check_row(row: dict, rows: dict, where: str) -> None:
-    if None in row or None in row.values():
-        raise ValueError(f"{where}: the row's number of cells differs from the header's")
-    if not row["ID"] or row["ID"] in rows:
-        raise ValueError(f"{where}: ID {row['ID']!r} is empty or repeated; IDs must be unique")
+def _read(path: Path) -> pa.Table:
+    """All columns as text; the label columns, of few values, as numbers of a dictionary."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), None)
+    names = header or []
     try:
-        row["duration"] = float(row["duration"])
+        return pa_csv.read_csv(
+            path,
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={name: pa.string() for name in names},
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if not names:
+            return pa.table({})
+        raise ValueError(f"{path}: {_crooked_line(path, len(names)) or error}") from error
+
+
+def _crooked_line(path: Path, width: int) -> str:
+    """Where a row has another number of cells than the header."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        for cells in reader:
+            if cells and len(cells) != width:
+                return (
+                    f"line {reader.line_num}: the row's number of cells differs from the header's"
+                )
+    return ""
+
+
+def _line_of(path: Path, row: int) -> int:
+    """Where a row ends; texts may span lines."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        full = (cells for cells in reader if cells)
+        next(itertools.islice(full, row + 1, None))
+        return reader.line_num
+
+
+def _with_durations(table: pa.Table, path: Path) -> pa.Table:
+    ids = table["ID"]
+    if pc.count_distinct(ids).as_py() < len(ids) or pc.any(pc.equal(ids, "")).as_py():
+        seen: set[str] = set()
+        for row, name in enumerate(ids.to_pylist()):
+            if not name or name in seen:
+                raise ValueError(
+                    f"{path}, line {_line_of(path, row)}: ID {name!r} is empty or repeated; IDs "
+                    "must be unique"
+                )
+            seen.add(name)
+    durations = np.array([_seconds(cell) for cell in table["duration"].to_pylist()])
+    bad = ~((durations > 0) & (durations < np.inf))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{path}, line {_line_of(path, row)}: duration of {ids[row]} is not a positive number "
+            "of seconds"
+        )
+    return table.set_column(
+        table.column_names.index("duration"), "duration", pa.chunked_array([durations])
+    )
+
+
+def _seconds(cell: str) -> float:
+    try:
+        return float(cell)
     except ValueError:
-        row["duration"] = float("nan")
-    if not 0 < row["duration"] < float("inf"):
-        raise ValueError(f"{where}: duration of {row['ID']} is not a positive number of seconds")
+        return float("nan")
 
 
-def _audio_path(wav: str, data_root: Path) -> str:
-    wav = wav.replace("${data_root}", str(data_root)).replace("$data_root", str(data_root))
-    return wav if Path(wav).is_absolute() or str(data_root) in wav else str(data_root / wav)
+def _audio_paths(wav: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
+    """`$data_root` replaced; a relative path is taken from there."""
+    for name in ("${data_root}", "$data_root"):
+        wav = pc.replace_substring(wav, name, root)
+    fixed = pc.or_(pc.starts_with(wav, "/"), pc.match_substring(wav, root))
+    if pc.all(fixed).as_py():
+        return wav
+    return pc.if_else(fixed, wav, pc.binary_join_element_wise(root.rstrip("/"), wav, "/"))
 
 
-def drop_unreadable(
-    rows: dict[str, dict[str, str]], limit: float = 0.01, num_workers: int = 8
-) -> dict[str, dict[str, str]]:
-    """Leaves out rows whose audio file is missing or has no readable header.
+class Rows(Mapping):
+    """ID -> row of a corpus, kept in columns: a dict for each of a million rows would not fit.
 
-    Reads headers only, in threads. Each dropped row is logged by ID and file.
+    Reads as a dict of dicts; a row is made when it is asked for.
 
     Arguments
     ---------
-    rows : dict
-        From load_csv.
-    limit : float
-        Largest share of rows that may be dropped.
-    num_workers : int
-        Threads.
+    table : pyarrow.Table
+        With a column ID.
+    name : str
+        Where it comes from, for errors.
 
-    Returns
+    Example
     -------
-    dict
-        The readable rows.
-
-    Raises
-    ------
-    ValueError
-        If more than `limit` of the rows are unreadable.
+    >>> rows = Rows(pa.table({"ID": ["a", "b"], "language": ["fra", ""]}))
+    >>> rows["b"], list(rows), rows.column("language")
+    ({'language': ''}, ['a', 'b'], ['fra', ''])
     """
-    with ThreadPoolExecutor(num_workers) as pool:
-        problems = list(pool.map(_problem, (row["wav"] for row in rows.values())))
-    broken = {i: p for i, p in zip(rows, problems, strict=True) if p}
-    for utterance, problem in list(broken.items())[:20]:
-        logger.warning("left out %s: %s: %s", utterance, rows[utterance]["wav"], problem)
-    if not broken:
-        return rows
-    first = next(iter(broken))
-    summary = (
-        f"{len(broken)} of {len(rows)} audio files are missing or unreadable "
-        f"(first: {first}: {rows[first]['wav']}: {broken[first]})"
-    )
-    if len(broken) > limit * len(rows):
-        raise ValueError(
-            f"{summary}, more than the limit of {limit:.1%}: check data_folder, run the prepare "
-            "script again, or raise max_unreadable"
-        )
-    logger.warning("%s; going on without them (max_unreadable is %.1f%%)", summary, 100 * limit)
-    return {i: row for i, row in rows.items() if i not in broken}
+
+    def __init__(self, table: pa.Table, name: str = ""):
+        self.table = table.combine_chunks()
+        self.name = name
+        self.names = [column for column in table.column_names if column != "ID"]
+        self.index = {key: i for i, key in enumerate(table["ID"].to_pylist())}
+
+    def __getitem__(self, utterance: str) -> dict:
+        i = self.index[utterance]
+        return {name: self.table[name][i].as_py() for name in self.names}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __contains__(self, utterance: object) -> bool:
+        return utterance in self.index
+
+    def column(self, name: str) -> list:
+        """Its cells, in the order of the rows; "" where there is no such column."""
+        if name not in self.table.column_names:
+            return [""] * len(self)
+        return self.table[name].to_pylist()
+
+    def without(self, utterances: Collection[str]) -> "Rows":
+        """The rows of all others."""
+        gone = pa.array(list(utterances), pa.string())
+        keep = pc.invert(pc.is_in(self.table["ID"], gone))
+        return Rows(self.table.filter(keep), self.name)
 
 
-def _problem(wav: str) -> str:
-    if not Path(wav).is_file():
-        return "no such file"
-    try:
-        return "" if soundfile.info(wav).frames > 0 else "no samples"
-    except soundfile.SoundFileError as error:
-        return f"unreadable ({error})"
-
-
-def load_corpora(
-    source: str | Path | Sequence[Mapping[str, str]], data_root: str | Path
-) -> dict[str, dict[str, str]]:
+def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: str | Path) -> Rows:
     """Reads one CSV, or those of several corpora that train together.
 
     Arguments
@@ -155,8 +208,8 @@ def load_corpora(
 
     Returns
     -------
-    dict[str, dict[str, str]]
-        ID -> row. A column that a corpus lacks is missing in its rows.
+    Rows
+        ID -> row. A column that a corpus lacks is empty in its rows.
 
     Raises
     ------
@@ -177,16 +230,19 @@ def load_corpora(
     """
     if isinstance(source, str | Path):
         return load_csv(source, data_root)
-    rows: dict[str, dict[str, str]] = {}
-    csv_of: dict[str, str] = {}
+    parts: list[Rows] = []
     for corpus in source:
         if not isinstance(corpus, Mapping) or set(corpus) != {"csv", "data_root"}:
             raise ValueError(f"a corpus is {{csv: ..., data_root: ...}}, got {corpus!r}")
         more = load_csv(corpus["csv"], corpus["data_root"])
-        for utterance in more.keys() & rows.keys():
-            raise ValueError(f"ID {utterance!r} is in both {csv_of[utterance]} and {corpus['csv']}")
-        rows |= more
-        csv_of |= dict.fromkeys(more, str(corpus["csv"]))
-    if not rows:
+        for before in parts:
+            for utterance in more.keys() & before.keys():
+                raise ValueError(f"ID {utterance!r} is in both {before.name} and {more.name}")
+        parts.append(more)
+    if not parts:
         raise ValueError("the list of corpora is empty")
-    return rows
+    joined = pa.concat_tables([part.table for part in parts], promote_options="default")
+    for place, name in enumerate(joined.column_names):
+        if joined[name].null_count:
+            joined = joined.set_column(place, name, pc.fill_null(joined[name], ""))
+    return Rows(joined, ", ".join(part.name for part in parts))

@@ -11,6 +11,8 @@ from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch import Tensor
 
+from masr_modules.data.metadata import column_of
+
 
 def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
     """A number that depends on all three alone: the same in every process and order.
@@ -173,7 +175,7 @@ def length_sorted_batches(rows: dict[str, dict], max_batch_seconds: float) -> li
     >>> length_sorted_batches(rows, 3.0)
     [[1, 2], [0]]
     """
-    durations = [row["duration"] for row in rows.values()]
+    durations = column_of(rows, "duration")
     batches: list[list[int]] = []
     for index in sorted(range(len(durations)), key=durations.__getitem__):
         if not batches or durations[index] * (len(batches[-1]) + 1) > max_batch_seconds:

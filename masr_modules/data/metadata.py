@@ -173,13 +173,32 @@ def _numbers(column: str, cells: Sequence[str], utterances: Sequence[str] | None
     return torch.tensor(numbers, dtype=torch.float32)
 
 
+def column_of(rows: Mapping[str, Mapping], name: str) -> list:
+    """Cells of a column, "" where a row has none; `masr_modules.data.corpus.Rows` makes no rows.
+
+    Example
+    -------
+    >>> column_of({"a": {"language": "fra"}, "b": {}}, "language")
+    ['fra', '']
+    """
+    if hasattr(rows, "column"):
+        return rows.column(name)
+    return [row.get(name) or "" for row in rows.values()]
+
+
+def _names(rows: Mapping[str, Mapping]) -> set[str]:
+    if hasattr(rows, "names"):
+        return set(rows.names)
+    return {name for row in rows.values() for name in row}
+
+
 class MetadataTable:
     """The metadata of whole corpora, encoded once; a batch is a look-up.
 
     Arguments
     ---------
-    rows : dict[str, dict[str, str]]
-        ID -> row of every split that will be looked up.
+    rows : mapping, or sequence of them
+        ID -> row, of every split that will be looked up.
     columns : iterable of str
         The columns to keep.
     numeric : iterable of str
@@ -202,13 +221,14 @@ class MetadataTable:
 
     def __init__(
         self,
-        rows: dict[str, dict[str, str]],
+        rows: Mapping[str, Mapping] | Sequence[Mapping[str, Mapping]],
         columns: Iterable[str],
         numeric: Iterable[str] = (),
         optional: Iterable[str] = (),
     ):
+        splits = [rows] if isinstance(rows, Mapping) else list(rows)
         columns = sorted(set(columns), key=str)
-        known = {name for row in rows.values() for name in row}
+        known = {name for split in splits for name in _names(split)}
         for column in columns:
             if column not in known:
                 raise ValueError(
@@ -216,10 +236,18 @@ class MetadataTable:
                     f"its columns are {', '.join(sorted(known))}"
                 )
         columns += sorted(set(optional) - set(columns))
-        cells = {c: [(row.get(c) or "").strip() for row in rows.values()] for c in columns}
-        self.metadata = Metadata.from_columns(cells, numeric=numeric, utterances=list(rows))
-        self.metadata.ids = torch.arange(len(rows))
-        self.index = {utterance: i for i, utterance in enumerate(rows)}
+        self.index: dict[str, int] = {}
+        places = []  # of the first time that each utterance comes
+        for place, utterance in enumerate(name for split in splits for name in split):
+            if self.index.setdefault(utterance, len(places)) == len(places):
+                places.append(place)
+        cells = {}
+        for column in columns:
+            every = [cell.strip() for split in splits for cell in column_of(split, column)]
+            cells[column] = every if len(every) == len(places) else [every[p] for p in places]
+        utterances = list(self.index)
+        self.metadata = Metadata.from_columns(cells, numeric=numeric, utterances=utterances)
+        self.metadata.ids = torch.arange(len(utterances))
 
     @property
     def vocabularies(self) -> dict[str, list[str]]:

@@ -156,6 +156,9 @@ class HuggingFaceEncoder(nn.Module):
         For an unknown family, another sample rate or an illegal option.
     """
 
+    #: Before this training: a table does not call it untrained.
+    starts_trained = True
+
     def __init__(
         self,
         source: str,
@@ -254,13 +257,14 @@ class HuggingFaceEncoder(nn.Module):
         """As transformers' SeamlessM4TFeatureExtractor, on the waveforms' device."""
         features = wavs.new_zeros(len(wavs), num_frames, 160)
         for row, wav, count in zip(features, wavs.float(), samples.tolist(), strict=True):
-            mels = kaldi.fbank(
-                wav[None, :count] * 2**15,
-                num_mel_bins=80,
-                sample_frequency=self.sample_rate,
-                window_type="povey",
-                dither=0.0,
-            )
+            with torch.autocast(wavs.device.type, enabled=False):  # it has no half precision
+                mels = kaldi.fbank(
+                    wav[None, :count] * 2**15,
+                    num_mel_bins=80,
+                    sample_frequency=self.sample_rate,
+                    window_type="povey",
+                    dither=0.0,
+                )
             mels = (mels - mels.mean(dim=0)) / (mels.var(dim=0) + 1e-7).sqrt()
             stacked = mels[: len(mels) // 2 * 2].view(-1, 160)
             row[: len(stacked)] = stacked

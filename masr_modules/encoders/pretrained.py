@@ -273,7 +273,7 @@ def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
     sample_rate = 16000
     encoder = HuggingFaceEncoder(source, sample_rate)
     if random_init:
-        encoder.model.apply(encoder.model._init_weights)
+        encoder.model = type(encoder.model)(encoder.model.config).train(encoder.training)
     description = (
         f"sample_rate: {sample_rate}\n"
         "encoder: !new:masr_modules.encoders.huggingface.HuggingFaceEncoder\n"

@@ -52,15 +52,16 @@ class Split:
 
     def at(self, layer: int, keep: np.ndarray | None = None) -> "Split":
         """One layer (negative counts from the last), of some of the utterances."""
-        layers = self.layers[[layer]]
-        if keep is None:
-            return Split(layers, self.labels)
-        return Split(layers[:, keep], {name: x[keep] for name, x in self.labels.items()})
+        one = Split(self.layers[[layer]], self.labels)
+        return one if keep is None else one.some(keep)
+
+    def some(self, keep: np.ndarray) -> "Split":
+        """The utterances that a mask or indices name."""
+        return Split(self.layers[:, keep], {name: x[keep] for name, x in self.labels.items()})
 
     def known(self, name: str) -> "Split":
         """The utterances that have a label of that name."""
-        keep = self[name] != ""
-        return Split(self.layers[:, keep], {key: x[keep] for key, x in self.labels.items()})
+        return self.some(self[name] != "")
 
     @property
     def embeddings(self) -> np.ndarray:

@@ -193,10 +193,15 @@ def _add_speaker_eer(found: Evaluation, references: Split, valid: Split, test: S
         found.answers["speaker_eer"] = rates_without(scores, pairs)
 
 
+#: Utterances whose pairs make the speaker EER: 4.5 million pairs.
+MAX_VOICED = 3000
+
+
 def speaker_eer(references: Split, test: Split) -> float:
     """Equal error rate over all pairs of test utterances with known speakers, by cosine.
 
-    Embeddings are standardised with the references' statistics. O(N^2 log N).
+    Embeddings are standardised with the references' statistics. O(N^2 log N) for N utterances,
+    of at most MAX_VOICED, evenly spread.
     """
     scores, (first, second) = _trials(references, test)
     return equal_error_rate(scores, first == second)
@@ -205,9 +210,11 @@ def speaker_eer(references: Split, test: Split) -> float:
 def _trials(references: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of all pairs, and (2, pairs) the place of their voices among the sorted ones."""
     test = test.known("speaker")
+    if len(test["speaker"]) > MAX_VOICED:
+        test = test.some(np.linspace(0, len(test["speaker"]) - 1, MAX_VOICED).astype(int))
     scale = StandardScaler().fit(references.embeddings)
     x = _unit(scale.transform(test.embeddings)) if len(test["speaker"]) else test.embeddings
-    voices = np.unique(test["speaker"], return_inverse=True)[1]
+    voices = np.unique(test["speaker"], return_inverse=True)[1].astype(np.int32)
     i, j = np.triu_indices(len(x), k=1)
     return (x @ x.T)[i, j], np.stack([voices[i], voices[j]])
 

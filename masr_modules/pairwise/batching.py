@@ -66,8 +66,8 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     most once an epoch unless `rates` say otherwise, and then seldom twice in a batch; what is
     left over at the end and would make less than half a batch waits for the next
     epoch. A bucket too small for one batch
-    joins its neighbour. Planning an epoch costs O(N + batches P I) for N
-    utterances of I identities.
+    joins its neighbour. Planning an epoch costs O(N) for N utterances, and O(I) a pair of
+    relatives where `relatedness` of I identities is given.
 
     Arguments
     ---------
@@ -135,17 +135,28 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
                 f"({max_batch_seconds:g}): raise it, or crop with max_crop_seconds"
             )
         self.buckets = self._make_buckets(num_buckets)
-        self.set_epoch(0)
+        self.epoch, self._planned = 0, None
 
     def set_epoch(self, epoch: int) -> None:
-        """Plans the batches of an epoch; the same epoch gives the same plan."""
-        rng = np.random.default_rng((self.seed, epoch))
+        """Says which epoch's batches come; the same epoch gives the same ones."""
+        self.epoch = epoch
+
+    @property
+    def batches(self) -> list[list[int]]:
+        """Of the epoch, planned when they are first asked for."""
+        if self._planned is None or self._planned[0] != self.epoch:
+            self._planned = self.epoch, self._plan_epoch()
+        return self._planned[1]
+
+    def _plan_epoch(self) -> list[list[int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
         buckets = self.buckets
         if self.rates is not None:
             copies = self._draw_copies(rng)
             buckets = [np.repeat(bucket, copies[bucket]) for bucket in buckets]
-        self.batches = [b for bucket in buckets if len(bucket) for b in self._plan(bucket, rng)]
-        rng.shuffle(self.batches)
+        batches = [b for bucket in buckets if len(bucket) for b in self._plan(bucket, rng)]
+        rng.shuffle(batches)
+        return batches
 
     def _draw_copies(self, rng: np.random.Generator) -> np.ndarray:
         """(N,) how often each utterance comes in this epoch.
@@ -190,6 +201,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         if capacity < 2:  # no room for a pair: every utterance comes alone
             pools, free = {}, rng.permutation(bucket).tolist()
         free_share = len(free) / len(bucket)
+        sizes = _Sizes({identity: len(pool) for identity, pool in pools.items()})
         batches, owed = [], 0.0
         while pools or free:
             owed += free_share * capacity
@@ -197,7 +209,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             take = min(len(free), capacity, int(owed) if pools else capacity)
             batch = [free.pop() for _ in range(take)]
             owed -= take
-            self._fill(batch, pools, free, capacity, rng)
+            self._fill(batch, pools, free, capacity, sizes, rng)
             batches.append(batch)
         if len(batches) > 1 and len(batches[-1]) < capacity / 2:
             batches.pop()
@@ -213,17 +225,20 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             free += pools.pop(identity)
         return dict(pools), free
 
-    def _fill(self, batch, pools, free, capacity, rng) -> None:
+    def _fill(self, batch, pools, free, capacity, sizes, rng) -> None:
         drawn: set[int] = set()
         spent: set[int] = set()  # identities of which nothing is left but copies of the batch's
         last = None
         while capacity - len(batch) >= 2 and len(pools) > len(spent):
             if len(drawn) == len(pools):
-                drawn = set(spent)  # fewer identities left than places: they come again
+                for identity in drawn - spent:  # fewer left than places: they come again
+                    sizes.set(identity, len(pools[identity]))
+                drawn = set(spent)
                 last = None
-            identity = self._draw(pools, drawn, last, rng)
+            identity = self._draw(pools, drawn, last, sizes, rng)
             last = identity if last is None else None
             drawn.add(identity)
+            sizes.set(identity, 0)  # at most once a batch
             pool = pools[identity]
             # A rest of one could be nobody's positive: it comes along.
             wanted = self.per_identity + (len(pool) == self.per_identity + 1)
@@ -234,16 +249,17 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             elif len(pool) < 2:
                 free += pools.pop(identity)
                 drawn.discard(identity)
+        for identity in drawn:
+            sizes.set(identity, len(pools[identity]))
         while free and len(batch) < capacity and not pools:
             batch.append(free.pop())
 
-    def _draw(self, pools, drawn, last, rng) -> int:
+    def _draw(self, pools, drawn, last, sizes, rng) -> int:
         """The nearest relative of `last`, or an identity at random by what is left of it."""
-        left = [identity for identity in pools if identity not in drawn]
         if last is not None and self.relatedness is not None:
+            left = [identity for identity in pools if identity not in drawn]
             return left[int(np.argmax(self.relatedness[last, left]))]
-        sizes = np.array([len(pools[identity]) for identity in left], dtype=float)
-        return left[rng.choice(len(left), p=sizes / sizes.sum())]
+        return sizes.draw(rng)
 
     def _take(self, pool: deque[int], count: int, batch: list[int]) -> list[int]:
         """Removes up to `count` utterances that are not in the batch, of different speakers
@@ -267,3 +283,40 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
                 rest.append(index)
         pool.extendleft(reversed(rest))
         return taken
+
+
+class _Sizes:
+    """How much is left of each identity, to draw one in proportion: O(log I) (Fenwick, 1994)."""
+
+    def __init__(self, sizes: dict[int, int]):
+        self.place = {identity: i for i, identity in enumerate(sizes)}
+        self.identities = list(sizes)
+        self.now = [0] * len(sizes)
+        self.tree = [0] * (len(sizes) + 1)
+        for identity, size in sizes.items():
+            self.set(identity, size)
+
+    def set(self, identity: int, size: int) -> None:
+        """Changes what is left of one."""
+        i = self.place[identity]
+        more, self.now[i] = size - self.now[i], size
+        i += 1
+        while i < len(self.tree):
+            self.tree[i] += more
+            i += i & -i
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """An identity, as often as it has utterances left."""
+        total, i = 0, len(self.tree) - 1
+        while i:
+            total += self.tree[i]
+            i -= i & -i
+        left, place = int(rng.random() * total), 0
+        step = 1 << (len(self.tree) - 1).bit_length()
+        while step:
+            after = place + step
+            if after < len(self.tree) and self.tree[after] <= left:
+                left -= self.tree[after]
+                place = after
+            step >>= 1
+        return self.identities[place]

@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
 import torch
 
-from masr_modules.data.metadata import MetadataTable
+from masr_modules.data.metadata import MetadataTable, column_of
 from masr_modules.data.shards import ShardBatches
 from masr_modules.pairwise.batching import KnowledgeBatchSampler, language_rates
 from masr_modules.pairwise.similarity import label_similarity
+
+#: Labels of `batch_identity` up to which relatives share a batch: the square of it in float32.
+MAX_RELATED = 10_000
 
 
 def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
@@ -43,14 +47,16 @@ def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBa
             f"batch_identity {identity!r}: the column is read as numbers; a batch is made of "
             "utterances that share a label"
         )
-    relatedness = label_similarity(hparams["knowledge"], identity, table.vocabularies[identity])
+    labels, relatedness = table.vocabularies[identity], None
+    if len(labels) <= MAX_RELATED:
+        relatedness = label_similarity(hparams["knowledge"], identity, labels)
     temperature, rates = hparams.get("language_temperature", 1.0), None
     if temperature != 1.0:
         rates = language_rates(metadata["language"].tolist(), temperature)
     return KnowledgeBatchSampler(
-        durations=[min(r["duration"], hparams["max_crop_seconds"]) for r in rows.values()],
-        identities=metadata[identity].tolist(),
-        speakers=metadata["speaker"].tolist(),
+        durations=np.minimum(column_of(rows, "duration"), hparams["max_crop_seconds"]),
+        identities=metadata[identity].numpy(),
+        speakers=metadata["speaker"].numpy(),
         max_batch_seconds=hparams["max_batch_seconds"],
         utterances_per_identity=hparams["utterances_per_identity"],
         relatedness=None if relatedness is None else relatedness.numpy(),
@@ -82,7 +88,7 @@ def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> Shard
     crop, processes = hparams["max_crop_seconds"], 1
     if torch.distributed.is_initialized():
         processes = torch.distributed.get_world_size()
-    seconds = sum(min(row["duration"], crop) for row in rows.values())
+    seconds = float(np.minimum(column_of(rows, "duration"), crop).sum())
     num_batches = math.ceil(seconds / hparams["max_batch_seconds"] / processes)
     return ShardBatches(
         hparams["train_shards"],

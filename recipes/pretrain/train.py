@@ -137,7 +137,7 @@ def main(arguments: list[str]) -> None:
     rows = load_rows(hparams)
     head = hparams["head"]
     columns = {hparams["batch_identity"], *head.columns}
-    every_row = {**rows["train"], **rows["valid"], **rows["test"]}
+    every_row = [rows[split] for split in ("train", "valid", "test")]
     numbers, optional = numeric_columns(hparams["knowledge"]), ["language", "speaker"]
     table = MetadataTable(every_row, columns, numbers, optional)
     head.bind(table.metadata)

@@ -1,7 +1,5 @@
 """A user's own table, and a Hugging Face dataset on disk."""
 
-import sys
-
 import pytest
 import soundfile
 from trees import read_splits, write_lines, write_wav
@@ -259,13 +257,6 @@ def test_a_truncated_or_foreign_dataset_is_named(tmp_path):
         prepare_saved(folder, tmp_path / "csv")
     write_lines(folder / "state.json", ["{}"])
     with pytest.raises(ValueError, match="no dataset as save_to_disk writes it"):
-        prepare_saved(folder, tmp_path / "csv")
-
-
-def test_without_pyarrow_the_error_says_what_to_install(tmp_path, monkeypatch):
-    folder = saved_dataset(tmp_path / "hf", rows_of("abcdef"))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match="pip install pyarrow"):
         prepare_saved(folder, tmp_path / "csv")
 
 

@@ -364,8 +364,8 @@ def test_one_table_of_encoders_and_tasks(
     assert len(in_process) == 8  # two encoders, tasks and modes
     compare.main(line)
     assert len(in_process) == 8
-    with pytest.raises(ValueError, match="number_of_epochs: 1, this run has number_of_epochs: 2"):
-        compare.main([*line, "--number_of_epochs", "2"])
+    with pytest.raises(ValueError, match="begun with lr: 0.003, this run has lr: 0.5"):
+        compare.main([*line, "--lr", "0.5"])
     printed = capsys.readouterr().out
     rows = [row.split("|") for row in printed.splitlines() if row.startswith("|")]
     names = [(row[1].strip(), row[2].strip()) for row in rows]

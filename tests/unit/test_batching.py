@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from masr_modules.data.metadata import MetadataTable
-from masr_modules.pairwise.batching import KnowledgeBatchSampler, language_rates
+from masr_modules.pairwise.batching import KnowledgeBatchSampler, _Sizes, language_rates
 from masr_modules.pairwise.train_batches import make_sampler
 
 
@@ -219,3 +219,12 @@ def test_the_temperature_of_an_experiment_reaches_its_batches():
     assert make_sampler(settings, rows, table).rates is None
     rates = make_sampler(settings | {"language_temperature": 2.0}, rows, table).rates
     assert rates[64:].sum() == pytest.approx(13.6)  # 2 of 8 + 2 parts of 68
+
+
+def test_identities_come_as_often_as_they_have_utterances_left():
+    rng, sizes = np.random.default_rng(0), _Sizes({7: 5, 3: 0, 9: 15, 4: 80})
+    sizes.set(4, 20)
+    counts = Counter(sizes.draw(rng) for _ in range(8000))
+    assert counts.keys() == {7, 9, 4}
+    assert counts[7] / 8000 == pytest.approx(5 / 40, abs=0.02)
+    assert counts[9] / 8000 == pytest.approx(15 / 40, abs=0.02)

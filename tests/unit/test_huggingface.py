@@ -11,6 +11,7 @@ from hf_models import MODELS, save_small
 from test_objectives_conformance import small_huggingface, speech, step
 
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
+from masr_modules.encoders.pretrained import load_encoder
 from masr_modules.objectives.huggingface import HuggingFaceSSL
 
 
@@ -163,3 +164,21 @@ def test_an_utterance_shorter_than_one_frame():
 def test_options_that_do_not_exist(options, message):
     with pytest.raises(ValueError, match=message):
         small_huggingface("hubert", **options)
+
+
+@pytest.mark.parametrize("name", ["xls_r", "wav2vec2-bert", "wavlm"])
+def test_an_untrained_one_shares_no_weight_matrix_with_the_trained(name, tmp_path):
+    folder = save_small(name, tmp_path)
+    trained, drawn = (load_encoder(folder, flag).encoder.state_dict() for flag in (False, True))
+    assert trained.keys() == drawn.keys()
+    matrices = [k for k, v in trained.items() if v.ndim > 1 and k.startswith("model.")]
+    same = [key for key in matrices if torch.equal(trained[key], drawn[key])]
+    assert not [key for key in same if trained[key].std() > 0]
+
+
+def test_features_are_as_exact_under_autocast(tmp_path):
+    encoder = load_encoder(save_small("wav2vec2-bert", tmp_path)).encoder.eval()
+    wavs, samples = torch.randn(2, 16000), torch.tensor([16000, 9000])
+    expected = encoder._kaldi_features(wavs, samples, 49)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder._kaldi_features(wavs, samples, 49), expected)

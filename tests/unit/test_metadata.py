@@ -1,12 +1,14 @@
 """CSVs and metadata, the good and the bad."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
 
-from masr_modules.data.corpus import drop_unreadable, load_csv
+from masr_modules.data.corpus import Rows, load_corpora, load_csv
 from masr_modules.data.metadata import Metadata, MetadataTable
+from masr_modules.data.readable import drop_unreadable
 
 HEADER = "ID,duration,wav,language,text\n"
 
@@ -54,12 +56,10 @@ def test_a_csv_that_is_not_there(tmp_path):
 
 @pytest.fixture
 def ten_rows(tmp_path):
-    rows = {}
     for i in range(10):
-        wav = tmp_path / f"{i}.wav"
-        soundfile.write(wav, np.zeros(160), 16000)
-        rows[f"u{i}"] = {"wav": str(wav), "duration": 0.01}
-    return rows
+        soundfile.write(tmp_path / f"{i}.wav", np.zeros(160), 16000)
+    wavs = [str(tmp_path / f"{i}.wav") for i in range(10)]
+    return Rows(pa.table({"ID": [f"u{i}" for i in range(10)], "wav": wavs}))
 
 
 def test_unreadable_audio_is_left_out_named_and_counted(ten_rows, tmp_path, caplog):
@@ -107,3 +107,43 @@ def test_a_table_names_the_utterance_of_a_bad_number():
     rows = {"a": {"year": "1998"}, "b é": {"year": "last"}}
     with pytest.raises(ValueError, match="'year': 'last' of utterance 'b é'"):
         MetadataTable(rows, ["year"], numeric=["year"])
+
+
+def test_what_was_readable_is_not_looked_at_again(ten_rows, tmp_path):
+    memory = tmp_path / "train.readable.json"
+    assert drop_unreadable(ten_rows, memory=memory) is ten_rows
+    (tmp_path / "3.wav").unlink()
+    assert len(drop_unreadable(ten_rows, memory=memory)) == 10
+    fewer = ten_rows.without(["u0"])  # other files: looked at
+    assert len(drop_unreadable(fewer, limit=0.2, memory=memory)) == 8
+    assert len(drop_unreadable(fewer, limit=0.2, memory=memory)) == 8  # it may have been mended
+    drop_unreadable(ten_rows.without(["u3"]), memory=tmp_path / "3.wav/no-folder.json")
+
+
+def test_rows_read_as_a_dict_of_dicts(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(
+        'ID,duration,wav,language,text\na,1.5,$data_root/a.wav,fra,"two\nlines, ""quoted"""\n'
+        "b,2,${data_root}/b.wav,,costs $100\nc,3,c/d.wav,NA,null\n"
+    )
+    rows = load_csv(path, "/corpus")
+    assert dict(rows) == {
+        "a": {
+            "duration": 1.5,
+            "wav": "/corpus/a.wav",
+            "language": "fra",
+            "text": 'two\nlines, "quoted"',
+        },
+        "b": {"duration": 2.0, "wav": "/corpus/b.wav", "language": "", "text": "costs $100"},
+        "c": {"duration": 3.0, "wav": "/corpus/c/d.wav", "language": "NA", "text": "null"},
+    }
+    assert rows.column("language") == ["fra", "", "NA"] and rows.column("age") == ["", "", ""]
+    assert list(rows.without(["b"])) == ["a", "c"] and "b" in rows and len(rows) == 3
+
+
+def test_a_column_that_a_corpus_lacks_is_empty(tmp_path):
+    (tmp_path / "a.csv").write_text("ID,duration,wav,age\na,1,a.wav,30\n")
+    (tmp_path / "b.csv").write_text("ID,duration,wav,accent\nb,1,b.wav,north\n")
+    corpora = [{"csv": tmp_path / f"{name}.csv", "data_root": "/x"} for name in "ab"]
+    rows = load_corpora(corpora, "")
+    assert rows["a"]["accent"] == "" and rows["b"]["age"] == "" and rows["a"]["age"] == "30"

@@ -101,7 +101,7 @@ def without_hub(tmp_path):
     """Runs code as where only the core is installed."""
 
     def run(code):
-        blocked = "import sys; sys.modules.update(transformers=None, peft=None, pyarrow=None); "
+        blocked = "import sys; sys.modules.update(transformers=None, peft=None); "
         command = [sys.executable, "-c", blocked + code]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from masr_modules.metrics import probes
 from masr_modules.metrics.detection import equal_error_rate
 from masr_modules.metrics.embeddings import Split
-from masr_modules.metrics.probes import evaluate, macro, rates_without
+from masr_modules.metrics.probes import evaluate, macro, rates_without, speaker_eer
 from masr_modules.results import format_table
 
 
@@ -93,3 +94,15 @@ def test_gender_where_it_is_not_known_is_left_out():
     assert np.isnan(found.answers["gender"]).tolist() == [False, False, True, True]
     nothing = labelled(x, language)
     assert np.isnan(evaluate(split, split, nothing).metrics["gender"])
+
+
+def test_the_eer_of_many_voices_is_that_of_some(monkeypatch):
+    rng = np.random.default_rng(0)
+    voices = np.array([f"v{i % 7}" for i in range(400)])
+    x = rng.normal(size=(7, 5))[[int(v[1]) for v in voices]] + rng.normal(size=(400, 5))
+    labels = {name: voices for name in ("label", "family", "speaker", "gender", "emotion")}
+    split = Split(x[None], labels)
+    whole = speaker_eer(split, split)
+    monkeypatch.setattr(probes, "MAX_VOICED", 100)
+    assert speaker_eer(split, split) == pytest.approx(whole, abs=0.05)
+    assert len(probes._trials(split, split)[0]) == 100 * 99 / 2
