@@ -5,9 +5,10 @@ INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 SEEDS ?= 1234
 SSL ?= best_rq
+KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare downstream test test-fast lint clean
+.PHONY: pretrain compare downstream test test-fast soak lint clean
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
@@ -24,6 +25,10 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Kills a small training again and again; the weights must come out the same.
+soak: $(INSTALLED)
+	$(RUN) -m benchmarks.soak --kills $(KILLS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

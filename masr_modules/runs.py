@@ -211,9 +211,23 @@ def difference(
 
 
 def compare_table(
-    runs: Runs, ours: tuple[str, str], others: Sequence[tuple[str, str]], test_csv: str
+    runs: Runs,
+    ours: tuple[str, str],
+    others: Sequence[tuple[str, str]],
+    test_csv: str,
+    only: Sequence[str] | None = None,
 ) -> str:
-    """A Markdown table: ours less each other system, with 95 % intervals."""
+    """A Markdown table: ours less each other system, with 95 % intervals.
+
+    Arguments
+    ---------
+    runs, ours, others
+        As of `difference`.
+    test_csv : str
+        The test set.
+    only : sequence of str, optional
+        Languages that the language's metrics are over.
+    """
     rows = load_csv(test_csv, "")
     columns = [c for c in PRETRAIN_COLUMNS if c[1] in STRATA or c[1] == "speaker_eer"]
     header = [f"{ours[1]} less", "seeds", *(title for title, _, _ in columns)]
@@ -221,7 +235,8 @@ def compare_table(
     for other in others:
         cells = []
         for _, metric, kind in columns:
-            found = difference(runs, ours, other, metric, rows)
+            languages = only if STRATA.get(metric) == "language" else None
+            found = difference(runs, ours, other, metric, rows, languages)
             scale, digits, _ = KINDS[kind]
             cells.append(
                 ""

@@ -76,6 +76,7 @@ def _read(path: Path) -> pa.Table:
                 column_types={name: pa.string() for name in names},
                 strings_can_be_null=False,
             ),
+            memory_pool=pa.system_memory_pool(),  # gives back what it no longer needs
         )
     except pa.ArrowInvalid as error:
         if not names:
@@ -115,7 +116,10 @@ def _with_durations(table: pa.Table, path: Path) -> pa.Table:
                     "must be unique"
                 )
             seen.add(name)
-    durations = np.array([_seconds(cell) for cell in table["duration"].to_pylist()])
+    try:
+        durations = pc.cast(table["duration"], pa.float64()).to_numpy()
+    except pa.ArrowInvalid:  # which cell?
+        durations = np.array([_seconds(cell) for cell in table["duration"].to_pylist()])
     bad = ~((durations > 0) & (durations < np.inf))
     if bad.any():
         row = int(bad.argmax())

@@ -236,18 +236,16 @@ class MetadataTable:
                     f"its columns are {', '.join(sorted(known))}"
                 )
         columns += sorted(set(optional) - set(columns))
+        utterances = [name for split in splits for name in split]
         self.index: dict[str, int] = {}
-        places = []  # of the first time that each utterance comes
-        for place, utterance in enumerate(name for split in splits for name in split):
-            if self.index.setdefault(utterance, len(places)) == len(places):
-                places.append(place)
-        cells = {}
-        for column in columns:
-            every = [cell.strip() for split in splits for cell in column_of(split, column)]
-            cells[column] = every if len(every) == len(places) else [every[p] for p in places]
-        utterances = list(self.index)
-        self.metadata = Metadata.from_columns(cells, numeric=numeric, utterances=utterances)
-        self.metadata.ids = torch.arange(len(utterances))
+        for place, utterance in enumerate(utterances):
+            self.index.setdefault(utterance, place)  # one of several splits comes once
+        self.metadata = Metadata({}, {}, torch.arange(len(utterances)))
+        for column in columns:  # one at a time: the cells of all would not fit
+            cells = [cell.strip() for split in splits for cell in column_of(split, column)]
+            part = Metadata.from_columns({column: cells}, None, numeric, utterances)
+            self.metadata.columns |= part.columns
+            self.metadata.vocabularies |= part.vocabularies
 
     @property
     def vocabularies(self) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow.compute as pc
 import soundfile
 
 from masr_modules.data.corpus import Rows
@@ -71,13 +72,12 @@ def drop_unreadable(
 
 def _broken(rows: Rows, num_workers: int) -> dict[str, str]:
     """ID -> problem; a file that several rows are part of is looked at once."""
-    files = rows.column("wav")
-    distinct = list(dict.fromkeys(files))
+    files = pc.unique(rows.table["wav"]).to_pylist()
     with ThreadPoolExecutor(num_workers) as pool:
-        problems = dict(zip(distinct, pool.map(_problem, distinct, chunksize=100), strict=True))
+        problems = dict(zip(files, pool.map(_problem, files, chunksize=100), strict=True))
     if not any(problems.values()):
         return {}
-    return {i: problems[wav] for i, wav in zip(rows, files, strict=True) if problems[wav]}
+    return {i: problems[w] for i, w in zip(rows, rows.column("wav"), strict=True) if problems[w]}
 
 
 def _digest(rows: Rows) -> str:

@@ -1,6 +1,6 @@
 """Batches of a seconds budget with positives and near relatives in each."""
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -215,9 +215,9 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             batches.pop()
         return batches
 
-    def _pools(self, indices: np.ndarray) -> tuple[dict[int, deque[int]], list[int]]:
+    def _pools(self, indices: np.ndarray) -> tuple[dict[int, list[int]], list[int]]:
         """Identity -> its utterances; and those that cannot be a pair."""
-        pools: dict[int, deque[int]] = defaultdict(deque)
+        pools: dict[int, list[int]] = defaultdict(list)
         for index in indices.tolist():
             pools[int(self.identities[index])].append(index)
         free = list(pools.pop(-1, []))
@@ -261,12 +261,12 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             return left[int(np.argmax(self.relatedness[last, left]))]
         return sizes.draw(rng)
 
-    def _take(self, pool: deque[int], count: int, batch: list[int]) -> list[int]:
+    def _take(self, pool: list[int], count: int, batch: list[int]) -> list[int]:
         """Removes up to `count` utterances that are not in the batch, of different speakers
         as far as they go."""
         present, taken, passed, speakers = set(batch), [], [], set()
         while pool and len(taken) < count and len(passed) < LOOK_AHEAD:
-            index = pool.popleft()
+            index = pool.pop()
             speaker = self.speakers[index]
             if index in present or (speaker >= 0 and speaker in speakers):
                 passed.append(index)
@@ -281,7 +281,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
                 present.add(index)
             else:
                 rest.append(index)
-        pool.extendleft(reversed(rest))
+        pool.extend(reversed(rest))
         return taken
 
 

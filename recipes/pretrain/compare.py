@@ -226,7 +226,8 @@ def main() -> None:
         first = study.key(next(iter(SYSTEMS)))
         others = [(first if n in BASELINES else study.key(n), n) for n in args.against]
         test_csv = f"{DATA_FOLDER}/csv/test.csv"
-        tables[f"{args.study}-gains"] = compare_table(study.runs, ours, others, test_csv)
+        only = UNSEEN if args.study == "unseen" else None
+        tables[f"{args.study}-gains"] = compare_table(study.runs, ours, others, test_csv, only)
     for name, table in tables.items():
         print(f"\n{args.ssl}, {name}, unseen voices and sentences, seeds {args.seeds}:\n\n{table}")
         write_atomic(root / f"{name}.md", table + "\n")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,24 @@ def test_a_run_of_two_ranks_goes_on_with_one(two_ranks, mini_corpus, pretrain):
     pretrain.main(arguments_of("masr.yaml", mini_corpus, "", folder) + DRAWING)
     log = (folder / "train_log.txt").read_text()
     assert "step: 6," in log and len(json.loads((folder / "results.json").read_text())) > 1
+
+
+def test_a_dead_rank_ends_the_job_with_its_reason(mini_corpus, tmp_path):
+    arguments = arguments_of("masr.yaml", mini_corpus, "", tmp_path / "out")
+    options = ["--device", "cpu", "--distributed_backend", "gloo", "--number_of_steps", "100000"]
+    at = arguments.index("--number_of_steps")
+    command = [ROOT / "recipes/pretrain/train.py", *arguments[:at], *arguments[at + 2 :], *options]
+    process = torchrun(2, command)
+    try:
+        log = tmp_path / "out/train_log.txt"
+        deadline = time.monotonic() + 200
+        while not log.is_file() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        died = time.monotonic()
+        printed, _ = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode and time.monotonic() - died < 60
+    assert "Signal 9 (SIGKILL)" in printed

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""What rows and ranks cost: start of a run, planning, step time, MASR's share; a paper model.
+
+> python benchmarks/scale.py --rows 10000 100000 1000000 --ranks 1 2 4
+
+Rows: a CSV of that many rows on a thousand short files, until the first step's batch is planned.
+Ranks: gloo on this machine's cores, the small model of hparams/masr.yaml, batches of noise of
+the same seconds a rank; MASR's share is of the whole step. The paper model carries the measured
+constants to GPUs: what is gathered grows with the ranks, and what is computed does not.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import soundfile
+import torch
+import torch.distributed as dist
+
+from masr_modules.data.corpus import load_csv
+from masr_modules.data.metadata import Metadata, MetadataTable
+from masr_modules.data.readable import drop_unreadable
+from masr_modules.distributed import rank, world_size
+from masr_modules.pairwise.train_batches import make_sampler
+from masr_modules.results import align
+from masr_modules.settings import load_settings
+
+HPARAMS = Path(__file__).parents[1] / "hparams/masr.yaml"
+LANGUAGES = ["cat", "spa", "por", "deu", "nld", "swe", "ces", "slk", "tam", "kan"]
+FILES = 1000
+
+
+def write_corpus(folder: Path, rows: int, speakers: int) -> Path:
+    """A CSV of so many rows; a file stands for many of them."""
+    rng = np.random.default_rng(0)
+    for number in range(FILES):
+        soundfile.write(folder / f"{number}.wav", rng.normal(0, 0.1, 1600), 16000)
+    path = folder / "train.csv"
+    with path.open("w", encoding="utf-8") as file:
+        file.write("ID,duration,wav,language,family,region,speaker,gender,emotion,text\n")
+        for i in range(rows):
+            language = LANGUAGES[i % len(LANGUAGES)]
+            cells = (f"u{i}", 2.0, f"$data_root/{i % FILES}.wav", language, f"f{i % 3}")
+            rest = (f"r{i % 4}", f"s{i % speakers}", ("male", "female")[i % 2])
+            rest = (*rest, ("sad", "happy")[i % 2], f"text {i}")
+            file.write(",".join(map(str, (*cells, *rest))) + "\n")
+    return path
+
+
+def start(folder: str) -> dict[str, float]:
+    """Seconds from the CSV to the first batch, and megabytes at most, of this process."""
+    began = time.perf_counter()
+    hparams = load_settings(HPARAMS, {"batch_identity": "speaker"}, only=None)
+    marks = {"imports and YAML": time.perf_counter() - began}
+    rows = load_csv(Path(folder, "train.csv"), folder)
+    rows = drop_unreadable(rows, memory=Path(folder, "train.readable.json"))
+    marks["CSV and headers"] = time.perf_counter() - began
+    columns = ["speaker", "language", "family", "region", "gender", "emotion"]
+    table = MetadataTable(rows, columns)
+    hparams["head"].bind(table.metadata)
+    marks["metadata"] = time.perf_counter() - began
+    sampler = make_sampler(hparams, rows, table)
+    planned = time.perf_counter()
+    next(iter(sampler))
+    marks["planning alone"] = time.perf_counter() - planned
+    marks["to the first batch"] = time.perf_counter() - began
+    marks["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return marks
+
+
+def measure_rows(sizes: list[int]) -> str:
+    """The table of rows."""
+    body, names = [], []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_corpus(Path(folder), size, speakers=max(10, size // 10))
+            found = []
+            for _ in range(2):  # the second run remembers what is readable
+                done = subprocess.run(
+                    [sys.executable, __file__, "--start", folder], capture_output=True, text=True
+                )
+                if done.returncode:
+                    raise RuntimeError(done.stderr[-2000:])
+                found.append(json.loads(done.stdout.splitlines()[-1]))
+        names = list(found[0])
+        for run, marks in zip(("first", "again"), found, strict=True):
+            body.append([f"{size:,}", run, *(f"{marks[name]:.1f}" for name in names)])
+    heads = [name if name == "MB" else f"{name} (s)" for name in names]
+    return align(["rows", "run", *heads], body)
+
+
+def steps(count: int = 12) -> dict[str, float]:
+    """Median seconds of a step with MASR and of its parts, on each of the ranks."""
+    torch.set_num_threads(1)
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo")
+    torch.manual_seed(rank())
+    hparams = load_settings(HPARAMS, {"max_batch_seconds": 16.0})
+    head, ssl, size = hparams["head"], hparams["ssl"], 8
+    columns = {
+        "language": LANGUAGES,
+        "family": [f"f{i % 3}" for i in range(10)],
+        "region": [f"r{i % 4}" for i in range(10)],
+        "speaker": [f"s{i}" for i in range(10)],
+        "gender": ["male", "female"] * 5,
+        "emotion": ["sad", "happy"] * 5,
+    }
+    whole = Metadata.from_columns(columns)
+    whole.ids = torch.arange(10)
+    head.bind(whole)
+    model = torch.nn.ModuleDict({"ssl": ssl, "head": head})
+    if world_size() > 1:
+        model = {
+            name: torch.nn.parallel.DistributedDataParallel(part) for name, part in model.items()
+        }
+    pooling, times, shares = hparams["pooling"], [], []
+    for _ in range(count):
+        wavs, chosen = torch.randn(size, 32000), torch.randint(10, (size,))
+        batch = whole.select(chosen)
+        began = time.perf_counter()
+        out = model["ssl"](wavs, torch.ones(size))
+        forward = time.perf_counter()
+        lens, mask = out.frame_lens, out.frame_mask
+        pooled = torch.stack([pooling(x, lens, mask) for x in out.layers], dim=1)
+        told = model["head"](pooled, batch)
+        masr = time.perf_counter() - forward
+        (out.joint_loss + told.loss).backward()
+        times.append(time.perf_counter() - began)
+        shares.append(masr / times[-1])
+    return {"ms": 1000 * float(np.median(times[2:])), "share": float(np.median(shares[2:]))}
+
+
+def measure_ranks(numbers: list[int]) -> tuple[str, dict[int, dict[str, float]]]:
+    """The table of ranks."""
+    found = {}
+    for number in numbers:
+        command = [sys.executable, __file__, "--steps"]
+        if number > 1:
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+            command = [*launcher, f"--nproc-per-node={number}", *command[1:]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        found[number] = json.loads(lines[-1])
+    body = [
+        [str(n), f"{marks['ms']:.0f}", f"{100 * marks['share']:.1f}"] for n, marks in found.items()
+    ]
+    return align(["ranks", "step (ms)", "MASR forward (% of step)"], body), found
+
+
+def model_gpus(
+    batch: int, size: int, labels: int, heads: int, step_ms: float, flops: float, bytes_per_s: float
+) -> dict[int, tuple[float, float, float]]:
+    """GPUs -> (megabytes gathered a step, MASR's GFLOP, its share of the step in %).
+
+    Each rank gathers (W B, D) embeddings and codes of every head, normalises them, and compares
+    its own B with L prototypes; the backward pass costs twice the forward one and sums the
+    gathered gradient.
+    """
+    found = {}
+    for ranks in (8, 64, 512):
+        joint = ranks * batch
+        gathered = heads * joint * (4 * size + 8 * 6)
+        work = 3 * heads * (2 * batch * size * labels + 10 * joint * size)
+        seconds = work / flops + 3 * gathered / bytes_per_s
+        found[ranks] = gathered / 1e6, work / 1e9, 100 * seconds / (seconds + step_ms / 1000)
+    return found
+
+
+def draw(found: dict[int, tuple[float, float, float]], path: Path) -> None:
+    """The paper model."""
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    axes.plot(list(found), [share for _, _, share in found.values()], marker="o", color="#0072b2")
+    axes.set(xscale="log", xlabel="GPUs", ylabel="MASR's share of a step (%)", ylim=0)
+    axes.set_xticks(list(found), [str(ranks) for ranks in found])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--figure", type=Path, default=Path("results/benchmarks/scale.svg"))
+    parser.add_argument("--batch", type=int, default=64, help="utterances a GPU, paper model")
+    parser.add_argument("--labels", type=int, default=7000, help="prototypes, paper model")
+    parser.add_argument("--step_ms", type=float, default=300.0, help="of SSL alone, paper model")
+    parser.add_argument("--tflops", type=float, default=20.0, help="that small products reach")
+    parser.add_argument("--gigabytes", type=float, default=10.0, help="a second, between GPUs")
+    parser.add_argument("--start", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.start:
+        print(json.dumps(start(args.start)))
+        return
+    if args.steps:
+        marks = steps()
+        if rank() == 0:
+            print(json.dumps(marks))
+        return
+    print(f"{measure_rows(args.rows)}\n")
+    print(f"{measure_ranks(args.ranks)[0]}\n")
+    found = model_gpus(
+        args.batch, 128, args.labels, 4, args.step_ms, 1e12 * args.tflops, 1e9 * args.gigabytes
+    )
+    body = [[str(n), *(f"{x:.2f}" for x in row)] for n, row in found.items()]
+    print(align(["GPUs", "gathered (MB)", "MASR (GFLOP)", "share of a step (%)"], body))
+    draw(found, args.figure)
+    print(f"\n{args.figure}")
+
+
+if __name__ == "__main__":
+    main()
