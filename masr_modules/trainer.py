@@ -141,6 +141,11 @@ class Trainer(sb.Brain):
         if self._optimizer_step_limit_exceeded:
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
 
+    def _compile(self):
+        # Masked frames are as many as a mask says: such shapes need not break a graph.
+        torch._dynamo.config.capture_dynamic_output_shape_ops = True
+        super()._compile()
+
     def _wrap_distributed(self):
         if not self.distributed_launch:
             return

@@ -27,6 +27,8 @@ SLOW = (
     "tests/recipes/test_own_task",
     "tests/recipes/test_pretrain",
     "tests/recipes/test_speaker",
+    "tests/recipes/test_torchrun",
+    "tests/unit/test_compile",
     "tests/unit/test_distributed",
     "tests/unit/test_huggingface",
     "tests/unit/test_languages",

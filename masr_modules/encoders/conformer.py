@@ -61,7 +61,8 @@ class LogMel(nn.Module):
         samples = (wav_lens * wavs.shape[1]).round().long()
         in_utterance = valid_frames(samples, wavs.shape[1])
         with torch.autocast(wavs.device.type, enabled=False):
-            features = self.fbank((wavs * in_utterance).float())
+            # Its own guard against autocast breaks a compiled graph, and is not needed here.
+            features = self.fbank((wavs * in_utterance).float(), force_allow_autocast=True)
         lens = samples // self.hop + 1
         valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)
         count = (lens.view(-1, 1, 1) * self.n_mels).float()

@@ -50,7 +50,7 @@ class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
         entries = self.vars.view(self.groups, self.num_vars, -1)
         quantized = torch.einsum("ngv,gvd->ngd", chosen, entries)
         return {
-            "x": quantized.reshape(*x.shape[:2], -1),
+            "x": quantized.flatten(1).unflatten(0, x.shape[:2]),
             "num_vars": self.num_vars * self.groups,
             "temp": self.curr_temp,
             "code_perplexity": self._perplexity(hard),

@@ -52,7 +52,8 @@ class PretrainBrain(Trainer):
     def compute_objectives(self, predictions, batch, stage):
         """L = L_SSL + weight(step) * L_head."""
         output, head = predictions
-        parts = {"ssl": output.loss.detach(), **output.stats}
+        padding = 1 - batch.sig.lengths.mean()
+        parts = {"ssl": output.loss.detach(), "padding": padding, **output.stats}
         loss = output.joint_loss if stage == sb.Stage.TRAIN else output.loss
         if head is not None:
             loss = loss + self.head_weight() * head.loss
