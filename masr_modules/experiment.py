@@ -12,7 +12,7 @@ from masr_modules.data.ablation import ablate
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
-from masr_modules.provenance import claim
+from masr_modules.provenance import check_same, claim, facts_of
 from masr_modules.settings import parse_arguments, resolve_settings
 
 
@@ -41,12 +41,15 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     sb.create_experiment_directory(hparams["output_folder"])
     if "prepare" in hparams:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
-    run_on_main(_claim, args=[hparams, text])
+    run_on_main(_claim, args=[hparams, text, run_opts.get("test_only", False)])
     return hparams, run_opts
 
 
-def _claim(hparams: dict, text: str) -> None:
+def _claim(hparams: dict, text: str, test_only: bool) -> None:
     folder = Path(hparams["output_folder"])
+    if test_only:  # a test may search or score in another way
+        check_same(folder, facts_of(text), kinds=("inputs",))
+        return
     saved = Path(hparams.get("save_folder", folder)).glob("CKPT+*/CKPT.yaml")
     claim(folder, text, begun=any(saved) or (folder / "results.json").is_file())
     write_atomic(folder / "hyperparams.yaml", text)

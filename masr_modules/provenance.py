@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -53,7 +53,11 @@ def facts_of(text: str) -> dict[str, dict[str, str]]:
     return {"settings": settings, "inputs": inputs}
 
 
-def check_same(folder: str | Path, facts: Mapping[str, Mapping[str, str]]) -> None:
+def check_same(
+    folder: str | Path,
+    facts: Mapping[str, Mapping[str, str]],
+    kinds: Sequence[str] = ("settings", "inputs"),
+) -> None:
     """Refuses a folder that another run began.
 
     Arguments
@@ -62,6 +66,8 @@ def check_same(folder: str | Path, facts: Mapping[str, Mapping[str, str]]) -> No
         Of results.
     facts : mapping
         From `facts_of`, of the run that wants it.
+    kinds : sequence of str
+        What must be the same.
 
     Raises
     ------
@@ -82,7 +88,7 @@ def check_same(folder: str | Path, facts: Mapping[str, Mapping[str, str]]) -> No
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     differs = []
-    for kind in ("settings", "inputs"):
+    for kind in kinds:
         for key in sorted({*before[kind], *facts[kind]}):
             old, new = (there[kind].get(key, "nothing") for there in (before, facts))
             if old != new and kind == "settings":

@@ -202,6 +202,8 @@ class Trainer(sb.Brain):
                 for parameter in group["params"]
             ]
             torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            if self.skip_nonfinite_grads and not self.scaler.is_enabled():
+                self.check_gradients()
             for optimizer in optimizers:
                 self.scaler.step(optimizer)
             self.scaler.update()

@@ -38,7 +38,8 @@ def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBa
     >>> rows = {i: {"duration": 2.0, "language": i[0], "speaker": ""} for i in ("a1", "a2")}
     >>> settings = {"knowledge": [], "batch_identity": "language", "max_crop_seconds": 1.0,
     ...     "max_batch_seconds": 2.0, "utterances_per_identity": 2, "num_buckets": 1, "seed": 0}
-    >>> list(make_sampler(settings, rows, MetadataTable(rows, ["language", "speaker"])))
+    >>> table = MetadataTable(rows, ["language", "speaker"])
+    >>> [sorted(batch) for batch in make_sampler(settings, rows, table)]
     [[0, 1]]
     """
     metadata, identity = table(list(rows)), hparams["batch_identity"]

@@ -133,9 +133,9 @@ def test_a_test_alone_trains_nothing_and_may_search_with_a_beam(asr, command, fr
 
 
 def test_fine_tuning_resumes_where_it_was(asr, command, tmp_path):
-    settings = {"freeze": False, "output_folder": tmp_path / "out"}
+    settings = {"freeze": False, "output_folder": tmp_path / "out", "number_of_epochs": 2}
     asr.main(command(**settings))
-    asr.main(command(**settings, number_of_epochs=2))
+    asr.main(command(**settings))
     log = (tmp_path / "out/train_log.txt").read_text()
     assert re.findall(r"^epoch: (\d+),", log, re.MULTILINE) == ["1", "2"]
     assert results(tmp_path / "out")["freeze"] is False

@@ -139,8 +139,9 @@ def test_a_frozen_encoder_runs_once_for_all_tasks(train, tmp_path, monkeypatch):
 
 
 def test_cached_frames_train_like_those_computed_anew(train, tmp_path):
-    cached = train("mini_lid.yaml")
-    anew = train("mini_lid.yaml", max_cache_gb=0, output_folder=tmp_path / "anew")
+    whole = {"max_crop_seconds": "null"}  # cached frames are of whole utterances
+    cached = train("mini_lid.yaml", **whole)
+    anew = train("mini_lid.yaml", **whole, max_cache_gb=0, output_folder=tmp_path / "anew")
     assert "the encoder runs in every epoch" in (tmp_path / "anew/log.txt").read_text()
     # Rounding differs with the batch's padding, and Adam's first steps are hardly more than signs.
     assert anew["metrics"] == pytest.approx(cached["metrics"], abs=5e-3, nan_ok=True)
@@ -258,7 +259,7 @@ def test_utterances_too_short_for_a_frame_are_counted(train, mini_corpus, tmp_pa
     assert "train: 1 utterances under 0.1 s are left out" in log(tmp_path)
     path = edited_csv(mini_corpus, tmp_path, lambda rows: shorten(rows)[:1])
     with pytest.raises(ValueError, match="train: no utterance of at least 0.1 s is left"):
-        train("mini_lid.yaml", train_csv=path)
+        train("mini_lid.yaml", train_csv=path, output_folder=tmp_path / "none")
 
 
 def test_rows_without_a_label_are_counted(train, mini_corpus, tmp_path):
@@ -269,7 +270,7 @@ def test_rows_without_a_label_are_counted(train, mini_corpus, tmp_path):
     assert "train: 2 utterances without emotion are left out" in log(tmp_path)
     path = edited_csv(mini_corpus, tmp_path, lambda rows: [r | {"emotion": ""} for r in rows])
     with pytest.raises(ValueError, match="train: no utterance has a 'emotion'"):
-        train("mini_emotion.yaml", train_csv=path)
+        train("mini_emotion.yaml", train_csv=path, output_folder=tmp_path / "none")
 
 
 @pytest.mark.parametrize(
