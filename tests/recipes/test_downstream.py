@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 from collections import defaultdict
 
@@ -151,6 +152,12 @@ def test_test_only_gives_the_same_metrics(train):
     first = train("mini_lid.yaml")
     again = train("mini_lid.yaml", "--test_only")
     assert again == first
+
+
+def test_rates_fall_to_the_end_whatever_the_accumulation(train, tmp_path):
+    train("mini_emotion.yaml", "--grad_accumulation_factor", "3", max_batch_seconds=6.0, lr=0.3)
+    rates = re.findall(r"lr: ([^ ]+)", (tmp_path / "out/train_log.txt").read_text())
+    assert 0 < float(rates[-1]) < 0.1 and float(rates[0]) > float(rates[-1])
 
 
 def test_early_stopping(train, tmp_path):
