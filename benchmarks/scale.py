@@ -61,7 +61,7 @@ def start(folder: str) -> dict[str, float]:
     hparams = load_settings(HPARAMS, {"batch_identity": "speaker"}, only=None)
     marks = {"imports and YAML": time.perf_counter() - began}
     rows = load_csv(Path(folder, "train.csv"), folder)
-    rows = drop_unreadable(rows, memory=Path(folder, "train.readable.json"))
+    rows = drop_unreadable(rows, memory=Path(folder, "train.readable.sha256"))
     marks["CSV and headers"] = time.perf_counter() - began
     columns = ["speaker", "language", "family", "region", "gender", "emotion"]
     table = MetadataTable(rows, columns)

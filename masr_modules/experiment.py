@@ -83,9 +83,9 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     rows = {}
     for split in splits:
         source = hparams[f"{split}_csv"]
-        memory = Path(hparams["output_folder"], f"{split}_readable.json")
+        memory = Path(hparams["output_folder"], f"{split}_readable.sha256")
         if isinstance(source, str):  # beside the CSV, for all runs
-            memory = Path(source).with_suffix(".readable.json")
+            memory = Path(source).with_suffix(".readable.sha256")
         every = load_corpora(source, hparams["data_folder"])
         rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
     _check_ids(rows, hparams)

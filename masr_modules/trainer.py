@@ -214,7 +214,7 @@ class Trainer(sb.Brain):
 
     def on_fit_batch_start(self, batch, should_step):
         """Counts what could not be read."""
-        fresh = {k: v for k, v in getattr(batch, "unreadable", {}).items()}
+        fresh = getattr(batch, "unreadable", {})
         if not fresh.keys() - self.unreadable.keys():
             return
         for utterance, reason in fresh.items():

@@ -1,7 +1,6 @@
 """Audio files that can be read, and the others."""
 
 import hashlib
-import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,18 +43,16 @@ def drop_unreadable(
     ValueError
         If more than `limit` of the rows are unreadable.
     """
-    key, broken = None, None
-    if memory is not None:
-        key = _digest(rows)
-        broken = _recall(Path(memory), key)
-    if broken is None:
-        broken = _broken(rows, num_workers)
-        if memory is not None:
-            _remember(Path(memory), key, broken)
+    key = None if memory is None else _digest(rows)
+    if key is not None and _recall(Path(memory)) == key:
+        return rows
+    broken = _broken(rows, num_workers)
+    if not broken:
+        if key is not None:
+            _remember(Path(memory), key)
+        return rows
     for utterance, problem in list(broken.items())[:20]:
         logger.warning("left out %s: %s: %s", utterance, rows[utterance]["wav"], problem)
-    if not broken:
-        return rows
     first = next(iter(broken))
     summary = (
         f"{len(broken)} of {len(rows)} audio files are missing or unreadable "
@@ -88,17 +85,14 @@ def _digest(rows: Rows) -> str:
     return digest.hexdigest()
 
 
-def _recall(memory: Path, key: str) -> dict[str, str] | None:
-    """What was broken of these very files, if nothing was: a problem may have been mended."""
-    if not memory.is_file():
-        return None
-    known = json.loads(memory.read_text(encoding="utf-8"))
-    return {} if known == {"files": key, "broken": {}} else None
+def _recall(memory: Path) -> str | None:
+    """Digest of the files that were all readable."""
+    return memory.read_text(encoding="utf-8", errors="replace") if memory.is_file() else None
 
 
-def _remember(memory: Path, key: str, broken: dict[str, str]) -> None:
+def _remember(memory: Path, key: str) -> None:
     try:
-        write_atomic(memory, json.dumps({"files": key, "broken": broken}))
+        write_atomic(memory, key)
     except OSError as error:  # a corpus that cannot be written to is looked at every time
         logger.info("%s: %s", memory, error)
 

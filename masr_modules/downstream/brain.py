@@ -1,7 +1,6 @@
 """What the downstream recipes share: an encoder, frozen or fine-tuned, and a head on it."""
 
 import time
-from functools import partial
 
 import speechbrain as sb
 import torch
@@ -142,9 +141,13 @@ class DownstreamBrain(Trainer):
             clock = self.clock if train else None
             return make_dataset(rows, sample_rate, crop, self.hparams.seed, clock, tolerant=train)
         encoder = self.modules.encoder.eval()
-        make = partial(FrameCache.make, self.hparams.cache_folder, encoder, rows, sample_rate)
-        run_on_main(lambda: [make(self.device).shape])  # one process encodes, all read
-        cache = make(self.device)
+        where = (self.hparams.cache_folder, encoder, rows, sample_rate, self.device)
+
+        def encode() -> None:  # on one process; the others read
+            FrameCache.make(*where)
+
+        run_on_main(encode)
+        cache = FrameCache.make(*where)
         dataset = DynamicItemDataset(rows)
         dataset.add_dynamic_item(cache.__getitem__, takes="id", provides="layers")
         dataset.set_output_keys(["id", "layers"])

@@ -61,9 +61,8 @@ class TDNNHead(nn.Module):
 
     def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
         """(B, F, D) frames, (B,) lengths -> (B, E)."""
-        self.network.train(
-            self.training and len(frames) * world_size() > 1
-        )  # for its batch normalisation
+        # Batch normalisation needs two utterances.
+        self.network.train(self.training and len(frames) * world_size() > 1)
         if self.network.training:
             missing = max(0, self.LEAST - frames.shape[1])
             frames = nn.functional.pad(frames, (0, 0, 0, missing))

@@ -110,7 +110,7 @@ def test_a_table_names_the_utterance_of_a_bad_number():
 
 
 def test_what_was_readable_is_not_looked_at_again(ten_rows, tmp_path):
-    memory = tmp_path / "train.readable.json"
+    memory = tmp_path / "train.readable.sha256"
     assert drop_unreadable(ten_rows, memory=memory) is ten_rows
     (tmp_path / "3.wav").unlink()
     assert len(drop_unreadable(ten_rows, memory=memory)) == 10
