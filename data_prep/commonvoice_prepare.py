@@ -1,7 +1,9 @@
 """Common Voice: sentences read by volunteers, many locales at once.
 
 The folder is an unpacked release, `cv-corpus-…/LOCALE/{validated,train,dev,test}.tsv`
-and `LOCALE/clips/*.mp3`, with one folder a locale. Quotes in the tables are text.
+and `LOCALE/clips/*.mp3`, with one folder per locale. Quotes in the tables are text. Where a
+release has `clip_durations.tsv`, the training set's durations come from it: the headers of a
+million MP3 files take ten minutes. A delta release has no test set of its own and is refused.
 
 Test and validation sets are the official ones. For pretraining, the training set is
 by default all that was validated, without the speakers and sentences of the others:
@@ -17,8 +19,6 @@ Example
 """
 
 import os
-import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -28,39 +28,16 @@ from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
 from data_prep.common.tables import read_table
-from data_prep.common.writing import is_prepared, write_corpus
-
-#: The decade a speaker states -> the middle of it, in years. `fourties` is their spelling.
-AGES = {
-    "teens": 16,
-    "twenties": 25,
-    "thirties": 35,
-    "fourties": 45,
-    "forties": 45,
-    "fifties": 55,
-    "sixties": 65,
-    "seventies": 75,
-    "eighties": 85,
-    "nineties": 95,
-}
-
-#: What a speaker states, in old and new releases -> the schema's word; empty where declined.
-GENDERS = {
-    "female": "female",
-    "female_feminine": "female",
-    "male": "male",
-    "male_masculine": "male",
-    "other": "other",
-    "intersex": "other",
-    "transgender": "other",
-    "non-binary": "other",
-    "do_not_wish_to_say": "",
-    "": "",
-}
+from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
+from data_prep.commonvoice.cells import AGES, GENDERS, as_set, sentence_key
+from data_prep.commonvoice.durations import DURATIONS, known_header, read_durations
 
 #: Each side's table; the training set comes last: it leaves out what the others hold.
 TABLES = {"test": "test.tsv", "valid": "dev.tsv"}
 EXTRA_COLUMNS = ("variant", "sentence_domain", "sentence_id", "age_group")
+
+#: Of what is written; raised where the same folder gives other CSVs.
+VERSION = 2
 
 
 def prepare_commonvoice(
@@ -77,7 +54,7 @@ def prepare_commonvoice(
     Arguments
     ---------
     data_folder : str
-        Folder of a release, which holds a folder a locale.
+        Folder of a release, which holds a folder per locale.
     save_folder : str
         Folder of `train.csv`, `valid.csv` and `test.csv`.
     languages : list of str, optional
@@ -97,8 +74,8 @@ def prepare_commonvoice(
     FileNotFoundError
         If the folder is not laid out like Common Voice, or a locale is missing.
     ValueError
-        If a table lacks a column or names a path outside the folder, or too many
-        utterances are broken.
+        If no locale has a validation or test set (a delta release), a table lacks a column or
+        names a path outside the folder, or too many utterances are broken.
 
     Example
     -------
@@ -107,8 +84,13 @@ def prepare_commonvoice(
     if skip_prep:
         return
     locales = find_locales(data_folder, languages, f"{train_from}.tsv")
+    tables = [*TABLES.values(), f"{train_from}.tsv", DURATIONS, "clips"]
     settings = {
         "corpus": "commonvoice",
+        "version": VERSION,
+        "inputs": fingerprint_inputs(
+            data_folder, [f"{locale}/{name}" for locale in locales for name in tables]
+        ),
         "data_folder": os.path.abspath(data_folder),
         "locales": locales,
         "train_from": train_from,
@@ -139,11 +121,13 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
     ------
     FileNotFoundError
         If there are none, or the training table or clips of one are missing.
+    ValueError
+        If no locale has a validation set or none has a test set.
     """
-    layout = {
-        f"{{}}/{train_table}": "table of the training set",
-        "{}/clips": "audio",
-    }
+    what = "table of the training set"
+    if train_table == "validated.tsv":
+        what += " (the official train.tsv is taken with --train_from train)"
+    layout = {f"{{}}/{train_table}": what, "{}/clips": "audio"}
     if languages is None:
         expect_layout(
             data_folder, "Common Voice", {k.format("*"): what for k, what in layout.items()}
@@ -157,6 +141,12 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
         expect_layout(
             data_folder, "Common Voice", {k.format(locale): what for k, what in layout.items()}
         )
+    for table in TABLES.values():
+        if not any(os.path.isfile(os.path.join(data_folder, code, table)) for code in languages):
+            raise ValueError(
+                f"{data_folder}: no locale has {table}. A delta release (cv-corpus-N-delta-DATE) "
+                "holds new clips alone: unpack the full release, and name its folder"
+            )
     return sorted(set(languages))
 
 
@@ -224,6 +214,10 @@ def _read_locale(
         skips.note("no such table", path)
         return
     language = _language(locale, path, skips)
+    clips = os.path.join(data_folder, locale, "clips")
+    durations = {}
+    if table not in TABLES.values():  # what is evaluated on is small, and its audio looked at
+        durations = read_durations(os.path.join(data_folder, locale, DURATIONS), clips, skips)
     for where, cells in read_table(path, skips, required=("client_id", "path", "sentence")):
         clip = inner_path(cells["path"], where)
         if not cells["client_id"]:
@@ -236,6 +230,7 @@ def _read_locale(
             {
                 "ID": f"commonvoice_{locale}_{os.path.splitext(clip)[0]}",
                 "wav": f"$data_root/{locale}/clips/{clip}",
+                **known_header(durations, clip, clips),
                 **language,
                 "speaker": f"commonvoice_{cells['client_id']}",
                 "gender": _known("gender", GENDERS, cells.get("gender", ""), where, skips),
@@ -262,35 +257,6 @@ def _known(column: str, words: dict, cell: str, where: str, skips: SkipRegister)
     if cell and cell.lower() not in words:
         skips.note(f"{column} is not known", f"{where}: {cell!r}")
     return words.get(cell.lower(), "")
-
-
-def as_set(cell: str) -> str:
-    """A cell with several members, parted by `|` as `SetOverlap` reads it.
-
-    Releases differ: newer ones have `|`, older ones a comma, which also stands in
-    the parentheses of a single accent.
-
-    Example
-    -------
-    >>> as_set("England English,India and South Asia (India, Pakistan, Sri Lanka)")
-    'England English|India and South Asia (India, Pakistan, Sri Lanka)'
-    >>> as_set("Alemannisch, weich| Basel")
-    'Alemannisch, weich|Basel'
-    """
-    members = cell.split("|") if "|" in cell else re.split(r",(?![^()]*\))", cell)
-    return "|".join(dict.fromkeys(m.strip() for m in members if m.strip()))
-
-
-def sentence_key(text: str) -> str:
-    """What two sentences share that differ in case, punctuation or spacing alone.
-
-    Example
-    -------
-    >>> sentence_key("“Wer, ich?” ") == sentence_key("wer ich")
-    True
-    """
-    kept = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c)[0] != "P")
-    return " ".join("".join(kept).casefold().split()) or text
 
 
 if __name__ == "__main__":

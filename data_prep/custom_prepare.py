@@ -31,7 +31,7 @@ from data_prep.common.tables import read_table
 from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.custom.columns import ROLES, make_row, map_columns, path_id, wav_cell
 from data_prep.custom.hugging_face import is_saved_dataset, open_splits
-from masr_modules.data.metadata import METADATA_COLUMNS
+from masr_modules.data.schema import METADATA_COLUMNS
 
 Rows = Iterator[tuple[str, dict[str, str]]]
 

@@ -27,9 +27,10 @@ from collections.abc import Iterable
 
 from tqdm import tqdm
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.corpus import language_cells
-from data_prep.common.writing import check_disjoint, is_prepared, write_corpus
+from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.mini import espeak_synthesis
 from data_prep.mini.plan import SIDES, Utterance, plan_corpus
 from data_prep.mini.vocabulary import check_languages, has_digits

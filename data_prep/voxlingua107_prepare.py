@@ -1,9 +1,11 @@
 """VoxLingua107: speech from YouTube in 107 languages, 6 600 hours.
 
-The folder holds one folder a language with
+The folder holds one folder per language with
 `VIDEO__U__S…---START-END.wav`, and `dev/LANGUAGE/` with the labelled
 development set; or the downloads `LANGUAGE.zip` and `dev.zip`, which are unpacked
-where they lie. A video's id may itself hold `_`, `__` and `-`.
+where they lie, or under the save folder where that is read-only. The languages may also lie
+in `train/`, and `train/` or `dev/` itself may be given: the other is found beside it. A
+video's id may itself hold `_`, `__` and `-`.
 
 `dev` is the test set; where it is missing, a warning says what is tested instead: videos
 drawn from the training set, whose labels nobody has checked. The validation set is drawn by
@@ -24,14 +26,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from data_prep.common.archives import extract_archive
-from data_prep.common.audio import add_durations
+from data_prep.common.archives import unpack
+from data_prep.common.audio import DATA_ROOT, add_durations, audio_path
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
 from data_prep.common.splits import draw_side
-from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
 from masr_modules.data.shards import write_shards
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,16 @@ FILE_NAME = re.compile(r"(?P<video>.+)__U__S?[^-]*---(?P<start>\d+\.\d+)-(?P<end
 
 EXTRA_COLUMNS = ("video_start",)
 
+#: Of what is written; raised where the same folder gives other CSVs.
+VERSION = 2
+
+
+class Folders(NamedTuple):
+    """Where the languages of the training set and of `dev` lie, relative to the given folder."""
+
+    train: str
+    test: str
+
 
 def prepare_voxlingua107(
     data_folder: str,
@@ -69,7 +82,7 @@ def prepare_voxlingua107(
     Arguments
     ---------
     data_folder : str
-        Folder of the corpus, which holds a folder or zip a language.
+        Folder of the corpus, which holds a folder or zip per language, or its `train` or `dev`.
     save_folder : str
         Folder of `train.csv`, `valid.csv` and `test.csv`.
     languages : list of str, optional
@@ -105,9 +118,16 @@ def prepare_voxlingua107(
         return
     if not 0 < valid_share <= 0.5:
         raise ValueError(f"valid_share ({valid_share}) has to be above 0 and at most 0.5")
-    found = find_languages(data_folder, languages)
+    folders = find_folders(data_folder)
+    found = find_languages(data_folder, folders, languages)
+    audio = unpack_languages(data_folder, save_folder, folders, found)
     settings = {
         "corpus": "voxlingua107",
+        "version": VERSION,
+        "inputs": fingerprint_inputs(
+            data_folder,
+            [audio_path(p, data_folder) for side in audio.values() for p in side.values()],
+        ),
         "data_folder": os.path.abspath(data_folder),
         "languages": found,
         "valid_share": valid_share,
@@ -116,20 +136,56 @@ def prepare_voxlingua107(
     }
     if not is_prepared(save_folder, settings):
         skips = SkipRegister(skip_limit)
-        rows = read_segments(data_folder, found, valid_share, seed, skips)
+        rows = read_segments(data_folder, audio, valid_share, seed, skips)
         rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
         write_corpus(save_folder, rows, settings, skips, EXTRA_COLUMNS, [("source",)])
     if shard_folder is not None:
         write_shards(os.path.join(save_folder, "train.csv"), data_folder, shard_folder, seed)
 
 
-def find_languages(data_folder: str, languages: list[str] | None) -> list[str]:
-    """The languages to read, in alphabetical order, with their zips unpacked.
+def find_folders(data_folder: str) -> Folders:
+    """Which folder trains and which tests, where one of the two is given or both are inside.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus, or its `train` or `dev`.
+
+    Returns
+    -------
+    Folders
+        Both, relative to the given folder.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "corpus"
+    >>> (folder / "train/de").mkdir(parents=True)
+    >>> find_folders(str(folder)), find_folders(str(folder / "dev"))
+    (Folders(train='train', test='dev'), Folders(train='../train', test='.'))
+    """
+
+    def there(inner: str) -> bool:
+        path = os.path.join(os.path.abspath(data_folder), inner)
+        return os.path.isdir(path) or os.path.isfile(f"{path}.zip")
+
+    name = os.path.basename(os.path.abspath(data_folder))
+    if not there("dev"):
+        if name == "dev":
+            return Folders("../train" if there("../train") else "..", ".")
+        if name == "train":
+            return Folders(".", "../dev")
+    return Folders("train" if there("train") else ".", "dev")
+
+
+def find_languages(data_folder: str, folders: Folders, languages: list[str] | None) -> list[str]:
+    """The languages to read, in alphabetical order.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
+    folders : Folders
+        Where its sides lie.
     languages : list of str, optional
         Those asked for; all that are there by default.
 
@@ -138,30 +194,70 @@ def find_languages(data_folder: str, languages: list[str] | None) -> list[str]:
     FileNotFoundError
         If none of the corpus's languages is there, or one that is asked for is not.
     """
+    train = os.path.normpath(os.path.join(data_folder, folders.train))
     if languages is None:
-        entries = os.listdir(data_folder) if os.path.isdir(data_folder) else []
+        entries = os.listdir(train) if os.path.isdir(train) else []
         languages = sorted({entry.removesuffix(".zip") for entry in entries} & set(LANGUAGES))
-    if not languages:
+    for language in languages or ["[a-z][a-z]"]:
         layout = {
-            "[a-z][a-z]/*__U__*.wav": "speech of a language, named VIDEO__U__S0---START-END.wav",
-            "[a-z][a-z].zip": "or the same as it is downloaded",
-        }
-        expect_layout(data_folder, "VoxLingua107", layout, any_of=True)
-    for language in languages:
-        layout = {
-            f"{language}/*.wav": "speech of a language, named VIDEO__U__S0---START-END.wav",
+            f"{language}/*__U__*.wav": "speech of a language, VIDEO__U__S0---START-END.wav",
             f"{language}.zip": "or the same as it is downloaded",
         }
-        expect_layout(data_folder, "VoxLingua107", layout, any_of=True)
-    for name in [*languages, "dev"]:
-        folder = os.path.join(data_folder, name)
-        if not os.path.isdir(folder) and os.path.exists(f"{folder}.zip"):
-            extract_archive(f"{folder}.zip", folder)
+        expect_layout(train, "VoxLingua107 (training set)", layout, any_of=True)
     return sorted(set(languages))
 
 
+def unpack_languages(
+    data_folder: str, save_folder: str, folders: Folders, languages: list[str]
+) -> dict[str, dict[str, str]]:
+    """Unpacks what lies there as downloaded.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    save_folder : str
+        Folder of the CSVs, for what cannot be unpacked where it lies.
+    folders : Folders
+        Where the sides lie.
+    languages : list of str
+        Codes of the languages.
+
+    Returns
+    -------
+    dict of str to dict
+        `train` and `test` -> language -> its folder, as a cell of the column `wav` begins.
+        `test` has only the languages that `dev` has.
+
+    Raises
+    ------
+    ValueError
+        If a zip is broken or unsafe.
+    """
+
+    def audio(inner: str) -> str:
+        inner = os.path.normpath(inner)
+        return unpack(f"{inner}.zip", inner, data_folder, save_folder)
+
+    found = {"train": {code: audio(f"{folders.train}/{code}") for code in languages}, "test": {}}
+    dev = os.path.normpath(os.path.join(data_folder, folders.test))
+    if os.path.isdir(dev) or os.path.isfile(f"{dev}.zip"):
+        prefix = DATA_ROOT.rstrip("/") if folders.test == "." else audio(folders.test)
+        inside = {code: f"{prefix}/{code}" for code in languages}
+        found["test"] = {
+            code: path
+            for code, path in inside.items()
+            if os.path.isdir(audio_path(path, data_folder))
+        }
+    return found
+
+
 def read_segments(
-    data_folder: str, languages: list[str], valid_share: float, seed: int, skips: SkipRegister
+    data_folder: str,
+    audio: dict[str, dict[str, str]],
+    valid_share: float,
+    seed: int,
+    skips: SkipRegister,
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Lists the segments with what their paths tell, without durations.
 
@@ -169,8 +265,8 @@ def read_segments(
     ---------
     data_folder : str
         Folder of the corpus.
-    languages : list of str
-        Codes of the languages.
+    audio : dict of str to dict
+        Side -> language -> its folder, see `unpack_languages`.
     valid_share : float
         Share of the videos that is validation.
     seed : int
@@ -189,8 +285,8 @@ def read_segments(
         If the draw leaves a side empty.
     """
     test_videos: set[str] = set()
-    for language in languages:
-        for row in _read_folder(data_folder, f"dev/{language}", language, skips):
+    for language, folder in audio["test"].items():
+        for row in _read_folder(data_folder, folder, f"dev_{language}", skips):
             test_videos.add(row["source"])
             yield "test", row
     shares = {"valid": valid_share, "train": 1 - valid_share}
@@ -200,11 +296,11 @@ def read_segments(
             "%s: no dev/ with %s. test.csv is drawn from the training set instead, about %g of its "
             "videos: their labels are automatic, and metrics on them do not compare with those on "
             "dev. For the labelled test set put dev.zip there and prepare again.",
-            *(data_folder, ", ".join(languages), valid_share),
+            *(data_folder, ", ".join(audio["train"]), valid_share),
         )
     drawn = Counter(dict.fromkeys(shares, 0))
-    for language in languages:
-        for row in _read_folder(data_folder, language, language, skips):
+    for language, folder in audio["train"].items():
+        for row in _read_folder(data_folder, folder, language, skips):
             if row["source"] in test_videos:
                 skips.exclude("video is in dev", row["wav"])
                 continue
@@ -221,23 +317,19 @@ def read_segments(
 
 
 def _read_folder(
-    data_folder: str, folder: str, language: str, skips: SkipRegister
+    data_folder: str, folder: str, prefix: str, skips: SkipRegister
 ) -> Iterator[dict[str, object]]:
-    path = os.path.join(data_folder, folder)
-    if not os.path.isdir(path):
-        return
-    part = "dev_" if folder.startswith("dev/") else ""
-    cells = language_cells(language)
-    for name in sorted(os.listdir(path)):
+    cells, short = language_cells(prefix.removeprefix("dev_")), folder.removeprefix(DATA_ROOT)
+    for name in sorted(os.listdir(audio_path(folder, data_folder))):
         parts = FILE_NAME.fullmatch(name)
         if name.startswith("._") or not name.endswith(".wav"):
-            skips.note("not of the corpus", f"{folder}/{name}")
+            skips.note("not of the corpus", f"{short}/{name}")
         elif parts is None:
-            skips.skip("name is not VIDEO__U__S0---START-END.wav", f"{folder}/{name}")
+            skips.skip("name is not VIDEO__U__S0---START-END.wav", f"{short}/{name}")
         else:
             yield {
-                "ID": f"voxlingua107_{part}{language}_{name.removesuffix('.wav')}",
-                "wav": f"$data_root/{folder}/{name}",
+                "ID": f"voxlingua107_{prefix}_{name.removesuffix('.wav')}",
+                "wav": f"{folder}/{name}",
                 **cells,
                 "source": parts["video"],
                 "video_start": float(parts["start"]),

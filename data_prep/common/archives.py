@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -12,6 +13,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
 from tqdm import tqdm
+
+from data_prep.common.audio import DATA_ROOT
+
+#: A file's name without any folder, which most are: told without taking it apart.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def inner_path(name: str, where: str) -> str:
@@ -43,6 +49,8 @@ def inner_path(name: str, where: str) -> str:
     ...
     ValueError: t.tsv, line 2: '../secret' would leave the corpus's folder; refused
     """
+    if _PLAIN.fullmatch(name):
+        return name
     path = PurePosixPath(name)
     windows = PureWindowsPath(name)
     outside = path.is_absolute() or windows.drive or windows.root
@@ -87,6 +95,52 @@ def _zip_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
                 raise ValueError(f"{archive}: {member.filename!r} is a link; refused")
             with file.open(member) as content:
                 yield name, content
+
+
+def unpack(archive: str, inner: str, data_folder: str, save_folder: str) -> str:
+    """Unpacks an archive of a corpus, unless that has been done.
+
+    Arguments
+    ---------
+    archive : str
+        Path relative to `data_folder`.
+    inner : str
+        Folder to make, relative to `data_folder`; where that cannot be written to, relative to
+        `save_folder/unpacked`.
+    data_folder : str
+        Folder of the corpus.
+    save_folder : str
+        Folder of the CSVs.
+
+    Returns
+    -------
+    str
+        The folder as a cell of the column `wav` begins: relative to `$data_root`, or absolute.
+
+    Raises
+    ------
+    ValueError
+        See `extract_archive`.
+    """
+    folder = os.path.join(data_folder, inner)
+    if os.path.isdir(folder):
+        return f"{DATA_ROOT}{inner}"
+    inside = inner.removeprefix("../")
+    elsewhere = os.path.join(os.path.abspath(save_folder), "unpacked", inside)
+    if not os.path.isdir(elsewhere):
+        if is_writable(os.path.dirname(folder)):
+            extract_archive(os.path.join(data_folder, archive), folder)
+            return f"{DATA_ROOT}{inner}"
+        os.makedirs(os.path.dirname(elsewhere), exist_ok=True)
+        extract_archive(os.path.join(data_folder, archive), elsewhere)
+    return elsewhere
+
+
+def is_writable(folder: str) -> bool:
+    """Whether an entry can be made in a folder, or in the nearest above it that is there."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder) or "."
+    return os.access(folder, os.W_OK)
 
 
 def extract_archive(archive: str, folder: str) -> None:

@@ -1,9 +1,11 @@
 """Durations from audio headers, in parallel, and the check that decodes."""
 
 import csv
+import io
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from multiprocessing.pool import ThreadPool
 
 import soundfile
@@ -11,6 +13,7 @@ from tqdm import tqdm
 
 from data_prep.common.headers import AudioInfo, BrokenAudio, read_header, read_headers
 from data_prep.common.skips import SkipRegister
+from masr_modules.files import atomic_file
 
 #: What stands for the corpus's folder in the column `wav`.
 DATA_ROOT = "$data_root/"
@@ -27,7 +30,8 @@ def add_durations(
 ) -> Iterator[tuple[str, dict]]:
     """Fills the column `duration` from the headers of the audio files.
 
-    A row whose file is broken is left out and counted. Another sample rate and
+    Where a row has a `header` already, that is taken out and believed. A row whose file is broken
+    is left out and counted. Another sample rate and
     stereo are counted and kept: the loader resamples and mixes down. Reads in
     processes with a progress bar; memory does not grow with the number of rows.
 
@@ -58,7 +62,7 @@ def add_durations(
     def path_of(item: tuple[str, dict]) -> str:
         return audio_path(item[1]["wav"], data_folder)
 
-    results = read_headers(rows, path_of, num_workers)
+    results = _infos(rows, path_of, num_workers)
     for (side, row), info in tqdm(results, "audio headers", total, unit="file"):
         if not _is_utf8(row["wav"]):
             info = "file name is not UTF-8"
@@ -73,6 +77,57 @@ def add_durations(
         row["duration"] = info.duration
         for made in (row,) if expand is None else expand(side, row, info):
             yield side, made
+
+
+def _infos(
+    rows: Iterable[tuple[str, dict]], path_of: Callable, num_workers: int
+) -> Iterator[tuple[tuple[str, dict], AudioInfo | str]]:
+    """Each item with its header, or with what is wrong."""
+    for known, group in groupby(rows, key=lambda item: "header" in item[1]):
+        if known:
+            yield from ((item, item[1].pop("header")) for item in group)
+        else:
+            yield from read_headers(group, path_of, num_workers)
+
+
+def save_audio(audio: Mapping, path: str) -> str:
+    """Writes audio that lies in a table of Hugging Face's `datasets` as a WAV file.
+
+    Arguments
+    ---------
+    audio : mapping
+        A cell of its feature `Audio`: `bytes` of a file, or `path` of one.
+    path : str
+        File to write; one that is there is kept.
+
+    Returns
+    -------
+    str
+        Path of the audio: `path`, or the one that the cell refers to.
+
+    Raises
+    ------
+    ValueError
+        If there is no audio in the cell, or it cannot be decoded: the message is the reason.
+    """
+    content = audio.get("bytes")
+    if not content:
+        if audio.get("path"):
+            return audio["path"]
+        raise ValueError("neither bytes nor a path")
+    if os.path.exists(path):
+        return path
+    if content[:4] != b"RIFF":
+        try:
+            samples, sample_rate = soundfile.read(io.BytesIO(content), dtype="float32")
+        except soundfile.SoundFileError:
+            raise ValueError("cannot be decoded") from None
+        decoded = io.BytesIO()
+        soundfile.write(decoded, samples, sample_rate, "PCM_16", format="WAV")
+        content = decoded.getvalue()
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+    return path
 
 
 def _is_utf8(text: str) -> bool:

@@ -9,7 +9,7 @@ import glob
 import os
 from collections.abc import Mapping
 
-from masr_modules.knowledge.languages import language_family, language_region, resolve_language
+from masr_modules.knowledge.languages import canonical_language, language_family, language_region
 
 #: The sides of a split, each with its CSV.
 SPLITS = ("train", "valid", "test")
@@ -27,7 +27,8 @@ def language_cells(code: str) -> dict[str, str | None]:
     Returns
     -------
     dict of str to str
-        `language`, `language_label`, `family` and `region`.
+        `language` (the code that all corpora share, see `canonical_language`),
+        `language_label` (the corpus's own), `family` and `region`.
 
     Raises
     ------
@@ -38,11 +39,13 @@ def language_cells(code: str) -> dict[str, str | None]:
     -------
     >>> language_cells("iw")
     {'language': 'heb', 'language_label': 'iw', 'family': 'Afro-Asiatic', 'region': 'IL'}
+    >>> language_cells("zh-TW")
+    {'language': 'cmn', 'language_label': 'zh-TW', 'family': 'Sino-Tibetan', 'region': 'TW'}
     """
     if not code:
         return {}
     return {
-        "language": resolve_language(code),
+        "language": canonical_language(code),
         "language_label": code,
         "family": language_family(code),
         "region": language_region(code),

@@ -1,20 +1,20 @@
 """From rows to the CSVs of a corpus, with checks and a summary."""
 
 import csv
+import hashlib
 import json
 import logging
 import os
-from array import array
+import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 
-import numpy as np
-
+from data_prep.common.checks import EMPTY, Disjoint, UniqueIDs
 from data_prep.common.corpus import SPLITS
 from data_prep.common.skips import SkipRegister
-from masr_modules.data.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
 from masr_modules.files import atomic_file
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,6 @@ SETTINGS_FILE = "prepare_settings.json"
 
 #: Rows that are checked, counted and written at once.
 CHUNK = 512
-
-#: Cells that tell nothing.
-_EMPTY = frozenset({None, ""})
 
 
 class _SideWriter:
@@ -60,7 +57,7 @@ class _SideWriter:
         empty = {column: there.count(None) + there.count("") for column, there in cells.items()}
         if any(map(empty.get, AUDIO_COLUMNS)):
             audio = zip(*map(cells.get, AUDIO_COLUMNS), strict=True)
-            number = next(n for n, row in enumerate(audio, 2) if not _EMPTY.isdisjoint(row))
+            number = next(n for n, row in enumerate(audio, 2) if not EMPTY.isdisjoint(row))
             raise ValueError(
                 f"{self.path}, row {self.count + number}: no value in one of "
                 f"{', '.join(AUDIO_COLUMNS)}"
@@ -71,6 +68,12 @@ class _SideWriter:
         self.empty.update(empty)
         self.speakers.update(cells["speaker"])
         self.languages.update(cells["language"])
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """Once more, what was written so far."""
+        self.file.flush()
+        with open(self.file.name, encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
 
     def line(self, name: str) -> str:
         """The side's line in the summary."""
@@ -90,48 +93,6 @@ class _SideWriter:
         return f"known in {name}: {', '.join(shares) or 'nothing'}"
 
 
-class _Disjoint:
-    """Notices a value that comes on two sides."""
-
-    def __init__(self, columns: tuple[str, ...]):
-        self.columns = columns
-        self.side_of: dict[int, str] = {}
-
-    def see(self, side: str, rows: Iterable[Mapping[str, object]]) -> None:
-        for value in dict.fromkeys(tuple(map(row.get, self.columns)) for row in rows):
-            if not _EMPTY.isdisjoint(value):
-                continue
-            first = self.side_of.setdefault(hash(value), side)
-            if first != side:
-                what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
-                raise AssertionError(f"{what} is in both {first} and {side}")
-
-
-class _UniqueIDs:
-    """Notices an ID that comes twice. Keeps 8 bytes an ID: a corpus may have millions."""
-
-    def __init__(self):
-        self.hashes = array("q")
-
-    def see(self, rows: Iterable[Mapping[str, object]]) -> None:
-        self.hashes.extend(hash(row["ID"]) for row in rows)
-
-    def check(self, writers: Iterable[_SideWriter]) -> None:
-        ordered = np.sort(np.frombuffer(self.hashes, np.int64))
-        repeated = set(ordered[1:][np.diff(ordered) == 0].tolist())
-        seen = set()
-        for writer in writers if repeated else ():
-            writer.file.flush()
-            with open(writer.file.name, encoding="utf-8", newline="") as file:
-                for number, cells in enumerate(csv.reader(file), start=1):
-                    if cells[0] in seen:
-                        raise ValueError(
-                            f"{writer.path}, row {number}: ID {cells[0]!r} comes twice"
-                        )
-                    if hash(cells[0]) in repeated:
-                        seen.add(cells[0])
-
-
 def _by_side(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
     """In the rows' order."""
     sides: dict[str, list[Mapping]] = {}
@@ -140,42 +101,52 @@ def _by_side(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
     return sides
 
 
-def check_disjoint(
-    splits: Mapping[str, Iterable[Mapping[str, object]]], columns: tuple[str, ...]
-) -> None:
-    """Checks that no value of some columns is on two sides of the split.
+def fingerprint_inputs(folder: str, paths: Iterable[str]) -> str:
+    """A digest of what a preparation reads, for its settings: it sees what has changed.
+
+    Of a file it takes size and time, of a folder the time of its last entry that came or went.
 
     Arguments
     ---------
-    splits : mapping of str to iterable of mapping
-        Name of each side -> its rows.
-    columns : tuple of str
-        Columns that are taken together, such as ``("language", "text")``. A row
-        where one of them is not known is not compared.
+    folder : str
+        Folder of the corpus.
+    paths : iterable of str
+        Tables, archives and folders in it, whether they are there or not.
 
-    Raises
-    ------
-    AssertionError
-        If a value is on two sides; the message names both and the value.
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
 
     Example
     -------
-    >>> check_disjoint({"train": [{"speaker": "a"}], "test": [{"speaker": "b"}]}, ("speaker",))
+    >>> folder = getfixture("tmp_path")
+    >>> before = fingerprint_inputs(str(folder), ["dev", "train.tsv"])
+    >>> (folder / "dev").mkdir()
+    >>> before == fingerprint_inputs(str(folder), ["dev", "train.tsv"])
+    False
     """
-    disjoint = _Disjoint(columns)
-    for side, rows in splits.items():
-        disjoint.see(side, rows)
+    digest = hashlib.sha256()
+    for path in sorted(set(paths)):
+        try:
+            there = os.stat(os.path.join(folder, path))
+        except OSError:
+            continue
+        size = None if stat.S_ISDIR(there.st_mode) else there.st_size
+        digest.update(repr((path, size, there.st_mtime_ns)).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:12]
 
 
 def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLITS) -> bool:
-    """Whether the CSVs are there and were made with these settings.
+    """Whether the CSVs are there and were made with these settings; says what differs, if not.
 
     Arguments
     ---------
     save_folder : str
         Folder of the CSVs.
     settings : mapping
-        What the result depends on, as it is given to `write_corpus`.
+        What the result depends on, as it is given to `write_corpus`: the options, `version` of
+        the preparation, and `inputs`, see `fingerprint_inputs`.
     sides : sequence of str
         Names of the CSVs.
 
@@ -190,7 +161,10 @@ def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLI
             saved = json.load(file)
     except (OSError, ValueError):
         return False
-    if saved != json.loads(json.dumps(settings)):
+    settings = json.loads(json.dumps(settings))
+    changed = sorted(k for k in {*saved, *settings} if saved.get(k) != settings.get(k))
+    if changed:
+        logger.info("%s: other %s than the CSVs were made with", save_folder, ", ".join(changed))
         return False
     if not all(os.path.exists(os.path.join(save_folder, f"{side}.csv")) for side in sides):
         return False
@@ -258,8 +232,8 @@ def write_corpus(
     (True, False)
     """
     columns = list(dict.fromkeys([*AUDIO_COLUMNS, *METADATA_COLUMNS, *extra_columns]))
-    checks = [_Disjoint(names) for names in disjoint]
-    identities = _UniqueIDs()
+    checks = [Disjoint(names) for names in disjoint]
+    identities = UniqueIDs()
     with ExitStack() as stack:
         writers = {
             side: stack.enter_context(
@@ -274,7 +248,9 @@ def write_corpus(
                     check.see(side, members)
                 writers[side].write(members)
                 identities.see(members)
-        identities.check(writers.values())
+        identities.check({writer.path: writer.rows for writer in writers.values()})
+        for check in checks:
+            check.check(lambda side: writers[side].rows())
         if skips is not None:
             skips.check()
         settings_path = os.path.join(save_folder, SETTINGS_FILE)

@@ -7,7 +7,7 @@ from data_prep.common.archives import inner_path
 from data_prep.common.audio import DATA_ROOT
 from data_prep.common.corpus import language_cells
 from data_prep.common.skips import SkipRegister
-from masr_modules.data.metadata import METADATA_COLUMNS, NUMERIC_COLUMNS
+from masr_modules.data.schema import METADATA_COLUMNS, NUMERIC_COLUMNS
 
 #: What a column of the table may stand for, beside the metadata.
 ROLES = ("ID", "wav", "split")

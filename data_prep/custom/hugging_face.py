@@ -1,15 +1,13 @@
 """Folders that Hugging Face's `datasets` wrote with `save_to_disk`, read with pyarrow alone."""
 
-import io
 import json
 import os
 from collections.abc import Iterator
 
 import pyarrow
-import soundfile
 
+from data_prep.common.audio import save_audio
 from data_prep.common.skips import SkipRegister
-from masr_modules.files import atomic_file
 
 #: Between the values of a cell that holds several; `SetOverlap` reads them so.
 SEPARATOR = "|"
@@ -96,7 +94,7 @@ class SavedDataset:
                     audio = batch.column(self.audio[0])[place].as_py()
                     path = os.path.join(wav_folder, f"{number:08d}.wav")
                     try:
-                        row[self.audio[0]] = _save_audio(audio or {}, path)
+                        row[self.audio[0]] = save_audio(audio or {}, path)
                     except ValueError as error:
                         skips.skip(f"audio: {error}", where)
                         continue
@@ -113,28 +111,6 @@ class SavedDataset:
         if isinstance(value, list):
             return SEPARATOR.join(str(item) for item in value)
         return str(value)
-
-
-def _save_audio(audio: dict, path: str) -> str:
-    """The path of the row's audio, written as WAV if it lies in the dataset."""
-    content = audio.get("bytes")
-    if not content:
-        if audio.get("path"):
-            return audio["path"]
-        raise ValueError("neither bytes nor a path")
-    if os.path.exists(path):
-        return path
-    if content[:4] != b"RIFF":
-        try:
-            samples, sample_rate = soundfile.read(io.BytesIO(content), dtype="float32")
-        except soundfile.SoundFileError:
-            raise ValueError("cannot be decoded") from None
-        decoded = io.BytesIO()
-        soundfile.write(decoded, samples, sample_rate, "PCM_16", format="WAV")
-        content = decoded.getvalue()
-    with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)
-    return path
 
 
 def open_splits(folder: str) -> dict[str, SavedDataset]:

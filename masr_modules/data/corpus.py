@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
-from masr_modules.data.metadata import AUDIO_COLUMNS
+from masr_modules.data.schema import AUDIO_COLUMNS
 
 
 def load_csv(path: str | Path, data_root: str | Path) -> "Rows":

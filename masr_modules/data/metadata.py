@@ -1,8 +1,4 @@
-"""Metadata columns of a CSV as tensors, with missing values kept as missing.
-
-The schema's column names are defined here once; preparation scripts and
-recipes import them.
-"""
+"""Metadata columns of a CSV as tensors, with missing values kept as missing."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,30 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-#: Metadata columns present in every CSV; an empty cell means "not known".
-METADATA_COLUMNS = (
-    "language",
-    "language_label",
-    "family",
-    "region",
-    "speaker",
-    "gender",
-    "age",
-    "accent",
-    "emotion",
-    "valence",
-    "activation",
-    "dominance",
-    "session",
-    "source",
-    "text",
-)
-
-#: SpeechBrain's own columns, first in every CSV. ``duration`` is in seconds.
-AUDIO_COLUMNS = ("ID", "duration", "wav")
-
-#: Columns always read as numbers; others are where a knowledge source reads numbers.
-NUMERIC_COLUMNS = ("age", "valence", "activation", "dominance")
+from masr_modules.data.schema import NUMERIC_COLUMNS
 
 #: The code of a missing label.
 MISSING = -1

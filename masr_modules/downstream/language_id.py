@@ -8,7 +8,7 @@ import numpy as np
 from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
 from masr_modules.downstream.task import Column, Task, Use
 from masr_modules.files import write_atomic
-from masr_modules.knowledge.languages import resolve_language
+from masr_modules.knowledge.languages import canonical_language
 from masr_modules.metrics.classification import (
     by_group,
     duration_group,
@@ -88,11 +88,13 @@ def language_metrics(
         "not_a_class": sum(predictions.unseen_counts.values()),
     }
     groupings = [{key: duration_group(row["duration"]) for key, row in rows.items()}]
-    if seen := set((heard or {}).get("languages", [])):
+    if seen := set(map(shared_code, (heard or {}).get("languages", []))):
         groupings.append(
             {
-                utterance: "seen in pretraining" if code in seen else "not seen in pretraining"
-                for utterance, code in language_codes(rows, label).items()
+                utterance: "seen in pretraining"
+                if shared_code(row.get("language") or row[label]) in seen
+                else "not seen in pretraining"
+                for utterance, row in rows.items()
             }
         )
     for group_of in groupings:
@@ -111,18 +113,18 @@ def families(rows: Mapping[str, dict], label: str = "language") -> dict[str, str
     return {row[label]: row["family"] for row in rows.values() if row["family"]}
 
 
-def language_codes(rows: Mapping[str, dict], label: str = "language") -> dict[str, str]:
-    """ID -> ISO 639-3 code, from the column `language` or else from the label.
+def shared_code(code: str) -> str:
+    """The code of a language that all corpora share; a label that names no language is kept.
 
     Example
     -------
-    >>> language_codes({"a": {"language": "", "accent": "pt"}}, "accent")
-    {'a': 'por'}
+    >>> shared_code("zho"), shared_code("my dialect")
+    ('cmn', 'my dialect')
     """
-    return {
-        utterance: row.get("language") or resolve_language(row[label])
-        for utterance, row in rows.items()
-    }
+    try:
+        return canonical_language(code)
+    except ValueError:
+        return code
 
 
 def save_confusions(folder: Path, predictions: Predictions, family_of: Mapping[str, str]) -> None:

@@ -5,26 +5,28 @@ False where nothing is known about a pair. ``masr_modules.pairwise.similarity`` 
 ``python recipes/pretrain/knowledge_report.py YAML CSV`` reports what they say about a corpus.
 """
 
-from masr_modules.knowledge.base import KnowledgeSource, LabelSource, numeric_columns
-from masr_modules.knowledge.control import RandomSimilarity
-from masr_modules.knowledge.geographic import Geographic
-from masr_modules.knowledge.labels import Categorical
-from masr_modules.knowledge.language import LanguageDistance
-from masr_modules.knowledge.languages import resolve_language
-from masr_modules.knowledge.numeric import Numeric
-from masr_modules.knowledge.sets import SetOverlap
-from masr_modules.knowledge.table import TableSource
+import importlib
 
-__all__ = [
-    "Categorical",
-    "Geographic",
-    "KnowledgeSource",
-    "LabelSource",
-    "LanguageDistance",
-    "Numeric",
-    "RandomSimilarity",
-    "SetOverlap",
-    "TableSource",
-    "numeric_columns",
-    "resolve_language",
-]
+# Imported when they are asked for: preparing a corpus needs `languages` alone, and not torch.
+_MODULES = {
+    "Categorical": "labels",
+    "Geographic": "geographic",
+    "KnowledgeSource": "base",
+    "LabelSource": "base",
+    "LanguageDistance": "language",
+    "Numeric": "numeric",
+    "RandomSimilarity": "control",
+    "SetOverlap": "sets",
+    "TableSource": "table",
+    "numeric_columns": "base",
+    "resolve_language": "languages",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    """A source or function, from its module."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -104,6 +104,45 @@ def resolve_language(code: str) -> str:
     return _ALPHA3.get(subtag, subtag)
 
 
+#: ISO 639-3 code -> the one that all corpora share, where they name one language in two ways:
+#: speech filed under Chinese is Mandarin, Norwegian is Bokmål, and Tagalog is Filipino.
+CANONICAL = {"zho": "cmn", "nor": "nob", "tgl": "fil"}
+
+
+@cache
+def canonical_language(code: str) -> str:
+    """Finds the ISO 639-3 code by which a language is known in every corpus.
+
+    Corpora name one language in several ways (``zh``, ``zh-CN``, ``cmn_hans_cn``). A code that
+    names a macrolanguage without saying which member is meant is kept (``ar``, ``et``), unless
+    another corpus names the member (`CANONICAL`). Chinese of Hong Kong and Macau is Cantonese.
+
+    Arguments
+    ---------
+    code : str
+        Language code, see :func:`resolve_language`.
+
+    Returns
+    -------
+    str
+        ISO 639-3 code.
+
+    Raises
+    ------
+    ValueError
+        If the code names no language.
+
+    Example
+    -------
+    >>> [canonical_language(code) for code in ("zh", "zh-TW", "zh-HK", "no", "tl", "ar")]
+    ['cmn', 'cmn', 'yue', 'nob', 'fil', 'ara']
+    """
+    iso = resolve_language(code)
+    if iso == "zho" and langcodes.Language.get(_bcp47(code)).territory in ("HK", "MO"):
+        return "yue"
+    return CANONICAL.get(iso, iso)
+
+
 @cache
 def _members() -> dict[str, list[str]]:
     """Macrolanguage to its member languages (ISO 639-3), the predominant ones first."""

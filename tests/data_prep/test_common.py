@@ -3,11 +3,12 @@
 import pytest
 from trees import read_splits, write_wav
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
 from data_prep.common.tables import read_table
-from data_prep.common.writing import check_disjoint, is_prepared, write_corpus
+from data_prep.common.writing import is_prepared, write_corpus
 from masr_modules.files import atomic_file
 
 

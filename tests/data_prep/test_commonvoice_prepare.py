@@ -3,9 +3,10 @@
 import pytest
 from trees import commonvoice_line, commonvoice_tree, read_splits, write_wav
 
-from data_prep.common.writing import check_disjoint
-from data_prep.commonvoice_prepare import AGES, prepare_commonvoice, sentence_key
-from masr_modules.knowledge import resolve_language
+from data_prep.common.checks import check_disjoint
+from data_prep.common.corpus import language_cells
+from data_prep.commonvoice.cells import AGES, sentence_key
+from data_prep.commonvoice_prepare import prepare_commonvoice
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def test_accents_are_sets_in_old_and_new_releases(tree):
 
 def test_locales_become_languages_and_keep_their_label(tree):
     rows = prepare(tree, languages=["zh-TW"])
-    assert rows["test"][0]["language"] == resolve_language("zh-TW")
     assert (rows["test"][0]["language_label"], rows["test"][0]["region"]) == ("zh-TW", "TW")
+    assert rows["test"][0]["language"] == language_cells("cmn_hans_cn")["language"]  # as in FLEURS
 
 
 def test_training_is_all_that_was_validated_without_dev_and_test(tree):
@@ -183,19 +184,6 @@ def test_wrong_folders_say_what_is_expected_where(tree, tmp_path):
         prepare(tree, languages=["fr"])
 
 
-LOCALES = """ab af am ar as ast az ba bas be bg bn br bxr ca ckb cnh cs cv cy da dag dav de dsb dv
-    dyu el en eo es et eu fa fi fr fy-NL ga-IE gl gn ha he hi hsb ht hu hy-AM ia id ig is it ja ka
-    kab kk kln kmr ko ky lg lij lo lt ltg luo lv mdf mhr mk ml mn mr mrj mt myv nan-tw ne-NP nhi
-    nl nn-NO nso oc or os pa-IN pl ps pt quy rm-sursilv rm-vallader ro ru rw sah sat sc sk skr sl
-    sq sr st sv-SE sw ta te th ti tig tk tn tok tr ts tt tw ug uk ur uz ve vi vot xh yi yo yue zgh
-    zh-CN zh-HK zh-TW zu zza"""
-
-
-@pytest.mark.parametrize("locale", LOCALES.split())
-def test_locales_of_the_releases_are_languages(locale):
-    assert len(resolve_language(locale)) == 3
-
-
 def test_a_locale_newer_than_the_registry_keeps_its_label(tree, caplog):
     caplog.set_level("INFO")
     (tree / "ca").rename(tree / "qqz")
@@ -218,6 +206,60 @@ def test_a_locale_without_validation_and_test_sets_still_trains(tree, caplog):
     assert len(rows["train"]) > before
     assert "ca" not in {row["language_label"] for row in rows["valid"]}
     assert "no such table" in caplog.text
+
+
+def durations(tree, locale, numbers, milliseconds=4608):
+    lines = [f"common_voice_{locale}_{n}.mp3\t{milliseconds}" for n in numbers]
+    (tree / locale / "clip_durations.tsv").write_text("\n".join(["clip\tduration[ms]", *lines]))
+
+
+def test_durations_come_from_the_releases_table(tree):
+    durations(tree, "de", (0, 1, 2, 3, 4))
+    rows = prepare(tree, languages=["de"])
+    found = {i: float(r["duration"]) for i, r in zip(ids(rows), rows["train"], strict=True)}
+    assert [found[f"de_common_voice_de_{n}"] for n in (0, 3, 4)] == [4.608] * 3
+    # A clip that the table lacks, and the test set, are read.
+    assert found["de_common_voice_de_5"] == pytest.approx(1.0, abs=0.1)
+    assert float(rows["test"][0]["duration"]) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_clip_with_a_duration_has_to_be_there(tree, caplog):
+    durations(tree, "de", range(6))
+    (tree / "de/clips/common_voice_de_3.mp3").unlink()
+    caplog.set_level("INFO")
+    rows = prepare(tree, languages=["de"], skip_limit=0.5)
+    assert ids(rows) == [f"de_common_voice_de_{n}" for n in (0, 4, 5)]
+    assert "audio: no such file ($data_root/de/clips/common_voice_de_3.mp3)" in caplog.text
+
+
+def test_odd_durations_are_read_from_the_clip(tree, caplog):
+    durations(tree, "de", range(6), "n/a")
+    caplog.set_level("INFO")
+    rows = prepare(tree, languages=["de"])
+    assert float(rows["train"][0]["duration"]) == pytest.approx(1.0, abs=0.1)
+    assert "no duration, read from the clip" in caplog.text
+
+
+def test_a_release_without_the_validated_table_says_what_to_do(tree):
+    (tree / "de/validated.tsv").unlink()
+    with pytest.raises(FileNotFoundError, match="taken with --train_from train"):
+        prepare(tree, languages=["de"])
+    assert prepare(tree, languages=["de"], train_from="train")["train"]
+
+
+def test_a_delta_release_is_refused(tree):
+    for table in tree.glob("*/*.tsv"):
+        if table.stem in ("train", "dev", "test"):
+            table.unlink()
+    with pytest.raises(ValueError, match=r"no locale has test.tsv. A delta release"):
+        prepare(tree)
+    assert not (tree.parent / "csv").exists()
+
+
+def test_a_table_that_changed_is_seen(tree):
+    prepare(tree)
+    add(tree, "validated", "de", "fritz", 12, "noch ein neuer Satz")
+    assert "de_common_voice_de_12" in ids(prepare(tree))
 
 
 def test_a_rerun_with_the_same_settings_does_nothing(tree, monkeypatch):

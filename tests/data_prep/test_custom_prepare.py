@@ -5,9 +5,9 @@ import soundfile
 from trees import read_splits, write_lines, write_wav
 from trees_hugging_face import rows_of, saved_dataset, saved_dataset_dict
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.splits import split_groups
-from data_prep.common.writing import check_disjoint
 from data_prep.custom_prepare import prepare_custom
 from masr_modules.data.corpus import load_csv
 

@@ -18,7 +18,7 @@ from data_prep.debian.packages import fetch_packages, find_package, unpack
 from data_prep.debian.table import corpus_table
 from data_prep.debian_prepare import PROTOCOLS, prepare_debian
 from masr_modules.data.corpus import load_csv
-from masr_modules.data.metadata import METADATA_COLUMNS
+from masr_modules.data.schema import METADATA_COLUMNS
 
 SIDES = ("train", "valid", "test")
 

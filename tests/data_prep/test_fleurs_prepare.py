@@ -3,8 +3,8 @@
 import pytest
 from trees import fleurs_tree, read_splits, wav_bytes, write_tar, write_wav
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
-from data_prep.common.writing import check_disjoint
 from data_prep.fleurs_prepare import GROUP_OF, prepare_fleurs
 from masr_modules.knowledge.languages import language_family, resolve_language
 

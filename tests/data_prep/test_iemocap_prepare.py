@@ -6,8 +6,8 @@ import pytest
 from trees import read_splits, write_lines, write_wav
 from trees_iemocap import iemocap_tree, label_line
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
-from data_prep.common.writing import check_disjoint
 from data_prep.iemocap_prepare import EMOTIONS, prepare_iemocap
 
 

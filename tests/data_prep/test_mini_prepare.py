@@ -14,14 +14,14 @@ import pytest
 import soundfile
 
 from data_prep import mini_prepare
-from data_prep.common.writing import check_disjoint
+from data_prep.common.checks import check_disjoint
 from data_prep.mini import espeak_synthesis, espeak_worker
 from data_prep.mini.plan import SIDES, TIME_SHARES, make_job
 from data_prep.mini.text import sentences
 from data_prep.mini.vocabulary import has_digits, supported_languages, vocabulary
 from data_prep.mini.voices import CLOSE_VARIANTS, STYLES, load_voices, split_voices
 from data_prep.mini_prepare import prepare_mini
-from masr_modules.data.metadata import AUDIO_COLUMNS, METADATA_COLUMNS
+from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
 
 LANGUAGES = ["fr", "hi", "ru"]
 HOURS = 0.012

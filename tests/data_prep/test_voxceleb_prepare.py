@@ -7,9 +7,9 @@ import soundfile
 from trees import read_splits, write_lines, write_wav
 from trees_voxceleb import VIDEOS, trial_lines, voxceleb1_tree, voxceleb2_tree
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.trials import read_trials, trials_path
-from data_prep.common.writing import check_disjoint
 from data_prep.voxceleb_convert import convert_voxceleb, main
 from data_prep.voxceleb_prepare import prepare_voxceleb
 from masr_modules.knowledge.territories import territory_code

@@ -3,11 +3,13 @@
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 from trees import pack_zip, read_splits, voxlingua107_tree, write_wav
 
-from data_prep.common.writing import check_disjoint
+from data_prep.common.audio import audio_path
+from data_prep.common.checks import check_disjoint
 from data_prep.voxlingua107_prepare import FILE_NAME, LANGUAGES, prepare_voxlingua107
 from masr_modules.knowledge.languages import resolve_language
 
@@ -136,6 +138,69 @@ def test_a_truncated_zip_leaves_nothing_and_a_rerun_goes_on(tree):
     assert len(prepare(tree)["test"]) == 3
 
 
+def speechbrain_tree(tree):
+    """The languages in train/, beside dev/."""
+    (tree / "train").mkdir()
+    for language in ("de", "iw", "jw"):
+        (tree / language).rename(tree / "train" / language)
+
+
+def sides(folder, tree):
+    """Side -> the utterances, and where their audio is found from the folder that was given."""
+    prepare_voxlingua107(str(folder), str(tree / "csv"), valid_share=0.33)
+    rows = read_splits(tree / "csv")
+    for row in (row for side in rows.values() for row in side):
+        assert Path(audio_path(row["wav"], str(folder))).is_file()
+    return {side: {row["ID"] for row in rows[side]} for side in rows}
+
+
+@pytest.mark.parametrize("given", [".", "train", "dev"])
+def test_train_and_dev_side_by_side_whichever_is_given(tree, given):
+    plain = sides(tree, tree)
+    speechbrain_tree(tree)
+    assert sides(tree / given, tree) == plain
+
+
+def test_dev_given_beside_the_languages_does_not_train_on_it(tree):
+    plain = sides(tree, tree)
+    assert sides(tree / "dev", tree) == plain
+
+
+def test_dev_alone_is_no_training_set(tree):
+    for language in ("de", "iw", "jw"):
+        shutil.rmtree(tree / language)
+    for folder in (tree, tree / "dev"):
+        with pytest.raises(FileNotFoundError, match="VoxLingua107 .training set"):
+            prepare_voxlingua107(str(folder), str(tree / "csv"))
+
+
+def test_dev_that_is_added_is_seen(tree):
+    shutil.move(tree / "dev", tree.parent / "dev")
+    assert len(prepare(tree)["test"]) > 3
+    shutil.move(tree.parent / "dev", tree / "dev")
+    pack_zip(tree / "dev")
+    assert len(prepare(tree)["test"]) == 3
+
+
+def test_a_newer_preparation_is_seen(tree, monkeypatch, caplog):
+    prepare(tree)
+    caplog.set_level("INFO")
+    monkeypatch.setattr("data_prep.voxlingua107_prepare.VERSION", 99)
+    prepare(tree)
+    assert "other version than the CSVs were made with" in caplog.text
+
+
+def test_a_corpus_that_cannot_be_written_to_is_unpacked_beside_the_csvs(tree, monkeypatch):
+    plain = sides(tree, tree)
+    for name in ("de", "jw", "dev"):
+        pack_zip(tree / name)
+    monkeypatch.setattr("data_prep.common.archives.is_writable", lambda folder: False)
+    assert sides(tree, tree) == plain
+    assert not (tree / "de").exists() and (tree / "csv/unpacked/dev/jw").is_dir()
+    monkeypatch.setattr("data_prep.common.archives.extract_archive", None)  # not again
+    assert sides(tree, tree) == plain
+
+
 def test_extra_files_and_broken_audio(tree, caplog):
     first, second, third = sorted((tree / "de").iterdir())[:3]
     first.write_bytes(b"")
@@ -155,7 +220,7 @@ def test_extra_files_and_broken_audio(tree, caplog):
 
 def test_only_the_languages_asked_for(tree):
     assert {row["language"] for row in prepare(tree, languages=["iw"])["train"]} == {"heb"}
-    with pytest.raises(FileNotFoundError, match=r"fr/\*.wav: speech of a language(.|\n)*fr.zip"):
+    with pytest.raises(FileNotFoundError, match=r"fr/.*wav: speech of a language(.|\n)*fr.zip"):
         prepare(tree, languages=["fr"])
 
 

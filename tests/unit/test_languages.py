@@ -9,6 +9,8 @@ import pytest
 from masr_modules.knowledge import language_distances as distances_module
 from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
 from masr_modules.knowledge.languages import (
+    canonical_language,
+    equivalents,
     language_family,
     language_lineage,
     language_place,
@@ -31,6 +33,14 @@ ab af am ar as az ba be bg bn bo br bs ca ceb cs cy da de el en eo es et eu fa f
 gu gv ha haw hi hr ht hu hy ia id is it iw ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml
 mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sco sd si sk sl sn so sq sr su sv sw ta te
 tg th tk tl tr tt uk ur uz vi war yi yo zh
+""".split()  # noqa: SIM905
+
+COMMONVOICE = """
+ab af am ar as ast az ba bas be bg bn br bxr ca ckb cnh cs cv cy da dag dav de dsb dv dyu el en eo
+es et eu fa fi fr fy-NL ga-IE gl gn ha he hi hsb ht hu hy-AM ia id ig is it ja ka kab kk kln kmr ko
+ky lg lij lo lt ltg luo lv mdf mhr mk ml mn mr mrj mt myv nan-tw ne-NP nhi nl nn-NO nso oc or os
+pa-IN pl ps pt quy rm-sursilv rm-vallader ro ru rw sah sat sc sk skr sl sq sr st sv-SE sw ta te th
+ti tig tk tn tok tr ts tt tw ug uk ur uz ve vi vot xh yi yo yue zgh zh-CN zh-HK zh-TW zu zza
 """.split()  # noqa: SIM905
 
 ARTIFICIAL = {"eo", "ia"}
@@ -92,7 +102,7 @@ def test_code_resolves_to_the_language_it_names(code, expected):
     assert resolve_language(code) == expected
 
 
-@pytest.mark.parametrize("code", FLEURS + VOXLINGUA107)
+@pytest.mark.parametrize("code", FLEURS + VOXLINGUA107 + COMMONVOICE)
 def test_codes_of_the_corpora_resolve_to_three_letters(code):
     resolved = resolve_language(code)
     assert len(resolved) == 3
@@ -103,6 +113,26 @@ def test_codes_of_the_corpora_resolve_to_three_letters(code):
 def test_code_without_a_language_is_an_error_that_names_it(code):
     with pytest.raises(ValueError, match=f"'{code}' names no language"):
         resolve_language(code)
+
+
+def test_two_codes_of_the_corpora_that_mean_one_language_give_one_code():
+    codes = {canonical_language(code) for code in FLEURS + VOXLINGUA107 + COMMONVOICE}
+    pairs = {(iso, near) for iso in codes for near in equivalents(iso)[1:2] if near in codes}
+    # Indonesian and Latgalian are members of Malay and Latvian, and not what these names mean.
+    assert pairs == {("ind", "msa"), ("ltg", "lav")}
+    for names in (
+        "zh zh-CN zh-TW cmn_hans_cn",
+        "zh-HK yue yue_hant_hk",
+        "no nb_no nb",
+        "tl fil_ph",
+    ):
+        assert len({canonical_language(name) for name in names.split()}) == 1, names
+
+
+@pytest.mark.parametrize("code", FLEURS + VOXLINGUA107 + COMMONVOICE)
+def test_the_code_that_corpora_share_stays_what_it_is(code):
+    shared = canonical_language(code)
+    assert canonical_language(shared) == shared
 
 
 # Families and territories

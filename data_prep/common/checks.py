@@ -1,0 +1,97 @@
+"""Checks of the rows that a preparation writes: an ID comes once, a value on one side."""
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+#: Cells that tell nothing.
+EMPTY = frozenset({None, ""})
+
+
+class Disjoint:
+    """Notices a value that comes on two sides. Keeps 8 bytes per row: there may be millions."""
+
+    def __init__(self, columns: tuple[str, ...]):
+        self.columns = columns
+        self.hashes: dict[str, array] = {}
+
+    def see(self, side: str, rows: Iterable[Mapping[str, object]]) -> None:
+        values = (tuple(map(row.get, self.columns)) for row in rows)
+        known = (hash(value) for value in values if EMPTY.isdisjoint(value))
+        self.hashes.setdefault(side, array("q")).extend(known)
+
+    def shared(self) -> dict[int, str]:
+        """Hash of each value that a later side has too -> the first side that has it."""
+        seen, found = {}, {}
+        for side, hashes in self.hashes.items():
+            unique = np.unique(np.frombuffer(hashes, np.int64)) if hashes else np.empty(0, np.int64)
+            for first, earlier in seen.items():
+                for value in np.intersect1d(unique, earlier, assume_unique=True).tolist():
+                    found.setdefault(value, first)
+            seen[side] = unique
+        return found
+
+    def check(self, rows_of: Callable[[str], Iterable[Mapping[str, object]]]) -> None:
+        """Raises for the first such value; `rows_of` gives a side's rows once more."""
+        shared = self.shared()
+        for side in self.hashes if shared else ():
+            for row in rows_of(side):
+                value = tuple(map(row.get, self.columns))
+                first = shared.get(hash(value))
+                if first not in (None, side):
+                    what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
+                    raise AssertionError(f"{what} is in both {first} and {side}")
+        if shared:
+            raise AssertionError(f"{len(shared)} values of {self.columns} are on two sides")
+
+
+class UniqueIDs:
+    """Notices an ID that comes twice. Keeps 8 bytes an ID: a corpus may have millions."""
+
+    def __init__(self):
+        self.hashes = array("q")
+
+    def see(self, rows: Iterable[Mapping[str, object]]) -> None:
+        self.hashes.extend(hash(row["ID"]) for row in rows)
+
+    def check(self, files: Mapping[str, Callable[[], Iterable[Mapping[str, object]]]]) -> None:
+        """Raises for the first; `files` gives the rows of each path once more."""
+        ordered = np.sort(np.frombuffer(self.hashes, np.int64))
+        repeated = set(ordered[1:][np.diff(ordered) == 0].tolist())
+        seen = set()
+        for path, rows in files.items() if repeated else ():
+            for number, row in enumerate(rows(), start=2):
+                if row["ID"] in seen:
+                    raise ValueError(f"{path}, row {number}: ID {row['ID']!r} comes twice")
+                if hash(row["ID"]) in repeated:
+                    seen.add(row["ID"])
+
+
+def check_disjoint(
+    splits: Mapping[str, Iterable[Mapping[str, object]]], columns: tuple[str, ...]
+) -> None:
+    """Checks that no value of some columns is on two sides of the split.
+
+    Arguments
+    ---------
+    splits : mapping of str to iterable of mapping
+        Name of each side -> its rows.
+    columns : tuple of str
+        Columns that are taken together, such as ``("language", "text")``. A row
+        where one of them is not known is not compared.
+
+    Raises
+    ------
+    AssertionError
+        If a value is on two sides; the message names both and the value.
+
+    Example
+    -------
+    >>> check_disjoint({"train": [{"speaker": "a"}], "test": [{"speaker": "b"}]}, ("speaker",))
+    """
+    splits = {side: list(rows) for side, rows in splits.items()}
+    disjoint = Disjoint(columns)
+    for side, rows in splits.items():
+        disjoint.see(side, rows)
+    disjoint.check(splits.get)

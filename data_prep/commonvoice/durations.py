@@ -1,0 +1,81 @@
+"""Durations of clips from the table that newer releases have."""
+
+import os
+
+from data_prep.common.headers import AudioInfo, BrokenAudio, read_header
+from data_prep.common.skips import SkipRegister
+from data_prep.common.tables import read_table
+
+#: Name of the table, in a locale's folder.
+DURATIONS = "clip_durations.tsv"
+
+
+def read_durations(path: str, clips: str, skips: SkipRegister) -> dict[int, int]:
+    """Reads a release's table of durations.
+
+    Arguments
+    ---------
+    path : str
+        The table; older releases have none.
+    clips : str
+        Folder of the clips; what is not there is left out.
+    skips : SkipRegister
+        Notes what is no duration.
+
+    Returns
+    -------
+    dict of int to int
+        Hash of a clip's name -> milliseconds; a number takes less room than the name.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> table = "clip\\tduration[ms]\\na.mp3\\t4608\\nb.mp3\\t1000\\n"
+    >>> _ = (folder / "t.tsv").write_text(table)
+    >>> (folder / "a.mp3").touch()
+    >>> list(read_durations(str(folder / "t.tsv"), str(folder), SkipRegister()).values())
+    [4608]
+    """
+    if not os.path.isfile(path):
+        return {}
+    there, durations = set(os.listdir(clips)), {}
+    for where, cells in read_table(path, skips, required=("clip", "duration[ms]")):
+        if not cells["duration[ms]"].isdecimal() or int(cells["duration[ms]"]) == 0:
+            skips.note("no duration, read from the clip", f"{where}: {cells['duration[ms]']!r}")
+        elif cells["clip"] in there:
+            durations[hash(cells["clip"])] = int(cells["duration[ms]"])
+    return durations
+
+
+def known_header(durations: dict[int, int], clip: str, clips: str) -> dict[str, AudioInfo | str]:
+    """What `add_durations` need not read: the clip's duration from the table, or its header.
+
+    Arguments
+    ---------
+    durations : dict of int to int
+        See `read_durations`.
+    clip : str
+        Name of the clip.
+    clips : str
+        Folder of the clips.
+
+    Returns
+    -------
+    dict of str to AudioInfo or str
+        The row's `header`, or what is wrong with the clip. Nothing where there is no table: many
+        headers are read at a time, in processes.
+    """
+    if not durations:
+        return {}
+    milliseconds = durations.get(hash(clip))
+    if milliseconds is not None:
+        return {"header": AudioInfo(milliseconds / 1000, 16000, 1)}
+    try:
+        return {"header": read_header(os.path.join(clips, clip))}
+    except BrokenAudio as broken:
+        return {"header": str(broken)}
