@@ -7,12 +7,7 @@ Layout of the release: ``SessionN/dialog/EmoEvaluation/DIALOGUE.txt`` (labels),
 A dialogue's name (``Ses01F_impro01``) tells which actor wore the markers; who speaks is
 told by the last part of the utterance's name (``Ses01F_impro01_M003``: the man).
 
-Folds, each in its folder ``foldN`` with ``train.csv``, ``valid.csv`` and ``test.csv``:
-
-- ``leave_out=session``: five; fold N tests on session N and validates on the next one.
-- ``leave_out=speaker``: ten; tests on one speaker (Ses01F is fold 1, Ses01M fold 2, ...)
-  and validates on the other speaker of that session, so that no speaker of the session
-  is in train.
+Each fold has its folder ``foldN`` of CSVs; see `data_prep.iemocap_folds` for the protocols.
 
 Scripted dialogues have the same text in every session: a model that hears words can
 profit from that. The column ``scenario`` tells scripted from improvised.
@@ -34,10 +29,15 @@ from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
 from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.iemocap_folds import (
+    DISJOINT,
+    SESSIONS,
+    assign_sides,
+    make_folds,
+    remove_stale_folds,
+)
 
 logger = logging.getLogger(__name__)
-
-SESSIONS = (1, 2, 3, 4, 5)
 
 #: Labels of the corpus; `xxx` (the raters do not agree) is not known and stays empty.
 EMOTIONS = {
@@ -206,42 +206,12 @@ def _row(name: re.Match, cells: dict) -> dict:
     }
 
 
-def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
-    """Which session or speaker each fold tests and validates on.
-
-    Arguments
-    ---------
-    leave_out : str
-        `session` or `speaker`.
-
-    Returns
-    -------
-    dict of str to dict
-        Name of the fold -> session or speaker -> `valid` or `test`; all others are `train`.
-
-    Example
-    -------
-    >>> make_folds("session")["fold5"]
-    {'Session5': 'test', 'Session1': 'valid'}
-    >>> make_folds("speaker")["fold2"]
-    {'iemocap_Ses01M': 'test', 'iemocap_Ses01F': 'valid'}
-    """
-    if leave_out == "session":
-        pairs = [(f"Session{n}", f"Session{n % len(SESSIONS) + 1}") for n in SESSIONS]
-    else:
-        speakers = [(f"iemocap_Ses0{n}F", f"iemocap_Ses0{n}M") for n in SESSIONS]
-        pairs = [pair for woman, man in speakers for pair in ((woman, man), (man, woman))]
-    return {
-        f"fold{number}": {test: "test", valid: "valid"}
-        for number, (test, valid) in enumerate(pairs, start=1)
-    }
-
-
 def prepare_iemocap(
     data_folder: str,
     save_folder: str,
     classes: Literal["four", "all"] = "four",
-    leave_out: Literal["session", "speaker"] = "session",
+    leave_out: Literal["superb", "session", "speaker"] = "superb",
+    seed: int = 1234,
     sample_rate: int = 16000,
     num_workers: int = 8,
     skip_limit: float = 0.01,
@@ -259,7 +229,10 @@ def prepare_iemocap(
         `four`: angry, happy (with excited), sad and neutral, the rest is left out. `all`:
         every utterance, happy and excited apart, emotion empty where raters disagree.
     leave_out : str
-        What the test set of a fold is: a `session` or a `speaker`.
+        `superb`: a session, as in published figures; validation is of training speakers.
+        `session` or `speaker`: no speaker is on two sides. See `data_prep.iemocap_folds`.
+    seed : int
+        Of the utterances that validate in `superb`; a training's seed does not change them.
     sample_rate : int
         Expected, Hz; another is noted, and resampled when it is read.
     num_workers : int
@@ -282,9 +255,10 @@ def prepare_iemocap(
     """
     if skip_prep:
         return
-    if classes not in ("four", "all") or leave_out not in ("session", "speaker"):
+    if classes not in ("four", "all") or leave_out not in DISJOINT:
         raise ValueError(
-            f"classes ({classes!r}) is four or all, leave_out ({leave_out!r}) session or speaker"
+            f"classes ({classes!r}) is four or all, leave_out ({leave_out!r}) superb, session or "
+            "speaker"
         )
     layout = {}
     for n in SESSIONS:
@@ -292,7 +266,7 @@ def prepare_iemocap(
         layout[f"Session{n}/sentences/wav/Ses*"] = "utterances of a dialogue"
     expect_layout(data_folder, "IEMOCAP (IEMOCAP_full_release)", layout)
     root = os.path.abspath(data_folder)
-    settings = {"data_folder": root, "classes": classes, "leave_out": leave_out}
+    settings = {"data_folder": root, "classes": classes, "leave_out": leave_out, "seed": seed}
     folds = make_folds(leave_out)
     folders = {fold: os.path.join(save_folder, fold) for fold in folds}
     if all(is_prepared(folder, settings) for folder in folders.values()):
@@ -302,14 +276,14 @@ def prepare_iemocap(
     rows = [row for _, row in add_durations(kept, data_folder, skips, sample_rate, num_workers)]
     skips.check()
     logger.info("%s", skips.report())
+    remove_stale_folds(save_folder, settings)
     for fold, sides in folds.items():
-        assigned = ((sides.get(row[leave_out], "train"), row) for row in rows)
         write_corpus(
             folders[fold],
-            assigned,
+            assign_sides(rows, sides, leave_out, f"{seed}/{fold}"),
             settings,
             extra_columns=("scenario",),
-            disjoint=[("speaker",), ("session",)] if leave_out == "session" else [("speaker",)],
+            disjoint=[(column,) for column in DISJOINT[leave_out]],
         )
 
 

@@ -1,6 +1,6 @@
 """Speech to text by CTC: the Brain, and which utterances it can learn from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import speechbrain as sb
 import torch
@@ -14,13 +14,13 @@ from masr_modules.downstream.decoding import beam_decoder, decode_batch, greedy_
 from masr_modules.downstream.task import Column, Guess, Task, Use
 from masr_modules.downstream.tokens import BLANK, Tokenizer, frames_needed
 from masr_modules.encoders.pretrained import PretrainedEncoder
-from masr_modules.metrics.transcripts import Scores, Transcript, normalise_text
+from masr_modules.metrics.transcripts import Scores, Transcript
 
 logger = get_logger(__name__)
 
 
-def with_normalised_text(rows: dict[str, dict], name: str, keep: str) -> dict[str, dict]:
-    """Rows with their text normalised; those without any are left out, and counted.
+def with_text(rows: dict[str, dict], name: str, written: Callable[[str], str]) -> dict[str, dict]:
+    """Rows with the text to learn and score; those without any are left out, and counted.
 
     Arguments
     ---------
@@ -28,19 +28,18 @@ def with_normalised_text(rows: dict[str, dict], name: str, keep: str) -> dict[st
         From load_csv, with `text`.
     name : str
         Of the split.
-    keep : str
-        See `normalise_text`.
+    written : callable
+        Text -> what of it is to be written: `official_text` or `normalise_text`.
 
     Raises
     ------
     ValueError
         If no row has text.
     """
-    normal = {
-        utterance: row | {"text": normalise_text(row.get("text") or "", keep)}
-        for utterance, row in rows.items()
+    texts = {
+        utterance: row | {"text": written(row.get("text") or "")} for utterance, row in rows.items()
     }
-    kept = {utterance: row for utterance, row in normal.items() if row["text"]}
+    kept = {utterance: row for utterance, row in texts.items() if row["text"]}
     if not kept:
         raise ValueError(f"{name}: no utterance has a text: is the column 'text' filled?")
     if len(kept) < len(rows):
@@ -56,7 +55,7 @@ def drop_crowded(
     Arguments
     ---------
     rows : dict
-        With normalised text.
+        From `with_text`.
     tokenizer : Tokenizer
         Of the recogniser.
     frames_per_second : float
@@ -108,7 +107,7 @@ class AsrBrain(DownstreamBrain):
         pretrained : PretrainedEncoder
             From `load_encoder`.
         rows : dict
-            Split -> rows, all with normalised text.
+            Split -> rows, from `with_text`.
         tokenizer : Tokenizer
             From `make_tokenizer`.
         """
@@ -192,6 +191,7 @@ TASK = Task(
         Column("mean WER of languages", "macro_wer", "share"),
         Column("CER", "cer", "share"),
         Column("WER", "wer", "share"),
+        Column("mean CER of languages, normalised", "macro_cer, normalised", "share"),
     ),
     higher_is_better=False,
     chance=guess_nothing,

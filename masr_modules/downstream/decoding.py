@@ -50,7 +50,7 @@ def beam_decoder(
     beam_size : int
         Texts that are kept at a frame.
     ngram : str or Path, optional
-        ARPA or binary file of KenLM, over normalised words.
+        ARPA or binary file of KenLM, over words as they are trained on.
     alpha : float
         Weight of the language model.
     beta : float

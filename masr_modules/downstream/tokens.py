@@ -35,7 +35,7 @@ def make_tokenizer(
     path : str or Path
         Of the model.
     texts : sequence of str
-        Normalised texts of the training set alone.
+        Of the training set alone, as they are to be written.
     model_type : str
         unigram, bpe or char.
     vocab_size : int, optional
@@ -87,7 +87,7 @@ def _train(
             model_writer=model,
             model_type=model_type,
             character_coverage=character_coverage,
-            normalization_rule_name="identity",  # the texts are normalised already
+            normalization_rule_name="identity",  # the texts are as they are to be written
             max_sentence_length=10**6,
             pad_id=BLANK,
             pad_piece="<blank>",

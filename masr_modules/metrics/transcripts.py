@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jiwer
@@ -23,14 +23,37 @@ from masr_modules.results import align
 HEADER = ["ID", "language", "duration", "reference", "hypothesis"]
 #: Ways to write the apostrophe; all become the first.
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07`\u00b4]")
+#: Ways to write the hyphen, likewise; a soft hyphen is none: it only says where a line may end.
+_HYPHENS = re.compile("[\u2010\u2011]")
+
+
+def official_text(text: str) -> str:
+    """A transcription that stands as it is: Unicode's NFC and single spaces, no more.
+
+    Arguments
+    ---------
+    text : str
+        Such as FLEURS's `transcription`, whose normalisation published figures are of.
+
+    Returns
+    -------
+    str
+        The same characters.
+
+    Example
+    -------
+    >>> official_text(" rendez-vous  à\\u00a08 h, dit-on ")
+    'rendez-vous à 8 h, dit-on'
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def normalise_text(text: str, keep: str = "'") -> str:
-    """Text as it is trained on and scored: lower case, no punctuation, single spaces.
+    """Text of corpora that have no transcription of their own for scoring: plain words.
 
-    After FLEURS (Conneau et al., SLT 2022, arXiv 2205.12446), whose `transcription` is in lower
-    case without punctuation. Which characters go is decided by their Unicode category: punctuation
-    (P) and symbols (S) become a space, invisible format characters (Cf) nothing. Combining marks
+    Lower case, no punctuation, single spaces. Which characters go is decided by their Unicode
+    category: punctuation (P) and symbols (S) become a space, so that a hyphen never glues two words
+    together; invisible format characters (Cf) become nothing. Combining marks
     (M) stay: they are vowels in the scripts of India and South-East Asia, and without them error
     rates come out too low (Manohar et al., arXiv 2409.02449). Unicode is brought to NFKC.
 
@@ -39,7 +62,8 @@ def normalise_text(text: str, keep: str = "'") -> str:
     text : str
         Any text.
     keep : str
-        Punctuation that stays inside a word; other forms of the apostrophe become "'".
+        Punctuation that stays inside a word, such as "'-"; other forms of the apostrophe become
+        "'", other hyphens "-".
 
     Example
     -------
@@ -49,8 +73,10 @@ def normalise_text(text: str, keep: str = "'") -> str:
     ('हिन्दी', '')
     >>> normalise_text("Col·legi", keep="'·")
     'col·legi'
+    >>> normalise_text("well-known"), normalise_text("well-known - or so", keep="'-")
+    ('well known', 'well-known or so')
     """
-    text = _APOSTROPHES.sub("'", text)
+    text = _HYPHENS.sub("-", _APOSTROPHES.sub("'", text))
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     categories = [unicodedata.category(character) for character in text]
     pairs = zip(text, categories, strict=True)
@@ -123,7 +149,7 @@ class Transcript:
     duration : float
         Seconds.
     reference, hypothesis : str
-        Normalised.
+        As they are compared.
     """
 
     id: str
@@ -131,6 +157,20 @@ class Transcript:
     duration: float
     reference: str
     hypothesis: str
+
+    def normalised(self, keep: str = "'") -> "Transcript":
+        """The same with both texts normalised; see `normalise_text`.
+
+        Example
+        -------
+        >>> Transcript("1", "fra", 1.0, "dit-on", "dit on").normalised().reference
+        'dit on'
+        """
+        return replace(
+            self,
+            reference=normalise_text(self.reference, keep),
+            hypothesis=normalise_text(self.hypothesis, keep),
+        )
 
 
 class Scores:
@@ -193,17 +233,21 @@ class Scores:
         return sum(values) / len(values) if values else otherwise
 
     @property
-    def metrics(self) -> dict[str, float]:
-        """Key -> rate: pooled, macro, and of each language."""
-        means = {
+    def means(self) -> dict[str, float]:
+        """Key -> rate: pooled and macro."""
+        return {
             "cer": self.pooled.cer,
             "wer": self.pooled.wer,
             "macro_cer": self.macro_cer,
             "macro_wer": self.macro_wer,
         }
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Key -> rate: `means`, and of each language."""
         cer = {f"cer, {name}": rates.cer for name, rates in self.by_language.items()}
         wer = {f"wer, {name}": rates.wer for name, rates in self.by_language.items()}
-        return means | cer | wer
+        return self.means | cer | wer
 
     def table(self) -> str:
         """A Markdown table, a row per language, the best first."""

@@ -10,18 +10,24 @@ checkpoint again. An interrupted run resumes when the same command is given agai
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.downstream.asr import TASK, drop_crowded, with_normalised_text
+from masr_modules.downstream.asr import TASK, drop_crowded, with_text
 from masr_modules.downstream.brain import drop_short, load_for
 from masr_modules.downstream.export import export_asr
 from masr_modules.downstream.report import finish
 from masr_modules.downstream.tokens import make_tokenizer
 from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.files import write_atomic
-from masr_modules.metrics.transcripts import Scores, write_transcripts
+from masr_modules.metrics.transcripts import (
+    Scores,
+    normalise_text,
+    official_text,
+    write_transcripts,
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -30,9 +36,9 @@ def main(arguments: list[str]) -> None:
     hparams["max_crop_seconds"] = None  # a crop would not fit its text
     folder = Path(hparams["output_folder"])
     heard = {split: drop_short(some, split) for split, some in load_rows(hparams).items()}
-    rows = {
-        split: with_normalised_text(some, split, hparams["keep"]) for split, some in heard.items()
-    }
+    normalised = partial(normalise_text, keep=hparams["keep"])
+    written = normalised if hparams["normalise"] else official_text
+    rows = {split: with_text(some, split, written) for split, some in heard.items()}
     model = folder / "tokenizer.model"
     settings = {
         "path": model,
@@ -55,8 +61,11 @@ def main(arguments: list[str]) -> None:
         write_transcripts(folder / "predictions.csv", transcripts)
         scores = Scores(transcripts)
         write_atomic(folder / "languages.md", scores.table() + "\n")
-        without = {"without_text": len(heard["test"]) - len(rows["test"])}
-        finish(brain, hparams, TASK, scores.metrics | without, rows["test"])
+        metrics = scores.metrics | {"without_text": len(heard["test"]) - len(rows["test"])}
+        if not hparams["normalise"]:
+            also = Scores([transcript.normalised(hparams["keep"]) for transcript in transcripts])
+            metrics |= {f"{key}, normalised": rate for key, rate in also.means.items()}
+        finish(brain, hparams, TASK, metrics, rows["test"])
         export_asr(brain, hparams, TASK, tokenizer.vocab_size(), model)
 
     run_on_main(report)

@@ -146,7 +146,9 @@ def task_table(task: Task, runs: list[Run], root: Path) -> str:
             results = run.results(root)
             metrics = results["metrics"] | {"minutes": results["train_seconds"]}
             rows.setdefault(run.row, []).append(metrics)
-    return format_table(rows, [*task.columns, ("training", "minutes", "minutes")])
+    known = set().union(*(metrics for several in rows.values() for metrics in several))
+    columns = [column for column in task.columns if column.key in known]
+    return format_table(rows, [*columns, ("training", "minutes", "minutes")])
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

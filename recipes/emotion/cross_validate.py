@@ -5,8 +5,8 @@
 >     --data_folder /corpora/IEMOCAP_full_release
 
 Takes what train.py takes: every fold is a run of it with another `--fold`. A fold that is
-complete is not repeated, and an interrupted one resumes. With `--leave_out speaker` there
-are ten folds.
+complete is not repeated, and an interrupted one resumes; results of other settings or data
+are refused. With `--leave_out speaker` there are ten folds.
 """
 
 import json
@@ -18,23 +18,39 @@ from ruamel.yaml import YAML
 
 from masr_modules.downstream.emotion import TASK
 from masr_modules.files import write_atomic
+from masr_modules.provenance import check_same, facts_of
 from masr_modules.results import format_table
 from masr_modules.settings import parse_arguments, resolve_settings
 
-FOLDS = {"session": 5, "speaker": 10}
+FOLDS = {"superb": 5, "session": 5, "speaker": 10}
 RECIPE = Path(__file__).with_name("train.py")
 
 
-def settings_of(arguments: list[str]) -> dict:
-    """The YAML's plain values, overrides applied; nothing is built."""
+def resolved(arguments: list[str]) -> str:
+    """The YAML as text, overrides applied; nothing is built."""
     path, _, overrides = parse_arguments(arguments)
-    return YAML().load(resolve_settings(path, overrides))
+    return resolve_settings(path, overrides)
+
+
+def settings_of(arguments: list[str]) -> dict:
+    """The YAML's plain values."""
+    return YAML().load(resolved(arguments))
 
 
 def run_fold(arguments: list[str]) -> dict:
-    """The results.json of one fold, trained where it is not there."""
-    path = Path(settings_of(arguments)["output_folder"], "results.json")
-    if not path.is_file():
+    """The results.json of one fold, trained where it is not there.
+
+    Raises
+    ------
+    ValueError
+        If what is there was made with other settings or CSVs, such as another `leave_out`.
+    """
+    folder = Path(settings_of(arguments)["output_folder"])
+    path = folder / "results.json"
+    if path.is_file():
+        for kind in ("settings", "inputs"):  # a setting tells more than the CSVs that follow it
+            check_same(folder, facts_of(resolved(arguments)), kinds=(kind,))
+    else:
         subprocess.run([sys.executable, str(RECIPE), *arguments], check=True)
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -62,8 +62,47 @@ def test_all_classes_keep_every_utterance_and_disagreement_is_empty(corpus, tmp_
     assert len(EMOTIONS) == 11
 
 
+def test_superb_validates_on_a_fifth_of_the_other_sessions(corpus, tmp_path):
+    folds = prepare(corpus, tmp_path)  # the default
+    assert list(folds) == [f"fold{n}" for n in range(1, 6)]
+    for n, fold in enumerate(folds.values(), start=1):
+        assert [len(fold[side]) for side in ("train", "valid", "test")] == [64, 16, 20]
+        assert {row["session"] for row in fold["test"]} == {f"Session{n}"}
+        learned = {"train": fold["train"] + fold["valid"], "test": fold["test"]}
+        check_disjoint(learned, ("speaker",))
+        check_disjoint(fold, ("ID",))
+        assert {row["speaker"] for row in fold["valid"]} & {row["speaker"] for row in fold["train"]}
+    held = [{row["ID"] for row in fold["valid"]} for fold in folds.values()]
+    assert len(set.union(*held)) > len(held[0])  # no draw is that of another fold
+
+
+def test_the_seed_draws_what_validates_and_nothing_else(corpus, tmp_path):
+    def drawn(name, **options):
+        fold = prepare(corpus, tmp_path / name, **options)["fold2"]
+        return [{row["ID"] for row in fold[side]} for side in ("valid", "test")]
+
+    first, again, other = drawn("a"), drawn("b", num_workers=1), drawn("c", seed=1)
+    assert first == again
+    assert first[0] != other[0] and first[1] == other[1]
+
+
+def test_superb_is_refused_where_a_test_speaker_is_learned(corpus, tmp_path, monkeypatch):
+    from data_prep import iemocap_prepare
+
+    read = iemocap_prepare.read_rows
+
+    def mixed(*arguments):
+        for session, row in read(*arguments):
+            wrong = row["ID"] == "iemocap_Ses01F_impro01_F000"
+            yield session, row | ({"session": "Session2"} if wrong else {})
+
+    monkeypatch.setattr(iemocap_prepare, "read_rows", mixed)
+    with pytest.raises(AssertionError, match="'iemocap_Ses01F' is in both train or valid and test"):
+        prepare(corpus, tmp_path)
+
+
 def test_each_session_is_tested_once_and_the_next_one_validates(corpus, tmp_path):
-    folds = prepare(corpus, tmp_path)
+    folds = prepare(corpus, tmp_path, leave_out="session")
     sessions = {
         name: [{row["session"] for row in fold[side]} for side in ("test", "valid")]
         for name, fold in folds.items()
@@ -84,6 +123,55 @@ def test_each_speaker_is_tested_once_and_none_of_its_session_is_in_train(corpus,
         held_out = {row["session"] for row in fold["test"] + fold["valid"]}
         assert len(held_out) == 1
         assert not held_out & {row["session"] for row in fold["train"]}
+
+
+def test_folds_of_other_settings_are_removed_and_nothing_else(corpus, tmp_path):
+    prepare(corpus, tmp_path, leave_out="speaker")
+    for name in ("fold7/notes.txt", "fold8/train.csv", "fold11/train.csv", "folder/train.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    for name in ("fold11", "folder"):  # of another corpus; not a fold
+        (tmp_path / name / "prepare_settings.json").write_text('{"corpus": "mine"}')
+    (tmp_path / "fold8/prepare_settings.json").unlink()  # nobody knows whose they are
+    old = tmp_path / "fold10/prepare_settings.json"
+    old.write_text('{"data_folder": "x", "classes": "four", "leave_out": "speaker"}')  # no seed yet
+    prepare_iemocap(str(corpus), str(tmp_path))
+    there = {path.name: sorted(file.name for file in path.iterdir()) for path in tmp_path.iterdir()}
+    csvs = ["test.csv", "train.csv", "valid.csv"]
+    assert there == {
+        **{f"fold{n}": ["prepare_settings.json", *csvs] for n in range(1, 6)},
+        "fold7": ["notes.txt"],
+        "fold8": csvs,
+        "fold11": ["prepare_settings.json", "train.csv"],
+        "folder": ["prepare_settings.json", "train.csv"],
+    }
+
+
+def test_an_interrupted_change_of_protocol_leaves_no_fold_of_the_old_one(
+    corpus, tmp_path, monkeypatch
+):
+    from data_prep import iemocap_prepare
+
+    prepare(corpus, tmp_path, leave_out="session")
+    monkeypatch.setattr(iemocap_prepare, "write_corpus", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(corpus, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_that_cannot_be_read_leaves_the_old_folds(corpus, tmp_path, monkeypatch):
+    before = prepare(corpus, tmp_path, leave_out="speaker")
+    monkeypatch.setattr("data_prep.iemocap_prepare.read_rows", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(corpus, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
+
+
+@pytest.mark.parametrize("options", [{"leave_out": "dialogue"}, {"classes": "five"}])
+def test_unknown_options(corpus, tmp_path, options):
+    with pytest.raises(ValueError, match="superb, session or speaker"):
+        prepare_iemocap(str(corpus), str(tmp_path), **options)
 
 
 def test_what_real_copies_have_wrong(tmp_path, caplog):

@@ -10,6 +10,9 @@ import pytest
 from conftest import ROOT, load_recipe
 from speechbrain.inference.ASR import EncoderASR
 from test_pretrain import edited_csv
+from trees import fleurs_tree
+
+from masr_modules.metrics.transcripts import normalise_text
 
 #: What makes a run small. A step this small leaves the head as it was drawn, which writes
 #: something at almost every frame: there is text to compare.
@@ -107,6 +110,36 @@ def test_an_utterance_without_text_is_left_out_and_counted(frozen, few):
     assert sorted(rest) == [row["ID"] for row in read(frozen / "predictions.csv")]
     assert results(frozen)["metrics"]["without_text"] == 1
     assert "test: 1 utterances without text are left out" in (frozen / "log.txt").read_text()
+
+
+def test_fleurs_is_scored_on_its_official_transcription(asr, command, tmp_path):
+    folder = fleurs_tree(tmp_path / "fleurs")
+    official = {}
+    for table in folder.glob("data/*/*.tsv"):
+        lines = table.read_text().replace('\tphrase "', "\tdit-on, ").splitlines()
+        table.write_text("\n".join(lines) + "\n")
+        if table.stem == "test":
+            cells = (line.split("\t") for line in lines)
+            official |= {f"fleurs_{table.parent.name}_{c[1][:-4]}": c[3] for c in cells}
+    settings = {"data_folder": folder, "skip_prep": False, "model_type": "char"}
+    settings |= {"vocab_size": "null", "output_folder": tmp_path / "out", "patience": 1}
+    asr.main(command("fleurs_asr.yaml", csvs=False, **settings))
+    rows = read(tmp_path / "out/predictions.csv")
+    assert {row["ID"]: row["reference"] for row in rows} == official
+    assert all("dit-on, " in text for text in official.values())
+    metrics = results(tmp_path / "out")["metrics"]
+    pair = ([row[side] for row in rows] for side in ("reference", "hypothesis"))
+    assert metrics["cer"] == pytest.approx(jiwer.cer(*pair))
+    plain = ([normalise_text(row[side]) for row in rows] for side in ("reference", "hypothesis"))
+    assert metrics["cer, normalised"] == pytest.approx(jiwer.cer(*plain))
+    assert metrics["cer"] != metrics["cer, normalised"]
+    table = (tmp_path / "out/results.md").read_text()
+    assert "| mean CER of languages, normalised (%) |" in table
+
+
+def test_a_normalised_corpus_is_scored_once(frozen):
+    assert not [key for key in results(frozen)["metrics"] if "normalised" in key]
+    assert "normalised" not in (frozen / "results.md").read_text()
 
 
 def test_a_single_file_gives_what_the_batch_gave(frozen, few, mini_corpus, tmp_path):

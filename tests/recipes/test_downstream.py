@@ -351,6 +351,12 @@ def test_all_folds_of_iemocap_in_one_table(in_process, arguments, tmp_path, caps
     mean = 100 * sum(fold["macro_accuracy"] for fold in metrics) / 5
     table = (tmp_path / "out/cross_validation.md").read_text()
     assert f"| {mean:.1f} ± " in table and table in capsys.readouterr().out
+    with pytest.raises(ValueError, match="leave_out: superb, this run has leave_out: session"):
+        cross_validate.main([*line, "--leave_out", "session"])
+    prepared = folder / "csv/superb_four/fold1"
+    (prepared / "test.csv").write_text((prepared / "valid.csv").read_text())
+    with pytest.raises(ValueError, match="was begun with other contents of test_csv"):
+        cross_validate.main(line)
 
 
 def test_folds_in_one_folder_are_refused(arguments, tmp_path):

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from masr_modules.downstream import decoding
-from masr_modules.downstream.asr import drop_crowded, with_normalised_text
+from masr_modules.downstream.asr import drop_crowded, with_text
 from masr_modules.downstream.decoding import beam_decoder, decode_batch, greedy_decoder
 from masr_modules.downstream.tokens import Tokenizer, frames_needed, make_tokenizer
+from masr_modules.metrics.transcripts import normalise_text, official_text
 
 TEXTS = ["ein haus", "eine maus", "нет", "ein baum im haus", "l'un", "नौ दस"]
 
@@ -110,6 +111,7 @@ def test_ctc_needs_a_blank_between_equal_tokens(tokenizer):
 
 def test_rows_without_text_are_left_out():
     rows = {"a": {"text": "Ja!"}, "b": {"text": " … "}, "c": {"text": ""}}
-    assert with_normalised_text(rows, "train", "'") == {"a": {"text": "ja"}}
+    assert with_text(rows, "train", normalise_text) == {"a": {"text": "ja"}}
+    assert list(with_text(rows, "train", official_text)) == ["a", "b"]
     with pytest.raises(ValueError, match="test: no utterance has a text"):
-        with_normalised_text({"b": rows["b"]}, "test", "'")
+        with_text({"b": rows["b"]}, "test", normalise_text)

@@ -15,6 +15,7 @@ from masr_modules.metrics.transcripts import (
     Scores,
     Transcript,
     normalise_text,
+    official_text,
     write_transcripts,
 )
 
@@ -24,6 +25,8 @@ from masr_modules.metrics.transcripts import (
     [
         ("Hello,  World!\t(again)", "hello world again"),
         ("mother-in-law", "mother in law"),
+        ("a\u2010b c\u2011d e\u2013f g\u2212h \u05d0\u05be\u05d1", "a b c d e f g h \u05d0 \u05d1"),
+        ("rail\u00adway", "railway"),  # a soft hyphen stands inside one word
         ("it's ‘fine’, isn’t it'", "it's fine isn't it"),
         ("rock 'n' roll", "rock n roll"),
         ("ﬁne ＡＢＣ １２", "fine abc 12"),  # NFKC: ligature, full width
@@ -42,6 +45,22 @@ from masr_modules.metrics.transcripts import (
 )
 def test_normalised_text(text, expected):
     assert normalise_text(text) == expected
+
+
+@pytest.mark.parametrize("hyphen", "-\u2010\u2011")
+def test_a_hyphen_that_is_kept_is_written_in_one_way(hyphen):
+    text = f"Mother{hyphen}in{hyphen}law, pre{hyphen} and post{hyphen}war - isn’t it?"
+    assert normalise_text(text, "'-") == "mother-in-law pre and post-war isn't it"
+
+
+@pytest.mark.parametrize("text", ["pre- and post-war", "l’an 2,5 %", "utc+1", "ﬁne İ", "नौ"])
+def test_an_official_transcription_stands_as_it_is(text):
+    assert official_text(text) == text
+    assert official_text(f"\n{text}\u00a0 {text} ") == f"{text} {text}"
+
+
+def test_an_official_transcription_is_composed():
+    assert official_text("e\u0301") == "é"
 
 
 @given(st.text(max_size=40))
@@ -119,6 +138,12 @@ def test_means_over_languages_and_over_all():
         "| fra      | 1          | 3          | 33.3    | 1     | 100.0   |",
         "| all      | 4          | 14         | 14.3    | 5     | 40.0    |",
     ]
+
+
+def test_a_transcript_is_normalised_on_both_sides():
+    transcript = Transcript("1", "fra", 2.0, "Dit-on", "dit on!").normalised()
+    assert transcript == Transcript("1", "fra", 2.0, "dit on", "dit on")
+    assert Transcript("1", "", 2.0, "a-b", "a b").normalised("-").reference == "a-b"
 
 
 def test_without_languages_the_mean_is_that_of_all():

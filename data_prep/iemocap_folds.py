@@ -1,0 +1,168 @@
+"""The folds of IEMOCAP.
+
+Folds, each in its folder ``foldN`` with ``train.csv``, ``valid.csv`` and ``test.csv``:
+
+- ``leave_out=superb``: five, as SUPERB has them (Yang et al., Interspeech 2021, arXiv
+  2105.01051; s3prl); fold N tests on session N, and a fifth of the other sessions'
+  utterances, drawn at random, validates. Published figures are of this protocol, with the
+  four classes. Only its test is of unseen speakers: those of the validation set are in
+  train too, so that validation looks better than the test will be. Which utterances
+  validate differs from s3prl's draw.
+- ``leave_out=session``: five; fold N tests on session N and validates on the next one.
+  Stricter: no speaker is on two sides, and there is less to train on.
+- ``leave_out=speaker``: ten; tests on one speaker (Ses01F is fold 1, Ses01M fold 2, ...)
+  and validates on the other speaker of that session, so that no speaker of the session
+  is in train.
+"""
+
+import json
+import logging
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from data_prep.common.corpus import SPLITS
+from data_prep.common.writing import SETTINGS_FILE, check_disjoint
+
+logger = logging.getLogger(__name__)
+
+SESSIONS = (1, 2, 3, 4, 5)
+
+#: leave_out -> columns that no two sides of a fold share.
+DISJOINT = {"superb": (), "session": ("speaker", "session"), "speaker": ("speaker",)}
+
+#: Of the utterances of SUPERB's four sessions.
+VALID_SHARE = 0.2
+
+
+def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
+    """Which session or speaker each fold tests and validates on.
+
+    Arguments
+    ---------
+    leave_out : str
+        `superb`, `session` or `speaker`.
+
+    Returns
+    -------
+    dict of str to dict
+        Name of the fold -> session or speaker -> `valid` or `test`; all others are `train`,
+        of which `superb` draws its validation set.
+
+    Example
+    -------
+    >>> make_folds("superb")["fold5"]
+    {'Session5': 'test'}
+    >>> make_folds("session")["fold5"]
+    {'Session5': 'test', 'Session1': 'valid'}
+    >>> make_folds("speaker")["fold2"]
+    {'iemocap_Ses01M': 'test', 'iemocap_Ses01F': 'valid'}
+    """
+    if leave_out == "speaker":
+        speakers = [(f"iemocap_Ses0{n}F", f"iemocap_Ses0{n}M") for n in SESSIONS]
+        held_out = [pair for woman, man in speakers for pair in ((woman, man), (man, woman))]
+    elif leave_out == "session":
+        held_out = [(f"Session{n}", f"Session{n % len(SESSIONS) + 1}") for n in SESSIONS]
+    else:
+        held_out = [(f"Session{n}",) for n in SESSIONS]
+    return {
+        f"fold{number}": dict(zip(names, ("test", "valid"), strict=False))
+        for number, names in enumerate(held_out, start=1)
+    }
+
+
+def assign_sides(
+    rows: Sequence[dict], sides: Mapping[str, str], leave_out: str, key: str
+) -> list[tuple[str, dict]]:
+    """The side of every row in a fold.
+
+    Arguments
+    ---------
+    rows : sequence of dict
+        Of the whole corpus.
+    sides : mapping of str to str
+        Of the fold, from `make_folds`.
+    leave_out : str
+        `superb`, `session` or `speaker`.
+    key : str
+        Seed and fold: what SUPERB's validation set depends on.
+
+    Returns
+    -------
+    list of (str, dict)
+        Side and row.
+
+    Raises
+    ------
+    AssertionError
+        If a test speaker or session of `superb` is on another side; `write_corpus` checks
+        the other protocols.
+    """
+    column = "speaker" if leave_out == "speaker" else "session"
+    assigned = [(sides.get(row[column], "train"), row) for row in rows]
+    if leave_out != "superb":
+        return assigned
+    learned = sorted(row["ID"] for side, row in assigned if side == "train")
+    valid = set(random.Random(key).sample(learned, round(VALID_SHARE * len(learned))))
+    assigned = [("valid" if row["ID"] in valid else side, row) for side, row in assigned]
+    halves = {"train or valid": [], "test": []}
+    for side, row in assigned:
+        halves["test" if side == "test" else "train or valid"].append(row)
+    for column in ("speaker", "session"):
+        check_disjoint(halves, (column,))
+    return assigned
+
+
+def remove_stale_folds(save_folder: str, settings: Mapping) -> list[str]:
+    """Removes what an earlier preparation with other settings wrote into `foldN`.
+
+    Ten folds of before would outlive five of now, and be read by mistake. Only folders whose
+    settings file has these settings' keys, or fewer, are touched: of them the CSVs and that file.
+
+    Arguments
+    ---------
+    save_folder : str
+        Folder of the folds.
+    settings : mapping
+        Of the preparation that is about to write, as `write_corpus` saves them.
+
+    Returns
+    -------
+    list of str
+        Names of the folds whose CSVs were removed.
+
+    Example
+    -------
+    >>> from data_prep.common.writing import write_corpus
+    >>> folder = getfixture("tmp_path")
+    >>> _ = write_corpus(str(folder / "fold7"), [], {"leave_out": "speaker"})
+    >>> remove_stale_folds(str(folder), {"leave_out": "session"})
+    ['fold7']
+    >>> list(folder.iterdir())
+    []
+    """
+    removed = []
+    for path in sorted(Path(save_folder).glob(f"fold*/{SETTINGS_FILE}")):
+        folder = path.parent
+        saved = _read(path)
+        ours = re.fullmatch(r"fold\d+", folder.name) and saved and saved.keys() <= settings.keys()
+        if not ours or saved == json.loads(json.dumps(settings)):
+            continue
+        for side in SPLITS:
+            (folder / f"{side}.csv").unlink(missing_ok=True)
+        path.unlink()  # last: an interrupted removal is taken up again
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        removed.append(folder.name)
+    if removed:
+        logger.info("%s: removed the CSVs of other settings: %s", save_folder, ", ".join(removed))
+    return removed
+
+
+def _read(path: Path) -> dict:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return saved if isinstance(saved, dict) else {}
