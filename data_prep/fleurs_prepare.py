@@ -1,9 +1,9 @@
 """FLEURS: read speech in 102 languages, the same sentences in all of them.
 
-The folder is that of the Hugging Face repository `google/fleurs`:
-`data/CONFIG/{train,dev,test}.tsv` and `data/CONFIG/audio/SPLIT.tar.gz`, or the
-archives unpacked (`data/CONFIG/audio/SPLIT/*.wav`). Archives are unpacked where
-they lie. The tables have seven tab-separated columns, no header and no quoting.
+The folder is that of the Hugging Face repository `google/fleurs`, or another that people
+have (`data_prep/fleurs/layouts.py`). Archives are unpacked where they lie, or under the save
+folder where that is read-only. The tables have seven tab-separated columns, no header and no
+quoting.
 
 FLEURS names no speakers: the column stays empty, and whether the official splits
 share any cannot be checked. Their sentences are kept apart here.
@@ -19,13 +19,12 @@ Example
 import os
 from collections.abc import Iterator
 
-from data_prep.common.archives import extract_archive, inner_path
 from data_prep.common.audio import add_durations
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
-from data_prep.common.tables import read_table
-from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
+from data_prep.fleurs.layouts import Split, find_names, find_split, inputs_of, read_split
 
 #: The regional groups of the paper, and the configurations in each.
 GROUPS = {
@@ -54,13 +53,13 @@ GROUPS = {
 #: Configuration -> group.
 GROUP_OF = {config: group for group, configs in GROUPS.items() for config in configs.split()}
 
-#: Columns of the tables, which have no header.
-COLUMNS = ("sentence_id", "file", "raw_text", "text", "characters", "num_samples", "gender")
-
 EXTRA_COLUMNS = ("fleurs_group", "sentence_id", "raw_text")
 
 #: Side -> FLEURS's name of it. The training set comes last: it leaves out what the others hold.
 SIDES = {"test": "test", "valid": "dev", "train": "train"}
+
+#: Of what is written; raised where the same folder gives other CSVs.
+VERSION = 2
 
 
 def prepare_fleurs(
@@ -76,7 +75,7 @@ def prepare_fleurs(
     Arguments
     ---------
     data_folder : str
-        Folder of the corpus, which holds `data/`.
+        Folder of the corpus.
     save_folder : str
         Folder of `train.csv`, `valid.csv` and `test.csv`.
     languages : list of str, optional
@@ -103,8 +102,16 @@ def prepare_fleurs(
     if skip_prep:
         return
     configs = find_configs(data_folder, languages)
+    found = {
+        (config, side): find_split(data_folder, save_folder, config, name)
+        for config in configs
+        for side, name in SIDES.items()
+    }
+    inputs = [path for split in found.values() for path in inputs_of(split, data_folder)]
     settings = {
         "corpus": "fleurs",
+        "version": VERSION,
+        "inputs": fingerprint_inputs(data_folder, inputs),
         "data_folder": os.path.abspath(data_folder),
         "configs": configs,
         "skip_limit": skip_limit,
@@ -112,7 +119,13 @@ def prepare_fleurs(
     if is_prepared(save_folder, settings):
         return
     skips = SkipRegister(skip_limit)
-    rows = (row for config in configs for row in read_config(data_folder, config, skips))
+    rows = (
+        row
+        for config in configs
+        for row in read_config(
+            config, {side: found[config, side] for side in SIDES}, save_folder, skips
+        )
+    )
     rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
     disjoint = [("language_label", "sentence_id")]
     write_corpus(save_folder, rows, settings, skips, EXTRA_COLUMNS, disjoint)
@@ -133,7 +146,7 @@ def find_configs(data_folder: str, languages: list[str] | None) -> list[str]:
     ValueError
         If one of them is no configuration of FLEURS.
     FileNotFoundError
-        If a table is missing.
+        If there is none.
     """
     unknown = sorted(set(languages or ()) - GROUP_OF.keys())
     if unknown:
@@ -141,33 +154,32 @@ def find_configs(data_folder: str, languages: list[str] | None) -> list[str]:
             f"{unknown[0]!r} is no configuration of FLEURS; there are {', '.join(sorted(GROUP_OF))}"
         )
     if languages is None:
-        expect_layout(
-            data_folder,
-            "FLEURS",
-            {
-                "data/*_*/train.tsv": "tables of a configuration, such as data/fr_fr/train.tsv",
-                "data/*_*/audio": "its audio, train.tar.gz or train/*.wav",
-            },
-        )
-        there = os.listdir(os.path.join(data_folder, "data"))
-        languages = [config for config in there if config in GROUP_OF]
-    for config in languages:
-        tables = {f"data/{config}/{name}.tsv": "table of a split" for name in SIDES.values()}
-        expect_layout(data_folder, "FLEURS", tables)
+        languages = find_names(data_folder) & GROUP_OF.keys()
+    if not languages:
+        layout = {
+            "data/*_*/train.tsv": "tables of a configuration, such as data/fr_fr/train.tsv",
+            "*_*/train.tsv": "or without data/",
+            "*_*.tar.gz": "or a configuration's tarball",
+            "metadata/*_*/train.tsv": "or as lhotse downloads it",
+            "*_*/train*.parquet": "or parquet",
+        }
+        expect_layout(data_folder, "FLEURS", layout, any_of=True)
     return sorted(set(languages))
 
 
 def read_config(
-    data_folder: str, config: str, skips: SkipRegister
+    config: str, found: dict[str, Split], save_folder: str, skips: SkipRegister
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Reads the tables of one configuration, without durations.
 
     Arguments
     ---------
-    data_folder : str
-        Folder of the corpus.
     config : str
         Such as ``fr_fr``.
+    found : dict of str to Split
+        Side -> its tables and audio.
+    save_folder : str
+        Folder of the CSVs.
     skips : SkipRegister
         Counts what is left out.
 
@@ -180,14 +192,11 @@ def read_config(
     held_out: set[str] = set()  # sentences of test, then of valid too
     stems: set[str] = set()
     for side, name in SIDES.items():
-        audio = unpacked_audio(data_folder, config, name)
         earlier = frozenset(held_out)
-        table = os.path.join(data_folder, "data", config, f"{name}.tsv")
-        for where, cells in read_table(table, skips, columns=COLUMNS):
-            file = inner_path(cells["file"], where)
-            stem = os.path.splitext(file)[0]
+        for where, cells in read_split(found[side], save_folder, config, name, skips):
+            stem = os.path.splitext(cells["file"])[0]
             if stem in stems:
-                skips.skip("file comes twice in the tables", f"{where}: {file}")
+                skips.skip("file comes twice in the tables", f"{where}: {cells['file']}")
                 continue
             stems.add(stem)
             if cells["sentence_id"] in earlier:
@@ -198,43 +207,12 @@ def read_config(
                 side,
                 {
                     "ID": f"fleurs_{config}_{stem}",
-                    "wav": f"$data_root/{audio}/{file}",
+                    "wav": cells["wav"],
                     **language,
                     "gender": _gender(cells["gender"], where, skips),
                     **{column: cells[column] for column in ("sentence_id", "text", "raw_text")},
                 },
             )
-
-
-def unpacked_audio(data_folder: str, config: str, split: str) -> str:
-    """Unpacks a split's archive if that has not been done.
-
-    Arguments
-    ---------
-    data_folder : str
-        Folder of the corpus.
-    config : str
-        Such as ``fr_fr``.
-    split : str
-        FLEURS's name of the split.
-
-    Returns
-    -------
-    str
-        Folder of the audio, relative to `data_folder`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither archive nor folder.
-    """
-    inner = f"data/{config}/audio/{split}"
-    folder = os.path.join(data_folder, inner)
-    if not os.path.isdir(folder):
-        audio = {f"{inner}.tar.gz": "audio of a split", inner: "or the same, unpacked"}
-        expect_layout(data_folder, "FLEURS", audio, any_of=True)
-        extract_archive(f"{folder}.tar.gz", folder)
-    return inner
 
 
 def _gender(cell: str, where: str, skips: SkipRegister) -> str:

@@ -7,7 +7,7 @@ Layout of the release: ``SessionN/dialog/EmoEvaluation/DIALOGUE.txt`` (labels),
 A dialogue's name (``Ses01F_impro01``) tells which actor wore the markers; who speaks is
 told by the last part of the utterance's name (``Ses01F_impro01_M003``: the man).
 
-Each fold has its folder ``foldN`` of CSVs; see `data_prep.iemocap_folds` for the protocols.
+Each fold has its folder ``foldN`` of CSVs; see `data_prep.iemocap.folds` for the protocols.
 
 Scripted dialogues have the same text in every session: a model that hears words can
 profit from that. The column ``scenario`` tells scripted from improvised.
@@ -28,8 +28,8 @@ from data_prep.common.audio import DATA_ROOT, add_durations
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
-from data_prep.common.writing import is_prepared, write_corpus
-from data_prep.iemocap_folds import (
+from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
+from data_prep.iemocap.folds import (
     DISJOINT,
     SESSIONS,
     assign_sides,
@@ -56,6 +56,9 @@ EMOTIONS = {
 
 #: The four classes of most published work: 5531 utterances of the release.
 FOUR_CLASSES = {"ang": "angry", "hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral"}
+
+#: Of what is written; raised where the same folder gives other CSVs.
+VERSION = 2
 
 GENDERS = {"F": "female", "M": "male"}
 
@@ -206,6 +209,16 @@ def _row(name: re.Match, cells: dict) -> dict:
     }
 
 
+def _tables(data_folder: str) -> list[str]:
+    """All text files that are read."""
+    return [
+        file
+        for session in SESSIONS
+        for kind in ("EmoEvaluation", "transcriptions")
+        for file in dialogue_files(data_folder, session, kind)
+    ]
+
+
 def prepare_iemocap(
     data_folder: str,
     save_folder: str,
@@ -230,7 +243,7 @@ def prepare_iemocap(
         every utterance, happy and excited apart, emotion empty where raters disagree.
     leave_out : str
         `superb`: a session, as in published figures; validation is of training speakers.
-        `session` or `speaker`: no speaker is on two sides. See `data_prep.iemocap_folds`.
+        `session` or `speaker`: no speaker is on two sides. See `data_prep.iemocap.folds`.
     seed : int
         Of the utterances that validate in `superb`; a training's seed does not change them.
     sample_rate : int
@@ -266,7 +279,17 @@ def prepare_iemocap(
         layout[f"Session{n}/sentences/wav/Ses*"] = "utterances of a dialogue"
     expect_layout(data_folder, "IEMOCAP (IEMOCAP_full_release)", layout)
     root = os.path.abspath(data_folder)
-    settings = {"data_folder": root, "classes": classes, "leave_out": leave_out, "seed": seed}
+    kinds = ("dialog/EmoEvaluation", "dialog/transcriptions", "sentences/wav")
+    inputs = [f"Session{n}/{kind}" for n in SESSIONS for kind in kinds]
+    settings = {
+        "corpus": "iemocap",
+        "version": VERSION,
+        "inputs": fingerprint_inputs(data_folder, [*inputs, *_tables(data_folder)]),
+        "data_folder": root,
+        "classes": classes,
+        "leave_out": leave_out,
+        "seed": seed,
+    }
     folds = make_folds(leave_out)
     folders = {fold: os.path.join(save_folder, fold) for fold in folds}
     if all(is_prepared(folder, settings) for folder in folders.values()):

@@ -1,8 +1,15 @@
 """FLEURS in the layout of its Hugging Face repository."""
 
+import shutil
+import tarfile
+from pathlib import Path
+
+import pyarrow
 import pytest
+from pyarrow import parquet
 from trees import fleurs_tree, read_splits, wav_bytes, write_tar, write_wav
 
+from data_prep.common.audio import audio_path
 from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.fleurs_prepare import GROUP_OF, prepare_fleurs
@@ -127,7 +134,7 @@ def test_a_truncated_archive_leaves_nothing_and_a_rerun_goes_on(tree):
     with pytest.raises(ValueError, match="dev.tar.gz: truncated or broken archive"):
         prepare(tree)
     assert sorted(path.name for path in archive.parent.iterdir() if path.is_dir()) == ["test"]
-    assert not list((tree / "csv").iterdir())
+    assert not (tree / "csv").exists()
     archive.write_bytes(whole)
     assert len(prepare(tree)["train"]) == 18
 
@@ -162,10 +169,104 @@ def test_wrong_folders_say_what_is_expected_where(tree, tmp_path):
     with pytest.raises(FileNotFoundError, match="data/.*train.tsv: tables of a configuration"):
         prepare_fleurs(str(tmp_path), str(tmp_path / "csv"))
     with pytest.raises(FileNotFoundError, match="looks right: is it meant"):
-        prepare_fleurs(str(tree / "data"), str(tmp_path / "csv"))
+        prepare_fleurs(str(tree / "data/fr_fr"), str(tmp_path / "csv"))
     (tree / "data/fr_fr/audio/dev.tar.gz").unlink()
     with pytest.raises(FileNotFoundError, match="data/fr_fr/audio/dev.tar.gz"):
         prepare(tree)
+
+
+def without_paths(rows):
+    return {side: [row | {"wav": ""} for row in rows[side]] for side in rows}
+
+
+def as_tarballs(tree):
+    """Each language as one tarball, which holds its tables and its unpacked audio."""
+    for config in sorted((tree / "data").iterdir()):
+        with tarfile.open(tree / f"{config.name}.tar.gz", "w:gz") as tar:
+            tar.add(config, config.name)
+    shutil.rmtree(tree / "data")
+
+
+def as_lhotse(tree):
+    for config in sorted((tree / "data").iterdir()):
+        for split in ("train", "dev", "test"):
+            (tree / "metadata" / config.name).mkdir(parents=True, exist_ok=True)
+            (config / f"{split}.tsv").rename(tree / "metadata" / config.name / f"{split}.tsv")
+            (config / "audio" / split).rename(config / split)
+        config.rename(tree / config.name)
+    shutil.rmtree(tree / "data")
+
+
+def as_parquet(tree):
+    for config in sorted((tree / "data").iterdir()):
+        for split in ("train", "dev", "test"):
+            rows = []
+            for line in (config / f"{split}.tsv").read_text(encoding="utf-8").splitlines():
+                sentence, file, raw, text, _, samples, gender = line.split("\t")
+                content = (config / "audio" / split / file).read_bytes()
+                rows.append(
+                    {
+                        "id": int(sentence),
+                        "num_samples": int(samples),
+                        "path": f"/somewhere/{file}",
+                        "audio": {"bytes": content, "path": file},
+                        "transcription": text,
+                        "raw_transcription": raw,
+                        "gender": ["MALE", "FEMALE"].index(gender),
+                    }
+                )
+            name = {"dev": "validation"}.get(split, split)
+            path = tree / config.name / name / "0000.parquet"
+            path.parent.mkdir(parents=True)
+            parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    shutil.rmtree(tree / "data")
+
+
+ALL = ("fr_fr", "cmn_hans_cn", "es_419")
+
+
+@pytest.mark.parametrize("rearrange", [as_tarballs, as_lhotse, as_parquet])
+def test_other_layouts_give_the_same_rows(tmp_path, rearrange):
+    tree = fleurs_tree(tmp_path / "fleurs", unpacked=ALL)
+    expected = without_paths(prepare(tree))
+    rearrange(tree)
+    rows = prepare(tree)
+    assert without_paths(rows) == expected
+    for row in rows["train"] + rows["test"]:
+        assert Path(audio_path(row["wav"], str(tree))).is_file()
+
+
+def test_broken_parquet_is_named(tmp_path):
+    tree = fleurs_tree(tmp_path / "fleurs", unpacked=ALL)
+    as_parquet(tree)
+    path = tree / "fr_fr/train/0000.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="0000.parquet: truncated or broken"):
+        prepare(tree)
+    table = pyarrow.Table.from_pylist([{"id": 1, "audio": None}])
+    parquet.write_table(table, path)
+    with pytest.raises(ValueError, match="no column raw_transcription, transcription, gender"):
+        prepare(tree)
+
+
+@pytest.mark.parametrize("pack", [lambda tree: None, as_tarballs])
+def test_a_corpus_that_cannot_be_written_to_is_unpacked_beside_the_csvs(tree, monkeypatch, pack):
+    pack(tree)
+    monkeypatch.setattr("data_prep.common.archives.is_writable", lambda folder: False)
+    before = sorted(tree.rglob("*"))
+    prepare_fleurs(str(tree), str(tree.parent / "csv"))
+    assert sorted(tree.rglob("*")) == before
+    rows = read_splits(tree.parent / "csv")
+    assert len(rows["train"]) == 18
+    for row in rows["test"]:
+        assert row["wav"].startswith(str(tree.parent / "csv/unpacked/"))
+        assert Path(row["wav"]).is_file()
+
+
+def test_a_table_that_changed_is_seen(tree):
+    prepare(tree)
+    edit(tree, b"2\t20.wav", b"6\t20.wav")
+    assert len(prepare(tree)["train"]) == 17
 
 
 def test_command_line_with_the_check(tree, capsys):

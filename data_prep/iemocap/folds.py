@@ -22,8 +22,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.corpus import SPLITS
-from data_prep.common.writing import SETTINGS_FILE, check_disjoint
+from data_prep.common.writing import SETTINGS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,12 @@ def remove_stale_folds(save_folder: str, settings: Mapping) -> list[str]:
         folder = path.parent
         saved = _read(path)
         ours = re.fullmatch(r"fold\d+", folder.name) and saved and saved.keys() <= settings.keys()
-        if not ours or saved == json.loads(json.dumps(settings)):
+        corpus = settings.get("corpus")
+        if (
+            not ours
+            or saved.get("corpus", corpus) != corpus
+            or saved == json.loads(json.dumps(settings))
+        ):
             continue
         for side in SPLITS:
             (folder / f"{side}.csv").unlink(missing_ok=True)
