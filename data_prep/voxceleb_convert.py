@@ -1,8 +1,8 @@
 """Converts VoxCeleb2's .m4a files to 16 kHz WAV, once.
 
 From ``…/aac/SPEAKER/VIDEO/CLIP.m4a`` to ``…/wav/SPEAKER/VIDEO/CLIP.wav``; the originals stay.
-A speaker's folder takes its name when it is complete, and an interrupted run goes on with the
-speakers that are not converted. About 2 400 hours of audio: 270 GB.
+A file takes its name when it is complete, and what has a .wav already, in whichever folder, is
+passed over: an interrupted run goes on. About 2 400 hours of audio: 270 GB.
 
 Example
 -------
@@ -12,7 +12,6 @@ Example
 import argparse
 import logging
 import os
-import shutil
 import sys
 from multiprocessing import Pool
 
@@ -22,7 +21,8 @@ import soundfile
 from tqdm import tqdm
 
 from data_prep.common.skips import SkipRegister
-from data_prep.voxceleb.files import find_speakers
+from data_prep.voxceleb.files import find_speakers, list_files, list_videos
+from masr_modules.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
@@ -61,49 +61,63 @@ def decode(path: str) -> np.ndarray:
     return np.concatenate([block.to_ndarray()[0] for block in blocks])
 
 
-def convert_speaker(source: str, destination: str) -> tuple[int, list[tuple[str, str]]]:
-    """Converts all of a speaker's files.
+def convert(source: str, destination: str) -> None:
+    """Converts a file, which takes its name when it is complete.
 
     Arguments
     ---------
     source : str
-        The speaker's folder with .m4a files.
+        Path of the .m4a file.
     destination : str
-        The speaker's folder to make.
+        Path of the .wav file.
+
+    Raises
+    ------
+    ValueError
+        If it has no audio or is broken.
+    """
+    samples = decode(source)
+    with atomic_file(destination) as temporary:
+        soundfile.write(temporary, samples, SAMPLE_RATE, format="WAV")
+
+
+def plan_conversion(data_folder: str, folders: list[str]) -> dict[str, str]:
+    """What of a speaker is not converted.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    folders : list of str
+        The speaker's folders.
 
     Returns
     -------
-    int
-        Number of files converted.
-    list of (str, str)
-        File and reason of each that could not be.
+    dict of str to str
+        Path of each .m4a file without a .wav -> path of its .wav: in `wav` beside `aac`, or
+        in the folder of the .m4a where that is not below `aac`.
     """
-    parent, speaker = os.path.split(destination)
-    temporary = os.path.join(parent, f".{speaker}.converting")
-    shutil.rmtree(temporary, ignore_errors=True)  # of an interrupted run
-    count, broken = 0, []
-    for folder, _, names in sorted(os.walk(source)):
-        for name in sorted(names):
-            stem, extension = os.path.splitext(name)
-            if name.startswith(".") or extension != ".m4a":
-                continue
-            path = os.path.join(folder, name)
-            target = os.path.join(temporary, os.path.relpath(folder, source), f"{stem}.wav")
-            try:
-                samples = decode(path)
-            except (ValueError, OSError) as error:
-                broken.append((path, str(error)))
-                continue
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            soundfile.write(target, samples, SAMPLE_RATE)
-            count += 1
-    os.makedirs(temporary, exist_ok=True)
-    os.replace(temporary, destination)
-    return count, broken
+    jobs = {}
+    for inside in list_videos(data_folder, folders).values():
+        _, waiting = list_files(data_folder, inside)
+        for file, *_ in waiting.values():
+            *root, speaker, video, name = file.split("/")
+            if root[-1:] == ["aac"]:
+                root[-1] = "wav"
+            wav = os.path.join(*root, speaker, video, name.removesuffix("m4a") + "wav")
+            jobs[os.path.join(data_folder, file)] = os.path.join(data_folder, wav)
+    return jobs
 
 
-def _work(job: tuple[str, str]) -> tuple[int, list[tuple[str, str]]]:
-    return convert_speaker(*job)
+def _convert_speaker(jobs: dict[str, str]) -> tuple[int, list[tuple[str, str]]]:
+    """Number of files converted; file and reason of each that could not be."""
+    broken = []
+    for source, destination in jobs.items():
+        try:
+            convert(source, destination)
+        except (ValueError, OSError) as error:
+            broken.append((source, str(error)))
+    return len(jobs) - len(broken), broken
 
 
 def convert_voxceleb(data_folder: str, num_workers: int = 8, skip_limit: float = 0.01) -> None:
@@ -123,19 +137,13 @@ def convert_voxceleb(data_folder: str, num_workers: int = 8, skip_limit: float =
     ValueError
         If there is nothing to convert, or too much is broken.
     """
-    jobs = []
-    for speaker, folders in find_speakers(data_folder).items():
-        for folder in folders:
-            above, kind = os.path.split(os.path.dirname(folder))
-            if kind == "aac":
-                wav = os.path.join(data_folder, above, "wav")
-                os.makedirs(wav, exist_ok=True)
-                jobs.append((os.path.join(data_folder, folder), os.path.join(wav, speaker)))
+    speakers = find_speakers(data_folder).values()
+    jobs = [job for folders in speakers if (job := plan_conversion(data_folder, folders))]
     if not jobs:
-        raise ValueError(f"{data_folder}: no speaker in a folder aac waits to be converted")
+        raise ValueError(f"{data_folder}: no .m4a file of a speaker waits to be converted")
     skips = SkipRegister(skip_limit)
     with Pool(num_workers) as pool:
-        results = pool.imap_unordered(_work, jobs)
+        results = pool.imap_unordered(_convert_speaker, jobs)
         for count, broken in tqdm(results, "converting", len(jobs), unit="speaker"):
             skips.kept += count
             for path, reason in broken:

@@ -1,10 +1,12 @@
 """VoxCeleb 1 and 2: speech of celebrities from videos (arXiv 1706.08612, 1806.05622).
 
 Layout: folders ``SPEAKER/VIDEO/CLIP.wav`` under ``wav``, ``dev/wav``, ``test/wav``,
-``voxceleb1/wav``, ... (any folder up to three levels down). The files ``vox1_meta.csv``,
-``vox2_meta.csv`` and the lists of trials (``veri_test.txt``, ``veri_test2.txt``,
-``list_test_all2.txt``, ``list_test_hard2.txt``) lie in the folder, in ``meta``, or one level
-further down. VoxCeleb2 comes as .m4a in ``dev/aac`` and ``aac``; to convert them once:
+``voxceleb1/wav``, ... (any folder up to three levels down); SpeechBrain's folder, both corpora
+in one ``wav``, is one of them. An utterance may lie in several folders: copies are noted, and
+different files are an error. The files ``vox1_meta.csv``, ``vox2_meta.csv``, the lists of
+trials (``veri_test.txt``, ``veri_test2.txt``, ``list_test_all2.txt``, ``list_test_hard2.txt``)
+and ``iden_split.txt`` lie in the folder, in ``meta``, or one level further down. VoxCeleb2
+comes as .m4a in ``dev/aac`` and ``aac``; to convert once what has no .wav in any folder:
 ``python -m data_prep.voxceleb_convert --data_folder /corpora/voxceleb``
 
 What is written:
@@ -18,6 +20,9 @@ What is written:
   or by ``video`` (the same speakers in other videos, for identification). Clips of one video
   are never on two sides: they share room, microphone and noise.
 
+With ``protocol: identification`` the official split of VoxCeleb1 alone says who is where:
+``iden_split.txt``, the same 1251 speakers in train, valid and test, and no trials.
+
 With ``segment_seconds`` train and valid are cut into consecutive segments with ``start`` and
 ``stop``, as SpeechBrain's recipes do; unlike there, silent ones are kept, since no samples
 are read.
@@ -30,7 +35,7 @@ Example
 import os
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from data_prep.common.audio import DATA_ROOT, add_durations, cut_segments
 from data_prep.common.command_line import run
@@ -39,7 +44,14 @@ from data_prep.common.headers import AudioInfo
 from data_prep.common.skips import SkipRegister
 from data_prep.common.trials import remove_trials
 from data_prep.common.writing import is_prepared, write_corpus
-from data_prep.voxceleb.files import Clip, find_speakers, read_speakers, refuse_unconverted
+from data_prep.voxceleb.files import (
+    Clip,
+    corpus_of,
+    find_speakers,
+    read_speakers,
+    refuse_unconverted,
+)
+from data_prep.voxceleb.identification import follow_split, read_split
 from data_prep.voxceleb.protocol import Protocol, assign_clips, choose_corpora
 from data_prep.voxceleb.trials import TRIAL_FILES, find_lists, read_list, write_lists
 
@@ -95,7 +107,8 @@ def _remember(rows: Iterator[tuple[str, dict]], ids: set[str]) -> Iterator[tuple
 def prepare_voxceleb(
     data_folder: str,
     save_folder: str,
-    trials: list[str] = ("O_cleaned",),
+    trials: list[str] | None = None,
+    protocol: Literal["verification", "identification"] = "verification",
     train_on: list[str] | None = None,
     valid_by: Literal["speaker", "video"] = "speaker",
     valid_share: float = 0.05,
@@ -115,8 +128,12 @@ def prepare_voxceleb(
     save_folder : str
         Folder of the CSVs and of `trials_NAME.csv`.
     trials : list of str
-        What to test on: O (veri_test), O_cleaned (veri_test2), E (list_test_all2), H
-        (list_test_hard2).
+        What to test on: O (veri_test), O_cleaned (veri_test2, the default), E
+        (list_test_all2), H (list_test_hard2).
+    protocol : str
+        `verification` of unseen speakers by `trials`, or `identification` of VoxCeleb1's
+        speakers by iden_split.txt; that has no trials, and `valid_by`, `valid_share` and
+        `seed` mean nothing to it.
     train_on : list of str, optional
         voxceleb1, voxceleb2 or both (default: all that are there and that the trials
         allow).
@@ -141,10 +158,11 @@ def prepare_voxceleb(
     Raises
     ------
     FileNotFoundError
-        If the folder does not hold VoxCeleb, its metadata or the lists.
+        If the folder does not hold VoxCeleb, its lists or, where there are no lists to tell
+        who is tested, its metadata.
     ValueError
-        If the trials forbid a corpus in training, .m4a files are not converted, an option
-        is wrong or too much is left out.
+        If the trials forbid a corpus in training, .m4a files are not converted, different
+        files claim to be one utterance, an option is wrong or too much is left out.
 
     Example
     -------
@@ -152,33 +170,28 @@ def prepare_voxceleb(
     """
     if skip_prep:
         return
-    if valid_by not in ("speaker", "video") or not 0 < valid_share <= 0.5:
-        raise ValueError(
-            f"valid_by ({valid_by!r}) is speaker or video, valid_share ({valid_share}) above 0 "
-            "and at most 0.5"
-        )
-    if segment_seconds is not None and segment_seconds <= 0:
-        raise ValueError(f"segment_seconds ({segment_seconds}) has to be above 0")
-    settings = {
-        "data_folder": os.path.abspath(data_folder),
-        "trials": sorted(trials),
-        "train_on": train_on and sorted(train_on),
-        "valid": [valid_by, valid_share, seed],
-        "segment_seconds": segment_seconds,
-    }
+    if trials is None:
+        trials = ["O_cleaned"] if protocol == "verification" else []
+    _check_options(protocol, trials, train_on, valid_by, valid_share, segment_seconds)
+    valid = (valid_by, valid_share, seed)
+    settings = {"data_folder": os.path.abspath(data_folder), "segment_seconds": segment_seconds}
+    if protocol == "identification":
+        settings["protocol"] = protocol
+    else:
+        settings |= {"trials": sorted(trials), "train_on": train_on and sorted(train_on)}
+        settings["valid"] = list(valid)
     lists_written = [f"trials_{name}" for name in trials]
     if is_prepared(save_folder, settings, [*SPLITS, *lists_written]):
         return
     remove_trials(save_folder, TRIAL_FILES)
     skips = SkipRegister(skip_limit)
-    speakers, protocol, lists, about = _plan(
-        data_folder, list(trials), train_on, (valid_by, valid_share, seed), skips
-    )
-    clips = assign_clips(data_folder, speakers, protocol, skips)
+    if protocol == "identification":
+        plan = _plan_identification(data_folder, skips)
+    else:
+        plan = _plan_verification(data_folder, list(trials), train_on, valid, skips)
     expand = partial(_cut, segment_seconds, skips) if segment_seconds else None
-    rows = add_durations(
-        make_rows(clips, about, skips), data_folder, skips, sample_rate, num_workers, expand=expand
-    )
+    rows = make_rows(plan.clips, plan.about, skips)
+    rows = add_durations(rows, data_folder, skips, sample_rate, num_workers, expand=expand)
     there: set[str] = set()
     write_corpus(
         save_folder,
@@ -186,24 +199,75 @@ def prepare_voxceleb(
         settings,
         skips,
         extra_columns=("nationality", *(("start", "stop") if segment_seconds else ())),
-        disjoint=[("speaker",)] if valid_by == "speaker" else [("speaker", "source")],
+        disjoint=plan.disjoint,
     )
-    write_lists(lists, save_folder, there, skip_limit)
+    write_lists(plan.lists, save_folder, there, skip_limit)
 
 
-def _plan(
-    data_folder: str,
+def _check_options(
+    protocol: str,
     trials: list[str],
     train_on: list[str] | None,
-    valid: tuple[str, float, int],
-    skips: SkipRegister,
-) -> tuple[dict[str, list[str]], Protocol, dict[str, str], dict[str, dict]]:
-    """What to walk through, who is on which side, the lists and what is known of speakers."""
+    valid_by: str,
+    valid_share: float,
+    segment_seconds: float | None,
+) -> None:
+    if protocol not in ("verification", "identification"):
+        raise ValueError(f"protocol ({protocol!r}) is verification or identification")
+    if protocol == "identification" and (trials or train_on not in (None, ["voxceleb1"])):
+        raise ValueError(
+            f"protocol: identification has no trials ({trials}) and trains on voxceleb1 alone "
+            f"({train_on}): set trials: [] and train_on: null"
+        )
+    if valid_by not in ("speaker", "video") or not 0 < valid_share <= 0.5:
+        raise ValueError(
+            f"valid_by ({valid_by!r}) is speaker or video, valid_share ({valid_share}) above 0 "
+            "and at most 0.5"
+        )
+    if segment_seconds is not None and segment_seconds <= 0:
+        raise ValueError(f"segment_seconds ({segment_seconds}) has to be above 0")
+
+
+class _Plan(NamedTuple):
+    """Side and utterance; what is known of speakers; name -> list; what no two sides share."""
+
+    clips: Iterator[tuple[str, Clip]]
+    about: dict[str, dict]
+    lists: dict[str, str]
+    disjoint: list[tuple[str, ...]]
+
+
+def _find_speakers(data_folder: str) -> dict[str, list[str]]:
+    """Speaker -> folders, of a folder that holds VoxCeleb."""
     speakers = find_speakers(data_folder) if os.path.isdir(data_folder) else {}
     if not speakers:
         folder = "wav/id[01][0-9][0-9][0-9][0-9]"
         layout = {folder: "speaker of VoxCeleb, such as wav/id10001 or dev/wav/id00012"}
         expect_layout(data_folder, "VoxCeleb", layout)
+    return speakers
+
+
+def _plan_identification(data_folder: str, skips: SkipRegister) -> _Plan:
+    """The official split says all; speakers are on every side, and it may part a video."""
+    speakers = _find_speakers(data_folder)
+    side_of = read_split(data_folder, skips)
+    speakers = {s: folders for s, folders in speakers.items() if corpus_of(s) == "voxceleb1"}
+    refuse_unconverted(data_folder, speakers)
+    about = read_speakers(data_folder, "voxceleb1", skips, required=False)
+    for known in about.values():
+        del known["set"]
+    return _Plan(follow_split(data_folder, speakers, side_of, skips), about, {}, [])
+
+
+def _plan_verification(
+    data_folder: str,
+    trials: list[str],
+    train_on: list[str] | None,
+    valid: tuple[str, float, int],
+    skips: SkipRegister,
+) -> _Plan:
+    """No speaker of a test set trains, whether the lists or the metadata name it."""
+    speakers = _find_speakers(data_folder)
     train_on = choose_corpora(train_on, trials, speakers)
     lists = find_lists(data_folder, trials)
     tested, held_out = set(), set()
@@ -213,7 +277,7 @@ def _plan(
     held_out = {utterance.split("--")[0].split("_")[1] for utterance in tested}
     about = {}
     for corpus in sorted({*train_on, *({"voxceleb1"} if trials else ())}):
-        about |= read_speakers(data_folder, corpus, skips)
+        about |= read_speakers(data_folder, corpus, skips, required=not trials)
     held_out |= {speaker for speaker, known in about.items() if known.pop("set") == "test"}
     protocol = Protocol(tested, held_out, train_on, *valid)
     used = {
@@ -222,7 +286,9 @@ def _plan(
         if protocol.may_train(speaker) or speaker in held_out
     }
     refuse_unconverted(data_folder, used)
-    return used, protocol, lists, about
+    clips = assign_clips(data_folder, used, protocol, skips)
+    disjoint = [("speaker",)] if protocol.valid_by == "speaker" else [("speaker", "source")]
+    return _Plan(clips, about, lists, disjoint)
 
 
 if __name__ == "__main__":

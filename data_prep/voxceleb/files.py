@@ -91,22 +91,18 @@ def find_speakers(data_folder: str) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        Speaker -> folders relative to `data_folder`, sorted. A folder in `aac` is not
-        among them where the folder `wav` beside it has that speaker: it was converted.
+        Speaker -> folders relative to `data_folder`, those in `aac` last: their files have
+        mostly been converted to another one.
     """
     folders: dict[str, list[str]] = {}
-    for root in find_roots(data_folder):
-        converted = set()
-        if os.path.basename(root) == "aac":
-            wav = os.path.join(data_folder, os.path.dirname(root), "wav")
-            converted = set(os.listdir(wav)) if os.path.isdir(wav) else set()
+    for root in sorted(find_roots(data_folder), key=lambda root: os.path.basename(root) == "aac"):
         for name in os.listdir(os.path.join(data_folder, root)):
-            if SPEAKER.fullmatch(name) and name not in converted:
+            if SPEAKER.fullmatch(name):
                 folders.setdefault(name, []).append(os.path.join(root, name))
-    return {speaker: sorted(folders[speaker]) for speaker in sorted(folders)}
+    return dict(sorted(folders.items()))
 
 
-def list_videos(data_folder: str, folders: list[str]) -> list[tuple[str, str]]:
+def list_videos(data_folder: str, folders: list[str]) -> dict[str, list[str]]:
     """A speaker's videos.
 
     Arguments
@@ -118,20 +114,48 @@ def list_videos(data_folder: str, folders: list[str]) -> list[tuple[str, str]]:
 
     Returns
     -------
-    list of (str, str)
-        Video and its folder relative to `data_folder`, sorted.
+    dict of str to list of str
+        Video, sorted -> its folders relative to `data_folder`, in the order of `folders`.
     """
-    videos = []
+    videos: dict[str, list[str]] = {}
     for folder in folders:
         with os.scandir(os.path.join(data_folder, folder)) as entries:
-            videos += [(e.name, f"{folder}/{e.name}") for e in entries if e.is_dir()]
-    return sorted((v, f) for v, f in videos if not v.startswith("."))
+            for entry in entries:
+                if entry.is_dir() and not entry.name.startswith("."):
+                    videos.setdefault(entry.name, []).append(f"{folder}/{entry.name}")
+    return dict(sorted(videos.items()))
+
+
+def list_files(data_folder: str, folders: list[str]) -> tuple[dict, dict]:
+    """The files of a video; others (`._*` of a Mac, .txt) are passed over.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    folders : list of str
+        The video's folders.
+
+    Returns
+    -------
+    wavs, waiting : dict of str to list of str
+        Clip -> its .wav files, and clip -> its .m4a files where it has no .wav in any folder.
+    """
+    wavs: dict[str, list[str]] = {}
+    compressed: dict[str, list[str]] = {}
+    for folder in folders:
+        for name in sorted(os.listdir(os.path.join(data_folder, folder))):
+            stem, _, extension = name.rpartition(".")
+            if not name.startswith(".") and extension in ("wav", "m4a"):
+                found = wavs if extension == "wav" else compressed
+                found.setdefault(stem, []).append(f"{folder}/{name}")
+    return wavs, {stem: files for stem, files in compressed.items() if stem not in wavs}
 
 
 def list_clips(
-    data_folder: str, speaker: str, video: str, folder: str, skips: SkipRegister
+    data_folder: str, speaker: str, video: str, folders: list[str], skips: SkipRegister
 ) -> Iterator[Clip]:
-    """The utterances of a video; other files (`._*` of a Mac, .txt) are passed over.
+    """The utterances of a video.
 
     Arguments
     ---------
@@ -141,26 +165,53 @@ def list_clips(
         Who speaks.
     video : str
         Its name.
-    folder : str
-        Its folder, relative to `data_folder`.
+    folders : list of str
+        Its folders, relative to `data_folder`.
     skips : SkipRegister
-        Counts .m4a files without a .wav beside them.
+        Counts .m4a files without a .wav, notes copies of a .wav.
 
     Yields
     ------
     Clip
         Sorted by name.
+
+    Raises
+    ------
+    ValueError
+        If two different files claim to be one utterance: names both.
     """
-    names = sorted(os.listdir(os.path.join(data_folder, folder)))
-    there, prefix = set(names), clip_id(speaker, video, "")
-    for name in names:
-        stem, _, extension = name.rpartition(".")
-        if name.startswith("."):
-            continue
-        if extension == "wav":
-            yield Clip(prefix + stem, speaker, video, f"{folder}/{name}")
-        elif extension == "m4a" and f"{stem}.wav" not in there:
-            skips.skip("m4a without a wav beside it", f"{folder}/{name}")
+    wavs, waiting = list_files(data_folder, folders)
+    prefix = clip_id(speaker, video, "")
+    for stem, (first, *copies) in sorted(wavs.items()):
+        for copy in copies:
+            expect_copy(data_folder, first, copy)
+            skips.note("copy of an utterance, the other file is taken", copy)
+        yield Clip(prefix + stem, speaker, video, first)
+    for _, (first, *_) in sorted(waiting.items()):
+        skips.skip("m4a without a wav, which data_prep.voxceleb_convert makes", first)
+
+
+def expect_copy(data_folder: str, first: str, second: str) -> None:
+    """Raises where two files of one utterance differ in size.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    first, second : str
+        Files relative to it.
+
+    Raises
+    ------
+    ValueError
+        If they differ: which one is the utterance cannot be told.
+    """
+    sizes = [os.path.getsize(os.path.join(data_folder, file)) for file in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{data_folder}: {first} ({sizes[0]} bytes) and {second} ({sizes[1]} bytes) are one "
+            "utterance by their names, but differ: remove the wrong one, or its folder"
+        )
 
 
 def find_file(data_folder: str, name: str) -> str | None:
@@ -183,7 +234,9 @@ def find_file(data_folder: str, name: str) -> str | None:
     return next((path for place in places for path in sorted(glob.glob(place))), None)
 
 
-def read_speakers(data_folder: str, corpus: str, skips: SkipRegister) -> dict[str, dict]:
+def read_speakers(
+    data_folder: str, corpus: str, skips: SkipRegister, required: bool = True
+) -> dict[str, dict]:
     """Reads `vox1_meta.csv` or `vox2_meta.csv`.
 
     Arguments
@@ -193,7 +246,9 @@ def read_speakers(data_folder: str, corpus: str, skips: SkipRegister) -> dict[st
     corpus : str
         `voxceleb1` or `voxceleb2`.
     skips : SkipRegister
-        Counts malformed lines, notes unknown genders and nationalities.
+        Counts malformed lines, notes unknown genders and nationalities, or no such file.
+    required : bool
+        Whether the file has to be there.
 
     Returns
     -------
@@ -204,15 +259,19 @@ def read_speakers(data_folder: str, corpus: str, skips: SkipRegister) -> dict[st
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file, but it is required.
     """
     name = f"vox{corpus[-1]}_meta.csv"
     path = find_file(data_folder, name)
     if path is None:
-        raise FileNotFoundError(
+        problem = (
             f"{data_folder}: no {name}, neither there nor in its folder meta; the VoxCeleb site "
             "offers it beside the audio"
         )
+        if required:
+            raise FileNotFoundError(problem)
+        skips.note("no metadata: genders and the test speakers are not known", problem)
+        return {}
     with open(path, "rb") as file:
         delimiter = "\t" if b"\t" in file.readline() else ","
     identity = f"VoxCeleb{corpus[-1]} ID"
@@ -231,7 +290,7 @@ def read_speakers(data_folder: str, corpus: str, skips: SkipRegister) -> dict[st
 
 
 def refuse_unconverted(data_folder: str, speakers: dict[str, list[str]]) -> None:
-    """Raises where a speaker to be used has not been converted from .m4a.
+    """Raises where a speaker to be used has .m4a files and no .wav at all.
 
     Arguments
     ---------
@@ -245,14 +304,22 @@ def refuse_unconverted(data_folder: str, speakers: dict[str, list[str]]) -> None
     ValueError
         If there are any: gives the command that converts them.
     """
-    waiting = [
-        speaker
-        for speaker, folders in speakers.items()
-        if any(f"/{folder}".endswith(f"/aac/{speaker}") for folder in folders)
-    ]
+    waiting = [s for s, folders in speakers.items() if _is_unconverted(data_folder, folders)]
     if waiting:
         raise ValueError(
             f"{len(waiting)} speakers have .m4a files that are not converted to wav (first: "
             f"{speakers[waiting[0]][0]}). Convert them once: python -m data_prep.voxceleb_convert "
             f"--data_folder {data_folder}"
         )
+
+
+def _is_unconverted(data_folder: str, folders: list[str]) -> bool:
+    """Looks no further than the first .wav: folders are in the order of `find_speakers`."""
+    unconverted = False
+    for folder in folders:
+        for inside in list_videos(data_folder, [folder]).values():
+            wavs, waiting = list_files(data_folder, inside)
+            if wavs:
+                return False
+            unconverted |= bool(waiting)
+    return unconverted

@@ -117,7 +117,7 @@ def assign_clips(
     for speaker, folders in speakers.items():
         videos = list_videos(data_folder, folders)
         trained = protocol.may_train(speaker)
-        names = sorted({video for video, _ in videos})
+        names = list(videos)
         random.Random(f"{protocol.seed}/{speaker}").shuffle(names)
         side_of = dict.fromkeys(names, "valid" if speaker in validating else "train")
         if protocol.valid_by == "video" and len(names) > 1 and trained:
@@ -125,8 +125,8 @@ def assign_clips(
                 position += 1
                 steps = [int(n * protocol.valid_share) for n in (position - 1, position)]
                 side_of[name] = "valid" if steps[0] < steps[1] else "train"
-        for video, folder in videos:
-            for clip in list_clips(data_folder, speaker, video, folder, skips):
+        for video, inside in videos.items():
+            for clip in list_clips(data_folder, speaker, video, inside, skips):
                 if clip.ID in protocol.tested:
                     yield "test", clip
                 elif trained:

@@ -22,7 +22,14 @@ def start_name(hparams: dict) -> str:
     return str(hparams["pretrained"]) + (" (untrained)" if hparams["random_init"] else "")
 
 
-def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, rows: dict) -> None:
+def finish(
+    brain: DownstreamBrain,
+    hparams: dict,
+    task: Task,
+    metrics: dict,
+    rows: dict,
+    trained_on: str = "",
+) -> None:
     """Prints the metrics as a row of SpeechBrain's tables, and saves them.
 
     Arguments
@@ -37,6 +44,8 @@ def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, row
         Key -> metric; all go to results.json, as `metrics`.
     rows : dict
         Of the test set.
+    trained_on : str
+        What stands beside the metrics where they mean little without it.
     """
     path = Path(hparams["output_folder"], "results.json")
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -45,6 +54,7 @@ def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, row
         "task": task.name,
         "encoder": start_name(hparams),
         "freeze": hparams["freeze"],
+        **({"trained_on": trained_on} if trained_on else {}),
         "seed": hparams["seed"],
         "device": str(brain.device),
         "train_seconds": round(seconds, 1),
@@ -55,9 +65,11 @@ def finish(brain: DownstreamBrain, hparams: dict, task: Task, metrics: dict, row
     }
     columns = [column for column in task.columns if column.key in metrics]
     header = ["encoder", "", *map(column_title, columns), "seed", "device"]
+    header[2:2] = ["trained on"] if trained_on else []
     row = [
         results["encoder"],
         "frozen" if hparams["freeze"] else "fine-tuned",
+        *([trained_on] if trained_on else []),
         *(format_cell([metrics[key]], kind) for _, key, kind in columns),
         str(hparams["seed"]),
         results["device"],

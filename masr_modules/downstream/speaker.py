@@ -1,6 +1,8 @@
 """Speaker verification: a Brain that learns to tell voices apart, and which voices it hears."""
 
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import speechbrain as sb
@@ -10,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from masr_modules.distributed import global_mean
-from masr_modules.downstream.classification import ClassificationBrain
+from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
 from masr_modules.downstream.hold_out import hold_out, utterances_per_label
 from masr_modules.downstream.task import Column, Guess, Task, Use
 from masr_modules.metrics.detection import equal_error_rate
@@ -42,7 +44,9 @@ class SpeakerBrain(ClassificationBrain):
         known = truth >= 0
         if stage != sb.Stage.TRAIN:
             self.embeddings |= dict(zip(batch.id, embeddings.float().cpu().numpy(), strict=True))
-            self.right += (cosines.squeeze(1).argmax(dim=1) == truth)[known].tolist()
+            named = cosines.squeeze(1).argmax(dim=1) == truth  # never a voice without training
+            labelled = torch.tensor([voice is not None for voice in voices], device=named.device)
+            self.right += named[labelled].tolist()
         total, count = cosines.sum() * 0.0, known.sum().float()
         if known.any():
             total = count * self.hparams.objective(cosines[known], truth[known].unsqueeze(1))
@@ -146,6 +150,74 @@ def split_voices(
     return {"train": train, "held_out": held_out, "valid": unseen, "test": rows["test"]}
 
 
+def check_identification(rows: Mapping[str, Mapping[str, dict]], hparams: Mapping) -> None:
+    """Makes sure that identification alone can be validated and tested.
+
+    Arguments
+    ---------
+    rows : Mapping
+        Split -> ID -> row, of train, valid and test.
+    hparams : Mapping
+        With `label` and `valid_metric`.
+
+    Raises
+    ------
+    ValueError
+        If valid or test has no voice of training, or `valid_metric` is another.
+
+    Example
+    -------
+    >>> rows = {"train": {"1": {"speaker": "ann"}}, "valid": {"2": {"speaker": "bo"}}}
+    >>> hparams = {"label": "speaker", "valid_metric": "identification_error"}
+    >>> check_identification(rows | {"test": {}}, hparams)
+    Traceback (most recent call last):
+    ...
+    ValueError: valid: no utterance is of a training voice, and trials: [] asks for ...
+    """
+    if hparams["valid_metric"] != "identification_error":
+        raise ValueError(
+            f"valid_metric: {hparams['valid_metric']}, but trials: [] asks for identification "
+            "alone: set valid_metric: identification_error"
+        )
+    voices = {row[hparams["label"]] for row in rows["train"].values()}
+    for split in ("valid", "test"):
+        if not voices & {row[hparams["label"]] for row in rows[split].values()}:
+            raise ValueError(
+                f"{split}: no utterance is of a training voice, and trials: [] asks for "
+                f"identification alone: give another {split}_csv, or trials: null"
+            )
+
+
+def describe_training(train: Mapping[str, dict], label: str) -> str:
+    """What an error rate was trained on: corpora, as IDs and voices name them, and their voices.
+
+    Arguments
+    ---------
+    train : Mapping
+        ID -> row of the training set.
+    label : str
+        Column of the voice.
+
+    Returns
+    -------
+    str
+        Corpora in alphabetical order.
+
+    Example
+    -------
+    >>> voices = {"voxceleb2_a1": "voxceleb2_a", "voxceleb1_b1": "voxceleb1_b", "1": "cy"}
+    >>> describe_training({key: {"speaker": voice} for key, voice in voices.items()}, "speaker")
+    '1 voice, 1 voice of voxceleb1, 1 voice of voxceleb2'
+    """
+    voices = defaultdict(set)
+    for utterance, row in train.items():
+        corpus = row[label].partition("_")[0]
+        named = utterance.startswith(f"{corpus}_") and row[label] != corpus
+        voices[f" of {corpus}" if named else ""].add(row[label])
+    counts = sorted((corpus, len(found)) for corpus, found in voices.items())
+    return ", ".join(f"{count} voice{'s' * (count > 1)}{corpus}" for corpus, count in counts)
+
+
 def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> Trials:
     """Trials of a split that has no list of them.
 
@@ -223,4 +295,15 @@ TASK = Task(
     mini_yaml="mini_speaker.yaml",
     prefix="speaker",
     place=4,
+)
+
+#: Where the test set is of training voices and there are no trials.
+IDENTIFICATION = replace(
+    TASK,
+    title="Speaker identification",
+    columns=TASK.columns[-1:],
+    higher_is_better=True,
+    chance=guess_a_class,
+    use=Use("classifiers", "EncoderClassifier", "classify_file"),
+    mini_yaml="",
 )

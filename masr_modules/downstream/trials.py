@@ -147,7 +147,9 @@ def check_trials(
         )
 
 
-def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], folder: Path) -> dict:
+def report_lists(
+    lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], folder: Path, trained_on: str
+) -> dict:
     """Metrics of every list; writes scores.csv and verification.md.
 
     Arguments
@@ -159,6 +161,8 @@ def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], fo
         between two are reported apart.
     folder : Path
         Of the run.
+    trained_on : str
+        What the table says of the training set.
 
     Returns
     -------
@@ -176,7 +180,7 @@ def report_lists(lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], fo
     parts = {key: part for key, part in parts.items() if part.has_both_kinds()}
     metrics = {key: part.metrics() for key, part in parts.items()}
     write_atomic(folder / "scores.csv", _scores_csv(lists))
-    write_atomic(folder / "verification.md", _table(metrics) + "\n")
+    write_atomic(folder / "verification.md", f"{_table(metrics)}\n\nTrained on {trained_on}.\n")
     first, *others = lists
     flat = {}
     for (name, part), found in metrics.items():

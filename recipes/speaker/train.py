@@ -4,6 +4,10 @@
 > python recipes/speaker/train.py hparams/mini_speaker.yaml --pretrained FOLDER
 > python recipes/speaker/train.py hparams/voxceleb_speaker.yaml --pretrained FOLDER \\
 >     --data_folder /corpora/voxceleb
+> python recipes/speaker/train.py hparams/voxceleb_identification.yaml --pretrained FOLDER \\
+>     --data_folder /corpora/voxceleb
+
+With `trials: []` the test set is of training voices, and identification alone is tested.
 
 FOLDER is what pretraining wrote, or a transformers model. `--test_only` tests the best
 checkpoint again. An interrupted run resumes when the same command is given again.
@@ -19,7 +23,15 @@ from masr_modules.downstream.brain import load_for
 from masr_modules.downstream.classification import labelled_rows
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
-from masr_modules.downstream.speaker import TASK, Trials, draw_trials, split_voices
+from masr_modules.downstream.speaker import (
+    IDENTIFICATION,
+    TASK,
+    Trials,
+    check_identification,
+    describe_training,
+    draw_trials,
+    split_voices,
+)
 from masr_modules.downstream.trials import ScoredTrials, check_trials, report_lists
 from masr_modules.experiment import start_experiment
 
@@ -36,10 +48,23 @@ def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
     return lists
 
 
-def main(arguments: list[str]) -> None:
-    """Reads top to bottom: data, encoder, training, test, report."""
-    hparams, run_opts = start_experiment(arguments)
-    rows = labelled_rows(hparams)
+def identify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
+    """Which training voice says an utterance of the test set; no trials."""
+    check_identification(rows, hparams)
+    brain = TASK.brain.build(hparams, run_opts, load_for(hparams), rows)
+    brain.train_on(rows["train"], rows["valid"])
+    metrics = brain.test_on(rows["test"])
+
+    def report() -> None:
+        trained_on = describe_training(rows["train"], hparams["label"])
+        finish(brain, hparams, IDENTIFICATION, metrics, rows["test"], trained_on)
+        export_classifier(brain, hparams, IDENTIFICATION)
+
+    run_on_main(report)
+
+
+def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
+    """Whether two utterances are of one voice, and identification of what is held out."""
     train, held_out, valid, test = split_voices(rows, hparams).values()
     lists = trial_lists(hparams, test)
     valid_trials = []
@@ -58,11 +83,20 @@ def main(arguments: list[str]) -> None:
             name: ScoredTrials.of(trials, brain.embeddings, cohort)
             for name, trials in lists.items()
         }
-        more = report_lists(scored, test, Path(hparams["output_folder"]))
-        finish(brain, hparams, TASK, metrics | more, test)
+        trained_on = describe_training(train, hparams["label"])
+        more = report_lists(scored, test, Path(hparams["output_folder"]), trained_on)
+        finish(brain, hparams, TASK, metrics | more, test, trained_on)
         export_classifier(brain, hparams, TASK)
 
     run_on_main(report)
+
+
+def main(arguments: list[str]) -> None:
+    """Reads top to bottom: data, then encoder, training, test, report."""
+    hparams, run_opts = start_experiment(arguments)
+    rows = labelled_rows(hparams)
+    run = identify if hparams["trials"] == [] else verify
+    run(rows, hparams, run_opts)
 
 
 if __name__ == "__main__":

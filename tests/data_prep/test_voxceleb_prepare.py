@@ -1,11 +1,20 @@
 """VoxCeleb in its releases' layouts, whole and as real copies are."""
 
+import shutil
+
 import av
 import numpy as np
 import pytest
 import soundfile
 from trees import read_splits, write_lines, write_wav
-from trees_voxceleb import VIDEOS, trial_lines, voxceleb1_tree, voxceleb2_tree
+from trees_voxceleb import (
+    SPEAKERS_1,
+    VIDEOS,
+    split_lines,
+    trial_lines,
+    voxceleb1_tree,
+    voxceleb2_tree,
+)
 
 from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
@@ -184,6 +193,133 @@ def test_a_missing_list_or_unknown_name_is_named(tmp_path):
         prepare(root, tmp_path / "csv", trials=["X"])
 
 
+# Identification
+
+
+def test_the_official_split_of_all_speakers(corpus, tmp_path, caplog):
+    caplog.set_level("INFO")
+    splits = prepare(corpus, tmp_path, protocol="identification")
+    found = {
+        f"{code} {row['wav'].split('/wav/')[1]}"
+        for code, side in zip("123", ("train", "valid", "test"), strict=True)
+        for row in splits[side]
+    }
+    assert found == set(split_lines(SPEAKERS_1))
+    assert all(speakers(rows) == set(SPEAKERS_1) for rows in splits.values())
+    assert splits["test"][0]["gender"] and not list(tmp_path.glob("trials*"))
+    assert f"noted 6: clips of a video on several sides of iden_split.txt (id10001/{FIRST}" in (
+        caplog.text
+    )
+
+
+def test_what_is_not_in_the_split_or_not_there_is_counted(tmp_path, caplog):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    write_wav(root / f"wav/id10001/{FIRST}/00009.wav", 0.2)
+    (root / f"wav/id10002/{SECOND}/00002.wav").unlink()
+    odd = ["4 id10001/x/00001.wav", "3 id10001/x/../00001.wav"]
+    lines = [*split_lines(SPEAKERS_1), "", *odd]
+    write_lines(root / "meta/iden_split.txt", lines, end="\r\n", bom=True)
+    with pytest.raises(ValueError, match="more than the limit"):
+        prepare(root, tmp_path / "csv", protocol="identification")
+    caplog.set_level("INFO")
+    splits = prepare(root, tmp_path / "csv", protocol="identification", skip_limit=0.2)
+    assert sum(map(len, splits.values())) == 23
+    for report in (
+        f"left out 2 of 26: malformed line of iden_split.txt (line 26: {odd[0]}",
+        f"clip of iden_split.txt without audio (voxceleb1_id10002--{SECOND}--00002)",
+        f"protocol 1: clip is not in iden_split.txt (wav/id10001/{FIRST}/00009.wav)",
+    ):
+        assert report in caplog.text, report
+
+
+def test_a_split_that_contradicts_itself_or_is_not_there(tmp_path):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    path, lines = root / "meta/iden_split.txt", split_lines(SPEAKERS_1)
+    write_lines(path, [*lines, "3" + lines[0][1:]])
+    with pytest.raises(ValueError, match="iden_split.txt, line 25: 3 .* is in train by an earlier"):
+        prepare(root, tmp_path / "csv", protocol="identification")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no iden_split.txt, .* the VoxCeleb site offers"):
+        prepare(root, tmp_path / "csv", protocol="identification")
+
+
+# Layouts
+
+
+def test_m4a_files_whose_wav_is_in_another_folder_ask_for_nothing(corpus, tmp_path):
+    root = tmp_path / "corpus"
+    shutil.copytree(corpus, root)
+    wavs = list((root / "voxceleb2").rglob("*.wav"))
+    for wav in wavs:  # not beside dev/wav, so that the folders' names do not tell
+        m4a = root / "downloads/aac" / wav.relative_to(root / "voxceleb2/dev/wav")
+        m4a.parent.mkdir(parents=True, exist_ok=True)
+        m4a.with_suffix(".m4a").touch()
+        wav.with_suffix(".m4a").touch()
+    assert wavs and prepare(root, tmp_path / "a") == prepare(corpus, tmp_path / "b")
+
+
+def test_one_m4a_without_its_wav_is_counted(tmp_path, caplog):
+    voxceleb1_tree(tmp_path / "corpus")
+    root = voxceleb2_tree(tmp_path / "corpus")
+    for video in (FIRST, SECOND):
+        m4a = root / f"dev/aac/id00012/{video}/00001.m4a"
+        m4a.parent.mkdir(parents=True)
+        m4a.touch()
+    (root / f"dev/wav/id00012/{SECOND}/00001.wav").unlink()
+    caplog.set_level("INFO")
+    prepare(root, tmp_path / "csv", skip_limit=0.1)
+    left_out = (
+        f"m4a without a wav, which data_prep.voxceleb_convert makes (dev/aac/id00012/{SECOND}"
+    )
+    assert f"left out 1 of 36: {left_out}/00001.m4a)" in caplog.text
+
+
+def speechbrain_tree(root):
+    """SpeechBrain's folder: all speakers in wav, and its meta has the list alone."""
+    for build in (voxceleb1_tree, voxceleb2_tree):
+        source = build(root.parent / build.__name__)
+        for wav in ("wav", "dev/wav"):
+            if (source / wav).is_dir():
+                shutil.copytree(source / wav, root / "wav", dirs_exist_ok=True)
+    (root / "meta").mkdir()
+    shutil.copy(root.parent / "voxceleb1_tree/meta/veri_test2.txt", root / "meta")
+    return root
+
+
+def test_speechbrains_folder(tmp_path, caplog):
+    root = speechbrain_tree(tmp_path / "corpus")
+    caplog.set_level("INFO")
+    splits = prepare(root, tmp_path / "csv")
+    assert speakers(splits["test"]) == {"id10270", "id10271"}
+    heard = speakers(splits["train"]) | speakers(splits["valid"])
+    assert {"id10001", "id00012"} <= heard and not heard & speakers(splits["test"])
+    for number in "12":
+        assert f"no vox{number}_meta.csv, neither there nor in its folder meta" in caplog.text
+    with pytest.raises(FileNotFoundError, match="no vox1_meta.csv"):  # nothing tells who is tested
+        prepare(root, tmp_path / "csv", trials=[])
+
+
+def test_a_copy_of_the_test_set_is_noted(tmp_path, caplog):
+    root = speechbrain_tree(tmp_path / "corpus")
+    alone = prepare(root, tmp_path / "alone")
+    for speaker in ("id10270", "id10271"):
+        shutil.copytree(root / "wav" / speaker, root / "vox1_test_wav/wav" / speaker)
+    caplog.set_level("INFO")
+    assert sorted(row["ID"] for row in prepare(root, tmp_path / "csv")["test"]) == sorted(
+        row["ID"] for row in alone["test"]
+    )
+    copy = "noted 8: copy of an utterance, the other file is taken"
+    assert f"{copy} (wav/id10270/{FIRST}/00001.wav" in caplog.text
+
+
+def test_two_files_for_one_utterance_are_both_named(tmp_path):
+    root = voxceleb1_tree(tmp_path / "corpus")
+    clip = f"id10270/{FIRST}/00001.wav"
+    write_wav(root / "test/wav" / clip, 0.3)
+    with pytest.raises(ValueError, match=f"test/wav/{clip} .* and wav/{clip} .* remove the wrong"):
+        prepare(root, tmp_path / "csv")
+
+
 # Segments
 
 
@@ -236,7 +372,7 @@ def test_what_real_copies_have_wrong(tmp_path, caplog):
         "audio: empty file",
         "audio: no samples",
         "audio: truncated",
-        "m4a without a wav beside it",
+        "m4a without a wav, which data_prep.voxceleb_convert makes",
         "malformed line in the table",
         "noted 4: speaker is not in the metadata",
         "noted 1: unknown country, region left empty",
@@ -250,6 +386,8 @@ def test_what_real_copies_have_wrong(tmp_path, caplog):
 def test_m4a_files_that_are_not_converted_give_the_command(tmp_path):
     voxceleb1_tree(tmp_path / "corpus")
     root = voxceleb2_tree(tmp_path / "corpus", folder="dev/aac")
+    for wav in (root / "dev/aac").rglob("*.wav"):
+        wav.rename(wav.with_suffix(".m4a"))
     message = "4 speakers have .m4a files(.|\n)*python -m data_prep.voxceleb_convert --data_folder"
     with pytest.raises(ValueError, match=message):
         prepare(root, tmp_path / "csv")
@@ -288,7 +426,15 @@ def test_wrong_folders(corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"valid_by": "clip"}, {"valid_share": 0.7}, {"segment_seconds": 0.0}]
+    "options",
+    [
+        {"valid_by": "clip"},
+        {"valid_share": 0.7},
+        {"segment_seconds": 0.0},
+        {"protocol": "asv"},
+        {"trials": ["O"], "protocol": "identification"},
+        {"train_on": ["voxceleb2"], "protocol": "identification"},
+    ],
 )
 def test_wrong_options(corpus, tmp_path, options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -323,14 +469,17 @@ def test_conversion_keeps_the_sound_and_goes_on_after_an_interrupt(tmp_path):
         write_m4a(aac / speaker / FIRST / "00001.m4a", sample_rate=44100)
     (aac / "id00012" / FIRST / "._00001.m4a").write_bytes(b"\x00\x05\x16\x07")
     wav = tmp_path / "dev/wav"
-    (wav / ".id00015.converting/half").mkdir(parents=True)  # of an interrupted run
+    write_wav(wav / f"id00015/{FIRST}/00001.wav", 0.2)  # of an interrupted run
+    write_m4a(aac / f"id00015/{SECOND}/00001.m4a")
+    kept = (wav / f"id00015/{FIRST}/00001.wav").read_bytes()
     main(["--data_folder", str(tmp_path), "--num_workers", "1"])
     samples, rate = soundfile.read(wav / f"id00012/{FIRST}/00001.wav")
     assert rate == 16000 and len(samples) == pytest.approx(16000, rel=0.1)
     spectrum = np.abs(np.fft.rfft(samples[4000:12000]))
     assert np.argmax(spectrum) == 220  # 440 Hz, in steps of 2 Hz
-    assert sorted(path.name for path in wav.iterdir()) == ["id00012", "id00015"]
-    with pytest.raises(SystemExit, match="no speaker in a folder aac waits"):
+    assert (wav / f"id00015/{FIRST}/00001.wav").read_bytes() == kept
+    assert len([path for path in wav.rglob("*") if path.is_file()]) == 3
+    with pytest.raises(SystemExit, match="no .m4a file of a speaker waits"):
         main(["--data_folder", str(tmp_path)])
 
 

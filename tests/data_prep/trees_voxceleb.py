@@ -37,6 +37,15 @@ def trial_lines(speakers, clips=2):
     return lines
 
 
+def split_lines(speakers):
+    """The split for identification: a clip trains, one of its video validates, two are tested."""
+    return [
+        f"{code} {file}"
+        for speaker in speakers
+        for code, file in zip("1233", clip_files([speaker]), strict=True)
+    ]
+
+
 def voxceleb1_tree(root, seconds=0.2):
     root = Path(root)
     for number, file in enumerate(clip_files(SPEAKERS_1)):
@@ -48,6 +57,7 @@ def voxceleb1_tree(root, seconds=0.2):
         write_lines(root / "meta" / name, trial_lines(["id10270", "id10271"]))
     for name in ("list_test_all2.txt", "list_test_hard2.txt"):
         write_lines(root / "meta" / name, trial_lines(SPEAKERS_1))
+    write_lines(root / "meta/iden_split.txt", split_lines(SPEAKERS_1))
     return root
 
 

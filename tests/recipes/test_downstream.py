@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import tiny_debs
 import torch
-from conftest import load_recipe
+from conftest import keys_of, load_recipe
 from sklearn.metrics import balanced_accuracy_score
 from speechbrain.inference.classifiers import EncoderClassifier
 from test_corpora import OPTIONS, TREES
@@ -31,6 +31,7 @@ RECIPES = {
     "iemocap_emotion.yaml": ("emotion", "iemocap"),
     "mini_speaker.yaml": ("speaker", None),
     "voxceleb_speaker.yaml": ("speaker", "voxceleb"),
+    "voxceleb_identification.yaml": ("speaker", "voxceleb"),
 }
 #: What a YAML needs on so little data: pieces of words take more texts, one utterance per voice
 #: makes no trials, a clip no segments.
@@ -81,7 +82,8 @@ def test_every_yaml_is_in_a_table():
 def test_from_the_corpus_to_the_table(yaml, freeze, train, tmp_path, capsys):
     tree = RECIPES[yaml][1]
     corpus = {} if tree is None else {"data_folder": BUILD[tree](tmp_path / tree)}
-    corpus |= {"skip_prep": tree is None} | OPTIONS.get(tree, {})
+    options = {key: value for key, value in OPTIONS.get(tree, {}).items() if key in keys_of(yaml)}
+    corpus |= {"skip_prep": tree is None} | options
     results = train(yaml, number_of_epochs=1, freeze=freeze, **corpus)
     assert results["freeze"] is freeze and results["utterances"] > 0
     assert sum(results["layer_shares"]) == pytest.approx(1, abs=1e-3)

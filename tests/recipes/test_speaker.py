@@ -10,8 +10,9 @@ import soundfile
 import torch
 from conftest import command_line, load_recipe, small_settings
 from sklearn.metrics import roc_curve
+from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.inference.speaker import SpeakerRecognition
-from trees_voxceleb import voxceleb1_tree, voxceleb2_tree
+from trees_voxceleb import SPEAKERS_1, voxceleb1_tree, voxceleb2_tree
 
 from data_prep.common.trials import trials_path, write_trials
 
@@ -211,7 +212,12 @@ def test_voxceleb_e_and_h_train_on_voxceleb2_alone(train, tmp_path):
         "valid_metric": "identification_error",
     }
     out = tmp_path / "out"
-    metrics = train(out, yaml="voxceleb_speaker.yaml", **settings)["metrics"]
+    results = train(out, yaml="voxceleb_speaker.yaml", **settings)
+    metrics = results["metrics"]
+    heard = {row["speaker"] for row in rows_of(tree / "csv/train.csv")}
+    assert results["trained_on"] == f"{len(heard)} voices of voxceleb2"
+    for file in ("results.md", "verification.md", "inference/README.md"):  # beside the EERs
+        assert results["trained_on"] in (out / file).read_text(), file
     assert {"eer, E", "eer, H"} <= metrics.keys() and "eer_cross_language" not in metrics
     rows = rows_of(tree / "csv/train.csv")
     assert rows and all(row["speaker"].startswith("voxceleb2_") for row in rows)
@@ -222,6 +228,63 @@ def test_voxceleb_e_and_h_train_on_voxceleb2_alone(train, tmp_path):
     settings |= {"train_on": "[voxceleb1]"}
     with pytest.raises(ValueError, match="voxceleb1"):
         train(tmp_path / "refused", yaml="voxceleb_speaker.yaml", **settings)
+
+
+@pytest.fixture(scope="module")
+def identified(train, tmp_path_factory):
+    """A run on the official split of a tiny VoxCeleb1, and what it wrote."""
+    folder = tmp_path_factory.mktemp("identified")
+    tree = voxceleb1_tree(folder / "voxceleb", seconds=0.3)
+    settings = {"data_folder": str(tree), "skip_prep": False, "number_of_epochs": 1}
+    results = train(folder / "out", yaml="voxceleb_identification.yaml", **settings)
+    return SimpleNamespace(folder=folder / "out", results=results, tree=tree, settings=settings)
+
+
+def test_identification_alone_is_reported(identified):
+    metrics, folder = identified.results["metrics"], identified.folder
+    tested = rows_of(identified.tree / "csv_identification/test.csv")
+    assert metrics["identified_of"] == identified.results["utterances"] == len(tested) == 12
+    assert metrics["classes"] == len(SPEAKERS_1)
+    assert not [key for key in metrics if "eer" in key or "dcf" in key]
+    table = (folder / "results.md").read_text()
+    assert "| trained on" in table and "identification accuracy (%)" in table
+    assert "EER" not in table and f"| {len(SPEAKERS_1)} voices of voxceleb1" in table
+    assert not (folder / "scores.csv").exists()
+    assert "identification_error" in (folder / "train_log.txt").read_text()
+
+
+def test_the_result_folder_names_the_voices_that_were_counted(identified):
+    folder = identified.folder / "inference"
+    assert "EncoderClassifier" in (folder / "README.md").read_text()
+    loaded = EncoderClassifier.from_hparams(source=str(folder), savedir=str(folder))
+    rows = rows_of(identified.tree / "csv_identification/test.csv")
+    named = [
+        loaded.classify_file(row["wav"].replace("$data_root", str(identified.tree)))[3]
+        for row in rows
+    ]
+    right = [name == [row["speaker"]] for name, row in zip(named, rows, strict=True)]
+    assert sum(right) / len(rows) == pytest.approx(identified.results["metrics"]["identification"])
+
+
+def test_a_voice_without_training_counts_as_an_error(identified, train, tmp_path):
+    csv_folder = identified.tree / "csv_identification"
+    rows = rows_of(csv_folder / "test.csv")
+    strangers = [row | {"ID": f"x{row['ID']}", "speaker": "nobody"} for row in rows]
+    write_rows(tmp_path / "test.csv", [*rows, *strangers])
+    settings = identified.settings | {"skip_prep": True, "test_csv": str(tmp_path / "test.csv")}
+    for split in ("train", "valid"):
+        settings[f"{split}_csv"] = str(csv_folder / f"{split}.csv")
+    found = train(tmp_path / "out", yaml="voxceleb_identification.yaml", **settings)["metrics"]
+    right = identified.results["metrics"]["identification"] * len(rows)
+    assert found["identified_of"] == 2 * len(rows)
+    assert found["identification"] == pytest.approx(right / (2 * len(rows)))
+
+
+def test_identification_of_voices_that_were_not_trained(train, tmp_path):
+    with pytest.raises(ValueError, match="valid_metric: eer, but trials: "):
+        train(tmp_path / "out", trials="[]")
+    with pytest.raises(ValueError, match="valid: no utterance is of a training voice"):
+        train(tmp_path / "out", trials="[]", valid_metric="identification_error")
 
 
 def test_an_encoder_learns_angles_too(train, tmp_path):

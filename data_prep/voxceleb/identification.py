@@ -1,0 +1,107 @@
+"""VoxCeleb1's official split for identification: the same speakers on every side."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from data_prep.common.skips import SkipRegister
+from data_prep.voxceleb.files import Clip, clip_id, find_file, list_clips, list_videos
+
+SPLIT_FILE = "iden_split.txt"
+
+#: First column of the list -> side.
+SIDES = {"1": "train", "2": "valid", "3": "test"}
+
+# 1 id10001/1zcIwhmdeo4/00001.wav
+_LINE = re.compile(r"([123])\s+(id1\d{4})/([\w-]+)/(\w+)\.wav", re.ASCII)
+
+
+def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
+    """Reads iden_split.txt.
+
+    What it guarantees is that a clip is on one side. Clips of one video on two sides are
+    noted, and stay as they are: figures that are to be compared need the same split.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    skips : SkipRegister
+        Counts malformed lines, notes videos on two sides.
+
+    Returns
+    -------
+    dict of str to str
+        ID of an utterance -> train, valid or test.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    ValueError
+        If a clip is on two sides: names the line.
+    """
+    path = find_file(data_folder, SPLIT_FILE)
+    if path is None:
+        raise FileNotFoundError(
+            f"{data_folder}: no {SPLIT_FILE}, the split for identification, neither there nor in "
+            "its folder meta; the VoxCeleb site offers it beside VoxCeleb1"
+        )
+    side_of: dict[str, str] = {}
+    sides_of_video = defaultdict(set)
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.decode("utf-8-sig", errors="replace").strip()
+            match = _LINE.fullmatch(text)
+            if match is None:
+                if text:
+                    skips.skip(f"malformed line of {SPLIT_FILE}", f"line {number}: {text[:80]}")
+                continue
+            side, clip = SIDES[match[1]], clip_id(*match.groups()[1:])
+            if side_of.setdefault(clip, side) != side:
+                raise ValueError(
+                    f"{path}, line {number}: {text} is in {side_of[clip]} by an earlier line; "
+                    "download the list again"
+                )
+            sides_of_video[match[2], match[3]].add(side)
+    for video, sides in sides_of_video.items():
+        if len(sides) > 1:
+            skips.note(f"clips of a video on several sides of {SPLIT_FILE}", "/".join(video))
+    return side_of
+
+
+def follow_split(
+    data_folder: str,
+    speakers: dict[str, list[str]],
+    side_of: dict[str, str],
+    skips: SkipRegister,
+) -> Iterator[tuple[str, Clip]]:
+    """Walks through the files.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the corpus.
+    speakers : dict of str to list of str
+        Speaker -> folders.
+    side_of : dict of str to str
+        See `read_split`.
+    skips : SkipRegister
+        Counts clips that the split does not name, and those it names that are not there.
+
+    Yields
+    ------
+    (str, Clip)
+        Side and utterance.
+    """
+    missing = dict.fromkeys(side_of)
+    for speaker, folders in speakers.items():
+        for video, inside in list_videos(data_folder, folders).items():
+            for clip in list_clips(data_folder, speaker, video, inside, skips):
+                if clip.ID in side_of:
+                    del missing[clip.ID]
+                    yield side_of[clip.ID], clip
+                else:
+                    skips.exclude(f"clip is not in {SPLIT_FILE}", clip.file)
+    for clip in missing:
+        skips.skip(f"clip of {SPLIT_FILE} without audio", clip)
