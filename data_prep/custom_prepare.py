@@ -35,6 +35,9 @@ from masr_modules.data.schema import METADATA_COLUMNS
 
 Rows = Iterator[tuple[str, dict[str, str]]]
 
+#: Of what is written; raised where the same table gives other CSVs.
+VERSION = 2
+
 
 def open_table(path: str, skips: SkipRegister) -> Rows:
     """Reads a CSV or TSV.
@@ -231,6 +234,8 @@ def prepare_custom(
         return
     constants = constants or {}
     settings = {
+        "corpus": "custom",
+        "version": VERSION,
         "data_folder": os.path.abspath(data_folder),
         "table": [table, columns, constants, _last_change(data_folder, table)],
         "name": name,

@@ -43,17 +43,21 @@ from data_prep.common.corpus import SPLITS, expect_layout
 from data_prep.common.headers import AudioInfo
 from data_prep.common.skips import SkipRegister
 from data_prep.common.trials import remove_trials
-from data_prep.common.writing import is_prepared, write_corpus
+from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
 from data_prep.voxceleb.files import (
     Clip,
     corpus_of,
+    find_file,
     find_speakers,
     read_speakers,
     refuse_unconverted,
 )
-from data_prep.voxceleb.identification import follow_split, read_split
+from data_prep.voxceleb.identification import SPLIT_FILE, follow_split, read_split
 from data_prep.voxceleb.protocol import Protocol, assign_clips, choose_corpora
 from data_prep.voxceleb.trials import TRIAL_FILES, find_lists, read_list, write_lists
+
+#: Of what is written; raised where the same folder gives other CSVs.
+VERSION = 2
 
 
 def make_rows(
@@ -102,6 +106,14 @@ def _remember(rows: Iterator[tuple[str, dict]], ids: set[str]) -> Iterator[tuple
         if side == "test":
             ids.add(row["ID"])
         yield side, row
+
+
+def _inputs(data_folder: str) -> list[str]:
+    """The speakers' folders, metadata and lists."""
+    files = ["vox1_meta.csv", "vox2_meta.csv", SPLIT_FILE, *TRIAL_FILES.values()]
+    found = [path for name in files if (path := find_file(data_folder, name))]
+    speakers = find_speakers(data_folder) if os.path.isdir(data_folder) else {}
+    return [*map(os.path.abspath, found), *(f for folders in speakers.values() for f in folders)]
 
 
 def prepare_voxceleb(
@@ -174,7 +186,13 @@ def prepare_voxceleb(
         trials = ["O_cleaned"] if protocol == "verification" else []
     _check_options(protocol, trials, train_on, valid_by, valid_share, segment_seconds)
     valid = (valid_by, valid_share, seed)
-    settings = {"data_folder": os.path.abspath(data_folder), "segment_seconds": segment_seconds}
+    settings = {
+        "corpus": "voxceleb",
+        "version": VERSION,
+        "inputs": fingerprint_inputs(data_folder, _inputs(data_folder)),
+        "data_folder": os.path.abspath(data_folder),
+        "segment_seconds": segment_seconds,
+    }
     if protocol == "identification":
         settings["protocol"] = protocol
     else:

@@ -489,3 +489,11 @@ def test_broken_m4a_files_are_listed(tmp_path):
     with pytest.raises(ValueError, match="50.0%(.|\n)*cannot be decoded.*00002.m4a"):
         convert_voxceleb(str(tmp_path), num_workers=1)
     assert (tmp_path / f"wav/id00012/{FIRST}/00001.wav").is_file()
+
+
+def test_voxceleb2_that_is_added_is_seen(tmp_path):
+    voxceleb1_tree(tmp_path / "corpus/voxceleb1")
+    before = prepare(tmp_path / "corpus", tmp_path / "csv")
+    voxceleb2_tree(tmp_path / "corpus/voxceleb2")
+    after = prepare(tmp_path / "corpus", tmp_path / "csv")
+    assert speakers(after["train"]) > speakers(before["train"])
