@@ -82,3 +82,12 @@ def test_blocks_that_a_script_writes_are_whole():
         opened = re.findall(r"<!-- ([\w-]+) -->", text)
         assert opened == re.findall(r"<!-- /([\w-]+) -->", text), path
         assert len(opened) == len(set(opened)), path
+
+
+@pytest.mark.parametrize("corpus", ["fleurs", "voxlingua107", "commonvoice", "iemocap", "voxceleb"])
+def test_yamls_of_real_corpora_say_what_was_published(corpus):
+    paths = sorted((ROOT / "hparams").glob(f"*{corpus}*.yaml"))
+    assert paths
+    for path in paths:
+        header = path.read_text(encoding="utf-8").split("base:")[0].lower()
+        assert "published" in header, path.name
