@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
+from masr_modules.data.places import Places
 from masr_modules.data.schema import AUDIO_COLUMNS
 
 
@@ -172,20 +173,20 @@ class Rows(Mapping):
         self.table = table.combine_chunks()
         self.name = name
         self.names = [column for column in table.column_names if column != "ID"]
-        self.index = {key: i for i, key in enumerate(table["ID"].to_pylist())}
+        self.places = Places(self.table["ID"])
 
     def __getitem__(self, utterance: str) -> dict:
-        i = self.index[utterance]
+        i = int(self.places.find([utterance])[0])
         return {name: self.table[name][i].as_py() for name in self.names}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.index)
+        return iter(self.places)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.places)
 
     def __contains__(self, utterance: object) -> bool:
-        return utterance in self.index
+        return utterance in self.places
 
     def column(self, name: str) -> list:
         """Its cells, in the order of the rows; "" where there is no such column."""

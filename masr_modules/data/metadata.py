@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from masr_modules.data.places import Places
 from masr_modules.data.schema import NUMERIC_COLUMNS
 
 #: The code of a missing label.
@@ -210,9 +211,7 @@ class MetadataTable:
                 )
         columns += sorted(set(optional) - set(columns))
         utterances = [name for split in splits for name in split]
-        self.index: dict[str, int] = {}
-        for place, utterance in enumerate(utterances):
-            self.index.setdefault(utterance, place)  # one of several splits comes once
+        self.places = Places(utterances)  # of an utterance of several splits, the first
         self.metadata = Metadata({}, {}, torch.arange(len(utterances)))
         for column in columns:  # one at a time: the cells of all would not fit
             cells = [cell.strip() for split in splits for cell in column_of(split, column)]
@@ -227,4 +226,4 @@ class MetadataTable:
 
     def __call__(self, ids: Sequence[str]) -> Metadata:
         """The metadata of the utterances with these IDs, in their order."""
-        return self.metadata.select(torch.tensor([self.index[i] for i in ids], dtype=torch.long))
+        return self.metadata.select(torch.from_numpy(self.places.find(ids)))
