@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -75,13 +78,7 @@ class Metadata:
             if name in numeric:
                 tensors[name] = _numbers(name, cells, utterances)
                 continue
-            labels[name] = (vocabularies or {}).get(name) or sorted({c for c in cells if c})
-            codes = {label: i for i, label in enumerate(labels[name])}
-            codes[""] = MISSING
-            unknown = sorted({cell for cell in cells if cell not in codes})
-            if unknown:
-                raise ValueError(f"column {name!r}: {unknown[0]!r} is not in its vocabulary")
-            tensors[name] = torch.tensor([codes[c] for c in cells], dtype=torch.long)
+            tensors[name], labels[name] = _codes(name, cells, (vocabularies or {}).get(name))
         return cls(tensors, labels)
 
     def __getitem__(self, column: str) -> Tensor:
@@ -129,16 +126,32 @@ class Metadata:
         return Metadata(columns, self.vocabularies, ids)
 
 
-def _numbers(column: str, cells: Sequence[str], utterances: Sequence[str] | None) -> Tensor:
+def _codes(
+    column: str, cells: Sequence[str] | pa.ChunkedArray, vocabulary: list[str] | None
+) -> tuple[Tensor, list[str]]:
+    """(B,) int64 codes, -1 where the cell is empty, and the labels; only these become strings."""
+    if not isinstance(cells, pa.ChunkedArray):
+        cells = pa.chunked_array([pa.array(cells, pa.string())])
+    encoded = cells.dictionary_encode().combine_chunks()
+    there = encoded.dictionary.to_pylist()
+    labels = vocabulary or sorted(label for label in there if label)
+    codes = {label: code for code, label in enumerate(labels)} | {"": MISSING}
+    if unknown := sorted(label for label in there if label not in codes):
+        raise ValueError(f"column {column!r}: {unknown[0]!r} is not in its vocabulary")
+    code_of = np.array([codes[label] for label in there], np.int64)
+    return torch.from_numpy(code_of[encoded.indices.to_numpy()]), labels
+
+
+def _numbers(column: str, cells: Iterable, utterances: Iterable[str] | None) -> Tensor:
     """(B,) float32, NaN where the cell is empty."""
     numbers = []
-    for i, cell in enumerate(cells):
+    for i, cell in enumerate(cells.to_pylist() if isinstance(cells, pa.ChunkedArray) else cells):
         try:
             number = float(cell) if cell else math.nan
         except ValueError:
             number = math.inf
         if cell and not abs(number) <= torch.finfo(torch.float32).max:
-            whose = f" of utterance {utterances[i]!r}" if utterances else ""
+            whose = f" of utterance {list(utterances)[i]!r}" if utterances is not None else ""
             raise ValueError(
                 f"column {column!r}: {cell!r}{whose} is not a finite number; leave the cell "
                 "empty where it is not known"
@@ -158,6 +171,15 @@ def column_of(rows: Mapping[str, Mapping], name: str) -> list:
     if hasattr(rows, "column"):
         return rows.column(name)
     return [row.get(name) or "" for row in rows.values()]
+
+
+def _strings(rows: Mapping[str, Mapping], name: str) -> list[pa.Array]:
+    """The cells of a column, or the IDs, as Arrow has them: nothing becomes a Python string."""
+    table = getattr(rows, "table", None)
+    if table is not None and name in table.column_names:
+        return table[name].cast(pa.string()).chunks
+    cells = list(rows) if name == "ID" else [str(cell) for cell in column_of(rows, name)]
+    return [pa.array(cells, pa.string())]
 
 
 def _names(rows: Mapping[str, Mapping]) -> set[str]:
@@ -210,12 +232,13 @@ class MetadataTable:
                     f"its columns are {', '.join(sorted(known))}"
                 )
         columns += sorted(set(optional) - set(columns))
-        utterances = [name for split in splits for name in split]
-        self.places = Places(utterances)  # of an utterance of several splits, the first
-        self.metadata = Metadata({}, {}, torch.arange(len(utterances)))
+        ids = [chunk for split in splits for chunk in _strings(split, "ID")]
+        self.places = Places(pa.chunked_array(ids, pa.string()))  # of one in two splits, the first
+        self.metadata = Metadata({}, {}, torch.arange(len(self.places)))
         for column in columns:  # one at a time: the cells of all would not fit
-            cells = [cell.strip() for split in splits for cell in column_of(split, column)]
-            part = Metadata.from_columns({column: cells}, None, numeric, utterances)
+            chunks = [chunk for split in splits for chunk in _strings(split, column)]
+            cells = pc.utf8_trim_whitespace(pa.chunked_array(chunks, pa.string()))
+            part = Metadata.from_columns({column: cells}, None, numeric, self.places)
             self.metadata.columns |= part.columns
             self.metadata.vocabularies |= part.vocabularies
 
