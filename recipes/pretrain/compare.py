@@ -214,6 +214,8 @@ def main() -> None:
     parser.add_argument("--readme", nargs="*", default=[], help="files whose tables to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
+    if args.corpus and args.ssl != "best_rq":
+        parser.error("--ssl is of the embedded corpus; of another, its YAML says which method")
     suffix = "" if args.ssl == "best_rq" else f"_{args.ssl}"
     suffix = f"_{args.corpus}" if args.corpus else suffix
     yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else METHODS[args.ssl])
