@@ -8,7 +8,7 @@ SSL ?= best_rq
 KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare downstream test test-fast soak lint clean
+.PHONY: pretrain compare downstream debian test test-fast soak lint clean
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
@@ -18,6 +18,13 @@ compare: $(INSTALLED)
 
 downstream: $(INSTALLED)
 	$(RUN) recipes/downstream/compare.py --encoders MASR=$(CKPT)
+
+# People's recordings: three systems pretrained, then their encoders and the untrained one compared.
+debian: $(INSTALLED)
+	$(RUN) recipes/pretrain/compare.py --corpus debian --systems "SSL only" LASR MASR \
+		--seeds $(SEEDS) --jobs 2
+	$(RUN) recipes/downstream/compare.py --corpus debian --modes frozen --seeds $(SEEDS) --jobs 2 \
+		--encoders @results/compare_debian/encoders.txt --readme
 
 # Two processes, files whole: fixtures are made once a file.
 test: $(INSTALLED)

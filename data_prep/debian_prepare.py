@@ -1,20 +1,17 @@
 """The Debian corpus: about nine hours of people speaking 30 languages, from Debian packages.
 
 The recordings come with games, a drawing program and a telephone exchange
-(``debian_packages.py``); licences differ and allow use and redistribution (column
+(``debian/packages.py``); licences differ and allow use and redistribution (column
 ``licence``). Packages are downloaded with apt, or taken as .deb files from
 ``DATA_FOLDER/packages``. The text is what the packages' own files say
-(``debian_clips.py``); it is kept where its length fits the recording.
+(``debian/clips.py``); it is kept where its length fits the recording.
 
-Most languages come from one source and one voice, hence the protocols:
+Each task has its folder of CSVs: ``pretrain``, ``asr`` and ``speaker``. Pretraining hears
+nothing that the others validate or test on (``debian/splits.py``), so that one encoder serves
+both. ``speaker/trials_within_language.csv`` (enrol, test, target) has the trials.
 
-- ``source_disjoint``: every source is on one side. The only one that says anything about
-  language.
-- ``random``: measures the recording channel and the voice. Upper bound, not a result.
-- ``asr``: the random split of utterances whose text can be trusted; no sentence on two sides.
-
-``trials_within_source.csv`` (enrol, test, target) holds speaker verification trials of the test
-set, within source and language: none where no source and language has two known speakers.
+Most languages come from one source and one voice: nothing that is measured here tells
+languages from recording channels.
 
 Example
 -------
@@ -25,11 +22,11 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections import defaultdict
 
 from tqdm import tqdm
 
+from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.corpus import SPLITS, language_cells
 from data_prep.common.headers import BrokenAudio
@@ -39,23 +36,18 @@ from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.debian.audio import LEVEL, SAMPLE_RATE, convert
 from data_prep.debian.clips import Clip, read_clips
 from data_prep.debian.packages import PACKAGES, fetch_packages, unpack
-from data_prep.debian.splits import (
-    check_texts,
-    speaker_trials,
-    split_by_source,
-    split_random,
-)
+from data_prep.debian.splits import SEED, SHARES, VOICES, check_texts, speaker_trials, split_tasks
 
 logger = logging.getLogger(__name__)
 
-Protocol = Literal["source_disjoint", "random", "asr"]
-PROTOCOLS = get_args(Protocol)
 #: Name of the list of trials.
-TRIALS = "within_source"
-#: Of the random split and the trials.
-SEED = 1234
+TRIALS = "within_language"
+#: Folder of each task -> names of its CSVs.
+FILES = {"pretrain": SPLITS, "asr": SPLITS, "speaker": (*SPLITS, f"trials_{TRIALS}")}
+#: Of what is written; raised where the same packages give other CSVs.
+VERSION = 2
 #: Beyond the schema; `sentence` and `recording` are fingerprints.
-EXTRA_COLUMNS = ("character", "level", "sentence", "recording", "package", "licence")
+EXTRA_COLUMNS = ("sentence", "recording", "package", "licence")
 
 
 def make_row(clip: Clip, wav: str, duration: float, recording: str) -> dict[str, object]:
@@ -70,7 +62,7 @@ def make_row(clip: Clip, wav: str, duration: float, recording: str) -> dict[str,
     duration : float
         Seconds.
     recording : str
-        Fingerprint of its samples.
+        Fingerprint of its samples; stands for the sentence where that is not known.
 
     Returns
     -------
@@ -79,9 +71,7 @@ def make_row(clip: Clip, wav: str, duration: float, recording: str) -> dict[str,
     """
     source, language = clip.package.source, language_cells(clip.label)
     words = " ".join(re.findall(r"\w+", clip.text.casefold()))
-    sentence = (
-        hashlib.sha256(f"{language['language']}/{words}".encode()).hexdigest()[:16] if words else ""
-    )
+    sentence = hashlib.sha256(f"{language['language']}/{words}".encode()).hexdigest()[:16]
     return {
         "ID": re.sub(r"\s", "_", f"debian_{source}_{clip.label}_{clip.name.replace('/', '.')}"),
         "duration": duration,
@@ -91,9 +81,7 @@ def make_row(clip: Clip, wav: str, duration: float, recording: str) -> dict[str,
         "gender": clip.gender,
         "source": source,
         "text": clip.text,
-        "character": clip.character,
-        "level": clip.level,
-        "sentence": sentence,
+        "sentence": sentence if words else recording,
         "recording": recording,
         "package": clip.package.name,
         "licence": clip.package.licence,
@@ -122,7 +110,7 @@ def convert_clips(
     list of dict
         Rows in the order of the clips.
     """
-    rows = []
+    copies = defaultdict(list)
     for clip in tqdm(clips, desc="converting", unit="recording"):
         wav = f"wav/{clip.package.source}/{clip.label}/{clip.name}.wav"
         key = os.path.relpath(clip.path, data_folder).replace(os.sep, "/")
@@ -131,63 +119,54 @@ def convert_clips(
         except BrokenAudio as broken:
             skips.skip(f"{clip.package.source}: {broken}", clip.path)
         else:
-            rows.append(make_row(clip, wav, audio.duration, audio.recording))
-    languages: dict[object, set] = {}
-    for row in rows:
-        languages.setdefault(row["recording"], set()).add(row["language"])
-    kept: dict[object, dict] = {}
-    for row in rows:
-        if len(languages[row["recording"]]) > 1:
-            skips.exclude(f"{row['source']}: copy under another language", row["ID"])
-        elif row["recording"] in kept:
-            skips.exclude(f"{row['source']}: copy of another recording", row["ID"])
-        else:
-            kept[row["recording"]] = row
-    skips.kept += len(kept)
-    return list(kept.values())
+            copies[audio.recording].append(make_row(clip, wav, audio.duration, audio.recording))
+    rows = []
+    for first, *others in copies.values():
+        contradicted = any(row["language"] != first["language"] for row in others)
+        reason = "copy under another language" if contradicted else "copy of another recording"
+        for row in [first, *others] if contradicted else others:
+            skips.exclude(f"{row['source']}: {reason}", row["ID"])
+        rows += [] if contradicted else [first]
+    skips.kept += len(rows)
+    return rows
 
 
-def split(
-    rows: list[dict], protocol: Protocol, test_sources: Sequence[str], valid_sources: Sequence[str]
-) -> dict[str, list[dict]]:
-    """The sides of a protocol.
+def write_tasks(save_folder: str, rows: list[dict], settings: dict) -> None:
+    """Write the CSVs of every task, and the trials.
 
     Arguments
     ---------
+    save_folder : str
+        Gets a folder for each task.
     rows : list of dict
         All utterances.
-    protocol : str
-        One of `PROTOCOLS`.
-    test_sources, valid_sources : sequence of str
-        Of the source-disjoint split.
-
-    Returns
-    -------
-    dict of str to list of dict
-        The sides.
+    settings : dict
+        What the result depends on.
 
     Raises
     ------
-    ValueError
-        If a source is on both lists, or a side is empty.
+    AssertionError
+        If pretraining hears what another task validates or tests on.
     """
-    if protocol == "source_disjoint":
-        return split_by_source(rows, test_sources, valid_sources)
-    trusted = [row for row in rows if row["text"]] if protocol == "asr" else rows
-    return split_random(trusted, SEED)
+    tasks = split_tasks(rows)
+    speaker = os.path.join(save_folder, "speaker")
+    remove_trials(speaker, [TRIALS])
+    kept_away = [row for t in ("asr", "speaker") for s in SPLITS[1:] for row in tasks[t][s]]
+    heard = {"pretrain/train": tasks["pretrain"]["train"], "validation or test": kept_away}
+    check_disjoint(heard, ("sentence",))
+    for task, sides in tasks.items():
+        labelled = ((side, row) for side, members in sides.items() for row in members)
+        disjoint = [("recording",), ("sentence",)]
+        folder = os.path.join(save_folder, task)
+        write_corpus(folder, labelled, settings, None, EXTRA_COLUMNS, disjoint)
+    count = write_trials(trials_path(speaker, TRIALS), speaker_trials(tasks["speaker"]["test"]))
+    logger.info("trials %s: %d", TRIALS, count)
 
 
 def prepare_debian(
-    data_folder: str,
-    save_folder: str,
-    packages: Sequence[str] | None = None,
-    protocol: Protocol = "source_disjoint",
-    test_sources: Sequence[str] = ("asterisk", "ktuberling"),
-    valid_sources: Sequence[str] = ("klettres",),
-    skip_limit: float = 0.01,
-    skip_prep: bool = False,
+    data_folder: str, save_folder: str, skip_limit: float = 0.01, skip_prep: bool = False
 ) -> None:
-    """Make the Debian corpus and the CSVs of a protocol.
+    """Make the Debian corpus and the CSVs of its tasks.
 
     Interrupted work goes on where it was when the same command is given again.
 
@@ -197,14 +176,8 @@ def prepare_debian(
         Folder of the corpus. Its folder ``packages`` holds the .deb files; those that
         are missing are downloaded with apt.
     save_folder : str
-        Folder of ``train.csv``, ``valid.csv``, ``test.csv`` and
-        ``trials_within_source.csv``.
-    packages : sequence of str, optional
-        Names of the packages (default: all that are known).
-    protocol : str
-        ``source_disjoint``, ``random`` or ``asr``.
-    test_sources, valid_sources : sequence of str
-        Of the source-disjoint split.
+        Its folders ``pretrain``, ``asr`` and ``speaker`` get ``train.csv``, ``valid.csv`` and
+        ``test.csv`` each.
     skip_limit : float
         Largest share of the recordings that may be broken.
     skip_prep : bool
@@ -217,8 +190,7 @@ def prepare_debian(
     RuntimeError
         If apt fails.
     ValueError
-        If a package or protocol is unknown, a package or too many recordings are
-        broken, or a side is empty.
+        If a package or too many recordings are broken.
 
     Example
     -------
@@ -226,20 +198,16 @@ def prepare_debian(
     """
     if skip_prep:
         return
-    names = list(PACKAGES) if packages is None else list(packages)
-    unknown = [name for name in names if name not in PACKAGES]
-    if unknown or not names:
-        raise ValueError(f"packages {unknown}: none of those known ({', '.join(PACKAGES)})")
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
-    debs = fetch_packages(names, os.path.join(data_folder, "packages"))
+    debs = fetch_packages(list(PACKAGES), os.path.join(data_folder, "packages"))
     settings = {
+        "corpus": "debian",
+        "version": VERSION,
         "packages": sorted(os.path.basename(path) for path in debs.values()),
-        "protocol": protocol,
-        "sources": [list(test_sources), list(valid_sources)],
+        "split": [SEED, SHARES, VOICES],
         "audio": [SAMPLE_RATE, LEVEL],
     }
-    if is_prepared(save_folder, settings, [*SPLITS, f"trials_{TRIALS}"]):
+    folders = {task: os.path.join(save_folder, task) for task in FILES}
+    if all(is_prepared(folders[task], settings, names) for task, names in FILES.items()):
         return
     unpacked = os.path.join(data_folder, "unpacked")
     roots = [(PACKAGES[name], unpack(path, unpacked)) for name, path in debs.items()]
@@ -247,13 +215,8 @@ def prepare_debian(
     rows = convert_clips(read_clips(roots), data_folder, skips)
     skips.check()
     check_texts(rows, skips)
-    sides = split(rows, protocol, test_sources, valid_sources)
-    disjoint = [("recording",), ("source",) if protocol == "source_disjoint" else ("sentence",)]
-    labelled = ((side, row) for side, members in sides.items() for row in members)
-    remove_trials(save_folder, [TRIALS])
-    write_corpus(save_folder, labelled, settings, skips, EXTRA_COLUMNS, disjoint)
-    count = write_trials(trials_path(save_folder, TRIALS), speaker_trials(sides["test"], SEED))
-    logger.info("trials %s: %d", TRIALS, count)
+    logger.info(skips.report())
+    write_tasks(save_folder, rows, settings)
 
 
 if __name__ == "__main__":

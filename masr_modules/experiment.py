@@ -13,7 +13,7 @@ from masr_modules.data.corpus import load_corpora
 from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
 from masr_modules.provenance import check_same, claim, facts_of
-from masr_modules.settings import parse_arguments, resolve_settings
+from masr_modules.settings import load_settings, parse_arguments, resolve_settings
 
 
 def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
@@ -43,6 +43,19 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
     run_on_main(_claim, args=[hparams, text, run_opts.get("test_only", False)])
     return hparams, run_opts
+
+
+def prepare_corpus(arguments: list[str]) -> None:
+    """Prepares the corpus of a YAML, once before runs that share it.
+
+    Arguments
+    ---------
+    arguments : list[str]
+        Of a run's command line: the YAML, then `--key value`.
+    """
+    path, _, overrides = parse_arguments(arguments)
+    hparams = load_settings(path, overrides, only=("prepare", "skip_prep"))
+    hparams["prepare"](skip_prep=hparams["skip_prep"])
 
 
 def _claim(hparams: dict, text: str, test_only: bool) -> None:

@@ -40,10 +40,6 @@ class Clip:
         Who says it.
     gender : str
         The speaker's.
-    character : str
-        Whose part it is.
-    level : str
-        The game's level.
     """
 
     package: Package
@@ -53,8 +49,6 @@ class Clip:
     text: str = ""
     speaker: str = ""
     gender: str = ""
-    character: str = ""
-    level: str = ""
 
 
 #: Stamps' languages that have one nominal speaker throughout; the others are small and mixed.
@@ -189,8 +183,6 @@ def read_fillets(roots: list[Root]) -> Iterator[Clip]:
                 _name(path, sounds).replace(f"/{label}/", "/"),
                 text="" if "%" in text else text,  # a placeholder: other words are said
                 speaker=f"fillets_{label}_{lead}" if lead else "",
-                character=font.removeprefix("font_"),
-                level=level,
             )
 
 

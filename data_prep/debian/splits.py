@@ -1,4 +1,4 @@
-"""What is done with the Debian recordings: which texts to trust, which side, which trials."""
+"""What is done with the Debian recordings: which texts to trust, what each task hears, trials."""
 
 import random
 from collections import defaultdict
@@ -20,16 +20,20 @@ MIN_CORRELATION = 0.9
 MIN_TEXTS = 20
 #: A single text is kept where the duration is within this factor of the expected one.
 MAX_RATIO = 2.0
-#: Shares of the random split.
+#: Seed and shares of the sides that sentences are drawn to.
+SEED = 1234
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
-#: Trials of each kind, at most, for each source and language.
+#: Speaker verification: whose voices train, validate and test. Only fillets has two known
+#: speakers in one language.
+VOICES = {"train": "tuxpaint", "valid": "asterisk", "test": "fillets"}
+#: Trials of each kind, at most, for each language.
 MAX_TRIALS = 2000
 
 
-def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+def _grouped(rows: Iterable[Row], *columns: str) -> dict[tuple, list[Row]]:
     groups = defaultdict(list)
     for row in rows:
-        groups[row["source"], row["language"]].append(row)
+        groups[tuple(row[column] for column in columns)].append(row)
     return dict(groups)
 
 
@@ -59,17 +63,17 @@ def check_texts(rows: list[Row], skips: SkipRegister) -> None:
     >>> rows[8]["text"], rows[9]["text"], skips.noted.total()
     ('xxxxxxxxx', '', 1)
     """
-    for group, members in _grouped(row for row in rows if row["text"]).items():
+    written = [row for row in rows if row["text"]]
+    for group, members in _grouped(written, "source", "language").items():
         lengths = np.array([len(row["text"]) for row in members], dtype=float)
         durations = np.array([row["duration"] for row in members], dtype=float)
         varied = len(members) >= MIN_TEXTS and np.ptp(lengths) > 0 and np.ptp(durations) > 0
         r = float(np.corrcoef(lengths, durations)[0, 1]) if varied else float("nan")
+        misfit = np.ones(len(members), dtype=bool)
         if r >= MIN_CORRELATION:
             slope, offset = np.polyfit(lengths, durations, 1)
             ratio = durations / np.maximum(slope * lengths + offset, 1e-3)
             misfit = (ratio > MAX_RATIO) | (ratio < 1 / MAX_RATIO)
-        else:
-            misfit = np.ones(len(members), dtype=bool)
         for row, wrong in zip(members, misfit, strict=True):
             if wrong:
                 reason = "text cleared, its length does not fit the recording"
@@ -77,120 +81,83 @@ def check_texts(rows: list[Row], skips: SkipRegister) -> None:
                 row["text"] = ""
 
 
-def split_random(rows: list[Row], seed: int) -> dict[str, list[Row]]:
-    """Split at random: the same sources and voices on all sides.
+def split_tasks(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
+    """What pretraining, speech recognition and speaker verification hear.
 
-    A probe of language on this split measures the recording channel and the
-    voice: nearly every language has a source and a voice of its own. A sentence
-    that is said several times stays on one side.
+    Every sentence is drawn to one side, the same in all tasks.
 
-    Arguments
-    ---------
-    rows : list of dict
-        Utterances.
-    seed : int
-        The side of an utterance depends on it and the sentence alone.
-
-    Returns
-    -------
-    dict of str to list of dict
-        The sides.
-    """
-    sides: dict[str, list[Row]] = {side: [] for side in SPLITS}
-    for row in rows:
-        sides[draw_side(f"{seed}/{row['sentence'] or row['recording']}", SHARES)].append(row)
-    return sides
-
-
-def split_by_source(
-    rows: list[Row], test_sources: Iterable[str], valid_sources: Iterable[str]
-) -> dict[str, list[Row]]:
-    """Split by source: every source is on one side.
-
-    Validation and test have the languages that a training source has; others
-    are left out.
+    - ``asr``: the utterances with a text, by side.
+    - ``speaker``: the voices of a source each (`VOICES`). Validation also has the training
+      voices' utterances of its side, for identification.
+    - ``pretrain``: no source whose voices validate or test, the others by side. So it
+      trains on nothing that a task validates or tests on.
 
     Arguments
     ---------
-    rows : list of dict
+    rows : iterable of dict
         Utterances.
-    test_sources, valid_sources : iterable of str
-        Sources of the test and of the validation set; the others train.
 
     Returns
     -------
-    dict of str to list of dict
-        The sides.
-
-    Raises
-    ------
-    ValueError
-        If a source is on both lists, or a side is empty.
+    dict of str to dict
+        Task -> side -> its utterances.
 
     Example
     -------
     >>> rows = [
-    ...     {"source": "a", "language": "fra"}, {"source": "b", "language": "fra"},
-    ...     {"source": "b", "language": "deu"}, {"source": "c", "language": "fra"},
-    ...     {"source": "c", "language": "deu"},
+    ...     {"source": s, "sentence": "1", "speaker": s, "text": "one"}
+    ...     for s in ("tuxpaint", "asterisk", "fillets")
     ... ]
-    >>> sides = split_by_source(rows, ["c"], ["b"])
-    >>> {side: [f"{r['source']} {r['language']}" for r in of] for side, of in sides.items()}
-    {'train': ['a fra'], 'valid': ['b fra'], 'test': ['c fra']}
+    >>> {
+    ...     task: {side: [row["source"] for row in some] for side, some in sides.items() if some}
+    ...     for task, sides in split_tasks(rows).items()
+    ... }["speaker"]
+    {'train': ['tuxpaint'], 'valid': ['asterisk'], 'test': ['fillets']}
     """
-    test_sources, valid_sources = set(test_sources), set(valid_sources)
-    both = test_sources & valid_sources
-    if both:
-        raise ValueError(f"{', '.join(sorted(both))}: in test_sources and in valid_sources")
-    held_out = test_sources | valid_sources
-    sides = {"train": [row for row in rows if row["source"] not in held_out]}
-    trained = {row["language"] for row in sides["train"]}
-    for side, sources in (("valid", valid_sources), ("test", test_sources)):
-        sides[side] = [r for r in rows if r["source"] in sources and r["language"] in trained]
-    for side, members in sides.items():
-        if not members:
-            raise ValueError(
-                f"no utterance in {side}: test_sources {sorted(test_sources)} and valid_sources "
-                f"{sorted(valid_sources)} leave none of the sources there are "
-                f"({', '.join(sorted({str(row['source']) for row in rows}))})"
-            )
-    return sides
+    tasks = {task: {side: [] for side in SPLITS} for task in ("pretrain", "asr", "speaker")}
+    role = {source: side for side, source in VOICES.items()}
+    for row in rows:
+        side, voices = draw_side(f"{SEED}/{row['sentence']}", SHARES), role.get(row["source"])
+        if row["text"]:
+            tasks["asr"][side].append(row)
+        if voices not in ("valid", "test"):
+            tasks["pretrain"][side].append(row)
+        if row["speaker"] and voices == "train" and side != "test":
+            tasks["speaker"][side].append(row)
+        elif row["speaker"] and voices in ("valid", "test"):
+            tasks["speaker"][voices].append(row)
+    return tasks
 
 
-def speaker_trials(rows: list[Row], seed: int) -> list[tuple[str, str, int]]:
-    """Pairs of utterances by the same or different speakers, within source and language.
+def speaker_trials(rows: Iterable[Row]) -> list[tuple[str, str, int]]:
+    """Pairs of utterances by the same or different speakers, within a language.
 
-    Within them the recording chain and the language tell nothing about the speaker.
+    Within a language of one source neither language nor recording chain tells the speaker.
 
     Arguments
     ---------
-    rows : list of dict
-        Utterances of one side.
-    seed : int
-        Of the choice among the pairs.
+    rows : iterable of dict
+        Utterances of one source, with known speakers.
 
     Returns
     -------
     list of (str, str, int)
         Two IDs, and 1 (same) or 0 (different speaker); as many of each kind from a
-        source and language, at most `MAX_TRIALS`. Empty where no source and
-        language has two known speakers.
+        language, at most `MAX_TRIALS`.
 
     Example
     -------
-    >>> rows = [
-    ...     {"ID": i, "source": "s", "language": "nld", "speaker": i[0]} for i in ("a1", "a2", "b1")
-    ... ]
-    >>> speaker_trials(rows, 1)
+    >>> rows = [{"ID": i, "language": "nld", "speaker": i[0]} for i in ("a1", "a2", "b1")]
+    >>> speaker_trials(rows)
     [('a1', 'a2', 1), ('a1', 'b1', 0)]
     """
     trials = []
-    for group, members in sorted(_grouped(row for row in rows if row["speaker"]).items()):
-        pairs = {0: [], 1: []}
+    for (language,), members in sorted(_grouped(rows, "language").items()):
+        pairs = {1: [], 0: []}
         for a, b in combinations(members, 2):
             pairs[int(a["speaker"] == b["speaker"])].append((a["ID"], b["ID"]))
-        count = min(MAX_TRIALS, len(pairs[0]), len(pairs[1]))
-        generator = random.Random(f"{seed}/{'/'.join(group)}")
-        for target in (1, 0):
-            trials += [(*pair, target) for pair in sorted(generator.sample(pairs[target], count))]
+        count = min(MAX_TRIALS, *map(len, pairs.values()))
+        generator = random.Random(f"{SEED}/{language}")
+        for target, found in pairs.items():
+            trials += [(*pair, target) for pair in sorted(generator.sample(found, count))]
     return trials

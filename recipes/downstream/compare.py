@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""All tasks on the embedded corpus, with several encoders, frozen and fine-tuned; one table.
+"""All tasks on a corpus, with several encoders, frozen and fine-tuned; one table.
 
 > python recipes/downstream/compare.py --encoders MASR=results/pretrain/masr/1234
 > python recipes/downstream/compare.py --jobs 2 --readme recipes/downstream/README.md --encoders \\
 >     "SSL only=results/compare/SSL_only/KEY/1234" LASR=results/compare/LASR/KEY/1234 \\
 >     MASR=results/compare/MASR/KEY/1234
+> python recipes/downstream/compare.py --corpus debian --seeds 1234 1235 \\
+>     --encoders @results/compare_debian/encoders.txt
 
-A task is a recipe whose train.py has a `TASK` with a `mini_yaml`. The untrained encoder goes
-along. A run that is complete is not repeated, and an interrupted one resumes. What follows
-`--` goes to every run.
+A task is a recipe whose train.py has a `TASK` with a `mini_yaml`; on another corpus, those that
+have a YAML for it. `{seed}` in an encoder's folder is the run's; @FILE has an encoder a line, as
+pretrain/compare.py writes it. The untrained encoder goes along. A run that is complete is not
+repeated, and an interrupted one resumes. What follows `--` goes to every run.
 """
 
 import argparse
@@ -22,8 +25,8 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.mini_prepare import prepare_mini
 from masr_modules.downstream.task import Task
+from masr_modules.experiment import prepare_corpus
 from masr_modules.files import write_atomic
 from masr_modules.provenance import check_same, facts_of
 from masr_modules.results import align, column_title, format_cell, format_table, replace_block
@@ -31,12 +34,17 @@ from masr_modules.settings import parse_arguments, resolve_settings
 
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"
-DATA_FOLDER = "data/mini"
 MODES = {"frozen": "true", "fine-tuned": "false"}
 AT_CHANCE = " †"
 LEGEND = (
     "† no better than a guess that does not listen: within two standard errors of it, or worse."
 )
+
+
+def yaml_of(task: Task, corpus: str) -> Path:
+    """The task on a corpus: mini_NAME.yaml on the embedded one, CORPUS_NAME.yaml on another."""
+    name = task.mini_yaml
+    return HPARAMS / (name if corpus == "mini" else f"{corpus}_{name.removeprefix('mini_')}")
 
 
 def find_tasks(recipes: Path = RECIPES) -> dict[str, Task]:
@@ -66,6 +74,7 @@ def find_tasks(recipes: Path = RECIPES) -> dict[str, Task]:
 class Run(NamedTuple):
     """One training."""
 
+    corpus: str
     task: Task
     encoder: str
     mode: str
@@ -91,7 +100,7 @@ def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> 
     """Trains and tests, unless the results are there; those of another encoder are refused."""
     folder = run.folder(root)
     settings = {
-        "pretrained": source,
+        "pretrained": source.replace("{seed}", str(run.seed)),
         "random_init": str(run.encoder == "untrained").lower(),
         "freeze": MODES[run.mode],
         "system": run.encoder,
@@ -99,7 +108,7 @@ def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> 
         "output_folder": folder,
     }
     overrides = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-    yaml = str(HPARAMS / run.task.mini_yaml)
+    yaml = str(yaml_of(run.task, run.corpus))
     if (folder / "results.json").is_file():
         path, _, changes = parse_arguments([yaml, *overrides, *extra])
         check_same(folder, facts_of(resolve_settings(path, changes)))
@@ -154,21 +163,30 @@ def task_table(task: Task, runs: list[Run], root: Path) -> str:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; `encoders` as a dict, `tasks` as a list of Task."""
     tasks = find_tasks()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    about = __doc__.split("\n\n")[0]
+    parser = argparse.ArgumentParser(description=about, fromfile_prefix_chars="@")
+    parser.add_argument("--corpus", default="mini", help="of the tasks' YAMLs: CORPUS_asr.yaml")
     parser.add_argument("--encoders", nargs="+", required=True, metavar="NAME=FOLDER")
     parser.add_argument("--tasks", nargs="+", choices=list(tasks), default=list(tasks))
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
-    parser.add_argument("--output_folder", type=Path, default=Path("results/downstream"))
+    parser.add_argument("--output_folder", type=Path, help="by default results/downstream[_CORPUS]")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
-    parser.add_argument("--readme", nargs="*", default=[], help="files whose table to replace")
+    parser.add_argument(
+        "--readme", nargs="*", help="replace the tasks' tables in their READMEs, all in files given"
+    )
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args(arguments)
     for text in args.encoders:
         if "=" not in text or text.startswith("="):
             parser.error(f"--encoders takes NAME=FOLDER, got {text!r}")
     args.tasks = [tasks[name] for name in tasks if name in args.tasks]
+    args.tasks = [task for task in args.tasks if yaml_of(task, args.corpus).is_file()]
+    if not args.tasks:
+        parser.error(f"--corpus {args.corpus}: no task asked for has a YAML for it in {HPARAMS}")
     args.encoders = dict(text.split("=", 1) for text in args.encoders)
+    suffix = "" if args.corpus == "mini" else f"_{args.corpus}"
+    args.output_folder = args.output_folder or Path(f"results/downstream{suffix}")
     return args
 
 
@@ -177,9 +195,10 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     encoders = {"untrained": next(iter(args.encoders.values())), **args.encoders}
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    prepare_mini(DATA_FOLDER, f"{DATA_FOLDER}/csv")
+    for task in args.tasks:
+        prepare_corpus([str(yaml_of(task, args.corpus)), "--pretrained", "", *args.overrides])
     runs = [
-        Run(task, encoder, mode, seed)
+        Run(args.corpus, task, encoder, mode, seed)
         for mode, task, encoder, seed in product(args.modes, args.tasks, encoders, args.seeds)
     ]
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -192,15 +211,17 @@ def main(arguments: list[str] | None = None) -> None:
     for future in futures:
         future.result()
     table = joint_table(runs, args.output_folder)
-    print(f"\nUnseen voices and sentences, seeds {args.seeds}:\n\n{table}")
+    print(f"\nTest sets of {args.corpus}, seeds {args.seeds}:\n\n{table}")
     write_atomic(args.output_folder / "results.md", table + "\n")
-    for readme in args.readme:
-        replace_block(readme, "downstream-results", table)
+    prefix = "" if args.corpus == "mini" else f"{args.corpus}-"
+    for readme in args.readme or ():
+        replace_block(readme, f"{prefix}downstream-results", table)
     for task in args.tasks:
         table = task_table(task, runs, args.output_folder)
         write_atomic(args.output_folder / f"{task.name}.md", table + "\n")
-        if args.readme:
-            replace_block(RECIPES / task.name / "README.md", f"{task.name}-results", table)
+        if args.readme is not None:
+            readme = RECIPES / task.name / "README.md"
+            replace_block(readme, f"{prefix}{task.name}-results", table)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@
 > python recipes/pretrain/compare.py --seeds 1234 1235 1236
 > python recipes/pretrain/compare.py --study partial --seeds 1234 1235    # most languages hidden
 > python recipes/pretrain/compare.py --ssl wav2vec2                       # another SSL method
+> python recipes/pretrain/compare.py --corpus debian --systems "SSL only" LASR MASR
 
 Every run has the same seeds, batches, encoder and number of steps. What a run measured goes to
 `recipes/pretrain/runs.csv`, with a fingerprint of its settings: a run that is there is not
-repeated, and an interrupted one resumes. What follows `--` goes to every run:
+repeated, and an interrupted one resumes. `encoders.txt` in the output folder, beside the tables,
+names the encoders for recipes/downstream/compare.py. What follows `--` goes to every run:
 `... -- --number_of_steps 500`.
 """
 
@@ -19,10 +21,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data_prep.mini_prepare import prepare_mini
+from masr_modules.experiment import prepare_corpus
 from masr_modules.files import write_atomic
 from masr_modules.results import PRETRAIN_COLUMNS, format_table, replace_block
 from masr_modules.runs import Runs, compare_table, fingerprint
+from masr_modules.settings import load_settings
 
 HEADS = "!new:masr_modules.pairwise.heads."
 LOSSES = "!new:masr_modules.pairwise.losses."
@@ -108,8 +111,6 @@ METHODS = {"best_rq": "masr.yaml"} | {
 }
 #: Rows that train nothing: once a seed, beside the first system.
 BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
-#: Of the embedded corpus, as in the YAMLs; made before the runs, which share it.
-DATA_FOLDER = "data/mini"
 RECIPE = Path(__file__).with_name("train.py")
 RECORD = Path(__file__).with_name("runs.csv")
 HPARAMS = RECIPE.parents[2] / "hparams"
@@ -128,6 +129,8 @@ class Study:
     ---------
     ssl : str
         Key of METHODS.
+    yaml : Path
+        The experiment.
     root : Path
         Where runs write.
     runs : Runs
@@ -136,21 +139,24 @@ class Study:
         Overrides of every run.
     """
 
-    def __init__(self, ssl: str, root: Path, runs: Runs, extra: list[str]):
-        self.ssl, self.root, self.runs, self.extra = ssl, root, runs, extra
-        self.yaml = HPARAMS / METHODS[ssl]
+    def __init__(self, ssl: str, yaml: Path, root: Path, runs: Runs, extra: list[str]):
+        self.ssl, self.yaml, self.root, self.runs, self.extra = ssl, yaml, root, runs, extra
 
     def key(self, system: str) -> str:
         """Fingerprint of the settings of a system, seed aside."""
         return fingerprint(self.yaml, [*ARMS[system], *self.extra])
+
+    def folder(self, system: str, seed: int | str) -> Path:
+        """Where a system with a seed writes."""
+        name = system.replace(",", "").replace("%", "percent").replace(" ", "_")
+        return self.root / name / self.key(system) / str(seed)
 
     def train(self, system: str, seed: int, threads: int) -> None:
         """Trains and tests one system with one seed, unless the record has it."""
         key = self.key(system)
         if self.runs.has(key, system, seed):
             return
-        name = system.replace(",", "").replace("%", "percent").replace(" ", "_")
-        folder = self.root / name / key / str(seed)
+        folder = self.folder(system, seed)
         command = [sys.executable, str(RECIPE), str(self.yaml)]
         command += ["--seed", str(seed), "--output_folder", str(folder), "--system", system]
         command += ["--baselines", str(system == next(iter(SYSTEMS))).lower()]
@@ -188,6 +194,7 @@ def main() -> None:
     """Runs what is missing, then prints and saves the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--ssl", choices=list(METHODS), default="best_rq", help="SSL method")
+    parser.add_argument("--corpus", help="of hparams/pretrain_CORPUS.yaml; by default embedded")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
     parser.add_argument("--study", choices=list(STUDIES), default="systems")
     parser.add_argument("--systems", nargs="+", choices=list(ARMS), help="rows; by default all")
@@ -199,7 +206,7 @@ def main() -> None:
         help="systems that the last row is compared with, by paired bootstrap",
     )
     parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
-    parser.add_argument("--record", type=Path, default=RECORD, help="what all runs measured")
+    parser.add_argument("--record", type=Path, help="what all runs measured")
     parser.add_argument(
         "--recorded", action="store_true", help="train nothing; the tables of what is recorded"
     )
@@ -207,29 +214,36 @@ def main() -> None:
     parser.add_argument("--readme", nargs="*", default=[], help="files whose tables to replace")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
+    if args.corpus and args.ssl != "best_rq":
+        parser.error("--ssl is of the embedded corpus; of another, its YAML says which method")
     suffix = "" if args.ssl == "best_rq" else f"_{args.ssl}"
+    suffix = f"_{args.corpus}" if args.corpus else suffix
+    yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else METHODS[args.ssl])
     root = args.output_folder or Path(f"results/compare{suffix}")
+    record = args.record or (root / "runs.csv" if args.corpus else RECORD)
     systems = args.systems or list(STUDIES[args.study])
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    prepare_mini(DATA_FOLDER, f"{DATA_FOLDER}/csv")
+    prepare_corpus([str(yaml), *args.overrides])
     if args.ssl == "hubert":
         find_units(METHODS["hubert"], args.overrides)
-    study = Study(args.ssl, root, Runs(args.record), args.overrides)
+    study = Study(args.ssl, yaml, root, Runs(record), args.overrides)
     arms = [(system, seed) for seed in args.seeds for system in systems if not args.recorded]
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [pool.submit(study.train, *arm, threads) for arm in arms]
     for future in futures:
         future.result()
+    encoders = "".join(f"{name}={study.folder(name, '{seed}')}\n" for name in systems)
+    write_atomic(root / "encoders.txt", encoders)
     tables = {args.study: format_table(study.metrics(systems, args.seeds), COLUMNS)}
     if args.against:
         ours = (study.key(systems[-1]), systems[-1])
         first = study.key(next(iter(SYSTEMS)))
         others = [(first if n in BASELINES else study.key(n), n) for n in args.against]
-        test_csv = f"{DATA_FOLDER}/csv/test.csv"
+        test_csv = load_settings(yaml, only=["test_csv"])["test_csv"]
         only = UNSEEN if args.study == "unseen" else None
         tables[f"{args.study}-gains"] = compare_table(study.runs, ours, others, test_csv, only)
     for name, table in tables.items():
-        print(f"\n{args.ssl}, {name}, unseen voices and sentences, seeds {args.seeds}:\n\n{table}")
+        print(f"\n{yaml.stem}, {name}, test set, seeds {args.seeds}:\n\n{table}")
         write_atomic(root / f"{name}.md", table + "\n")
     for readme in args.readme:
         text = Path(readme).read_text(encoding="utf-8")

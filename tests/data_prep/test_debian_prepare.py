@@ -11,24 +11,25 @@ import soundfile
 import tiny_debs
 
 from data_prep import debian_prepare
+from data_prep.common.skips import SkipRegister
 from data_prep.common.trials import read_trials
 from data_prep.debian import audio as debian_audio
 from data_prep.debian.audio import convert
+from data_prep.debian.clips import Clip
 from data_prep.debian.packages import fetch_packages, find_package, unpack
-from data_prep.debian.table import corpus_table
-from data_prep.debian_prepare import PROTOCOLS, prepare_debian
+from data_prep.debian_prepare import convert_clips, prepare_debian, write_tasks
 from masr_modules.data.corpus import load_csv
 from masr_modules.data.schema import METADATA_COLUMNS
 
 SIDES = ("train", "valid", "test")
+TASKS = ("pretrain", "asr", "speaker")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """The tiny corpus with the CSVs of all protocols."""
+    """The tiny corpus with its CSVs."""
     folder = tiny_debs.make_packages(tmp_path_factory.mktemp("debian corpus é"))
-    for protocol in PROTOCOLS:
-        prepare_debian(str(folder), str(folder / protocol), protocol=protocol, skip_limit=0.1)
+    prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
     return folder
 
 
@@ -42,8 +43,8 @@ def read(folder, *sides):
 
 @pytest.fixture
 def utterances(corpus):
-    """ID -> row of everything, which the random split has."""
-    return {row["ID"]: row for row in read(corpus / "random")}
+    """ID -> row of everything that some task has."""
+    return {row["ID"]: row for task in TASKS for row in read(corpus / "csv" / task)}
 
 
 def test_a_stamp_has_its_language_text_and_nominal_speaker(utterances):
@@ -64,13 +65,9 @@ def test_a_stamp_has_its_language_text_and_nominal_speaker(utterances):
     assert row["gender"] == row["age"] == row["emotion"] == ""
 
 
-def test_a_line_of_dialogue_has_its_character_and_level(utterances):
+def test_a_line_of_dialogue_has_its_lead(utterances):
     row = utterances["debian_fillets_nl_wreck.v-1"]
-    assert (row["speaker"], row["character"], row["level"]) == (
-        "fillets_nl_small",
-        "small",
-        "wreck",
-    )
+    assert row["speaker"] == "fillets_nl_small"
     assert row["text"] == 'vis vis  "1"'
     assert utterances["debian_fillets_nl_wreck.v-2"]["speaker"] == "fillets_nl_big"
 
@@ -106,13 +103,13 @@ def test_copies_are_dropped_and_kept_once(utterances):
 
 
 def test_a_copy_under_another_language_drops_both(tmp_path):
-    same = tiny_debs.sound(0.5, 1)
-    files = {f"usr/share/klettres/{label}/a.ogg": same for label in ("de", "da")}
-    files |= tiny_debs.words("usr/share/klettres", ["es", "fr"], 9, 5)
-    (tmp_path / "packages").mkdir()
-    tiny_debs.make_deb(tmp_path / "packages/klettres-data_1_all.deb", files)
-    prepare_debian(str(tmp_path), str(tmp_path / "csv"), ["klettres-data"], "random")
-    assert {row["language"] for row in read(tmp_path / "csv")} == {"spa", "fra"}
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(0, 0.1, 8000), 16000)
+    klettres = debian_prepare.PACKAGES["klettres-data"]
+    clips = [Clip(klettres, str(tmp_path / "a.wav"), label, label) for label in ("de", "da", "de")]
+    skips = SkipRegister()
+    assert convert_clips(clips, str(tmp_path), skips) == []
+    assert skips.excluded == {"klettres: copy under another language": 3}
+    assert len(convert_clips(clips[::2], str(tmp_path), skips)) == 1
 
 
 def test_texts_that_do_not_fit_the_recordings_are_cleared(utterances):
@@ -129,74 +126,51 @@ def test_files_are_mono_16_khz_of_one_level(corpus, utterances):
         assert 20 * np.log10(np.sqrt(np.mean(samples**2))) == pytest.approx(-26, abs=0.2)
 
 
-def test_source_disjoint_has_every_source_on_one_side(corpus):
-    def values(column, side):
-        return {row[column] for row in read(corpus / "source_disjoint", side)}
-
-    assert values("source", "train") == {"tuxpaint", "fillets"}
-    assert values("source", "valid") == {"klettres"}
-    assert values("source", "test") == {"asterisk", "ktuberling"}
-    # Trained are es, fr (stamps), cs and nl (game); Italian and English are not.
-    assert values("language", "train") == {"spa", "fra", "ces", "nld"}
-    assert values("language", "valid") == {"spa", "fra"}
-    assert values("language", "test") == {"spa", "fra", "nld"}
+def test_pretraining_hears_nothing_that_another_task_validates_or_tests_on(corpus):
+    heard = read(corpus / "csv/pretrain", "train")
+    kept = [row for task in ("asr", "speaker") for row in read(corpus / "csv" / task, *SIDES[1:])]
+    assert {row["source"] for row in heard} == {"tuxpaint", "klettres", "ktuberling"}
+    for column in ("ID", "recording", "sentence"):
+        assert not {row[column] for row in heard} & {row[column] for row in kept}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_no_recording_is_on_two_sides(corpus, protocol):
-    sides = [{row["recording"] for row in read(corpus / protocol, side)} for side in SIDES]
-    assert all(sides) and len(set.union(*sides)) == sum(map(len, sides))
+def test_what_pretraining_would_hear_is_an_error(tmp_path, monkeypatch):
+    row = {"ID": "a", "sentence": "s", "recording": "r"}
+    nothing = {side: [] for side in SIDES}
+    tasks = {"pretrain": {**nothing, "train": [row]}, "asr": {**nothing, "test": [row]}}
+    monkeypatch.setattr(debian_prepare, "split_tasks", lambda _: {**tasks, "speaker": nothing})
+    with pytest.raises(AssertionError, match="sentence 's' is in both pretrain/train and"):
+        write_tasks(str(tmp_path), [row], {})
 
 
-def test_no_sentence_is_on_two_sides_of_the_random_splits(corpus):
-    for protocol in ("random", "asr"):
-        sides = [
-            {row["sentence"] for row in read(corpus / protocol, side)} - {""} for side in SIDES
-        ]
-        assert len(set.union(*sides)) == sum(map(len, sides))
+@pytest.mark.parametrize("task", TASKS)
+def test_no_recording_and_no_sentence_is_on_two_sides(corpus, task):
+    for column in ("recording", "sentence"):
+        sides = [{row[column] for row in read(corpus / "csv" / task, side)} for side in SIDES]
+        assert all(sides) and len(set.union(*sides)) == sum(map(len, sides))
 
 
-def test_asr_has_trusted_texts_alone(corpus):
-    rows = read(corpus / "asr")
+def test_recognition_has_trusted_texts_alone(corpus):
+    rows = read(corpus / "csv/asr")
     assert all(row["text"] for row in rows)
     assert {row["language"] for row in rows} == {"spa", "ces", "nld"}
 
 
-def test_trials_stay_within_source_and_language(corpus, tmp_path):
-    folder = tmp_path / "speakers"
-    prepare_debian(
-        str(corpus),
-        str(folder),
-        test_sources=["fillets"],
-        valid_sources=["klettres"],
-        skip_limit=0.1,
-    )
-    rows = {row["ID"]: row for row in read(folder, "test")}
-    trials = read_trials(str(folder / "trials_within_source.csv"))
-    assert Counter(target for _, _, target in trials) == {1: 132, 0: 132}
+def test_verification_is_tested_on_the_leads_within_a_language(corpus):
+    voices = {s: {row["speaker"] for row in read(corpus / "csv/speaker", s)} for s in SIDES}
+    assert voices["train"] == {"tuxpaint_es", "tuxpaint_fr"}
+    strangers = {"asterisk_allison", "asterisk_june", "asterisk_carlo", "asterisk_ivrvoiceru"}
+    assert voices["valid"] - voices["train"] == strangers and voices["valid"] & voices["train"]
+    rows = {row["ID"]: row for row in read(corpus / "csv/speaker", "test")}
+    trials = read_trials(str(corpus / "csv/speaker/trials_within_language.csv"))
+    assert Counter(target for _, _, target in trials) == {1: 264, 0: 264}
     for a, b, target in trials:
         assert a != b and rows[a]["language"] == rows[b]["language"]
         assert (rows[a]["speaker"] == rows[b]["speaker"]) == target
 
 
-def test_a_test_set_of_one_speaker_has_no_trials(corpus):
-    assert (
-        corpus / "source_disjoint/trials_within_source.csv"
-    ).read_text() == "enrol,test,target\n"
-    with pytest.raises(ValueError, match="no trial; .* two or more known speakers"):
-        read_trials(str(corpus / "source_disjoint/trials_within_source.csv"))
-
-
-def test_the_table_counts_every_utterance(corpus, utterances):
-    table = corpus_table(
-        [row | {"duration": float(row["duration"])} for row in utterances.values()]
-    )
-    assert f"| all      | {len(utterances)} " in table
-    assert "klettres GPL-2+; ktuberling GPL-2+; tuxpaint GPL-2." in table
-
-
 def test_the_csvs_load(corpus):
-    rows = load_csv(corpus / "asr/train.csv", corpus)
+    rows = load_csv(corpus / "csv/asr/train.csv", corpus)
     assert all(os.path.isfile(row["wav"]) for row in rows.values())
 
 
@@ -228,12 +202,12 @@ def test_interrupted_work_goes_on(tmp_path, monkeypatch):
     decode = debian_audio.decode
     monkeypatch.setattr(debian_audio, "decode", lambda path: decoded.append(path) or decode(path))
     prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
-    rows = read(folder / "csv")
+    rows = read(folder / "csv/pretrain")
     assert decoded and not set(made) & set(decoded)
     again = len(decoded)
     prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
     assert len(decoded) == again  # complete: nothing is read
-    (folder / "csv/prepare_settings.json").unlink()
+    (folder / "csv/pretrain/prepare_settings.json").unlink()
     os.remove(rows[0]["wav"].replace("$data_root", str(folder)))
     prepare_debian(str(folder), str(folder / "csv"), skip_limit=0.1)
     broken = 4  # broken, cut and mute ones are tried again, like the removed one
@@ -298,18 +272,3 @@ def test_what_is_no_package_is_named(tmp_path):
         deb.write_bytes(content)
         with pytest.raises(ValueError, match="klettres-data_1_all.deb: cannot be unpacked.*again"):
             unpack(str(deb), str(tmp_path / "unpacked"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"protocol": "shuffle"}, "'shuffle' is none of source_disjoint, random, asr"),
-        ({"packages": ["klettres"]}, "klettres.*none of those known"),
-        ({"test_sources": ["klettres"]}, "klettres: in test_sources and in valid_sources"),
-        ({"test_sources": ["fillet"]}, "no utterance in test.*asterisk, fillets"),
-    ],
-)
-def test_a_wrong_argument_says_what_is_right(corpus, tmp_path, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        prepare_debian(str(corpus), str(tmp_path / "csv"), skip_limit=0.1, **arguments)
-    assert not (tmp_path / "csv").exists()

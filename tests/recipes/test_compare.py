@@ -11,7 +11,7 @@ from conftest import load_recipe
 @pytest.fixture
 def compare(monkeypatch):
     module = load_recipe("pretrain/compare")
-    monkeypatch.setattr(module, "prepare_mini", lambda *folders: None)
+    monkeypatch.setattr(module, "prepare_corpus", lambda arguments: None)
     return module
 
 
@@ -145,6 +145,23 @@ def test_another_ssl_method_has_its_own_yaml_and_folder(compare, monkeypatch, tm
     compare.main()
     assert commands[0][2].endswith("hparams/pretrain_wav2vec2.yaml")
     assert (tmp_path / "results/compare_wav2vec2/systems.md").is_file()
+
+
+def test_another_corpus_has_its_yaml_record_and_encoders(compare, monkeypatch, tmp_path):
+    commands = fake_train(monkeypatch, compare)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["compare.py", "--corpus", "debian", "--systems", "SSL only", "MASR"]
+    )
+    compare.main()
+    assert commands[0][2].endswith("hparams/pretrain_debian.yaml")
+    root = Path("results/compare_debian")
+    assert (root / "runs.csv").is_file()
+    lines = (root / "encoders.txt").read_text().splitlines()
+    folders = dict(line.split("=") for line in lines)
+    assert list(folders) == ["SSL only", "MASR"]
+    for folder in folders.values():
+        assert Path(folder.replace("{seed}", "1234"), "results.json").is_file()
 
 
 def test_hubert_finds_its_units_before_the_first_run(compare, monkeypatch, call):

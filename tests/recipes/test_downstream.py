@@ -9,7 +9,6 @@ from collections import defaultdict
 
 import pytest
 import soundfile
-import tiny_debs
 import torch
 from conftest import keys_of, load_recipe
 from sklearn.metrics import balanced_accuracy_score
@@ -23,7 +22,6 @@ RECIPES = {
     "mini_lid.yaml": ("language_id", None),
     "fleurs_lid.yaml": ("language_id", "fleurs"),
     "voxlingua107_lid.yaml": ("language_id", "voxlingua107"),
-    "debian_lid.yaml": ("language_id", "debian"),
     "mini_asr.yaml": ("asr", None),
     "fleurs_asr.yaml": ("asr", "fleurs"),
     "debian_asr.yaml": ("asr", "debian"),
@@ -32,16 +30,15 @@ RECIPES = {
     "mini_speaker.yaml": ("speaker", None),
     "voxceleb_speaker.yaml": ("speaker", "voxceleb"),
     "voxceleb_identification.yaml": ("speaker", "voxceleb"),
+    "debian_speaker.yaml": ("speaker", "debian"),
 }
 #: What a YAML needs on so little data: pieces of words take more texts, one utterance per voice
 #: makes no trials, a clip no segments.
 NEEDS = {
     "fleurs_asr.yaml": {"model_type": "char", "vocab_size": "null"},
-    "debian_asr.yaml": {"model_type": "char", "vocab_size": "null"},
     "mini_speaker.yaml": {"valid_metric": "identification_error"},
     "voxceleb_speaker.yaml": {"segment_seconds": 0.1},
 }
-BUILD = TREES | {"debian": lambda folder: tiny_debs.make_packages(folder, broken=False)}
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +78,7 @@ def test_every_yaml_is_in_a_table():
 @pytest.mark.parametrize("yaml", RECIPES)
 def test_from_the_corpus_to_the_table(yaml, freeze, train, tmp_path, capsys):
     tree = RECIPES[yaml][1]
-    corpus = {} if tree is None else {"data_folder": BUILD[tree](tmp_path / tree)}
+    corpus = {} if tree is None else {"data_folder": TREES[tree](tmp_path / tree)}
     options = {key: value for key, value in OPTIONS.get(tree, {}).items() if key in keys_of(yaml)}
     corpus |= {"skip_prep": tree is None} | options
     results = train(yaml, number_of_epochs=1, freeze=freeze, **corpus)
@@ -334,7 +331,7 @@ def in_process(monkeypatch, recipes):
 
 
 def test_all_folds_of_iemocap_in_one_table(in_process, arguments, tmp_path, capsys):
-    folder = BUILD["iemocap"](tmp_path / "iemocap")
+    folder = TREES["iemocap"](tmp_path / "iemocap")
     line = arguments(
         "iemocap_emotion.yaml",
         data_folder=folder,
@@ -370,11 +367,11 @@ def test_one_table_of_encoders_and_tasks(
     in_process, pretrained_folder, small_overrides, tmp_path, monkeypatch, capsys
 ):
     compare = load_recipe("downstream/compare")
-    monkeypatch.setattr(compare, "prepare_mini", lambda *_: None)
     keep = ("data_folder", "skip_prep", "cache_folder", "number_of_epochs")
     settings = small_overrides("mini_lid.yaml", number_of_epochs=1)
     extra = [text for key in keep for text in (f"--{key}", str(settings[key]))]
-    line = ["--encoders", f"MASR={pretrained_folder}", "--tasks", "language_id", "emotion"]
+    (tmp_path / "1234").symlink_to(pretrained_folder)
+    line = ["--encoders", f"MASR={tmp_path}/{{seed}}", "--tasks", "language_id", "emotion"]
     line += ["--output_folder", str(tmp_path / "compare"), "--", *extra, "--noprogressbar"]
     compare.main(line)
     assert len(in_process) == 8  # two encoders, tasks and modes
@@ -388,3 +385,18 @@ def test_one_table_of_encoders_and_tasks(
     for encoder in ("untrained", "MASR"):
         assert (encoder, "frozen") in names and (encoder, "fine-tuned") in names
     assert "untrained, frozen" in (tmp_path / "compare/language_id.md").read_text()
+
+
+def test_another_corpus_has_its_tasks_and_places_for_their_tables(tmp_path, capsys):
+    compare = load_recipe("downstream/compare")
+    (tmp_path / "encoders.txt").write_text("SSL only=a/{seed}\nMASR=b/{seed}\n")
+    line = ["--encoders", f"@{tmp_path}/encoders.txt", "--corpus"]
+    args = compare.parse([*line, "debian"])
+    assert args.encoders == {"SSL only": "a/{seed}", "MASR": "b/{seed}"}
+    assert [task.name for task in args.tasks] == ["asr", "speaker"]
+    for task in args.tasks:
+        readme = (compare.RECIPES / task.name / "README.md").read_text()
+        assert f"<!-- debian-{task.name}-results -->" in readme
+    with pytest.raises(SystemExit):
+        compare.parse([*line, "debia"])
+    assert "--corpus debia: no task asked for has a YAML for it" in capsys.readouterr().err
