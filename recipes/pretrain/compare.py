@@ -65,10 +65,13 @@ VARIANTS = {
     "MultiSupCon": soft_labels("MultiSupConLoss [0.1]"),
     "X-Sample": soft_labels("XSampleLoss [0.1, 0.1]"),
 }
+PERMUTED = ["--permuted_columns", "[speaker, gender, emotion, family, region]"]
+#: With most languages hidden, family and region are what the knowledge has to offer.
+HIDDEN = ["--hidden_labels", "{language: 0.9}"]
 CONTROLS = {
-    "MASR, permuted metadata": [
-        *("--permuted_columns", "[speaker, gender, emotion, family, region]"),
-    ],
+    "MASR, permuted metadata": PERMUTED,
+    "MASR, permuted metadata, 10 % of languages": [*PERMUTED, *HIDDEN],
+    "MASR, no knowledge in the mining, 10 % of languages": ["--knowledge_weight", "0", *HIDDEN],
     "MASR, random similarities": [
         *("--knowledge", "[!new:masr_modules.knowledge.RandomSimilarity [language]]"),
     ],
@@ -77,7 +80,7 @@ CONTROLS = {
 PARTIAL = ("SSL only", "LASR", "cross-entropy", "MASR")
 PARTIAL_CLASSIFIER = "cross-entropy on language, family, region"
 UNSEEN = ["cat", "nld", "slk", "kan"]
-UNSEEN_SYSTEMS = ("SSL only", "LASR", "cross-entropy", "multi-task cross-entropy", "MASR")
+UNSEEN_SYSTEMS = (*SYSTEMS, "MASR, no knowledge in the mining")
 
 #: Study -> its rows, each with what it overrides.
 STUDIES = {
@@ -96,7 +99,8 @@ STUDIES = {
     },
     "unseen": {
         f"{name}, 4 languages unseen": [
-            *(*SYSTEMS[name], "--left_out", f"{{language: [{', '.join(UNSEEN)}]}}"),
+            *((SYSTEMS | VARIANTS)[name]),
+            *("--left_out", f"{{language: [{', '.join(UNSEEN)}]}}"),
         ]
         for name in UNSEEN_SYSTEMS
     },
