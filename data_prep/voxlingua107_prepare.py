@@ -160,6 +160,7 @@ def find_folders(data_folder: str) -> Folders:
     -------
     >>> folder = getfixture("tmp_path") / "corpus"
     >>> (folder / "train/de").mkdir(parents=True)
+    >>> (folder / "dev").mkdir()
     >>> find_folders(str(folder)), find_folders(str(folder / "dev"))
     (Folders(train='train', test='dev'), Folders(train='../train', test='.'))
     """

@@ -1,6 +1,7 @@
 """Every recipe with two ranks (gloo) against one process with the joint batches."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,7 +13,11 @@ import pytest
 import torch
 from conftest import ROOT, command_line, keys_of, small_settings
 from ranks import losses_of
+from test_corpora import OPTIONS, TREES
 from test_pretrain import weights
+
+from data_prep.voxlingua107_prepare import prepare_voxlingua107
+from masr_modules.data.shards import write_shards
 
 HERE = Path(__file__).parent
 
@@ -61,6 +66,17 @@ def arguments_of(yaml, corpus, pretrained, folder):
     return command_line(yaml, known)
 
 
+def sharded(folder):
+    """A corpus of its own in five shards, and what reads it."""
+    tree = TREES["voxlingua107"](folder / "corpus")
+    prepare_voxlingua107(str(tree), str(tree / "csv"), **OPTIONS["voxlingua107"])
+    write_shards(tree / "csv/train.csv", tree, tree / "shards", shard_hours=10 / 3600)
+    settings = {"data_folder": tree, "train_shards": tree / "shards", "shard_window": 15}
+    settings |= {"skip_prep": True, "num_workers": 0, **OPTIONS["voxlingua107"]}
+    yaml = "pretrain_voxlingua107.yaml"
+    return command_line(yaml, small_settings(yaml, None, folder / "shards") | settings)
+
+
 @pytest.fixture(scope="module")
 def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
     """YAML -> the folder and the losses of a run on two ranks; one torchrun for all."""
@@ -74,6 +90,8 @@ def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
     for name, stops in {"whole": [99], "resumed": [3, 99], "other": [3]}.items():
         arguments = arguments_of("masr.yaml", mini_corpus, "", folder / name) + [*DRAWING, *options]
         jobs += [("pretrain/train", str(folder / f"{name}.json"), arguments, at) for at in stops]
+    arguments = [*sharded(folder), *options]
+    jobs.append(("pretrain/train", str(folder / "shards.json"), arguments, None))
     (folder / "jobs.json").write_text(json.dumps(jobs))
     process = torchrun(2, [HERE / "ranks.py", folder / "jobs.json"])
     try:
@@ -107,6 +125,13 @@ def test_two_ranks_resume_to_the_same_weights(two_ranks):
     for name in ("ssl", "head"):
         whole, resumed = weights(two_ranks / "whole", name), weights(two_ranks / "resumed", name)
         assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_two_ranks_read_shards_of_their_own(two_ranks):
+    log = (two_ranks / "shards/train_log.txt").read_text()
+    losses = json.loads((two_ranks / "shards.json").read_text())
+    assert f"step: {len(losses)}," in log and all(map(math.isfinite, losses))
+    assert len((two_ranks / "shards/results.md").read_text().splitlines()) > 2
 
 
 def test_a_run_of_two_ranks_goes_on_with_one(two_ranks, mini_corpus, pretrain):

@@ -99,8 +99,8 @@ def test_drawn_labels_stand_for_all_in_expectation():
             total += grad / times
         return total
 
-    exact, estimate = gradient(full, 1), gradient(drawn, 3000)
-    torch.testing.assert_close(estimate, exact, atol=0.05 * exact.abs().max().item(), rtol=0.2)
+    exact, estimate = gradient(full, 1), gradient(drawn, 1500)
+    torch.testing.assert_close(estimate, exact, atol=0.07 * exact.abs().max().item(), rtol=0.2)
     chosen = drawn.prototypes.train()(metadata)
     assert len(chosen.embeddings) == 12
     assert {3, 7} <= set(chosen.metadata["language"].tolist())

@@ -99,10 +99,8 @@ def test_what_cannot_be_scored_is_named():
 def corpus(count, speakers, languages, seed=0):
     """Rows with speakers, who speak several languages; names may be empty."""
     rng = np.random.default_rng(seed)
-    return {
-        f"u{i}": {"speaker": str(rng.choice(speakers)), "language": str(rng.choice(languages))}
-        for i in range(count)
-    }
+    cells = zip(rng.choice(speakers, count), rng.choice(languages, count), strict=True)
+    return {f"u{i}": {"speaker": str(s), "language": str(v)} for i, (s, v) in enumerate(cells)}
 
 
 def kind(trial, rows):
