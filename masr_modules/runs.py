@@ -24,6 +24,9 @@ _BESIDE = ("seed", "__set_seed", "output_folder", "system", "baselines", "skip_p
 #: Keys that recipes read themselves, beside blocks that refer to them.
 _READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
 
+#: Keys that came after runs were recorded, with the value that they all had.
+_SINCE = {"wrong_labels": {}, "labelled_share": 1.0}
+
 
 def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
     """Of the settings of a run, whatever its seed, name and folder.
@@ -41,7 +44,7 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
         12 hexadecimal digits.
     """
     path, _, changes = sb.parse_arguments([str(yaml), *overrides])
-    text = relevant_settings(path, changes, without=_BESIDE, always=_READ)
+    text = relevant_settings(path, changes, without=_BESIDE, always=_READ, neutral=_SINCE)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
