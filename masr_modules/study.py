@@ -55,15 +55,16 @@ class Study:
     @property
     def arms(self) -> list[str]:
         """Every system in every condition."""
-        return [arm for name in self.conditions.values() for arm in map(_in(name), self.systems)]
+        conditions = self.conditions.values()
+        return [_arm(system, name) for name in conditions for system in self.systems]
 
     def curve(self, system: str) -> list[tuple[float, str]]:
         """Place on the axis and arm of a system, from left to right."""
-        return [(place, _in(self.conditions[place])(system)) for place in sorted(self.conditions)]
+        return [(place, _arm(system, self.conditions[place])) for place in sorted(self.conditions)]
 
 
-def _in(condition: str | None):
-    return lambda system: f"{system}, {condition}" if condition else system
+def _arm(system: str, condition: str | None) -> str:
+    return f"{system}, {condition}" if condition else system
 
 
 class Studies(Mapping):

@@ -113,6 +113,8 @@ def batch_heat_map(
     figure = Figure(figsize=(7.0, 6.0), layout="constrained")
     axes = figure.add_subplot()
     _image(figure, axes, table)
+    axes.set_xticks([])
+    axes.set_yticks([])
     axes.set_title(f"Similarity S of a batch's utterances, by {column}", fontsize=10)
     mark_groups(axes, groups)
     return figure

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from masr_modules import experiment
 from masr_modules.data.ablation import (
     ablate,
     hide_labels,
@@ -115,3 +116,25 @@ def test_a_share_of_the_rows_has_each_label_and_grows():
 def test_errors_name_what_is_wrong(function, argument, message):
     with pytest.raises(ValueError, match=message):
         function(ROWS, argument, *([] if function is leave_out else [1]))
+
+
+def test_an_experiment_loads_what_its_keys_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "drop_unreadable", lambda rows, *_, **__: rows)
+    lines = [
+        ",".join((f"ID-SPLIT-{i}", "1.0", "a.wav", row["language"])) for i, row in ROWS.items()
+    ]
+    hparams = {"data_folder": "", "output_folder": tmp_path, "max_unreadable": 0, "seed": 1}
+    for split in ("train", "valid", "test", "labelled"):
+        path = tmp_path / f"{split}.csv"
+        text = "\n".join(["ID,duration,wav,language", *lines]).replace("SPLIT", split)
+        path.write_text(text + "\n")
+        hparams[f"{split}_csv"] = str(path)
+    keys = {"wrong_labels": {"language": 0.2}, "labelled_share": 0.1}
+    before, after = experiment.load_rows(hparams), experiment.load_rows(hparams | keys)
+    changed = [
+        sum(row != before[split][i] for i, row in rows.items()) for split, rows in after.items()
+    ]
+    assert changed == [12, 0, 0, 0]  # a fifth of the 60 known languages of training
+    assert [len(rows) for rows in after.values()] == [90, 90, 90, 9]
+    with pytest.raises(ValueError, match="labelled_share is of labelled_csv: name one"):
+        experiment.load_rows(hparams | keys | {"labelled_csv": None})
