@@ -13,6 +13,8 @@ from masr_modules.runs import Runs, compare_table, fingerprint
 
 #: Rows that train nothing: recorded once a seed, beside the first system.
 BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
+#: Keys that change what is measured of an encoder, and not the encoder.
+MEASURING = {"labelled_share"}
 COLUMNS = (("seeds", "seeds", "count"), *PRETRAIN_COLUMNS)
 
 
@@ -137,6 +139,13 @@ class Studies(Mapping):
                 raise ValueError(f"arm {arm!r}: two of its conditions override {sorted(both)}")
             changes |= own
         return changes
+
+    def trained_as(self, arm: str) -> str:
+        """The arm that trains the same encoder, without conditions that only measure it."""
+        for condition, keys in self.conditions.items():
+            if set(keys) <= MEASURING:
+                arm = arm.removesuffix(f", {condition}")
+        return arm
 
     def overrides(self, arm: str) -> list[str]:
         """What an arm overrides, as on the command line."""

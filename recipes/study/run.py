@@ -17,6 +17,7 @@ recipes/downstream/compare.py. What follows `--` goes to every run: `... -- --nu
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,7 @@ class Training:
         command += ["--seed", str(seed), "--output_folder", str(folder), "--system", arm]
         command += ["--baselines", str(arm == STUDIES.first).lower()]
         folder.mkdir(parents=True, exist_ok=True)
+        self.reuse_encoder(arm, seed, folder)
         print(f"training {arm}, seed {seed}: {folder}/output.txt", flush=True)
         with open(folder / "output.txt", "w") as log:
             done = subprocess.run(
@@ -105,6 +107,14 @@ class Training:
         if done.returncode:
             raise RuntimeError(f"{arm}, seed {seed} failed: see {folder}/output.txt")
         self.record(arm, seed, folder)
+
+    def reuse_encoder(self, arm: str, seed: int, folder: Path) -> None:
+        """Copies the checkpoint of a finished run that trained the same encoder, if any."""
+        other = self.folder(STUDIES.trained_as(arm), seed)
+        if other == folder or not (other / "results.json").is_file() or (folder / "save").is_dir():
+            return
+        shutil.copytree(other / "save", folder / "copy", dirs_exist_ok=True)
+        (folder / "copy").rename(folder / "save")
 
     def record(self, arm: str, seed: int, folder: Path) -> None:
         """Enters what a run measured."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, load_recipe
 
+from masr_modules.runs import Runs
 from masr_modules.settings import load_settings, parse_arguments
 from masr_modules.study import Studies
 
@@ -165,6 +166,38 @@ def test_every_system_and_condition_trains(arm, pretrain, arguments, mini_corpus
         overrides[overrides.index("--csv_folder") + 1] = str(tmp_path / "csv_h")
     pretrain.main([*arguments(number_of_steps=2, system=arm), *overrides])
     assert arm in json.loads((tmp_path / "out/results.json").read_text())
+
+
+def test_an_encoder_that_only_probes_differ_on_is_trained_once(
+    study, monkeypatch, pretrain, small_overrides, mini_corpus, tmp_path, call
+):
+    many = str(mini_corpus / "csv/train.csv")  # of which a tenth is less than all
+    settings = small_overrides(number_of_steps=2, labelled_csv=many)
+    del settings["output_folder"]
+    small = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    steps = []
+    forward = pretrain.PretrainBrain.compute_forward
+    monkeypatch.setattr(
+        pretrain.PretrainBrain,
+        "compute_forward",
+        lambda self, batch, stage: steps.append(stage.name) or forward(self, batch, stage),
+    )
+
+    def run(command, **_):
+        steps.clear()
+        pretrain.main(command[2:])
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(study.subprocess, "run", run)
+    call("--systems", "MASR", "--seeds", 2, "--", *small)
+    assert steps.count("TRAIN") == 2
+    call("--systems", "MASR, probes on 10 %", "--seeds", 2, "--", *small)
+    assert "TRAIN" not in steps and "TEST" in steps
+    whole, share = (
+        {metric: row["value"] for metric, row in run.items()}
+        for run in Runs(tmp_path / "runs.csv").rows.values()
+    )
+    assert whole["ssl_loss"] == share["ssl_loss"] and whole != share
 
 
 def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
