@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -42,7 +43,7 @@ class Panel(NamedTuple):
 
     title: str
     less_is_better: bool
-    values: Mapping
+    values: Mapping[str, Estimate] | Mapping[str, Mapping[float, Estimate]]
 
 
 def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -51,19 +52,19 @@ def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figur
     for axes, panel in zip(every, panels, strict=True):
         better = "less" if panel.less_is_better else "more"
         axes.set_title(f"{panel.title}\n", fontsize=11, color=INK)
-        axes.text(
-            0.5,
-            1.02,
-            f"{better} is better",
-            transform=axes.transAxes,
-            ha="center",
-            fontsize=8.5,
-            color="#666666",
-        )
+        note = {"transform": axes.transAxes, "fontsize": 8.5, "color": "#666666"}
+        axes.text(0.5, 1.02, f"{better} is better", ha="center", **note)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9, labelcolor=INK)
         axes.set_axisbelow(True)
     return figure, every
+
+
+def _mark(axes: Axes, x: object, y: object, style: tuple[str, str], **more) -> None:
+    """Points with whiskers, and a line where there are several."""
+    colour, marker = style
+    line = {"fmt": f"{marker}-", "color": colour, "ms": 6, "linewidth": 1.8}
+    axes.errorbar(x, y, **line, elinewidth=1.8, capsize=3, **more)
 
 
 def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]]) -> Figure:
@@ -87,27 +88,9 @@ def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]
     figure, every = _panels(panels, 3.3, 0.36 * len(systems) + 1.0)
     for axes, panel in zip(every, panels, strict=True):
         for place, (system, (mean, low, high)) in enumerate(panel.values.items()):
-            colour, marker = styles[system]
-            axes.errorbar(
-                mean,
-                place,
-                xerr=[[mean - low], [high - mean]],
-                fmt=marker,
-                ms=6,
-                color=colour,
-                ecolor=colour,
-                elinewidth=2,
-                capsize=3,
-            )
-            axes.annotate(
-                f"{mean:.1f}",
-                (mean, place),
-                (0, 6),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-                color=INK,
-            )
+            _mark(axes, mean, place, styles[system], xerr=[[mean - low], [high - mean]])
+            where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{mean:.1f}", (mean, place), **where, fontsize=8, color=INK)
         axes.set_yticks(range(len(systems)), systems if axes is every[0] else [""] * len(systems))
         axes.set_ylim(len(systems) - 0.5, -0.7)
         axes.margins(x=0.12)
@@ -145,44 +128,21 @@ def draw_curves(
     for axes, panel in zip(every, panels, strict=True):
         places = sorted({place for curve in panel.values.values() for place in curve})
         logarithmic = places[0] > 0 and places[-1] > 20 * places[0]
+        step = 0.05 if logarithmic else 0.012 * (places[-1] - places[0])
         for number, (system, curve) in enumerate(panel.values.items()):
-            aside = (number - (len(panel.values) - 1) / 2) * 0.012
-            x = [
-                p * (1 + 4 * aside) if logarithmic else p + aside * (places[-1] - places[0])
-                for p in curve
-            ]
-            mean, low, high = zip(*curve.values(), strict=True)
-            errors = [
-                [m - b for m, b in zip(mean, low, strict=True)],
-                [t - m for m, t in zip(mean, high, strict=True)],
-            ]
-            colour, marker = styles[system]
-            axes.errorbar(
-                x,
-                mean,
-                yerr=errors,
-                fmt=f"{marker}-",
-                color=colour,
-                ms=6,
-                linewidth=1.8,
-                elinewidth=1.4,
-                capsize=3,
-                label=system,
-            )
+            aside = (number - (len(panel.values) - 1) / 2) * step
+            x = [place * (1 + aside) if logarithmic else place + aside for place in curve]
+            mean, low, high = np.array(list(curve.values())).T
+            _mark(axes, x, mean, styles[system], yerr=[mean - low, high - mean], label=system)
         axes.set_xscale("log" if logarithmic else "linear")
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.minorticks_off()
         axes.set_xlabel(axis, fontsize=9, color=INK)
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     handles, names = every[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=min(3, len(names)),
-        fontsize=9,
-        frameon=False,
-    )
+    columns = min(3, len(names))
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    figure.legend(handles, names, **place, fontsize=9)
     return figure
 
 

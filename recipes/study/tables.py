@@ -43,6 +43,7 @@ def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
         text = path.read_text(encoding="utf-8")
         for block in [block for block in blocks if f"<!-- {block} -->" in text] or blocks:
             replace_block(path, block, blocks[block])
+            print(f"{path.relative_to(root)}: {block}")
 
 
 def draw(study: Study, comparison: Comparison) -> Figure | None:
@@ -59,7 +60,7 @@ def draw(study: Study, comparison: Comparison) -> Figure | None:
         drawable = any(len(curve) > 1 for panel in panels for curve in panel.values.values())
         return draw_curves(panels, study.axis, styles) if drawable else None
     seeds = {name: len(comparison.recorded(name, study.seeds)) for name in study.systems}
-    named = {name: f"{name} ({count} seeds)" for name, count in seeds.items()}
+    named = {name: f"{name} ({count} seed{'s' * (count != 1)})" for name, count in seeds.items()}
     panels = [
         panel._replace(values={named[name]: curve[0] for name, curve in panel.values.items()})
         for panel in panels
@@ -86,6 +87,7 @@ def rebuild(root: Path = ROOT, comparison: Comparison | None = None) -> None:
         figure = draw(study, comparison) if study.picture else None
         if figure:
             save_figure(figure, root / study.picture["file"])
+            print(study.picture["file"])
 
 
 if __name__ == "__main__":
