@@ -8,20 +8,24 @@ SSL ?= best_rq
 KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare downstream debian test test-fast soak lint clean
+.PHONY: pretrain compare tables downstream debian test test-fast soak lint clean
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
 
 compare: $(INSTALLED)
-	$(RUN) recipes/pretrain/compare.py --ssl $(SSL) --seeds $(SEEDS)
+	$(RUN) recipes/study/run.py --ssl $(SSL) --seeds $(SEEDS)
+
+# Every table and picture of the studies, from what is recorded.
+tables: $(INSTALLED)
+	$(RUN) recipes/study/tables.py
 
 downstream: $(INSTALLED)
 	$(RUN) recipes/downstream/compare.py --encoders MASR=$(CKPT)
 
 # People's recordings: three systems pretrained, then their encoders and the untrained one compared.
 debian: $(INSTALLED)
-	$(RUN) recipes/pretrain/compare.py --corpus debian --systems "SSL only" LASR MASR \
+	$(RUN) recipes/study/run.py --corpus debian --systems "SSL only" LASR MASR \
 		--seeds $(SEEDS) --jobs 2
 	$(RUN) recipes/downstream/compare.py --corpus debian --modes frozen --seeds $(SEEDS) --jobs 2 \
 		--encoders @results/compare_debian/encoders.txt --readme

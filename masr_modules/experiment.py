@@ -8,7 +8,7 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
-from masr_modules.data.ablation import ablate
+from masr_modules.data.ablation import ablate, keep_share
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
@@ -88,7 +88,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     """Split -> ID -> row of train, valid and test, without the unreadable ones.
 
     And of `labelled`, where the YAML names a CSV for it. The training set is without what
-    the keys `hidden_labels`, `permuted_columns` and `left_out` take from it.
+    the keys `left_out`, `wrong_labels`, `hidden_labels` and `permuted_columns` take from it,
+    `labelled` the share `labelled_share`.
     """
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
@@ -102,8 +103,11 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         every = load_corpora(source, hparams["data_folder"])
         rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
     _check_ids(rows, hparams)
-    hidden, permuted, left_out = (
-        hparams.get(key) or {} for key in ("hidden_labels", "permuted_columns", "left_out")
-    )
-    rows["train"] = ablate(rows["train"], hidden, permuted, left_out, hparams["seed"])
+    rows["train"] = ablate(rows["train"], hparams, hparams["seed"])
+    share = hparams.get("labelled_share", 1)
+    if share != 1:
+        if "labelled" not in rows:
+            raise ValueError("labelled_share is of labelled_csv: name one")
+        probed = (hparams.get("probe_column", "language"), "gender", "emotion")
+        rows["labelled"] = keep_share(rows["labelled"], share, probed, hparams["seed"])
     return rows

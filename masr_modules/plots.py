@@ -1,12 +1,149 @@
-"""What pictures of label x label tables share."""
+"""Pictures: what label x label tables share, results with intervals, curves."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+#: Colour and marker of the first system, the second, ...: Okabe and Ito's colours, which the
+#: colour-blind tell apart, their yellow left out, which white hides.
+STYLES = (
+    ("#000000", "o"),
+    ("#E69F00", "s"),
+    ("#56B4E9", "^"),
+    ("#009E73", "D"),
+    ("#D55E00", "P"),
+    ("#CC79A7", "v"),
+    ("#0072B2", "X"),
+)
+INK = "#333333"
+
+#: A mean and its 95 % interval.
+Estimate = tuple[float, float, float]
+
+
+class Panel(NamedTuple):
+    """One metric of a picture.
+
+    Arguments
+    ---------
+    title : str
+        The metric, with its unit.
+    less_is_better : bool
+        As of an error rate.
+    values : mapping
+        System -> its estimate; of a curve, place on the axis -> estimate.
+    """
+
+    title: str
+    less_is_better: bool
+    values: Mapping[str, Estimate] | Mapping[str, Mapping[float, Estimate]]
+
+
+def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * len(panels), height), layout="constrained", facecolor="white")
+    every = figure.subplots(1, len(panels), squeeze=False)[0].tolist()
+    for axes, panel in zip(every, panels, strict=True):
+        better = "less" if panel.less_is_better else "more"
+        axes.set_title(f"{panel.title}\n", fontsize=11, color=INK)
+        note = {"transform": axes.transAxes, "fontsize": 8.5, "color": "#666666"}
+        axes.text(0.5, 1.02, f"{better} is better", ha="center", **note)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9, labelcolor=INK)
+        axes.set_axisbelow(True)
+    return figure, every
+
+
+def _mark(axes: Axes, x: object, y: object, style: tuple[str, str], **more) -> None:
+    """Points with whiskers, and a line where there are several."""
+    colour, marker = style
+    line = {"fmt": f"{marker}-", "color": colour, "ms": 6, "linewidth": 1.8}
+    axes.errorbar(x, y, **line, elinewidth=1.8, capsize=3, **more)
+
+
+def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]]) -> Figure:
+    """Each system's mean and interval, a panel for each metric.
+
+    Arguments
+    ---------
+    panels : sequence of Panel
+        All with the same systems.
+    styles : mapping
+        System -> colour and marker.
+
+    Example
+    -------
+    >>> panels = [Panel("EER (%)", True, {"LASR": (14, 12, 16), "MASR": (8, 7, 9)})]
+    >>> figure = draw_intervals(panels, {"LASR": STYLES[0], "MASR": STYLES[1]})
+    >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    ['LASR', 'MASR']
+    """
+    systems = list(panels[0].values)
+    figure, every = _panels(panels, 3.3, 0.36 * len(systems) + 1.0)
+    for axes, panel in zip(every, panels, strict=True):
+        for place, (system, (mean, low, high)) in enumerate(panel.values.items()):
+            _mark(axes, mean, place, styles[system], xerr=[[mean - low], [high - mean]])
+            where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{mean:.1f}", (mean, place), **where, fontsize=8, color=INK)
+        axes.set_yticks(range(len(systems)), systems if axes is every[0] else [""] * len(systems))
+        axes.set_ylim(len(systems) - 0.5, -0.7)
+        axes.margins(x=0.12)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    return figure
+
+
+def draw_curves(
+    panels: Sequence[Panel], axis: str, styles: Mapping[str, tuple[str, str]]
+) -> Figure:
+    """A line with intervals for each system, a panel for each metric.
+
+    Systems that share a place stand beside each other there. Places that span more than a
+    factor of 20 are on a logarithmic axis.
+
+    Arguments
+    ---------
+    panels : sequence of Panel
+        All with the same systems.
+    axis : str
+        What the places are.
+    styles : mapping
+        System -> colour and marker.
+
+    Example
+    -------
+    >>> curves = {"MASR": {10: (76, 75, 77), 100: (79, 78, 80)}, "SSL": {100: (23, 22, 24)}}
+    >>> styles = {"MASR": STYLES[0], "SSL": STYLES[1]}
+    >>> figure = draw_curves([Panel("accuracy (%)", False, curves)], "labels (%)", styles)
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['MASR', 'SSL']
+    """
+    figure, every = _panels(panels, 4.6, 4.2)
+    for axes, panel in zip(every, panels, strict=True):
+        places = sorted({place for curve in panel.values.values() for place in curve})
+        logarithmic = places[0] > 0 and places[-1] > 20 * places[0]
+        step = 0.05 if logarithmic else 0.012 * (places[-1] - places[0])
+        for number, (system, curve) in enumerate(panel.values.items()):
+            aside = (number - (len(panel.values) - 1) / 2) * step
+            x = [place * (1 + aside) if logarithmic else place + aside for place in curve]
+            mean, low, high = np.array(list(curve.values())).T
+            _mark(axes, x, mean, styles[system], yerr=[mean - low, high - mean], label=system)
+        axes.set_xscale("log" if logarithmic else "linear")
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+        axes.set_xlabel(axis, fontsize=9, color=INK)
+        axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    handles, names = every[0].get_legend_handles_labels()
+    columns = min(3, len(names))
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    figure.legend(handles, names, **place, fontsize=9)
+    return figure
 
 
 def mark_groups(axes: Axes, groups: Sequence[str], color: str = "white") -> None:
@@ -45,6 +182,8 @@ def mark_groups(axes: Axes, groups: Sequence[str], color: str = "white") -> None
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a picture whole or not at all; its kind is told by the name's ending.
 
+    The same picture is the same bytes, as SVG too.
+
     Example
     -------
     >>> path = getfixture("tmp_path") / "figures" / "empty.png"
@@ -55,5 +194,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    figure.savefig(temporary, dpi=150, bbox_inches="tight")
+    options = {"metadata": {"Date": None, "Creator": None}} if path.suffix == ".svg" else {}
+    with matplotlib.rc_context({"svg.hashsalt": "masr"}):
+        figure.savefig(temporary, dpi=150, bbox_inches="tight", **options)
     temporary.replace(path)

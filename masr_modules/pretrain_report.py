@@ -4,20 +4,26 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import speechbrain as sb
 from torch import nn
 
 from masr_modules.data.metadata import column_of
+from masr_modules.distributed import plain
 from masr_modules.encoders.pretrained import export_encoder
 from masr_modules.files import write_atomic
 from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, blind_guess
+from masr_modules.metrics.embeddings import COLUMNS, Split
 from masr_modules.metrics.probes import Evaluation, evaluate
 from masr_modules.model_card import encoder_card
+from masr_modules.pairwise.heat_map import batch_heat_map
 from masr_modules.results import format_table, pretrain_columns, write_results
 
 #: Neighbours and probes learn from more utterances than these, of all layers, only if
 #: `table_references` (utterances a label at most) says so.
 MAX_REFERENCES = 100_000
+#: Utterances of TensorBoard's projector, and of its heat map.
+MAX_PROJECTED, MAX_MAPPED = 1000, 200
 
 
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
@@ -33,6 +39,39 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
         step = max(1.0, len(utterances) / limit)
         chosen += [utterances[int(i * step)] for i in range(min(limit, len(utterances)))]
     return {utterance: rows[utterance] for utterance in chosen}
+
+
+def show(brain: sb.Brain, valid: Split) -> None:
+    """Shows in TensorBoard the validation set's embeddings, and what is known of a batch.
+
+    The first in the projector, with what the utterances are labelled; the second as heat map of
+    the knowledge that the head uses, if any, among the last training batch. On one rank.
+
+    Arguments
+    ---------
+    brain : sb.Brain
+        In training.
+    valid : Split
+        One layer of `brain.valid_rows`.
+    """
+    writer = brain.hparams.tensorboard.writer
+    if writer is None:
+        return
+    rows = list(brain.valid_rows.values())
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_PROJECTED)).astype(int))
+    columns = list(dict.fromkeys((brain.probe_column, "language", *COLUMNS)))
+    # Cells are lines and tabs apart.
+    cells = [[" ".join((rows[i].get(c) or "").split()) for c in columns] for i in chosen]
+    # Rounded, for they are written as text.
+    embeddings = valid.embeddings[chosen].astype(float).round(4)
+    step = brain.optimizer_step
+    writer.add_embedding(embeddings, cells, None, step, "valid", columns)
+    if not hasattr(brain.modules, "head") or not brain.batch_ids:
+        return
+    sources = plain(brain.modules.head).used_sources
+    metadata = brain.table(brain.batch_ids[:MAX_MAPPED])
+    if figure := batch_heat_map(sources, brain.hparams.batch_identity, metadata):
+        writer.add_figure("knowledge/batch", figure, step)
 
 
 def report(

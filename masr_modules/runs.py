@@ -4,13 +4,14 @@ import base64
 import csv
 import fcntl
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import speechbrain as sb
 
-from masr_modules.data.corpus import load_csv
+from masr_modules.files import write_atomic
 from masr_modules.metrics.intervals import Difference, paired_bootstrap, pseudo_values
 from masr_modules.results import KINDS, PRETRAIN_COLUMNS, align
 from masr_modules.settings import relevant_settings
@@ -23,6 +24,9 @@ _BESIDE = ("seed", "__set_seed", "output_folder", "system", "baselines", "skip_p
 
 #: Keys that recipes read themselves, beside blocks that refer to them.
 _READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
+
+#: Keys that came after runs were recorded, with the value that they all had.
+_SINCE = {"wrong_labels": {}, "labelled_share": 1.0}
 
 
 def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
@@ -41,7 +45,7 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
         12 hexadecimal digits.
     """
     path, _, changes = sb.parse_arguments([str(yaml), *overrides])
-    text = relevant_settings(path, changes, without=_BESIDE, always=_READ)
+    text = relevant_settings(path, changes, without=_BESIDE, always=_READ, neutral=_SINCE)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -172,6 +176,47 @@ STRATA = {
 }
 
 
+def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None:
+    """Keeps the labels of the test set beside the record, which holds its answers in their order.
+
+    Arguments
+    ---------
+    rows : mapping
+        The test set, from load_csv.
+    path : str or Path
+        The CSV: ID and the columns of STRATA.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another test set.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "test_labels.csv"
+    >>> save_labels({"a": {"language": "fra", "gender": "", "emotion": "sad", "text": "Oui"}}, path)
+    >>> load_labels(path)
+    {'a': {'language': 'fra', 'gender': '', 'emotion': 'sad'}}
+    """
+    columns = list(dict.fromkeys(STRATA.values()))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["ID", *columns])
+    for utterance, row in rows.items():
+        writer.writerow([utterance, *(row.get(column) or "" for column in columns)])
+    path = Path(path)
+    if not path.is_file():
+        write_atomic(path, file.getvalue())
+    elif path.read_text(encoding="utf-8") != file.getvalue():
+        raise ValueError(f"{path} is of another test set: name another --record for this one")
+
+
+def load_labels(path: str | Path) -> dict[str, dict[str, str]]:
+    """ID -> labels of each test utterance; see `save_labels`."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return {row.pop("ID"): row for row in csv.DictReader(file)}
+
+
 def difference(
     runs: Runs,
     ours: tuple[str, str],
@@ -191,7 +236,7 @@ def difference(
     metric : str
         A key of STRATA, or speaker_eer.
     rows : mapping
-        The test set, from load_csv.
+        The test set, from load_labels.
     only : sequence of str, optional
         Values of the metric's column: the mean is over these alone.
     """
@@ -199,36 +244,67 @@ def difference(
     if not set(mine) & set(other):
         return None
     count = len(next(iter(mine.values())))
-    if metric == "speaker_eer":
-        strata = np.array([""] * count)
-    else:
-        strata = np.array([row[STRATA[metric]] for row in rows.values()])
-    if len(strata) != count:
-        raise ValueError(f"{metric}: {count} answers, but {len(strata)} test utterances")
+    strata = _strata(metric, rows, count)
     asked = np.ones(count, dtype=bool) if only is None else np.isin(strata, only)
     mine, other = ({s: v[asked] for s, v in run.items()} for run in (mine, other))
     return paired_bootstrap(mine, other, strata[asked])
+
+
+def _strata(metric: str, rows: Mapping[str, Mapping[str, str]], count: int) -> np.ndarray:
+    """(count,) label of each test utterance; of the EER's voices, all alike."""
+    if metric == "speaker_eer":
+        return np.array([""] * count)
+    strata = np.array([row[STRATA[metric]] for row in rows.values()])
+    if len(strata) != count:
+        raise ValueError(f"{metric}: {count} answers, but {len(strata)} test utterances")
+    return strata
+
+
+def estimate(
+    runs: Runs,
+    system: tuple[str, str],
+    metric: str,
+    rows: Mapping[str, Mapping[str, str]],
+    seeds: Sequence[int],
+) -> Difference | None:
+    """A system's mean over seeds with its interval; None where it was not measured.
+
+    Seeds and test items are drawn as in `difference`. The interval of the EER, whose mean of
+    jackknife values is without its bias, is laid around the mean that was measured.
+
+    Arguments
+    ---------
+    runs, system, metric, rows
+        As of `difference`.
+    seeds : sequence of int
+        Those to use, as far as they are recorded.
+    """
+    values = {s: v for s, v in runs.values(*system, metric).items() if s in seeds}
+    if not values:
+        return None
+    count = len(next(iter(values.values())))
+    nothing = {seed: np.zeros(count) for seed in values}
+    found = paired_bootstrap(values, nothing, _strata(metric, rows, count))
+    mean = float(np.mean([runs.metrics(*system, seed)[metric] for seed in values]))
+    return Difference(*(value + mean - found.mean for value in found))
 
 
 def compare_table(
     runs: Runs,
     ours: tuple[str, str],
     others: Sequence[tuple[str, str]],
-    test_csv: str,
+    rows: Mapping[str, Mapping[str, str]],
     only: Sequence[str] | None = None,
 ) -> str:
     """A Markdown table: ours less each other system, with 95 % intervals.
 
     Arguments
     ---------
-    runs, ours, others
+    runs, ours, others, rows
         As of `difference`.
-    test_csv : str
-        The test set.
     only : sequence of str, optional
         Languages that the language's metrics are over.
     """
-    rows = load_csv(test_csv, "")
     columns = [c for c in PRETRAIN_COLUMNS if c[1] in STRATA or c[1] == "speaker_eer"]
     header = [f"{ours[1]} less", "seeds", *(title for title, _, _ in columns)]
     body = []

@@ -66,6 +66,7 @@ def relevant_settings(
     overrides: str | Mapping | None = None,
     without: Iterable[str] = (),
     always: Iterable[str] = (),
+    neutral: Mapping[str, object] | None = None,
 ) -> str:
     """What tells one run from another: the settings, references as they are, without idle values.
 
@@ -80,6 +81,8 @@ def relevant_settings(
         Keys to leave out.
     always : iterable of str
         Keys to keep whoever refers to them: a recipe reads them itself.
+    neutral : mapping, optional
+        Key -> a value with which it is left out.
 
     Example
     -------
@@ -93,7 +96,8 @@ def relevant_settings(
     tree = override(merge_bases(Path(path)), overrides, path)
     _drop_comments(plain)
     _drop_comments(tree)
-    for key in without:
+    nothing = {key for key, value in (neutral or {}).items() if tree.get(key, value) == value}
+    for key in (*without, *nothing):
         tree.pop(key, None)
     used = set().union(*_references(plain).values()) - set(always)
     references = _references(tree)

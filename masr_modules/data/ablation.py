@@ -1,4 +1,4 @@
-"""Training sets that know less: labels hidden, columns permuted, labels left out.
+"""Sets that know less: labels hidden or wrong, columns permuted, labels left out, a share alone.
 
 Controls and learning curves are made of these. Validation and test sets stay as they are.
 """
@@ -7,33 +7,29 @@ import random
 from collections.abc import Mapping, Sequence
 
 
-def ablate(
-    rows: dict[str, dict],
-    hidden: Mapping[str, float],
-    permuted: Sequence[str],
-    left_out: Mapping[str, Sequence[str]],
-    seed: int,
-) -> dict[str, dict]:
-    """Applies `leave_out`, then `hide_labels`, then `permute_columns`.
+def ablate(rows: dict[str, dict], settings: Mapping, seed: int) -> dict[str, dict]:
+    """Applies `leave_out`, `mislabel`, `hide_labels` and `permute_columns`, in this order.
 
     Arguments
     ---------
     rows : dict
         ID -> row of the training set.
-    hidden, permuted, left_out
-        Of these three; empty ones change nothing.
+    settings : mapping
+        An experiment's: `left_out`, `wrong_labels`, `hidden_labels` and `permuted_columns` are
+        the arguments of these; what is missing or empty changes nothing.
     seed : int
         Of the draws.
 
     Example
     -------
     >>> rows = {"a": {"language": "fra"}, "b": {"language": "deu"}}
-    >>> ablate(rows, {}, [], {"language": ["deu"]}, seed=1)
+    >>> ablate(rows, {"left_out": {"language": ["deu"]}}, seed=1)
     {'a': {'language': 'fra'}}
     """
-    rows = leave_out(rows, left_out)
-    rows = hide_labels(rows, hidden, seed)
-    return permute_columns(rows, permuted, seed)
+    rows = leave_out(rows, settings.get("left_out") or {})
+    rows = mislabel(rows, settings.get("wrong_labels") or {}, seed)
+    rows = hide_labels(rows, settings.get("hidden_labels") or {}, seed)
+    return permute_columns(rows, settings.get("permuted_columns") or [], seed)
 
 
 def leave_out(rows: dict[str, dict], values: Mapping[str, Sequence[str]]) -> dict[str, dict]:
@@ -74,20 +70,98 @@ def hide_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -
     ['deu', 'deu', 'fra', 'fra']
     """
     for column, share in shares.items():
-        if not 0 <= share < 1:
-            raise ValueError(f"hidden_labels: the share of {column!r} is {share}, not in [0, 1)")
-        by_label: dict[str, list[str]] = {}
-        for utterance, row in rows.items():
-            if row.get(column):
-                by_label.setdefault(row[column], []).append(utterance)
-        if not by_label:
-            raise ValueError(f"hidden_labels: no training utterance has a {column!r}")
         hidden = set()
-        for label, utterances in by_label.items():
+        for label, utterances in _by_label(rows, column, share, "hidden_labels").items():
             random.Random(f"{seed}|{column}|{label}").shuffle(utterances)
             hidden.update(utterances[max(1, round((1 - share) * len(utterances))) :])
         rows = {i: {**row, column: ""} if i in hidden else row for i, row in rows.items()}
     return rows
+
+
+def mislabel(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> dict[str, dict]:
+    """Gives a share of a column's known cells another label, drawn from the others.
+
+    The same share of each label. Which ones are wrong, and what they become, depends on seed,
+    column and label alone; a larger share takes those of a smaller one and more. Other columns
+    still tell what is true.
+
+    Raises
+    ------
+    ValueError
+        If a share is not in [0, 1), no row has the column, or it has one label.
+
+    Example
+    -------
+    >>> rows = {str(i): {"language": "fra" if i < 8 else "deu"} for i in range(12)}
+    >>> noisy = mislabel(rows, {"language": 0.25}, seed=1)
+    >>> [sum(noisy[i] != rows[i] for i in map(str, some)) for some in (range(8), range(8, 12))]
+    [2, 1]
+    """
+    for column, share in shares.items():
+        by_label = _by_label(rows, column, share, "wrong_labels")
+        if len(by_label) < 2:
+            raise ValueError(f"wrong_labels: {column!r} has no other label than {[*by_label]}")
+        wrong = {}
+        for label, utterances in by_label.items():
+            others = sorted(set(by_label) - {label})
+            draw = random.Random(f"{seed}|{column}|{label}|wrong")
+            draw.shuffle(utterances)
+            count = round(share * len(utterances))
+            wrong |= {i: draw.choice(others) for i in utterances[:count]}
+        rows = {i: {**row, column: wrong[i]} if i in wrong else row for i, row in rows.items()}
+    return rows
+
+
+def _by_label(rows: dict[str, dict], column: str, share: float, key: str) -> dict[str, list[str]]:
+    """Label -> its utterances; errors name the YAML's key."""
+    if not 0 <= share < 1:
+        raise ValueError(f"{key}: the share of {column!r} is {share}, not in [0, 1)")
+    by_label: dict[str, list[str]] = {}
+    for utterance, row in rows.items():
+        if row.get(column):
+            by_label.setdefault(row[column], []).append(utterance)
+    if not by_label:
+        raise ValueError(f"{key}: no training utterance has a {column!r}")
+    return by_label
+
+
+def keep_share(
+    rows: dict[str, dict], share: float, columns: Sequence[str], seed: int
+) -> dict[str, dict]:
+    """A share of the rows, the same of each label of the first column.
+
+    Each label of any of the columns keeps a row that has it. A larger share has the rows of a
+    smaller one and more.
+
+    Raises
+    ------
+    ValueError
+        If the share is not in (0, 1].
+
+    Example
+    -------
+    >>> rows = {str(i): {"language": "fra" if i < 30 else "deu"} for i in range(40)}
+    >>> kept = keep_share(rows, 0.1, ["language"], seed=1)
+    >>> [row["language"] for row in kept.values()]
+    ['fra', 'fra', 'fra', 'deu']
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"labelled_share: {share} is not in (0, 1]")
+    if share == 1:
+        return rows
+    order = list(rows)
+    random.Random(f"{seed}|labelled_share").shuffle(order)
+    kept: set[str] = set()
+    for place, column in enumerate(columns):
+        by_label: dict[str, list[str]] = {}
+        for utterance in order:
+            by_label.setdefault(rows[utterance].get(column) or "", []).append(utterance)
+        for label, utterances in by_label.items():
+            if place == 0:
+                kept.update(utterances[: max(1, round(share * len(utterances)))])
+            elif label and kept.isdisjoint(utterances):
+                kept.add(utterances[0])
+    return {utterance: row for utterance, row in rows.items() if utterance in kept}
 
 
 def permute_columns(rows: dict[str, dict], columns: Sequence[str], seed: int) -> dict[str, dict]:

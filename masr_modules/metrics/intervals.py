@@ -66,16 +66,17 @@ def paired_bootstrap(
     gap = np.array([np.asarray(ours[s], float) - np.asarray(theirs[s], float) for s in seeds])
     asked = ~np.isnan(gap).all(axis=0)
     gap, names = gap[:, asked], np.asarray(strata)[asked]
-    labels, codes = np.unique(names, return_inverse=True)
-    places = [np.flatnonzero(codes == label) for label in range(len(labels))]
-    mean = float(np.mean([gap[:, place].mean() for place in places]))
+    gap, names = gap[:, np.argsort(names, kind="stable")], np.sort(names)
+    starts, counts = np.unique(names, return_index=True, return_counts=True)[1:]
+    first, size = np.repeat(starts, counts), np.repeat(counts, counts)
+    mean = float(np.mean(np.add.reduceat(gap.mean(axis=0), starts) / counts))
     rng = np.random.default_rng(seed)
     means = np.empty(draws)
     for draw in range(draws):
         rows = rng.integers(len(seeds), size=len(seeds))
         # How often each seed is drawn times how often each item is.
-        by_item = gap[rows].mean(axis=0)
-        means[draw] = np.mean([by_item[rng.choice(place, len(place))].mean() for place in places])
+        by_item = gap[rows].mean(axis=0)[first + rng.integers(size)]
+        means[draw] = np.mean(np.add.reduceat(by_item, starts) / counts)
     low, high = np.percentile(means, [2.5, 97.5])
     return Difference(mean, float(low), float(high))
 

@@ -1,4 +1,4 @@
-"""The similarity of languages, or of other labels, as a picture."""
+"""The similarity of languages, or of other labels, and of a batch's utterances, as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import langcodes
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from masr_modules.data.metadata import Metadata
@@ -75,6 +76,50 @@ def save_heat_map(
     return True
 
 
+def batch_heat_map(
+    sources: Sequence[KnowledgeSource], column: str, metadata: Metadata
+) -> Figure | None:
+    """Draws how alike the utterances of a batch are, those with the same label side by side.
+
+    Arguments
+    ---------
+    sources : sequence of KnowledgeSource
+        Those whose columns the metadata have are combined.
+    column : str
+        The label column that is told apart; pairs' S does not depend on it.
+    metadata : Metadata
+        Of the batch.
+
+    Returns
+    -------
+    Figure or None
+        None if no source reads the metadata.
+
+    Example
+    -------
+    >>> batch = Metadata.from_columns({"language": ["fra", "deu", "fra"], "gender": ["female"] * 3})
+    >>> figure = batch_heat_map([Categorical("gender")], "language", batch)
+    >>> figure.axes[0].images[0].get_array().shape
+    (3, 3)
+    """
+    read = [source for source in sources if source.column in metadata.columns]
+    if not read:
+        return None
+    metadata = metadata.select(metadata[column].argsort(stable=True))
+    similarity = combine(read, metadata, column)
+    table = np.where(similarity.valid, similarity.values, np.nan)
+    labels = ["", *metadata.vocabularies[column]]
+    groups = [labels[code + 1] for code in metadata[column].tolist()]
+    figure = Figure(figsize=(7.0, 6.0), layout="constrained")
+    axes = figure.add_subplot()
+    _image(figure, axes, table)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(f"Similarity S of a batch's utterances, by {column}", fontsize=10)
+    mark_groups(axes, groups)
+    return figure
+
+
 def _show(label: str, code: int, languages: bool) -> _Shown:
     try:
         iso = resolve_language(label) if languages else None
@@ -90,14 +135,18 @@ def _figure(table: np.ndarray, shown: Sequence[_Shown], title: str) -> Figure:
     side = 0.19 * len(shown)  # inches; room for a line of text in each row
     figure = Figure(figsize=(side + 5.0, side + 2.0), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(np.ma.masked_invalid(table), vmin=0.0, vmax=1.0, cmap="viridis")
-    axes.set_facecolor("lightgrey")
+    _image(figure, axes, table)
     texts, ticks = [label.text for label in shown], range(len(shown))
     axes.set_yticks(ticks, texts, fontsize=8)
     axes.set_xticks(ticks, texts, fontsize=8, rotation=90)
     axes.set_title(title, fontsize=10)
     mark_groups(axes, [label.lineage[0] if label.lineage else "" for label in shown])
+    return figure
+
+
+def _image(figure: Figure, axes: Axes, table: np.ndarray) -> None:
+    image = axes.imshow(np.ma.masked_invalid(table), vmin=0.0, vmax=1.0, cmap="viridis")
+    axes.set_facecolor("lightgrey")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("S (grey: not known)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    return figure

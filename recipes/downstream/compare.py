@@ -10,7 +10,7 @@
 
 A task is a recipe whose train.py has a `TASK` with a `mini_yaml`; on another corpus, those that
 have a YAML for it. `{seed}` in an encoder's folder is the run's; @FILE has an encoder a line, as
-pretrain/compare.py writes it. The untrained encoder goes along. A run that is complete is not
+study/run.py writes it. The untrained encoder goes along. A run that is complete is not
 repeated, and an interrupted one resumes. What follows `--` goes to every run.
 """
 

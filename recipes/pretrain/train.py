@@ -28,7 +28,7 @@ from masr_modules.knowledge import numeric_columns
 from masr_modules.metrics.embeddings import Split, embed
 from masr_modules.metrics.probes import knn_accuracy
 from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
-from masr_modules.pretrain_report import choose_references, report
+from masr_modules.pretrain_report import choose_references, report, show
 from masr_modules.trainer import Trainer
 
 
@@ -36,12 +36,15 @@ class PretrainBrain(Trainer):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
 
     joint_modules = ("head",)
+    batch_ids = ()  # of the last training batch
 
     def compute_forward(self, batch, stage):
         """The one masked forward pass: SSL output, and the head's where it has a weight."""
         wavs, lens = batch.sig
         epoch = self.clock.epoch if stage == sb.Stage.TRAIN else 0
         seeds = [utterance_seed(self.hparams.seed, epoch, utterance) for utterance in batch.id]
+        if stage == sb.Stage.TRAIN:
+            self.batch_ids = batch.id
         output = self.modules.ssl(wavs, lens, seeds)
         if not hasattr(self.modules, "head"):
             return output, None
@@ -114,8 +117,9 @@ class PretrainBrain(Trainer):
 
     def knn(self) -> float:
         """kNN accuracy of the probed label on the validation set, of the last layer."""
-        train = self.embedded(self.references)
-        return knn_accuracy(train.at(-1), self.embedded(self.valid_rows).at(-1))
+        train, valid = (self.embedded(r).at(-1) for r in (self.references, self.valid_rows))
+        show(self, valid)
+        return knn_accuracy(train, valid)
 
     def embedded(self, rows, encode=None, progressbar=False) -> Split:
         """All layers' embeddings of the rows; by default of the encoder being trained."""

@@ -12,6 +12,7 @@ import ruamel.yaml
 import torch
 from conftest import ROOT, keys_of
 from speechbrain.core import RunOptions
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from masr_modules.inference import MASREncoder
 from masr_modules.settings import load_settings, merge_bases, resolve_settings
@@ -73,6 +74,43 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     exported = MASREncoder.from_hparams(tmp_path / "out/encoder")
     assert exported.embed_batch(torch.randn(1, 16000)).shape == (1, exported.encoder.d_model)
     assert "MASREncoder" in (tmp_path / "out/encoder/README.md").read_text()
+
+
+def logged_images(folder):
+    """Tag -> (step, PNG) of each image in TensorBoard's files."""
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    return {
+        tag: [(event.step, event.encoded_image_string) for event in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
+
+
+def test_tensorboard_holds_embeddings_and_the_knowledge_of_a_batch(pretrained_folder, mini_corpus):
+    projector = (pretrained_folder / "tensorboard/projector_config.pbtxt").read_text()
+    (step,) = set(re.findall(r'"(\d{5})/valid/tensors.tsv"', projector))
+    assert int(step) == 4
+    folder = pretrained_folder / "tensorboard" / step / "valid"
+    header, *cells = (folder / "metadata.tsv").read_text(encoding="utf-8").splitlines()
+    assert header == "language\tfamily\tspeaker\tgender\temotion"
+    with open(mini_corpus / "csv/valid.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert cells == ["\t".join(row[column] for column in header.split("\t")) for row in rows]
+    embeddings = (folder / "tensors.tsv").read_text().splitlines()
+    assert len(embeddings) == len(rows) and len(embeddings[0].split("\t")) == 2 * 16
+    assert len(set(embeddings)) > 1
+    ((tag, ((step, picture),)),) = logged_images(pretrained_folder).items()
+    assert tag == "knowledge/batch" and step == 4 and picture.startswith(b"\x89PNG")
+
+
+def test_tensorboard_shows_no_more_than_it_can_and_no_knowledge_without_a_head(
+    pretrain, arguments, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("masr_modules.pretrain_report.MAX_PROJECTED", 3)
+    pretrain.main(arguments(masr_weight=0))
+    (cells,) = (tmp_path / "out/tensorboard").glob("*/valid/metadata.tsv")
+    assert len(cells.read_text(encoding="utf-8").splitlines()) == 1 + 3
+    assert not logged_images(tmp_path / "out")
 
 
 class Killed(Exception):

@@ -27,6 +27,7 @@ ROOMS = (
     "objectives",
     "metrics",
     "runs",
+    "study",
     "experiment",
     "inference",
     "model_card",

@@ -5,7 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masr_modules.runs import COLUMNS, Runs, compare_table, difference, fingerprint, pack, unpack
+from masr_modules.runs import (
+    COLUMNS,
+    Runs,
+    compare_table,
+    difference,
+    estimate,
+    fingerprint,
+    load_labels,
+    pack,
+    save_labels,
+    unpack,
+)
 
 TEST = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
 
@@ -49,11 +60,32 @@ def test_differences_come_with_their_intervals(tmp_path):
     assert difference(runs, ours, theirs, "linear", TEST) is None
     with pytest.raises(ValueError, match="6 answers, but 2 test utterances"):
         difference(runs, ours, theirs, "knn", dict(list(TEST.items())[:2]))
-    csv = tmp_path / "test.csv"
-    lines = [f"{i},1.0,{i}.wav,{row['language']},," for i, row in TEST.items()]
-    csv.write_text("\n".join(["ID,duration,wav,language,gender,emotion", *lines]) + "\n")
-    table = compare_table(runs, ours, [theirs], str(csv))
+    table = compare_table(runs, ours, [theirs], TEST)
     assert "| LASR" in table and "+50.0 [+50.0, +50.0]" in table and "| 2 " in table
+
+
+def test_a_mean_comes_with_its_interval_over_the_seeds_asked_for(tmp_path):
+    runs = Runs(tmp_path / "runs.csv")
+    for seed, right in ((1, [1.0, 0.0] * 3), (2, [1.0] * 6), (3, [0.0] * 6)):
+        add(runs, "MASR", seed, right, eer=0.1 * seed)
+    run = ("k1", "MASR")
+    # Language a is always right with seeds 1 and 2, b with seed 2 alone.
+    assert estimate(runs, run, "knn", TEST, [1]) == (0.5, 0.5, 0.5)
+    assert estimate(runs, run, "knn", TEST, [1, 2, 9]) == (0.75, 0.5, 1.0)
+    # Of the EER it is the mean that was measured, though jackknife values have another.
+    assert estimate(runs, run, "speaker_eer", TEST, [1, 2]).mean == pytest.approx(0.15)
+    assert estimate(runs, run, "linear", TEST, [1]) is None
+    assert estimate(runs, run, "knn", TEST, [9]) is None
+
+
+def test_the_record_keeps_to_one_test_set(tmp_path):
+    path = tmp_path / "test_labels.csv"
+    save_labels(TEST, path)
+    save_labels(TEST, path)
+    assert load_labels(path) == TEST
+    with pytest.raises(ValueError, match="test_labels.csv is of another test set: name another"):
+        save_labels({**TEST, "6": TEST["0"]}, path)
+    assert load_labels(path) == TEST
 
 
 def test_a_file_that_is_no_record_is_refused(tmp_path):
@@ -68,6 +100,15 @@ def test_a_fingerprint_tells_settings_and_not_seeds(tmp_path):
     plain = fingerprint(yaml, [])
     assert plain == fingerprint(yaml, ["--seed", "2", "--output_folder", "y"])
     assert plain != fingerprint(yaml, ["--lr", "2"])
+
+
+def test_a_fingerprint_does_not_tell_keys_that_came_later_and_change_nothing(tmp_path):
+    before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
+    before.write_text("lr: 1\n")
+    after.write_text("lr: 1\nwrong_labels: {}\nlabelled_share: 1.0\n")
+    assert fingerprint(before, []) == fingerprint(after, [])
+    for change in (["--wrong_labels", "{language: 0.1}"], ["--labelled_share", "0.5"]):
+        assert fingerprint(after, change) != fingerprint(before, [])
 
 
 def test_a_fingerprint_does_not_depend_on_values_that_nothing_uses():

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Trains the systems of a study alike, tests them, and says who is above whom.
+
+> python recipes/study/run.py                                   # MASR and what it is compared with
+> python recipes/study/run.py --study partial10 --jobs 2        # most languages hidden
+> python recipes/study/run.py --study known --list              # what is recorded, and what is not
+> python recipes/study/run.py --ssl wav2vec2                    # another SSL method
+> python recipes/study/run.py --corpus debian --systems "SSL only" LASR MASR
+
+`studies.yaml`, beside this file, says what a study is. Every run has the same seeds, batches,
+encoder and number of steps. What a run measured goes to `recipes/pretrain/runs.csv`, with a
+fingerprint of its settings: a run that is there is not repeated, and an interrupted one resumes.
+`encoders.txt` in the output folder, beside the tables, names the encoders for
+recipes/downstream/compare.py. What follows `--` goes to every run: `... -- --number_of_steps 500`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from masr_modules.data.corpus import load_corpora
+from masr_modules.experiment import prepare_corpus
+from masr_modules.files import write_atomic
+from masr_modules.runs import Runs, load_labels, save_labels
+from masr_modules.settings import load_settings, parse_arguments
+from masr_modules.study import BASELINES, Comparison, Studies
+
+ROOT = Path(__file__).parents[2]
+HPARAMS = ROOT / "hparams"
+RECIPE = ROOT / "recipes/pretrain/train.py"
+RECORD = ROOT / "recipes/pretrain/runs.csv"
+STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
+
+#: SSL method -> its YAML for the embedded corpus.
+METHODS = {"best_rq": "masr.yaml"} | {
+    name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
+}
+
+
+def prepare(yaml: Path, arms: list[str], extra: list[str]) -> None:
+    """Makes the corpus, and those of other hours that arms train on."""
+    other = {arm: STUDIES.overrides(arm) for arm in arms if "csv_folder" in STUDIES.changes(arm)}
+    for overrides in ([], *other.values()):
+        prepare_corpus([str(yaml), *overrides, *extra])
+
+
+def find_units(yaml: Path, extra: list[str]) -> None:
+    """HuBERT's k-means, once for all runs; does nothing where it is done."""
+    recipe = RECIPE.with_name("kmeans.py")
+    subprocess.run([sys.executable, str(recipe), str(yaml), *extra], check=True)
+
+
+def keep_labels(yaml: Path, extra: list[str], path: Path) -> dict[str, dict[str, str]]:
+    """The labels of the test set, which are kept beside the record."""
+    _, _, overrides = parse_arguments([str(yaml), *extra])
+    settings = load_settings(yaml, overrides, only=["test_csv", "data_folder"])
+    save_labels(load_corpora(settings["test_csv"], settings["data_folder"]), path)
+    return load_labels(path)
+
+
+class Training:
+    """Runs that differ in arm and seed.
+
+    Arguments
+    ---------
+    comparison : Comparison
+        The arms, and the record.
+    ssl : str
+        SSL method, for the record.
+    root : Path
+        Where runs write.
+    threads : int
+        Of each run.
+    """
+
+    def __init__(self, comparison: Comparison, ssl: str, root: Path, threads: int):
+        self.comparison, self.ssl, self.root, self.threads = comparison, ssl, root, threads
+
+    def folder(self, arm: str, seed: int | str) -> Path:
+        """Where an arm with a seed writes."""
+        name = arm.replace(",", "").replace("%", "percent").replace(" ", "_")
+        return self.root / name / self.comparison.key(arm) / str(seed)
+
+    def train(self, arm: str, seed: int) -> None:
+        """Trains and tests one arm with one seed, unless the record has it."""
+        if self.comparison.recorded(arm, [seed]):
+            return
+        folder = self.folder(arm, seed)
+        command = [sys.executable, str(RECIPE), str(self.comparison.yaml)]
+        command += ["--seed", str(seed), "--output_folder", str(folder), "--system", arm]
+        command += ["--baselines", str(arm == STUDIES.first).lower()]
+        folder.mkdir(parents=True, exist_ok=True)
+        self.reuse_encoder(arm, seed, folder)
+        print(f"training {arm}, seed {seed}: {folder}/output.txt", flush=True)
+        with open(folder / "output.txt", "w") as log:
+            done = subprocess.run(
+                [*command, *STUDIES.overrides(arm), *self.comparison.extra],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
+            )
+        if done.returncode:
+            raise RuntimeError(f"{arm}, seed {seed} failed: see {folder}/output.txt")
+        self.record(arm, seed, folder)
+
+    def reuse_encoder(self, arm: str, seed: int, folder: Path) -> None:
+        """Copies the checkpoint of a finished run that trained the same encoder, if any."""
+        other = self.folder(STUDIES.trained_as(arm), seed)
+        if other == folder or not (other / "results.json").is_file() or (folder / "save").is_dir():
+            return
+        shutil.copytree(other / "save", folder / "copy", dirs_exist_ok=True)
+        (folder / "copy").rename(folder / "save")
+
+    def record(self, arm: str, seed: int, folder: Path) -> None:
+        """Enters what a run measured."""
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+        key = self.comparison.key(arm)
+        for row in (arm, *BASELINES):
+            if row in results:
+                self.comparison.runs.add(key, self.ssl, row, seed, results[row], answers[row])
+
+
+def parse() -> argparse.Namespace:
+    """The command line; what it leaves open is as the study has it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--study", choices=list(STUDIES), default="systems")
+    parser.add_argument("--systems", nargs="+", choices=STUDIES.arms, help="arms, of any study")
+    parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        choices=[*STUDIES.arms, *BASELINES],
+        help="what the last arm is compared with, by paired bootstrap",
+    )
+    parser.add_argument("--ssl", choices=list(METHODS), default="best_rq", help="SSL method")
+    parser.add_argument("--corpus", help="of hparams/pretrain_CORPUS.yaml; by default embedded")
+    parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
+    parser.add_argument("--record", type=Path, help="what all runs measured")
+    parser.add_argument("--list", action="store_true", help="name each run, and train nothing")
+    parser.add_argument(
+        "--recorded", action="store_true", help="train nothing; the tables of what is recorded"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
+    parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
+    args = parser.parse_args()
+    if args.corpus and args.ssl != "best_rq":
+        parser.error("--ssl is of the embedded corpus; of another, its YAML says which method")
+    study = STUDIES[args.study]
+    args.against = args.against or ([] if args.systems else study.against)
+    args.systems, args.seeds = args.systems or study.arms, args.seeds or study.seeds
+    args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else METHODS[args.ssl])
+    suffix = f"_{args.corpus or args.ssl}" if args.corpus or args.ssl != "best_rq" else ""
+    args.output_folder = args.output_folder or Path(f"results/compare{suffix}")
+    args.record = args.record or (args.output_folder / "runs.csv" if args.corpus else RECORD)
+    return args
+
+
+def main() -> None:
+    """Runs what is missing, then prints and saves the tables."""
+    args = parse()
+    comparison = Comparison(STUDIES, args.yaml, Runs(args.record), {}, args.overrides)
+    arms = [(arm, seed) for seed in args.seeds for arm in args.systems]
+    if args.list:
+        for arm, seed in arms:
+            state = "recorded" if comparison.recorded(arm, [seed]) else "missing"
+            print(f"{comparison.key(arm)}/{seed}  {state:8}  {arm}")
+        return
+    labels = args.record.with_name("test_labels.csv")
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    training = Training(comparison, args.ssl, args.output_folder, threads)
+    if args.recorded:
+        comparison.labels = load_labels(labels) if labels.is_file() else {}
+    else:
+        prepare(args.yaml, args.systems, args.overrides)
+        comparison.labels = keep_labels(args.yaml, args.overrides, labels)
+        if args.ssl == "hubert":
+            find_units(args.yaml, args.overrides)
+        with ThreadPoolExecutor(args.jobs) as pool:
+            futures = [pool.submit(training.train, *arm) for arm in arms]
+        for future in futures:
+            future.result()
+    encoders = "".join(f"{arm}={training.folder(arm, '{seed}')}\n" for arm in args.systems)
+    write_atomic(args.output_folder / "encoders.txt", encoders)
+    tables = comparison.tables(STUDIES[args.study], args.systems, args.seeds, args.against)
+    for name, table in tables.items():
+        print(f"\n{args.yaml.stem}, {name}, test set, seeds {args.seeds}:\n\n{table}")
+        write_atomic(args.output_folder / f"{name}.md", table + "\n")
+
+
+if __name__ == "__main__":
+    main()

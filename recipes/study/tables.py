@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Writes all tables and pictures of the studies from the record; trains nothing.
+
+> python recipes/study/tables.py
+
+What is written where, `studies.yaml` says. A block of a study stands between
+`<!-- pretrain-STUDY -->` and `<!-- /pretrain-STUDY -->`.
+"""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, save_figure
+from masr_modules.results import PRETRAIN_COLUMNS, column_title, replace_block
+from masr_modules.runs import Runs, estimate, load_labels
+from masr_modules.study import Comparison, Studies, Study
+
+ROOT = Path(__file__).parents[2]
+STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
+RECORD = ROOT / "recipes/pretrain/runs.csv"
+
+
+def read_record(path: Path = RECORD) -> Comparison:
+    """What is recorded of the embedded corpus and the default SSL method."""
+    labels = load_labels(path.with_name("test_labels.csv"))
+    return Comparison(STUDIES, ROOT / "hparams/masr.yaml", Runs(path), labels)
+
+
+def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
+    """Puts a study's tables into its files, each where the file has a block for it.
+
+    Raises
+    ------
+    ValueError
+        If a file has a block for none: names the file and the first.
+    """
+    if not study.files:
+        return
+    tables = comparison.tables(study, study.arms, study.seeds, study.against)
+    blocks = {f"pretrain-{name}": table for name, table in tables.items()}
+    for path in (root / file for file in study.files):
+        text = path.read_text(encoding="utf-8")
+        for block in [block for block in blocks if f"<!-- {block} -->" in text] or blocks:
+            replace_block(path, block, blocks[block])
+            print(f"{path.relative_to(root)}: {block}")
+
+
+def draw(study: Study, comparison: Comparison) -> Figure | None:
+    """A study's picture; None where it is a curve and no system has two points yet."""
+    styles = dict(zip(STUDIES.systems, STYLES, strict=False))
+    panels = []
+    for title, metric, kind in PRETRAIN_COLUMNS:
+        if metric not in study.picture["metrics"]:
+            continue
+        values = {system: _estimates(study, comparison, system, metric) for system in study.systems}
+        values = {system: curve for system, curve in values.items() if curve}
+        panels.append(Panel(column_title((title, metric, kind)), metric == "speaker_eer", values))
+    if study.axis:
+        drawable = any(len(curve) > 1 for panel in panels for curve in panel.values.values())
+        return draw_curves(panels, study.axis, styles) if drawable else None
+    seeds = {name: len(comparison.recorded(name, study.seeds)) for name in study.systems}
+    named = {name: f"{name} ({count} seed{'s' * (count != 1)})" for name, count in seeds.items()}
+    panels = [
+        panel._replace(values={named[name]: curve[0] for name, curve in panel.values.items()})
+        for panel in panels
+    ]
+    return draw_intervals(panels, {named[name]: styles[name] for name in named})
+
+
+def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -> dict:
+    """Place -> mean and interval, in per cent, of what is recorded."""
+    found = {}
+    for place, arm in study.curve(system):
+        run = (comparison.key(arm), arm)
+        there = estimate(comparison.runs, run, metric, comparison.labels, study.seeds)
+        if there:
+            found[place] = tuple(100 * value for value in there)
+    return found
+
+
+def rebuild(root: Path = ROOT, comparison: Comparison | None = None) -> None:
+    """Writes every block and picture that the studies declare."""
+    comparison = comparison or read_record()
+    for study in STUDIES.values():
+        fill_blocks(study, comparison, root)
+        figure = draw(study, comparison) if study.picture else None
+        if figure:
+            save_figure(figure, root / study.picture["file"])
+            print(study.picture["file"])
+
+
+if __name__ == "__main__":
+    rebuild()

@@ -1,0 +1,158 @@
+"""Tables and pictures: the repository's are those of the record, to the byte."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from itertools import product
+
+import pytest
+from conftest import ROOT, load_recipe
+
+from masr_modules.data.corpus import load_csv
+from masr_modules.plots import STYLES, Panel, draw_curves, save_figure
+from masr_modules.runs import Runs, load_labels, save_labels
+from masr_modules.study import BASELINES, Comparison, Studies
+
+TABLES = load_recipe("study/tables")
+STUDIES = TABLES.STUDIES
+FILES = sorted({file for study in STUDIES.values() for file in study.files})
+PICTURES = [study.picture["file"] for study in STUDIES.values() if study.picture]
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return TABLES.read_record()
+
+
+def blocks(text):
+    """Name -> what stands between its marks."""
+    return dict(re.findall(r"<!-- (pretrain-[\w-]+) -->\n(.*?)<!-- /\1 -->", text, re.S))
+
+
+def test_recorded_runs_have_the_fingerprints_of_their_arms(comparison):
+    recorded = {
+        (key, arm)
+        for (key, arm, _), metrics in comparison.runs.rows.items()
+        if metrics["linear"]["ssl"] == "best_rq"
+    }
+    assert len(recorded) >= 12
+    for key, arm in recorded:
+        assert arm in (*STUDIES.arms, *BASELINES) and comparison.key(arm) == key, arm
+
+
+def test_tables_and_pictures_are_those_of_the_record(comparison, tmp_path):
+    for file in FILES:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for name, block in blocks(text).items():
+            if name != "pretrain-run":
+                text = text.replace(block, "| typed |\n")
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    TABLES.rebuild(tmp_path, comparison)
+    for file in (*FILES, *PICTURES):
+        assert (tmp_path / file).read_bytes() == (ROOT / file).read_bytes(), f"{file}: make tables"
+
+
+def test_every_block_of_a_pretraining_table_belongs_to_a_study():
+    names = {f"pretrain-{study}{end}" for study in STUDIES for end in ("", "-gains")}
+    for file in ROOT.glob("**/README.md"):
+        if ".venv" not in file.parts:
+            there = set(blocks(file.read_text(encoding="utf-8"))) - {"pretrain-run"}
+            assert there <= names, file
+            declared = {
+                f"pretrain-{study.name}{end}"
+                for study, end in product(STUDIES.values(), ("", "-gains"))
+                if str(file.relative_to(ROOT)) in study.files
+            }
+            assert there <= declared, file
+
+
+def test_the_labels_beside_the_record_are_those_of_the_test_set(comparison, tmp_path):
+    csv = ROOT / "data/mini/csv/test.csv"
+    if not csv.is_file():
+        pytest.skip("the embedded corpus has not been made here")
+    save_labels(load_csv(csv, ""), tmp_path / "test_labels.csv")
+    assert load_labels(tmp_path / "test_labels.csv") == comparison.labels
+
+
+@pytest.mark.parametrize("file", PICTURES)
+def test_pictures_have_their_own_background_and_no_date(file):
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert "date" not in text and "Matplotlib" not in text
+    tree = ElementTree.fromstring(text)
+    width, height = map(float, tree.attrib["viewBox"].split()[2:])
+    ground = tree.find(".//*[@id='patch_1']/{http://www.w3.org/2000/svg}path").attrib
+    assert "fill: #ffffff" in ground["style"]
+    points = re.findall(r"[\d.]+", ground["d"])
+    assert max(map(float, points[::2])) >= width - 1 and max(map(float, points[1::2])) >= height - 1
+
+
+def record(tmp_path, systems):
+    """A comparison whose record has these runs: (arm, seed) -> share of right answers."""
+    path = tmp_path / "studies.yaml"
+    path.write_text(
+        "systems: {SSL: {lr: 1}, MASR: {}}\n"
+        "conditions: {half: {hidden_labels: {language: 0.5}}}\n"
+        "studies:\n"
+        "  two: {systems: [SSL, MASR], seeds: [1, 2], against: [SSL], files: [a.md]}\n"
+        "  curve:\n"
+        "    {systems: [SSL, MASR], conditions: {100: null, 50: half}, axis: '%', seeds: [1],\n"
+        "     picture: {file: curve.svg, metrics: [linear]}}\n"
+    )
+    (tmp_path / "a.yaml").write_text("lr: 0\nhidden_labels: {}\n")
+    labels = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+    runs = Runs(tmp_path / "runs.csv")
+    comparison = Comparison(Studies(path), tmp_path / "a.yaml", runs, labels)
+    for (arm, seed), right in systems.items():
+        answers = {"linear": {"layer": 1, "answers": [1.0] * right + [0.0] * (6 - right)}}
+        runs.add(comparison.key(arm), "best_rq", arm, seed, {"linear": right / 6}, answers)
+    return comparison
+
+
+def test_a_table_has_what_is_recorded(tmp_path):
+    comparison = record(tmp_path, {("SSL", 1): 2, ("MASR", 1): 6, ("MASR", 2): 6})
+    study = comparison.studies["two"]
+    (tmp_path / "a.md").write_text("<!-- pretrain-two -->\n<!-- /pretrain-two -->\n")
+    TABLES.fill_blocks(study, comparison, tmp_path)
+    text = (tmp_path / "a.md").read_text()
+    assert "| SSL     | 1 " in text and "| MASR    | 2 " in text and "33.3" in text
+    gains = comparison.tables(study, study.arms, study.seeds, study.against)["two-gains"]
+    assert "| SSL       | 1 " in gains and "+66.7" in gains
+    (tmp_path / "a.md").write_text("nothing\n")
+    with pytest.raises(ValueError, match="a.md: no block between <!-- pretrain-two -->"):
+        TABLES.fill_blocks(study, comparison, tmp_path)
+
+
+def test_a_curve_is_drawn_from_two_points_on(tmp_path, monkeypatch):
+    comparison = record(tmp_path, {("SSL", 1): 2, ("MASR", 1): 6})
+    monkeypatch.setattr(TABLES, "STUDIES", comparison.studies)
+    study = comparison.studies["curve"]
+    assert TABLES.draw(study, comparison) is None
+    comparison = record(tmp_path, {("MASR, half", 1): 4})
+    figure = TABLES.draw(study, comparison)
+    lines = {c.get_label(): c.lines[0].get_ydata() for c in figure.axes[0].containers}
+    assert {name: [round(y, 1) for y in line] for name, line in lines.items()} == {
+        "SSL": [33.3],
+        "MASR": [66.7, 100.0],
+    }
+
+
+def test_the_same_picture_is_the_same_bytes(tmp_path):
+    curves = {"MASR": {1: (50, 40, 60), 100: (70, 65, 75)}}
+    for name in ("a.svg", "b.svg"):
+        figure = draw_curves([Panel("x (%)", False, curves)], "labels", {"MASR": STYLES[0]})
+        assert figure.axes[0].get_xscale() == "log"
+        save_figure(figure, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arm, message",
+    [
+        ("MISR", "arm 'MISR': its system is none of SSL, MASR"),
+        ("MASR, third", "arm 'MASR, third': there is no condition 'third'"),
+        ("MASR, half, half", r"two of its conditions override \['hidden_labels'\]"),
+    ],
+)
+def test_an_arm_that_is_not_there_is_named(arm, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        record(tmp_path, {}).studies.overrides(arm)
