@@ -32,6 +32,7 @@ ROOMS = (
     "model_card",
     "pretrain_report",
     "downstream",
+    "analysis",
 )
 
 
