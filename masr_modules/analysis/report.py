@@ -14,7 +14,6 @@ from masr_modules.analysis.utterances import Utterances
 from masr_modules.metrics.intervals import Difference, paired_bootstrap
 from masr_modules.results import align
 
-
 _PROBES = {"knn": "kNN", "linear": "linear"}
 
 
@@ -151,11 +150,8 @@ def _summary(found: Findings) -> str:
 
 
 def _system_table(found: Findings) -> str:
-    header = [
-        "encoder",
-        "layer",
-        *(f"{x} {_PROBES[found.probe]} (%)" for x in ("valid", "language")),
-    ]
+    probe = _PROBES[found.probe]
+    header = ["encoder", "layer", f"valid {probe} (%)", f"language {probe} (%)"]
     body = [
         [name, str(system.layer), _share(system.valid_score), _share(system.accuracy)]
         for name, (system, _) in found.systems.items()

@@ -51,7 +51,7 @@ def name_places(places: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float
     -------
     >>> places = np.array([[0.0, 0.0], [9.0, 9.0], [9.0, 9.1], [9.0, 9.2]])
     >>> name_places(places, np.array(["spa"] * 4))
-    {'spa': (9.0, 9.1)}
+    {'spa': (9.0, 9.0)}
     """
     names = np.unique(labels)
     spots = np.stack([_densest(places[labels == name]) for name in names])
