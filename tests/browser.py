@@ -27,15 +27,8 @@ class Browser:
         flags += ("--autoplay-policy=no-user-gesture-required", "--window-size=1200,1000")
         # The protocol speaks through descriptors 3 and 4.
         script = f'exec "$@" 3<&{from_us} 4>&{to_us}'
-        command = [
-            "bash",
-            "-c",
-            script,
-            "bash",
-            CHROMIUM,
-            *flags,
-            f"--user-data-dir={self.profile}",
-        ]
+        flags += (f"--user-data-dir={self.profile}",)
+        command = ["bash", "-c", script, "bash", CHROMIUM, *flags]
         self.process = subprocess.Popen(
             command, pass_fds=(from_us, to_us), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

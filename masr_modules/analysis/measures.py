@@ -9,7 +9,7 @@ from masr_modules.analysis.colours import MOST
 from masr_modules.analysis.confusion import GroupAccuracy, confusion_matrix, group_accuracy
 from masr_modules.analysis.descent import branches, order_by_descent
 from masr_modules.analysis.geometry import centroid_distances
-from masr_modules.analysis.mantel import PERMUTATIONS, Correlation, mantel
+from masr_modules.analysis.mantel import DRAWS, PERMUTATIONS, Correlation, mantel
 from masr_modules.analysis.purity import ATTRIBUTES, Purity, purities
 from masr_modules.analysis.systems import System
 from masr_modules.analysis.trees import Trees, compare_trees
@@ -113,7 +113,7 @@ def measure(
     kinds : sequence of str
         Of distance that the centroids are compared with.
     permutations : int
-        Of the Mantel test.
+        Of the Mantel test, and draws of the bootstrap where they are fewer than DRAWS.
     neighbours : int
         k of the purity.
     seed : int
@@ -136,8 +136,9 @@ def measure(
         },
         centroids,
         {
-            kind: mantel(centroids, languages.distances[kind], permutations, seed=seed)
-            for kind in kinds
+            kind: mantel(centroids, table, permutations, min(DRAWS, permutations), seed)
+            for kind, table in languages.distances.items()
+            if kind in kinds
         },
         purities(system.points, columns, neighbours=neighbours),
         compare_trees(centroids[placed], genetic) if grown else None,

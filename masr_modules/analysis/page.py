@@ -42,7 +42,9 @@ function play(point) {
   now.textContent = "\\u25b6 " + text;
   audio.play().catch(error => { now.textContent = text + ": cannot be played: " + error; });
 }
-Plotly.newPlot(map, data.figure.data, data.figure.layout, {responsive: true, displaylogo: false})
+const buttons = [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]];
+const settings = {responsive: true, displaylogo: false, modeBarButtons: buttons};
+Plotly.newPlot(map, data.figure.data, data.figure.layout, settings)
   .then(() => map.on("plotly_click", event => play(event.points[0].customdata[3])));
 """
 
@@ -147,13 +149,18 @@ def _figure(points: Points, sounding: Sequence[str], order: Sequence[str]) -> go
         members = np.flatnonzero(groups == group)
         if not len(members):
             continue
-        shapes = [shape if points.ids[i] in sounding else f"{shape}-open" for i in members]
+        sounds = [points.ids[i] in sounding for i in members]
         figure.add_scatter(
             x=points.places[members, 0].round(2).tolist(),
             y=points.places[members, 1].round(2).tolist(),
             mode="markers",
             name=group,
-            marker={"color": colour, "symbol": shapes, "size": 7, "opacity": 0.8},
+            marker={
+                "color": colour,
+                "symbol": [shape if sound else f"{shape}-open" for sound in sounds],
+                "size": [9 if sound else 6 for sound in sounds],
+                "opacity": [0.9 if sound else 0.5 for sound in sounds],
+            },
             customdata=[
                 [_shown(points.files[i]), points.languages[i], _shown(points.speakers[i]), int(i)]
                 for i in members
@@ -163,7 +170,7 @@ def _figure(points: Points, sounding: Sequence[str], order: Sequence[str]) -> go
         )
     figure.update_layout(
         template="plotly_white",
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
         xaxis={"visible": False},
         yaxis={"visible": False, "scaleanchor": "x"},
         hovermode="closest",

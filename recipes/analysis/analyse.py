@@ -93,13 +93,12 @@ def embed_all(
     for name, loaded in encoders.items():
         splits = {}
         for split, utterances in read.items():
-            title = f"{name}, {csvs[split].name}"
-            folder = args.output_folder / "embeddings"
-            layers, read[split] = embed_cached(loaded, utterances, folder, args.device, title)
-            check_analysable(read[split], csvs[split])
-            splits[split] = Split.of(layers, read[split].rows)
+            title, folder = f"{name}, {csvs[split].name}", args.output_folder / "embeddings"
+            layers, kept = embed_cached(loaded, utterances, folder, args.device, title)
+            check_analysable(kept, csvs[split])
+            splits[split] = Split.of(layers, kept.rows)
         systems[name] = look_at(name, splits, args.probe, args.layer)
-    return systems, read["test"], splits["labelled"]["label"]
+    return systems, kept, splits["labelled"]["label"]
 
 
 def analyse(args: argparse.Namespace) -> Findings:
