@@ -95,9 +95,8 @@ def mantel(
     value = _spearman(distances[i, j][None], reference[i, j])[0]
     if np.isnan(value):
         return nothing
-    rng = np.random.default_rng(seed)
-    p = _p_value(distances, reference, (i, j), value, permutations, rng)
-    low, high = _interval(distances, reference, known, draws, rng)
+    p = _p_value(distances, reference, (i, j), value, permutations, seed)
+    low, high = interval(bootstrap(distances, reference, draws, seed))
     return Correlation(float(value), p, low, high, int(used.sum()), len(i))
 
 
@@ -111,8 +110,16 @@ def _spearman(several: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return np.where(norms > 0, first @ second / norms, np.nan)
 
 
-def _p_value(distances, reference, pairs, value, permutations, rng) -> float:
-    i, j = pairs
+def _p_value(
+    distances: np.ndarray,
+    reference: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+    value: float,
+    permutations: int,
+    seed: int,
+) -> float:
+    """Share of the orders of the languages, this one counted in, that agree as well."""
+    (i, j), rng = pairs, np.random.default_rng(seed)
     chunk = max(1, _CHUNK // len(i))
     reached = 0
     for start in tqdm(range(0, permutations, chunk), "Mantel test", leave=False, disable=None):
@@ -123,15 +130,56 @@ def _p_value(distances, reference, pairs, value, permutations, rng) -> float:
     return (1 + reached) / (1 + permutations)
 
 
-def _interval(distances, reference, known, draws, rng) -> tuple[float, float]:
-    upper = np.triu(np.ones_like(known), k=1)
-    values = []
-    for _ in tqdm(range(draws), "bootstrap", leave=False, disable=None):
+def bootstrap(
+    distances: np.ndarray, reference: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
+    """Spearman's correlation on languages drawn with replacement.
+
+    The same seed and reference give the same languages, so that two tables can be compared draw
+    by draw.
+
+    Arguments
+    ---------
+    distances, reference : np.ndarray
+        (L, L), see `mantel`.
+    draws : int
+        How many.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    np.ndarray
+        (draws,); NaN where the drawn languages leave nothing to compare.
+
+    Example
+    -------
+    >>> points = np.arange(6.0) ** 2
+    >>> distances = abs(points[:, None] - points)
+    >>> bootstrap(distances, 2 * distances, draws=3).round(6).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    rng = np.random.default_rng(seed)
+    known = ~np.isnan(reference) & ~np.eye(len(reference), dtype=bool)
+    once = np.triu(np.ones_like(known), k=1)
+    values = np.full(draws, np.nan)
+    for draw in tqdm(range(draws), "bootstrap", leave=False, disable=None):
         drawn = np.ix_(*[rng.integers(len(known), size=len(known))] * 2)
-        keep = known[drawn] & upper
+        keep = known[drawn] & once
         if keep.any():
-            values.append(_spearman(distances[drawn][keep][None], reference[drawn][keep])[0])
-    values = np.array(values)[~np.isnan(values)] if values else np.array([])
+            values[draw] = _spearman(distances[drawn][keep][None], reference[drawn][keep])[0]
+    return values
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Percentiles 2.5 and 97.5 of what is known.
+
+    Example
+    -------
+    >>> interval(np.array([np.nan, 0.5, 0.5]))
+    (0.5, 0.5)
+    """
+    values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")
     low, high = np.percentile(values, [2.5, 97.5])

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from masr_modules.analysis.confusion import confused_pairs, pair_rate
 from masr_modules.analysis.descent import display_name
+from masr_modules.analysis.mantel import bootstrap, interval
 from masr_modules.analysis.measures import Languages, Measured
 from masr_modules.analysis.systems import System
 from masr_modules.analysis.utterances import Utterances
@@ -50,7 +52,7 @@ class Findings:
         matrices = [measured.confusion for _, measured in self.systems.values()]
         return confused_pairs(np.mean(matrices, axis=0), self.languages.codes)
 
-    @property
+    @cached_property
     def gain(self) -> Difference | None:
         """Accuracy of the last system less that of the first, over utterances."""
         if len(self.systems) < 2:
@@ -60,6 +62,20 @@ class Findings:
             for system, _ in self.systems.values()
         ]
         return paired_bootstrap(right[-1], right[0], next(iter(self.systems.values()))[0].truth)
+
+    @cached_property
+    def correlation_gains(self) -> dict[str, Difference]:
+        """Kind -> correlation of the last system less that of the first, over languages."""
+        if len(self.systems) < 2:
+            return {}
+        measured = [measured for _, measured in self.systems.values()]
+        gains = {}
+        for kind in measured[0].correlations:
+            reference = self.languages.distances[kind]
+            first, last = (bootstrap(m.centroids, reference) for m in measured)
+            mean = measured[-1].correlations[kind].value - measured[0].correlations[kind].value
+            gains[kind] = Difference(mean, *interval(last - first))
+        return gains
 
 
 def as_markdown(found: Findings) -> str:
@@ -96,6 +112,7 @@ def as_json(found: Findings) -> dict:
             "languages": found.languages.codes,
             "groups": found.languages.groups,
             "gain": gain._asdict() if gain else None,
+            "correlation_gains": {k: g._asdict() for k, g in found.correlation_gains.items()},
             "systems": {
                 name: _system_json(found, system, measured)
                 for name, (system, measured) in found.systems.items()
@@ -206,11 +223,15 @@ def _correlation_table(found: Findings) -> str:
     ]
     body = [
         [
-            *(name, kind, _number(c.value), f"[{_number(c.low)}, {_number(c.high)}]"),
+            *(name, kind, _number(c.value), _span(c.low, c.high)),
             *(_number(c.p, 4), str(c.languages), str(c.pairs)),
         ]
         for name, (_, measured) in found.systems.items()
         for kind, c in measured.correlations.items()
+    ]
+    body += [
+        [" less ".join(reversed(found.systems)), kind, f"{mean:+.3f}", _span(low, high), "", "", ""]
+        for kind, (mean, low, high) in found.correlation_gains.items()
     ]
     return align(header, body)
 
@@ -240,6 +261,10 @@ def _purity_table(found: Findings) -> str:
     ]
     header = ["attribute", "values", "utterances", "chance (%)", *(f"{n} (%)" for n in measured)]
     return align(header, body)
+
+
+def _span(low: float, high: float) -> str:
+    return f"[{_number(low)}, {_number(high)}]"
 
 
 def _share(value: float) -> str:

@@ -269,6 +269,14 @@ def test_tables_and_json_hold_all_systems():
     assert numbers["systems"]["after"]["correlations"]["genetic"]["languages"] == 4
 
 
+def test_a_system_less_itself_is_nothing():
+    found = random_findings()
+    found.systems["before"] = found.systems["after"]
+    assert found.gain == (0, 0, 0)
+    assert found.correlation_gains["genetic"] == (0, 0, 0)
+    assert "| after less before | genetic  | +0.000   | [0.000, 0.000] " in as_markdown(found)
+
+
 def test_a_layer_that_is_not_there_is_an_error():
     split = Split(np.zeros((2, 4, 3)), {"label": np.array(list("aabb"))})
     with pytest.raises(ValueError, match="its layers are 0 to 1"):
