@@ -36,6 +36,7 @@ from masr_modules.files import write_atomic
 from masr_modules.knowledge.language_distances import DISTANCE_KINDS
 from masr_modules.metrics.embeddings import Split
 from masr_modules.metrics.probes import NEIGHBOURS
+from masr_modules.results import replace_block
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -58,6 +59,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=MOST_POINTS, help="of the map, at most")
     parser.add_argument("--clips", type=int, default=200, help="points that play, at most")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--readme", type=Path, help="file with the marks <!-- analysis -->")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     for name in ("neighbours", "permutations", "points"):
@@ -171,6 +173,8 @@ def main(arguments: list[str]) -> None:
     write_atomic(args.output_folder / "analysis.md", text)
     write_atomic(args.output_folder / "analysis.json", json.dumps(as_json(found), indent=1) + "\n")
     print(text)
+    if args.readme:
+        replace_block(args.readme, "analysis", text.partition("\n")[2].replace("\n## ", "\n### "))
     draw(args, found)
     print(f"Pictures and map.html, the map to listen to: {args.output_folder}")
 

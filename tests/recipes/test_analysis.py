@@ -91,7 +91,11 @@ def test_nothing_is_embedded_twice(output, corpus, checkpoints, monkeypatch, cap
         raise AssertionError("embedded again")
 
     monkeypatch.setattr(embeddings, "embed", embed)
-    recipe.main(arguments(corpus, checkpoints[0], output, "--layer", "0", "--probe", "linear"))
+    readme = output / "README.md"
+    readme.write_text("# Ours\n<!-- analysis -->\n<!-- /analysis -->\n")
+    more = ("--layer", "0", "--probe", "linear", "--readme", str(readme))
+    recipe.main(arguments(corpus, checkpoints[0], output, *more))
+    assert "### Trees\n" in readme.read_text()
     assert "1 unreadable audio" in capsys.readouterr().out
     soundfile.write(corpus / "test_3.wav", np.zeros(9600), 16000)
     with pytest.raises(AssertionError, match="embedded again"):
