@@ -17,7 +17,7 @@ class Browser:
     `problems` are errors of the console, uncaught exceptions, and dialogs that a script opened.
     """
 
-    def __init__(self, seconds: float = 60.0):
+    def __init__(self, seconds: float = 180.0):
         self.deadline = time.monotonic() + seconds
         self.profile = tempfile.mkdtemp(prefix="chromium-")
         from_us, self.write_end = os.pipe()
