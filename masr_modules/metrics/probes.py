@@ -48,12 +48,12 @@ def evaluate(references: Split, valid: Split, test: Split) -> Evaluation:
         of probes are chosen on `valid`.
     """
     found = Evaluation({"family": float("nan")}, {}, {})
-    for name, (column, predict) in _PREDICTIONS.items():
+    for name, (column, _) in _PREDICTIONS.items():
         asked = [split.known(column) for split in (references, valid, test)]
         if len(set(asked[0][column])) < 2 or not all(len(s[column]) for s in asked):
             found.metrics |= {f"valid_{name}": float("nan"), name: float("nan")}
             continue
-        score, layer, predicted = _best_layer(predict, column, *asked)
+        score, layer, predicted = best_layer(name, *asked)
         right = (predicted == asked[2][column]).astype(float)
         right[predicted == ""] = float("nan")
         found.metrics[name] = macro(asked[2][column], right)
@@ -94,10 +94,36 @@ def knn_accuracy(references: Split, test: Split) -> float:
     return macro(test["label"], (predicted == test["label"]).astype(float))
 
 
-def _best_layer(
-    predict: Callable, column: str, references: Split, valid: Split, test: Split
+def best_layer(
+    metric: str, references: Split, valid: Split, test: Split
 ) -> tuple[float, int, np.ndarray]:
-    """Score on valid, layer, and the labels that it gives the test set."""
+    """The layer that is best at a metric on `valid`, and what it predicts.
+
+    Arguments
+    ---------
+    metric : str
+        knn, linear, within_family, gender or emotion.
+    references, valid, test : Split
+        With the labels that the metric is of.
+
+    Returns
+    -------
+    score : float
+        Macro accuracy on `valid`.
+    layer : int
+        The layer.
+    predicted : np.ndarray
+        (N,) labels of `test`, by this layer; "" where there is nothing to tell.
+
+    Example
+    -------
+    >>> x = np.array([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]])
+    >>> split = Split(x, {"label": np.array(["a", "a", "b", "b"])})
+    >>> score, layer, predicted = best_layer("knn", split, split, split)
+    >>> score, layer, predicted.tolist()
+    (1.0, 0, ['a', 'a', 'b', 'b'])
+    """
+    column, predict = _PREDICTIONS[metric]
     best = None
     for layer in range(len(references.layers)):
         on_valid, on_test = predict(*(s.at(layer) for s in (references, valid, test)))

@@ -33,6 +33,7 @@ ROOMS = (
     "model_card",
     "pretrain_report",
     "downstream",
+    "analysis",
 )
 
 

@@ -1,0 +1,82 @@
+"""Languages in the order of their family tree, and the branches they are coloured by."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import langcodes
+
+from masr_modules.knowledge.languages import language_lineage
+
+#: Name of what has no known descent, and of the branches that are too many to tell apart.
+OTHER = "other"
+#: Levels of descent; those below mean little to most readers.
+DEEPEST = 3
+
+
+def display_name(code: str) -> str:
+    """English name of a language, with its code.
+
+    Example
+    -------
+    >>> display_name("spa")
+    'Spanish (spa)'
+    """
+    return f"{langcodes.get(code).display_name()} ({code})"
+
+
+def order_by_descent(codes: Sequence[str]) -> list[str]:
+    """The different codes, relatives side by side; those without a known descent last.
+
+    Example
+    -------
+    >>> order_by_descent(["fin", "spa", "est", "por", "spa"])
+    ['spa', 'por', 'est', 'fin']
+    """
+
+    def place(code: str) -> tuple:
+        lineage = language_lineage(code)
+        return not lineage, lineage, display_name(code)
+
+    return sorted(set(codes), key=place)
+
+
+def branches(codes: Sequence[str], most: int) -> dict[str, str]:
+    """Groups languages by the deepest of DEEPEST levels that gives no more than `most` groups.
+
+    Families where there are many; in a corpus of few families, branches such as Germanic. Where
+    even the families are too many, the rarest are OTHER.
+
+    Arguments
+    ---------
+    codes : sequence of str
+        Languages; one that stands there several times counts as often.
+    most : int
+        Number of groups, without OTHER.
+
+    Returns
+    -------
+    dict of str to str
+        Language -> name of its group, in the order of descent.
+
+    Example
+    -------
+    >>> branches(["spa", "por", "deu", "tam"], most=3)
+    {'tam': 'South Dravidian I', 'deu': 'Germanic', 'spa': 'Italic', 'por': 'Italic'}
+    >>> branches(["spa", "spa", "tam"], most=1)
+    {'tam': 'other', 'spa': 'Indo-European'}
+    """
+    ordered = order_by_descent(codes)
+    lineages = {code: language_lineage(code) for code in ordered}
+    depth = 1
+    while depth < DEEPEST and len(_groups(lineages, depth + 1)) <= most:
+        depth += 1
+    counts = Counter(lineages[code][:depth] for code in codes if lineages[code])
+    kept = {group for group, _ in counts.most_common(most)}
+    return {
+        code: lineage[:depth][-1] if lineage[:depth] in kept else OTHER
+        for code, lineage in lineages.items()
+    }
+
+
+def _groups(lineages: dict[str, tuple], depth: int) -> set[tuple]:
+    return {lineage[:depth] for lineage in lineages.values() if lineage}
