@@ -52,6 +52,15 @@ def test_tables_and_pictures_are_those_of_the_record(comparison, tmp_path):
         assert (tmp_path / file).read_bytes() == (ROOT / file).read_bytes(), f"{file}: make tables"
 
 
+def test_what_the_readme_claims_stands_in_a_table():
+    claims = re.findall(r"[-+\d.]+ \[[-+\d., ]+\]", (ROOT / "README.md").read_text("utf-8"))
+    there = (ROOT / "recipes/pretrain/README.md").read_text("utf-8")
+    tables = "".join(blocks(there).values()).replace("+", "")
+    assert len(claims) >= 9
+    for claim in claims:
+        assert f" {claim.replace('+', '')} " in tables, claim
+
+
 def test_every_block_of_a_pretraining_table_belongs_to_a_study():
     names = {f"pretrain-{study}{end}" for study in STUDIES for end in ("", "-gains")}
     for file in ROOT.glob("**/README.md"):
