@@ -1,5 +1,6 @@
 """Batches of a seconds budget with positives and near relatives in each."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -119,7 +120,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     ):
         self.durations = np.asarray(durations, dtype=float)
         self.identities = np.asarray(identities)
-        self.speakers = np.asarray(speakers)
+        self.speakers = array("q", np.asarray(speakers, np.int64).tobytes())  # read one by one
         self.max_batch_seconds = max_batch_seconds
         self.per_identity = utterances_per_identity
         self.relatedness = relatedness
@@ -218,8 +219,10 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     def _pools(self, indices: np.ndarray) -> tuple[dict[int, list[int]], list[int]]:
         """Identity -> its utterances; and those that cannot be a pair."""
         pools: dict[int, list[int]] = defaultdict(list)
-        for index in indices.tolist():
-            pools[int(self.identities[index])].append(index)
+        for index, identity in zip(
+            indices.tolist(), self.identities[indices].tolist(), strict=True
+        ):
+            pools[identity].append(index)
         free = list(pools.pop(-1, []))
         for identity in [i for i, pool in pools.items() if len(set(pool)) < 2]:
             free += pools.pop(identity)
@@ -291,7 +294,7 @@ class _Sizes:
     def __init__(self, sizes: dict[int, int]):
         self.place = {identity: i for i, identity in enumerate(sizes)}
         self.identities = list(sizes)
-        self.now = [0] * len(sizes)
+        self.now, self.total = [0] * len(sizes), 0
         self.tree = [0] * (len(sizes) + 1)
         for identity, size in sizes.items():
             self.set(identity, size)
@@ -300,6 +303,7 @@ class _Sizes:
         """Changes what is left of one."""
         i = self.place[identity]
         more, self.now[i] = size - self.now[i], size
+        self.total += more
         i += 1
         while i < len(self.tree):
             self.tree[i] += more
@@ -307,11 +311,7 @@ class _Sizes:
 
     def draw(self, rng: np.random.Generator) -> int:
         """An identity, as often as it has utterances left."""
-        total, i = 0, len(self.tree) - 1
-        while i:
-            total += self.tree[i]
-            i -= i & -i
-        left, place = int(rng.random() * total), 0
+        left, place = int(rng.random() * self.total), 0
         step = 1 << (len(self.tree) - 1).bit_length()
         while step:
             after = place + step
