@@ -11,16 +11,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Colour and marker of the first system, the second, ...: Okabe and Ito's colours, which the
-#: colour-blind tell apart, their yellow left out, which white hides.
+#: Okabe and Ito's colours, which the colour-blind tell apart ("Color universal design", 2008);
+#: their yellow is left out, which white hides.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+VERMILION, PURPLE, BLUE = "#D55E00", "#CC79A7", "#0072B2"
+
+#: Colour and marker of the first system, the second, ...
 STYLES = (
-    ("#000000", "o"),
-    ("#E69F00", "s"),
-    ("#56B4E9", "^"),
-    ("#009E73", "D"),
-    ("#D55E00", "P"),
-    ("#CC79A7", "v"),
-    ("#0072B2", "X"),
+    (BLACK, "o"),
+    (ORANGE, "s"),
+    (SKY, "^"),
+    (GREEN, "D"),
+    (VERMILION, "P"),
+    (PURPLE, "v"),
+    (BLUE, "X"),
 )
 INK = "#333333"
 

@@ -1,11 +1,12 @@
-"""Colours that the colour-blind tell apart too (Okabe and Ito, "Color universal design", 2008)."""
+"""Colours and shapes of groups of languages."""
 
 from collections.abc import Mapping
 
 from masr_modules.analysis.descent import OTHER
+from masr_modules.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 
-#: Their palette without yellow, which is lost on white.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
+#: Of the groups, in their order.
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
 #: What has no colour of its own.
 GREY = "#8C8C8C"
 #: Shapes tell groups apart without colour: names of matplotlib and of plotly.
@@ -14,7 +15,7 @@ SHAPES = (
     *(("v", "triangle-down"), ("P", "cross"), ("X", "x")),
 )
 OTHER_SHAPE = ("h", "hexagon")
-MOST = len(OKABE_ITO)
+MOST = len(COLOURS)
 
 
 def styles(group_of: Mapping[str, str]) -> dict[str, tuple[str, tuple[str, str]]]:
@@ -26,5 +27,5 @@ def styles(group_of: Mapping[str, str]) -> dict[str, tuple[str, tuple[str, str]]
     {'Dravidian': ('#0072B2', ('o', 'circle')), 'other': ('#8C8C8C', ('h', 'hexagon'))}
     """
     named = [group for group in dict.fromkeys(group_of.values()) if group != OTHER]
-    found = {group: (OKABE_ITO[i % MOST], SHAPES[i % len(SHAPES)]) for i, group in enumerate(named)}
+    found = {group: (COLOURS[i % MOST], SHAPES[i % len(SHAPES)]) for i, group in enumerate(named)}
     return found | ({OTHER: (GREY, OTHER_SHAPE)} if OTHER in group_of.values() else {})
