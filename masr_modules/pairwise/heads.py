@@ -8,17 +8,19 @@ import copy
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masr_modules.data.metadata import MISSING, Metadata
-from masr_modules.distributed import JointBatch, global_mean
+from masr_modules.data.metadata import Metadata
+from masr_modules.distributed import JointBatch
 from masr_modules.knowledge import Categorical, KnowledgeSource
+from masr_modules.pairwise.classifier import ClassifierHead
 from masr_modules.pairwise.losses import LossOutput, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.projection import Layers, Projection
 from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
+
+__all__ = ["ClassifierHead", "MASRHead", "PerSourceHead"]
 
 
 class MASRHead(nn.Module):
@@ -274,73 +276,3 @@ class PerSourceHead(nn.Module):
             losses.append(self.weights[identity] * output.loss)
             stats |= {f"{name}_{identity}": value for name, value in output.stats.items()}
         return LossOutput(torch.stack(losses).sum(), stats)
-
-
-class ClassifierHead(nn.Module):
-    """Cross-entropy on labels, the mean over columns: the plain alternative to MASR.
-
-    Arguments
-    ---------
-    columns : sequence of str
-        Label columns to classify.
-    input_size : int
-        Of the pooled embedding.
-    embedding_size : int
-        Of the projection before the classifiers, the same as MASRHead's.
-    layers : int or sequence of int
-        See MASRHead.
-
-    Example
-    -------
-    >>> head = ClassifierHead(["language"], input_size=8, embedding_size=4)
-    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
-    >>> head.bind(metadata)
-    >>> sorted(head(torch.randn(3, 8), metadata).stats)
-    ['accuracy_language']
-    """
-
-    def __init__(
-        self,
-        columns: Sequence[str],
-        input_size: int,
-        embedding_size: int,
-        layers: Layers = -1,
-    ):
-        super().__init__()
-        self.columns = list(columns)
-        self.embedding_size = embedding_size
-        self.projection = Projection(input_size, embedding_size, layers)
-        self.classifiers = nn.ModuleDict()
-
-    @property
-    def identities(self) -> list[str]:
-        """What it tells apart."""
-        return self.columns
-
-    @property
-    def used_sources(self) -> list[KnowledgeSource]:
-        """None: a classifier knows labels."""
-        return []
-
-    def bind(self, metadata: Metadata) -> None:
-        """Makes a classifier for each column, with a class for each label."""
-        for column in self.columns:
-            if column not in self.classifiers:
-                classes = len(metadata.vocabularies[column])
-                self.classifiers[column] = nn.Linear(self.embedding_size, classes)
-
-    def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
-        joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
-        embeddings = self.projection(pooled, joint)[joint.own]
-        losses, stats = [], {}
-        for column in self.columns:
-            codes = metadata[column]
-            known = (codes != MISSING).float()
-            logits = self.classifiers[column](embeddings).float()
-            total = F.cross_entropy(logits, codes, ignore_index=MISSING, reduction="sum")
-            losses.append(global_mean(total, known.sum()))
-            with torch.no_grad():
-                right = (logits.argmax(dim=1) == codes).float().sum()
-                stats[f"accuracy_{column}"] = right / known.sum().clamp(min=1.0)
-        return LossOutput(torch.stack(losses).mean(), stats)

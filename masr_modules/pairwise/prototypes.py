@@ -96,7 +96,7 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(start)
         self.register_buffer("codes", torch.arange(len(labels)), persistent=False)
         for column in self.describe:
-            shared = _shared_values(metadata[identity], metadata[column], len(labels))
+            shared = shared_values(metadata[identity], metadata[column], len(labels))
             self.register_buffer(f"described_{column}", shared, persistent=False)
 
     def forward(self, metadata: Metadata) -> Candidates:
@@ -163,8 +163,26 @@ class Prototypes(nn.Module):
         )
 
 
-def _shared_values(labels: Tensor, values: Tensor, size: int) -> Tensor:
-    """(size,) the value that all known utterances of a label share, missing where they differ."""
+def shared_values(labels: Tensor, values: Tensor, size: int) -> Tensor:
+    """What all utterances of a label have in common.
+
+    Arguments
+    ---------
+    labels, values : torch.Tensor
+        (N,) codes of each utterance in two columns.
+    size : int
+        Number of labels.
+
+    Returns
+    -------
+    torch.Tensor
+        (size,) the value that all known utterances of a label share, missing where they differ.
+
+    Example
+    -------
+    >>> shared_values(torch.tensor([0, 0, 1, 1]), torch.tensor([2, MISSING, 0, 1]), 2).tolist()
+    [2, -1]
+    """
     known = (labels != MISSING) & (values != MISSING)
     labels, values = labels[known], values[known]
     lowest = torch.full((size,), torch.iinfo(torch.long).max)

@@ -60,6 +60,44 @@ def test_a_classifier_uses_labels_alone():
     assert head.used_sources == [] and head.identities == ["language", "speaker"]
 
 
+def classifier(metadata, **options):
+    torch.manual_seed(0)
+    head = ClassifierHead(["language"], 6, 4, **options)
+    head.bind(Metadata.from_columns(CORPUS))
+    return head(torch.randn(4, 6, generator=torch.Generator().manual_seed(1)), metadata).loss
+
+
+def test_a_classifier_learns_from_what_an_utterance_may_be():
+    corpus = Metadata.from_columns(CORPUS)  # deu, fra, spa; only these two are romance
+    head = ClassifierHead(["language"], 6, 4, plausible_by=["family"])
+    head.bind(corpus)
+    head.eval()  # no batch statistics: an utterance's loss is its own
+    codes = {name: code for code, name in enumerate(corpus.vocabularies["language"])}
+    columns = {"language": corpus["language"].clone(), "family": corpus["family"].clone()}
+    columns["language"][:] = -1
+    columns["language"][3] = codes["fra"]
+    columns["family"][1] = -1  # nothing is known of the second
+    metadata = Metadata(columns, corpus.vocabularies)
+    pooled = torch.randn(4, 6, requires_grad=True)
+    loss = head(pooled, metadata).loss
+    logits = head.classifiers["language"](
+        head.projection(pooled, JointBatch(4, pooled.device, alone=True))
+    ).double()
+    shares = logits.softmax(dim=1)
+    romance = shares[0, codes["fra"]] + shares[0, codes["spa"]]
+    expected = -(romance.log() + shares[2, codes["deu"]].log() + shares[3, codes["fra"]].log()) / 3
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    (grad,) = torch.autograd.grad(loss, pooled)
+    assert grad.isfinite().all() and grad[1].eq(0).all()
+    assert set(head.columns) == {"language", "family"} and head.identities == ["language"]
+
+
+def test_where_all_labels_are_known_what_is_plausible_changes_nothing():
+    metadata = Metadata.from_columns(CORPUS)
+    plain, told = classifier(metadata), classifier(metadata, plausible_by=["family"])
+    assert told.item() == pytest.approx(plain.item(), rel=1e-6)
+
+
 def test_sources_that_are_not_used_do_not_change_the_loss():
     """What `used_sources` leaves out may say anything."""
     metadata = Metadata.from_columns(CORPUS)
