@@ -2,12 +2,15 @@
 
 > python ranks.py JOBS.json
 
-Each job: the recipe, where its losses go, its arguments, and `stop_at`, before which batch it is
-killed (null: not), and then noise is drawn as ever.
+Each job: the recipe, where its losses go, its arguments, `stop_at`, before which batch it is killed
+(null: not), and then noise is drawn as ever; and `asked_at`, before which batch the last rank alone
+gets SIGTERM. Of a run that leaves, its status takes the place of the losses.
 """
 
 import faulthandler
 import json
+import os
+import signal
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +22,7 @@ import torch.nn.functional as F
 from conftest import load_recipe
 from speechbrain.utils import distributed
 
+from masr_modules import trainer
 from masr_modules.distributed import rank, world_size
 from masr_modules.loading import RankBatches
 from masr_modules.trainer import Trainer
@@ -44,7 +48,7 @@ def drawing_nothing():
         yield
 
 
-def losses_of(recipe, arguments, merged=1, stop_at=None):
+def losses_of(recipe, arguments, merged=1, stop_at=None, asked_at=None):
     """The joint losses of a recipe; `merged` batches are made one, as those of so many ranks."""
     losses, fit_batch = [], Trainer.fit_batch
     still = nullcontext() if stop_at is not None else drawing_nothing()
@@ -53,6 +57,8 @@ def losses_of(recipe, arguments, merged=1, stop_at=None):
     def recorded(self, batch):
         if len(losses) == stop_at:
             raise Killed
+        if len(losses) == asked_at and rank() == world_size() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
         loss = fit_batch(self, batch)
         joint = loss.clone()
         if world_size() > 1:
@@ -81,10 +87,15 @@ if __name__ == "__main__":
     faulthandler.dump_traceback_later(200, exit=True)  # where they wait for each other
     start = distributed.ddp_init_group
     distributed.ddp_init_group = lambda options: dist.is_initialized() or start(options)
-    for recipe, losses_file, arguments, stop_at in json.loads(Path(sys.argv[1]).read_text()):
+    trainer.LEAVE_EVERY = 2
+    for recipe, losses_file, arguments, stop_at, asked_at in json.loads(
+        Path(sys.argv[1]).read_text()
+    ):
         try:
-            losses = losses_of(recipe, arguments, stop_at=stop_at)
+            losses = losses_of(recipe, arguments, stop_at=stop_at, asked_at=asked_at)
         except Killed:
             continue
+        except SystemExit as left:
+            losses = left.code
         if rank() == 0:
             Path(losses_file).write_text(json.dumps(losses))

@@ -32,8 +32,17 @@ TASKS = {
     "mini_emotion.yaml": "emotion/train",
     "mini_speaker.yaml": "speaker/train",
 }
-#: With what each rank draws for itself, and saved after every update.
-DRAWING = ["--dropout", "0.1", "--ckpt_interval_steps", "1"]
+#: What each rank draws for itself, and a checkpoint after every update.
+DRAWING, SAVING = ["--dropout", "0.1"], ["--ckpt_interval_steps", "1"]
+#: Folder, losses, before which batch it is killed, and before which it is asked to leave.
+RUNS = (
+    ("whole", "whole.json", 99, None),
+    ("resumed", "resumed.json", 3, None),
+    ("resumed", "resumed.json", 99, None),
+    ("other", "other.json", 3, None),
+    ("asked", "asked.json", 99, 1),
+    ("asked", "again.json", 99, None),
+)
 SETTINGS = {"lr": 1e-4, "encoder_lr": 1e-5, "max_batch_seconds": 8.0, "num_buckets": 5}
 
 
@@ -86,12 +95,13 @@ def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
         if "hubert" in yaml:
             kmeans.main(arguments)
         options = ["--device", "cpu", "--distributed_backend", "gloo"]
-        jobs.append((recipe, str(folder / f"{yaml}.json"), arguments + options, None))
-    for name, stops in {"whole": [99], "resumed": [3, 99], "other": [3]}.items():
-        arguments = arguments_of("masr.yaml", mini_corpus, "", folder / name) + [*DRAWING, *options]
-        jobs += [("pretrain/train", str(folder / f"{name}.json"), arguments, at) for at in stops]
+        jobs.append((recipe, str(folder / f"{yaml}.json"), arguments + options, None, None))
+    for place, losses, stop_at, asked_at in RUNS:
+        arguments = arguments_of("masr.yaml", mini_corpus, "", folder / place) + DRAWING + options
+        arguments += SAVING if asked_at is None else []
+        jobs.append(("pretrain/train", str(folder / losses), arguments, stop_at, asked_at))
     arguments = [*sharded(folder), *options]
-    jobs.append(("pretrain/train", str(folder / "shards.json"), arguments, None))
+    jobs.append(("pretrain/train", str(folder / "shards.json"), arguments, None, None))
     (folder / "jobs.json").write_text(json.dumps(jobs))
     process = torchrun(2, [HERE / "ranks.py", folder / "jobs.json"])
     try:
@@ -121,10 +131,17 @@ def test_two_ranks_are_one_process(
     assert len(written) == len(log.read_text().splitlines())
 
 
-def test_two_ranks_resume_to_the_same_weights(two_ranks):
+@pytest.mark.parametrize("folder", ["resumed", "asked"])
+def test_two_ranks_resume_to_the_same_weights(two_ranks, folder):
     for name in ("ssl", "head"):
-        whole, resumed = weights(two_ranks / "whole", name), weights(two_ranks / "resumed", name)
+        whole, resumed = weights(two_ranks / "whole", name), weights(two_ranks / folder, name)
         assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_one_rank_that_gets_sigterm_takes_all_along(two_ranks):
+    assert json.loads((two_ranks / "asked.json").read_text()) == 143
+    losses = [json.loads((two_ranks / f"{name}.json").read_text()) for name in ("whole", "again")]
+    assert losses[1] == losses[0][2:]  # updates 1 and 2 were saved
 
 
 def test_two_ranks_read_shards_of_their_own(two_ranks):
@@ -136,7 +153,7 @@ def test_two_ranks_read_shards_of_their_own(two_ranks):
 
 def test_a_run_of_two_ranks_goes_on_with_one(two_ranks, mini_corpus, pretrain):
     folder = two_ranks / "other"
-    pretrain.main(arguments_of("masr.yaml", mini_corpus, "", folder) + DRAWING)
+    pretrain.main(arguments_of("masr.yaml", mini_corpus, "", folder) + DRAWING + SAVING)
     log = (folder / "train_log.txt").read_text()
     assert "step: 6," in log and len(json.loads((folder / "results.json").read_text())) > 1
 
