@@ -44,6 +44,9 @@ function play(point) {
 }
 const buttons = [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]];
 const settings = {responsive: true, displaylogo: false, modeBarButtons: buttons};
+// On a phone the legend lies below the map, which needs the width.
+const below = {orientation: "h", x: 0, y: 0, yanchor: "top", title: {text: ""}};
+if (map.clientWidth < 600) Object.assign(data.figure.layout.legend, below);
 Plotly.newPlot(map, data.figure.data, data.figure.layout, settings)
   .then(() => map.on("plotly_click", event => play(event.points[0].customdata[3])));
 """

@@ -96,5 +96,18 @@ def test_a_script_that_got_in_would_not_run(browser):
     browser.problems = [p for p in browser.problems if "Content Security Policy" not in str(p)]
 
 
+def test_on_a_phone_the_map_has_the_whole_width(browser, page):
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.call("Emulation.setDeviceMetricsOverride", **phone)
+    browser.call("Page.navigate", url=page.as_uri())
+    browser.wait("document.querySelectorAll('#map .points path').length === 3")
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    shapes = [
+        browser.run(f"document.querySelector('#map {part}').getBoundingClientRect().toJSON()")
+        for part in (".scatterlayer", ".legend")
+    ]
+    assert shapes[0]["bottom"] <= shapes[1]["top"]
+
+
 def test_nothing_went_wrong(browser):
     assert browser.problems == []
