@@ -12,6 +12,7 @@ from masr_modules.data.ablation import ablate, keep_share
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
+from masr_modules.knowledge.branches import name_branches
 from masr_modules.provenance import check_same, claim, facts_of
 from masr_modules.settings import load_settings, parse_arguments, resolve_settings
 
@@ -88,8 +89,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     """Split -> ID -> row of train, valid and test, without the unreadable ones.
 
     And of `labelled`, where the YAML names a CSV for it. The training set is without what
-    the keys `left_out`, `wrong_labels`, `hidden_labels` and `permuted_columns` take from it,
-    `labelled` the share `labelled_share`.
+    the keys `left_out`, `family_depth`, `wrong_labels`, `hidden_labels` and `permuted_columns`
+    take from it, `labelled` the share `labelled_share`.
     """
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
@@ -103,6 +104,7 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         every = load_corpora(source, hparams["data_folder"])
         rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
     _check_ids(rows, hparams)
+    rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))
     rows["train"] = ablate(rows["train"], hparams, hparams["seed"])
     share = hparams.get("labelled_share", 1)
     if share != 1:

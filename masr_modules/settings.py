@@ -92,15 +92,18 @@ def relevant_settings(
     head:
     lr: 3
     """
-    plain = merge_bases(Path(path))
-    tree = override(merge_bases(Path(path)), overrides, path)
-    _drop_comments(plain)
+    tree = merge_bases(Path(path))
     _drop_comments(tree)
+    before = dict(tree.items())
+    references = _references(before)
+    used = set().union(*references.values()) - set(always)
+    override(tree, overrides, path)
+    _drop_comments(tree)
+    references |= _references({k: v for k, v in tree.items() if v is not before[k]})
     nothing = {key for key, value in (neutral or {}).items() if tree.get(key, value) == value}
     for key in (*without, *nothing):
         tree.pop(key, None)
-    used = set().union(*_references(plain).values()) - set(always)
-    references = _references(tree)
+        references.pop(key, None)
     while idle := (used & set(references)) - set().union(*references.values()):
         for key in idle:
             del tree[key], references[key]

@@ -54,13 +54,13 @@ def leave_out(rows: dict[str, dict], values: Mapping[str, Sequence[str]]) -> dic
 def hide_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> dict[str, dict]:
     """Empties a share of a column's known cells, the same share of each label.
 
-    Each label keeps an utterance that says so. Which ones are hidden depends on seed, column
-    and label alone; a larger share hides those of a smaller one and more.
+    Each label keeps an utterance that says so, unless the share is 1. Which ones are hidden
+    depends on seed, column and label alone; a larger share hides those of a smaller one and more.
 
     Raises
     ------
     ValueError
-        If a share is not in [0, 1), or no row has the column.
+        If a share is not in [0, 1], or no row has the column.
 
     Example
     -------
@@ -73,7 +73,8 @@ def hide_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -
         hidden = set()
         for label, utterances in _by_label(rows, column, share, "hidden_labels").items():
             random.Random(f"{seed}|{column}|{label}").shuffle(utterances)
-            hidden.update(utterances[max(1, round((1 - share) * len(utterances))) :])
+            kept = max(1, round((1 - share) * len(utterances))) if share < 1 else 0
+            hidden.update(utterances[kept:])
         rows = {i: {**row, column: ""} if i in hidden else row for i, row in rows.items()}
     return rows
 
@@ -99,6 +100,8 @@ def mislabel(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> d
     """
     for column, share in shares.items():
         by_label = _by_label(rows, column, share, "wrong_labels")
+        if share == 1:
+            raise ValueError(f"wrong_labels: the share of {column!r} is 1, not in [0, 1)")
         if len(by_label) < 2:
             raise ValueError(f"wrong_labels: {column!r} has no other label than {[*by_label]}")
         wrong = {}
@@ -114,8 +117,8 @@ def mislabel(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> d
 
 def _by_label(rows: dict[str, dict], column: str, share: float, key: str) -> dict[str, list[str]]:
     """Label -> its utterances; errors name the YAML's key."""
-    if not 0 <= share < 1:
-        raise ValueError(f"{key}: the share of {column!r} is {share}, not in [0, 1)")
+    if not 0 <= share <= 1:
+        raise ValueError(f"{key}: the share of {column!r} is {share}, not in [0, 1]")
     by_label: dict[str, list[str]] = {}
     for utterance, row in rows.items():
         if row.get(column):

@@ -13,6 +13,8 @@ from masr_modules.data.ablation import (
     mislabel,
     permute_columns,
 )
+from masr_modules.knowledge.branches import name_branches
+from masr_modules.knowledge.languages import language_lineage
 
 ROWS = {
     str(i): {"language": ["fra", "deu", ""][i % 3], "family": f"f{i % 3}", "speaker": f"s{i % 7}"}
@@ -36,6 +38,21 @@ def test_a_larger_share_hides_those_of_a_smaller_one_and_a_label_keeps_one():
     shares = [known(hide_labels(ROWS, {"language": share}, seed=1)) for share in (0.5, 0.9, 0.999)]
     assert shares[0] > shares[1] > shares[2] and len(shares[2]) == 2
     assert shares[0] != known(hide_labels(ROWS, {"language": 0.5}, seed=2))
+
+
+def test_all_labels_of_a_column_can_be_hidden():
+    kept = hide_labels(ROWS, {"language": 1, "family": 0.5}, seed=1)
+    assert not known(kept) and any(row["family"] for row in kept.values())
+
+
+def test_branches_take_the_place_of_families():
+    rows = {str(i): {"language": code, "family": "f"} for i, code in enumerate(["spa", "tam", ""])}
+    found = [row["family"] for row in name_branches(rows, 3).values()]
+    assert found == ["Italic", "South Dravidian I", "f"]
+    assert name_branches(rows, 1) == rows
+    assert name_branches(rows, 99)["0"]["family"] == language_lineage("spa")[-1]
+    with pytest.raises(ValueError, match="family_depth: 0 is below 1"):
+        name_branches(rows, 0)
 
 
 def test_permuted_columns_keep_their_counts_and_stay_together():
@@ -107,7 +124,8 @@ def test_a_share_of_the_rows_has_each_label_and_grows():
     [
         (leave_out, {"language": ["xxx"]}, "no training utterance has language 'xxx'"),
         (leave_out, {"language": ["fra", "deu", ""]}, "leaves no training utterance"),
-        (hide_labels, {"language": 1.0}, r"share of 'language' is 1.0, not in \[0, 1\)"),
+        (hide_labels, {"language": 1.1}, r"share of 'language' is 1.1, not in \[0, 1\]"),
+        (mislabel, {"language": 1}, r"wrong_labels: the share of 'language' is 1, not in \[0, 1\)"),
         (hide_labels, {"place": 0.5}, "hidden_labels: no training utterance has a 'place'"),
         (mislabel, {"language": -0.1}, "wrong_labels: the share of 'language' is -0.1"),
         (mislabel, {"source": 0.5}, r"'source' has no other label than \['espeak'\]"),
@@ -136,5 +154,8 @@ def test_an_experiment_loads_what_its_keys_leave(tmp_path, monkeypatch):
     ]
     assert changed == [12, 0, 0, 0]  # a fifth of the 60 known languages of training
     assert [len(rows) for rows in after.values()] == [90, 90, 90, 9]
+    branches = experiment.load_rows(hparams | {"family_depth": 3, "hidden_labels": {"language": 1}})
+    families = [{row.get("family") for row in rows.values()} for rows in branches.values()]
+    assert families[0] == {"Italic", "Germanic", None} and families[1:] == [{None}] * 3
     with pytest.raises(ValueError, match="labelled_share is of labelled_csv: name one"):
         experiment.load_rows(hparams | keys | {"labelled_csv": None})
