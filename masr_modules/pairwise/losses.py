@@ -121,7 +121,7 @@ class MASRLoss(nn.Module):
         farther than the positive where there is one; `smooth`: all pairs, weighed by
         distance and knowledge, see masr_modules.pairwise.smooth.
     knowledge_weight : float
-        alpha; not used by `hardest`.
+        alpha; not used by `hardest`. Below 0, with `smooth` alone, relatives stay near.
     margin : float
         m.
     margin_mode : str
@@ -134,8 +134,8 @@ class MASRLoss(nn.Module):
     Raises
     ------
     ValueError
-        For an unknown choice, a negative margin or weight, a scale that is not above 0, or
-        `smooth` with a graded margin.
+        For an unknown choice, a margin below 0 or a weight below 0 without `smooth`, a scale
+        that is not above 0, or `smooth` with a graded margin.
 
     Example
     -------
@@ -162,10 +162,9 @@ class MASRLoss(nn.Module):
         check_choice("mining", mining, (*MINING_RULES, "smooth"))
         check_choice("margin_mode", margin_mode, ("constant", "graded"))
         check_choice("activation", activation, ACTIVATIONS)
-        if margin < 0 or knowledge_weight < 0:
-            raise ValueError(
-                f"margin ({margin}) and knowledge_weight ({knowledge_weight}) must not be negative"
-            )
+        if margin < 0 or (knowledge_weight < 0 and mining != "smooth"):
+            refused = f"margin ({margin}) and knowledge_weight ({knowledge_weight})"
+            raise ValueError(f"{refused} must not be negative, but for the weight of smooth mining")
         graded = margin_mode == "graded"
         if mining == "smooth":
             if not scale > 0:
@@ -177,7 +176,7 @@ class MASRLoss(nn.Module):
             self.miner = HardMiner(mining, knowledge_weight, with_similarity=graded)
         self.margin = margin
         self.activation = ACTIVATIONS[activation]
-        self.uses_knowledge = graded or (mining != "hardest" and knowledge_weight > 0)
+        self.uses_knowledge = graded or (mining != "hardest" and knowledge_weight != 0)
 
     def forward(
         self,

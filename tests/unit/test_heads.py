@@ -32,6 +32,7 @@ def names(head):
         (MASRLoss("hardest", knowledge_weight=0.5), []),
         (MASRLoss("knowledge", knowledge_weight=0.0), []),
         (MASRLoss("smooth", knowledge_weight=0.0), []),
+        (MASRLoss("smooth", knowledge_weight=-0.3), ["family", "gender", "emotion"]),
         (MASRLoss("hardest", margin_mode="graded"), ["family", "gender", "emotion"]),
         (MASRLoss("knowledge", knowledge_weight=0.5), ["family", "gender", "emotion"]),
         (MultiSupConLoss(), ["family", "gender", "emotion"]),

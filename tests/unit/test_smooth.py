@@ -28,7 +28,7 @@ def random_problem(seed, anchors=6, others=9, alternatives=False):
     return z, candidates, Similarity(values, valid, kind == 0, kind == 1, None, told)
 
 
-def by_loops(z, candidates, similarity, log_counts=None):
+def by_loops(z, candidates, similarity, log_counts=None, alpha=ALPHA):
     """d_ap and d_an of every anchor with both, pair by pair."""
     found = {}
     for i in range(len(z)):
@@ -41,12 +41,12 @@ def by_loops(z, candidates, similarity, log_counts=None):
         mean = sum(known) / len(known) if known else 0.0
         near = far = 0.0
         for j in negatives:
-            moved = ALPHA * (float(similarity.values[i, j]) - mean) * bool(similarity.valid[i, j])
+            moved = alpha * (float(similarity.values[i, j]) - mean) * bool(similarity.valid[i, j])
             count = 1.0 if log_counts is None else math.exp(log_counts[j])
             near += count * math.exp(SCALE * (s[j] + moved))
         told = similarity.alternatives is not None and bool(similarity.alternatives[i])
         for j in positives:
-            moved = ALPHA * (float(similarity.values[i, j]) - 1) * bool(similarity.valid[i, j])
+            moved = alpha * (float(similarity.values[i, j]) - 1) * bool(similarity.valid[i, j])
             far += math.exp(SCALE * s[j] if told else -SCALE * (s[j] + moved))
         s_ap = math.log(far) / SCALE * (1 if told else -1)
         found[i] = (1 - s_ap, 1 - math.log(near) / SCALE)
@@ -55,12 +55,13 @@ def by_loops(z, candidates, similarity, log_counts=None):
 
 @pytest.mark.parametrize("tile", [10**6, 1, 20])
 @pytest.mark.parametrize("alternatives", [False, True])
-def test_distances_equal_loops_over_pairs(tile, alternatives):
+@pytest.mark.parametrize("alpha", [ALPHA, -ALPHA])
+def test_distances_equal_loops_over_pairs(tile, alternatives, alpha):
     for seed in range(20):
         z, candidates, similarity = random_problem(seed, alternatives=alternatives)
         counts = torch.linspace(0, 2, len(candidates), dtype=torch.float64) if seed % 2 else None
-        pairs = smooth_mine(z, candidates, similarity, SCALE, ALPHA, counts, tile)
-        expected = by_loops(z, candidates, similarity, counts)
+        pairs = smooth_mine(z, candidates, similarity, SCALE, alpha, counts, tile)
+        expected = by_loops(z, candidates, similarity, counts, alpha)
         assert pairs.usable.nonzero().flatten().tolist() == list(expected)
         for i, (d_ap, d_an) in expected.items():
             assert pairs.d_ap[i].item() == pytest.approx(d_ap, abs=1e-9)
