@@ -16,7 +16,7 @@ pretrain: $(INSTALLED)
 compare: $(INSTALLED)
 	$(RUN) recipes/study/run.py --ssl $(SSL) --seeds $(SEEDS)
 
-# Every table and picture of the studies, from what is recorded.
+# Every table and picture of the studies and of the tasks, from what is recorded.
 tables: $(INSTALLED)
 	$(RUN) recipes/study/tables.py
 
@@ -28,7 +28,8 @@ debian: $(INSTALLED)
 	$(RUN) recipes/study/run.py --corpus debian --systems "SSL only" LASR MASR \
 		--seeds $(SEEDS) --jobs 2
 	$(RUN) recipes/downstream/compare.py --corpus debian --modes frozen --seeds $(SEEDS) --jobs 2 \
-		--encoders @results/compare_debian/encoders.txt --readme
+		--encoders @results/compare_debian/encoders.txt --record recipes/downstream/runs.csv
+	$(RUN) recipes/study/tables.py
 
 # Two processes, files whole: fixtures are made once a file.
 test: $(INSTALLED)

@@ -4,8 +4,10 @@ A new task is a module or a train.py with a Brain and a `TASK`, and a YAML; tabl
 and the comparison of encoders follow from the record.
 """
 
+import runpy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from masr_modules.downstream.brain import DownstreamBrain
@@ -151,7 +153,7 @@ class Task:
     ...     chance=lambda results: Guess.of_share(0.5, results["utterances"]),
     ...     use=Use("classifiers", "EncoderClassifier", "classify_file"),
     ... )
-    >>> toy.at_chance([{"utterances": 100, "metrics": {"accuracy": 0.59}}])
+    >>> toy.at_chance([0.59], toy.chance({"utterances": 100}))
     True
     """
 
@@ -175,14 +177,40 @@ class Task:
         """The metric that counts."""
         return self.columns[0]
 
-    def at_chance(self, runs: Sequence[Mapping]) -> bool:
+    def at_chance(self, scores: Sequence[float], guess: Guess) -> bool:
         """Whether the mean of some runs is no better than a guess that does not listen.
 
         Arguments
         ---------
-        runs : sequence of Mapping
-            results.json of every seed.
+        scores : sequence of float
+            The first metric of every seed.
+        guess : Guess
+            What `chance` says of one of them.
         """
-        mean = sum(results["metrics"][self.first.key] for results in runs) / len(runs)
-        score, grace = self.chance(runs[0])
+        mean = sum(scores) / len(scores)
+        score, grace = guess
         return mean < score + grace if self.higher_is_better else mean > score - grace
+
+
+def find_tasks(recipes: str | Path) -> dict[str, Task]:
+    """Name -> task of every recipe that is compared, in the order of the joint table.
+
+    Arguments
+    ---------
+    recipes : str or Path
+        A folder of recipes, NAME/train.py.
+
+    Raises
+    ------
+    ValueError
+        If a task is not called like the folder of its recipe.
+    """
+    tasks = []
+    for path in sorted(Path(recipes).glob("*/train.py")):
+        task = runpy.run_path(str(path), run_name="recipe").get("TASK")
+        if task is None or not task.mini_yaml:
+            continue
+        if task.name != path.parent.name:
+            raise ValueError(f"{path}: its task is called {task.name!r}, unlike its folder")
+        tasks.append(task)
+    return {task.name: task for task in sorted(tasks, key=lambda task: task.place)}

@@ -2,7 +2,7 @@
 """All tasks on a corpus, with several encoders, frozen and fine-tuned; one table.
 
 > python recipes/downstream/compare.py --encoders MASR=results/pretrain/masr/1234
-> python recipes/downstream/compare.py --jobs 2 --readme recipes/downstream/README.md --encoders \\
+> python recipes/downstream/compare.py --jobs 2 --encoders \\
 >     "SSL only=results/compare/SSL_only/KEY/1234" LASR=results/compare/LASR/KEY/1234 \\
 >     MASR=results/compare/MASR/KEY/1234
 > python recipes/downstream/compare.py --corpus debian --seeds 1234 1235 \\
@@ -11,34 +11,30 @@
 A task is a recipe whose train.py has a `TASK` with a `mini_yaml`; on another corpus, those that
 have a YAML for it. `{seed}` in an encoder's folder is the run's; @FILE has an encoder a line, as
 study/run.py writes it. The untrained encoder goes along. A run that is complete is not
-repeated, and an interrupted one resumes. What follows `--` goes to every run.
+repeated, and an interrupted one resumes. What runs measured goes into runs.csv of the output
+folder, or into --record: the repository's is recipes/downstream/runs.csv, and
+recipes/study/tables.py puts its tables into the READMEs. What follows `--` goes to every run.
 """
 
 import argparse
 import json
 import os
-import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
-from masr_modules.downstream.task import Task
+from masr_modules.downstream.outcomes import Outcomes, Run
+from masr_modules.downstream.task import Task, find_tasks
 from masr_modules.experiment import prepare_corpus
 from masr_modules.files import write_atomic
 from masr_modules.provenance import check_same, facts_of
-from masr_modules.results import align, column_title, format_cell, format_table, replace_block
 from masr_modules.settings import parse_arguments, resolve_settings
 
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"
 MODES = {"frozen": "true", "fine-tuned": "false"}
-AT_CHANCE = " †"
-LEGEND = (
-    "† no better than a guess that does not listen: within two standard errors of it, or worse."
-)
 
 
 def yaml_of(task: Task, corpus: str) -> Path:
@@ -47,75 +43,31 @@ def yaml_of(task: Task, corpus: str) -> Path:
     return HPARAMS / (name if corpus == "mini" else f"{corpus}_{name.removeprefix('mini_')}")
 
 
-def find_tasks(recipes: Path = RECIPES) -> dict[str, Task]:
-    """Name -> task of every recipe that is compared, in the order of the joint table.
-
-    Arguments
-    ---------
-    recipes : Path
-        A folder of recipes, NAME/train.py.
-
-    Raises
-    ------
-    ValueError
-        If a task is not called like the folder of its recipe.
-    """
-    tasks = []
-    for path in sorted(recipes.glob("*/train.py")):
-        task = runpy.run_path(str(path), run_name="recipe").get("TASK")
-        if task is None or not task.mini_yaml:
-            continue
-        if task.name != path.parent.name:
-            raise ValueError(f"{path}: its task is called {task.name!r}, unlike its folder")
-        tasks.append(task)
-    return {task.name: task for task in sorted(tasks, key=lambda task: task.place)}
+def folder_of(run: Run, root: Path) -> Path:
+    """Where a run writes."""
+    return root / run.task / run.row.replace(", ", "_").replace(" ", "_") / str(run.seed)
 
 
-class Run(NamedTuple):
-    """One training."""
-
-    corpus: str
-    task: Task
-    encoder: str
-    mode: str
-    seed: int
-
-    @property
-    def row(self) -> str:
-        """Name of the table's row."""
-        return f"{self.encoder}, {self.mode}"
-
-    def folder(self, root: Path) -> Path:
-        """Where it writes."""
-        return (
-            root / self.task.name / self.row.replace(", ", "_").replace(" ", "_") / str(self.seed)
-        )
-
-    def results(self, root: Path) -> dict:
-        """Its results.json."""
-        return json.loads((self.folder(root) / "results.json").read_text(encoding="utf-8"))
-
-
-def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> None:
+def train(run: Run, task: Task, source: str, root: Path, threads: int, extra: list[str]) -> None:
     """Trains and tests, unless the results are there; those of another encoder are refused."""
-    folder = run.folder(root)
+    folder = folder_of(run, root)
     settings = {
         "pretrained": source.replace("{seed}", str(run.seed)),
         "random_init": str(run.encoder == "untrained").lower(),
-        "freeze": MODES[run.mode],
+        "freeze": MODES[run.tuning],
         "system": run.encoder,
         "seed": run.seed,
         "output_folder": folder,
     }
     overrides = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-    yaml = str(yaml_of(run.task, run.corpus))
+    yaml = str(yaml_of(task, run.corpus))
     if (folder / "results.json").is_file():
         path, _, changes = parse_arguments([yaml, *overrides, *extra])
         check_same(folder, facts_of(resolve_settings(path, changes)))
         return
-    command = [sys.executable, str(RECIPES / run.task.name / "train.py"), yaml, *overrides]
+    command = [sys.executable, str(RECIPES / run.task / "train.py"), yaml, *overrides]
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"{run.task.name}: {run.row}, seed {run.seed}: {folder}/output.txt", flush=True)
+    print(f"{run.task}: {run.row}, seed {run.seed}: {folder}/output.txt", flush=True)
     with open(folder / "output.txt", "w") as log:
         done = subprocess.run(
             [*command, *extra],
@@ -124,45 +76,12 @@ def train(run: Run, source: str, root: Path, threads: int, extra: list[str]) -> 
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
     if done.returncode:
-        raise RuntimeError(f"{run.task.name}, {run.row} failed: see {folder}/output.txt")
-
-
-def joint_table(runs: list[Run], root: Path) -> str:
-    """The first metric of every task, a row per encoder and mode."""
-    tasks = {run.task.name: run.task for run in runs}
-    header, body = ["encoder", "tuning"], {}
-    for task in tasks.values():
-        header.append(f"{task.prefix}: {column_title(task.first)}")
-    for run in runs:
-        body.setdefault((run.encoder, run.mode), {}).setdefault(run.task.name, []).append(run)
-    lines = []
-    for (encoder, mode), cells in body.items():
-        line = [encoder, mode]
-        for name, task in tasks.items():
-            results = [run.results(root) for run in cells[name]]
-            metrics = [result["metrics"][task.first.key] for result in results]
-            mark = AT_CHANCE if task.at_chance(results) else ""
-            line.append(format_cell(metrics, task.first.kind) + mark)
-        lines.append(line)
-    return align(header, lines) + f"\n\n{LEGEND}"
-
-
-def task_table(task: Task, runs: list[Run], root: Path) -> str:
-    """Every metric of a task, and the time that training took."""
-    rows: dict[str, list[dict]] = {}
-    for run in runs:
-        if run.task.name == task.name:
-            results = run.results(root)
-            metrics = results["metrics"] | {"minutes": results["train_seconds"]}
-            rows.setdefault(run.row, []).append(metrics)
-    known = set().union(*(metrics for several in rows.values() for metrics in several))
-    columns = [column for column in task.columns if column.key in known]
-    return format_table(rows, [*columns, ("training", "minutes", "minutes")])
+        raise RuntimeError(f"{run.task}, {run.row} failed: see {folder}/output.txt")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; `encoders` as a dict, `tasks` as a list of Task."""
-    tasks = find_tasks()
+    tasks = find_tasks(RECIPES)
     about = __doc__.split("\n\n")[0]
     parser = argparse.ArgumentParser(description=about, fromfile_prefix_chars="@")
     parser.add_argument("--corpus", default="mini", help="of the tasks' YAMLs: CORPUS_asr.yaml")
@@ -172,9 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
     parser.add_argument("--output_folder", type=Path, help="by default results/downstream[_CORPUS]")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
-    parser.add_argument(
-        "--readme", nargs="*", help="replace the tasks' tables in their READMEs, all in files given"
-    )
+    parser.add_argument("--record", type=Path, help="what all runs measured")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args(arguments)
     for text in args.encoders:
@@ -198,30 +115,27 @@ def main(arguments: list[str] | None = None) -> None:
     for task in args.tasks:
         prepare_corpus([str(yaml_of(task, args.corpus)), "--pretrained", "", *args.overrides])
     runs = [
-        Run(args.corpus, task, encoder, mode, seed)
+        (Run(args.corpus, task.name, encoder, mode, seed), task)
         for mode, task, encoder, seed in product(args.modes, args.tasks, encoders, args.seeds)
     ]
+    root = args.output_folder
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [
-            pool.submit(
-                train, run, encoders[run.encoder], args.output_folder, threads, args.overrides
-            )
-            for run in runs
+            pool.submit(train, run, task, encoders[run.encoder], root, threads, args.overrides)
+            for run, task in runs
         ]
     for future in futures:
         future.result()
-    table = joint_table(runs, args.output_folder)
+    outcomes = Outcomes(args.record or root / "runs.csv")
+    for run, task in runs:
+        results = json.loads((folder_of(run, root) / "results.json").read_text(encoding="utf-8"))
+        outcomes.add(run, results, task.chance(results))
+    outcomes.save()
+    table = outcomes.joint_table(args.corpus, args.tasks)
     print(f"\nTest sets of {args.corpus}, seeds {args.seeds}:\n\n{table}")
-    write_atomic(args.output_folder / "results.md", table + "\n")
-    prefix = "" if args.corpus == "mini" else f"{args.corpus}-"
-    for readme in args.readme or ():
-        replace_block(readme, f"{prefix}downstream-results", table)
+    write_atomic(root / "results.md", table + "\n")
     for task in args.tasks:
-        table = task_table(task, runs, args.output_folder)
-        write_atomic(args.output_folder / f"{task.name}.md", table + "\n")
-        if args.readme is not None:
-            readme = RECIPES / task.name / "README.md"
-            replace_block(readme, f"{prefix}{task.name}-results", table)
+        write_atomic(root / f"{task.name}.md", outcomes.task_table(args.corpus, task) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@
 > python recipes/study/tables.py
 
 What is written where, `studies.yaml` says. A block of a study stands between
-`<!-- pretrain-STUDY -->` and `<!-- /pretrain-STUDY -->`.
+`<!-- pretrain-STUDY -->` and `<!-- /pretrain-STUDY -->`; those of downstream tasks in the READMEs
+of their recipes.
 """
 
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from masr_modules.downstream.outcomes import Outcomes
+from masr_modules.downstream.task import find_tasks
 from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, save_figure
 from masr_modules.results import PRETRAIN_COLUMNS, column_title, replace_block
 from masr_modules.runs import Runs, estimate, load_labels
@@ -19,6 +22,7 @@ from masr_modules.study import Comparison, Studies, Study
 ROOT = Path(__file__).parents[2]
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
 RECORD = ROOT / "recipes/pretrain/runs.csv"
+DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 
 
 def read_record(path: Path = RECORD) -> Comparison:
@@ -44,6 +48,16 @@ def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
         for block in [block for block in blocks if f"<!-- {block} -->" in text] or blocks:
             replace_block(path, block, blocks[block])
             print(f"{path.relative_to(root)}: {block}")
+
+
+def fill_downstream(root: Path) -> None:
+    """Puts the tables of downstream tasks into the READMEs of their recipes."""
+    for (folder, block), table in (
+        Outcomes(DOWNSTREAM).blocks(find_tasks(ROOT / "recipes").values()).items()
+    ):
+        path = root / "recipes" / folder / "README.md"
+        replace_block(path, block, table)
+        print(f"{path.relative_to(root)}: {block}")
 
 
 def draw(study: Study, comparison: Comparison) -> Figure | None:
@@ -88,6 +102,7 @@ def rebuild(root: Path = ROOT, comparison: Comparison | None = None) -> None:
         if figure:
             save_figure(figure, root / study.picture["file"])
             print(study.picture["file"])
+    fill_downstream(root)
 
 
 if __name__ == "__main__":

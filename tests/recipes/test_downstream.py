@@ -17,6 +17,8 @@ from test_corpora import OPTIONS, TREES
 from test_pretrain import YAMLS as PRETRAIN_YAMLS
 from test_pretrain import Killed, edited_csv, weights, yamls
 
+from masr_modules.downstream.outcomes import Outcomes
+
 #: YAML -> the recipe it is for, and the tree of its corpus (none: the embedded one).
 RECIPES = {
     "mini_lid.yaml": ("language_id", None),
@@ -385,18 +387,16 @@ def test_one_table_of_encoders_and_tasks(
     for encoder in ("untrained", "MASR"):
         assert (encoder, "frozen") in names and (encoder, "fine-tuned") in names
     assert "untrained, frozen" in (tmp_path / "compare/language_id.md").read_text()
+    assert len(Outcomes(tmp_path / "compare/runs.csv").runs) == 8
 
 
-def test_another_corpus_has_its_tasks_and_places_for_their_tables(tmp_path, capsys):
+def test_another_corpus_has_its_tasks(tmp_path, capsys):
     compare = load_recipe("downstream/compare")
     (tmp_path / "encoders.txt").write_text("SSL only=a/{seed}\nMASR=b/{seed}\n")
     line = ["--encoders", f"@{tmp_path}/encoders.txt", "--corpus"]
     args = compare.parse([*line, "debian"])
     assert args.encoders == {"SSL only": "a/{seed}", "MASR": "b/{seed}"}
     assert [task.name for task in args.tasks] == ["asr", "speaker"]
-    for task in args.tasks:
-        readme = (compare.RECIPES / task.name / "README.md").read_text()
-        assert f"<!-- debian-{task.name}-results -->" in readme
     with pytest.raises(SystemExit):
         compare.parse([*line, "debia"])
     assert "--corpus debia: no task asked for has a YAML for it" in capsys.readouterr().err
