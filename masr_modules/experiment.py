@@ -12,7 +12,7 @@ from masr_modules.data.ablation import ablate, keep_share
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
-from masr_modules.knowledge.branches import name_branches
+from masr_modules.knowledge import name_branches
 from masr_modules.provenance import check_same, claim, facts_of
 from masr_modules.settings import load_settings, parse_arguments, resolve_settings
 

@@ -18,6 +18,7 @@ _MODULES = {
     "RandomSimilarity": "control",
     "SetOverlap": "sets",
     "TableSource": "table",
+    "name_branches": "branches",
     "numeric_columns": "base",
     "resolve_language": "languages",
 }

@@ -11,7 +11,7 @@ from masr_modules.distributed import JointBatch, global_mean
 from masr_modules.knowledge import KnowledgeSource
 from masr_modules.pairwise.losses import LossOutput
 from masr_modules.pairwise.projection import Layers, Projection
-from masr_modules.pairwise.prototypes import shared_values
+from masr_modules.pairwise.prototypes import describe_labels
 from masr_modules.pairwise.similarity import combine
 
 
@@ -82,7 +82,7 @@ class ClassifierHead(nn.Module):
                 classes = len(metadata.vocabularies[column])
                 self.classifiers[column] = nn.Linear(self.embedding_size, classes)
                 for told in self.plausible_by:
-                    shared = shared_values(metadata[column], metadata[told], classes)
+                    shared = describe_labels(metadata, column, told)
                     self.register_buffer(f"{column}_{told}", shared, persistent=False)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:

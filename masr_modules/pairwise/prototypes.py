@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 
 from masr_modules.data.metadata import MISSING, Metadata
+
+logger = get_logger(__name__)
 
 
 class Candidates(NamedTuple):
@@ -96,7 +99,7 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(start)
         self.register_buffer("codes", torch.arange(len(labels)), persistent=False)
         for column in self.describe:
-            shared = shared_values(metadata[identity], metadata[column], len(labels))
+            shared = describe_labels(metadata, identity, column)
             self.register_buffer(f"described_{column}", shared, persistent=False)
 
     def forward(self, metadata: Metadata) -> Candidates:
@@ -161,6 +164,28 @@ class Prototypes(nn.Module):
             f"new {new[:5]}, no longer there {gone[:5]}. Give another output_folder, or the same "
             "CSVs as before"
         )
+
+
+def describe_labels(metadata: Metadata, identity: str, column: str) -> Tensor:
+    """What utterances of each label of the identity share in another column.
+
+    Warns where that is nothing for any label, though the column is to tell of utterances whose
+    identity is not known.
+
+    Returns
+    -------
+    torch.Tensor
+        (labels,) codes of the column, missing where utterances of a label differ.
+    """
+    labels, values = metadata[identity], metadata[column]
+    shared = shared_values(labels, values, len(metadata.vocabularies[identity]))
+    told = ((labels == MISSING) & (values != MISSING)).sum().item()
+    if told and (shared == MISSING).all():
+        logger.warning(
+            f"'{column}' cannot tell of the {told} utterances without a '{identity}': it differs "
+            f"between utterances of every single {identity}"
+        )
+    return shared
 
 
 def shared_values(labels: Tensor, values: Tensor, size: int) -> Tensor:

@@ -24,7 +24,7 @@ from masr_modules.data.shards import ShardLoader
 from masr_modules.distributed import plain
 from masr_modules.encoders.pretrained import check_encoder
 from masr_modules.experiment import load_rows, start_experiment
-from masr_modules.knowledge import numeric_columns
+from masr_modules.knowledge import name_branches, numeric_columns
 from masr_modules.metrics.embeddings import Split, embed
 from masr_modules.metrics.probes import knn_accuracy
 from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
@@ -142,7 +142,8 @@ def main(arguments: list[str]) -> None:
     rows = load_rows(hparams)
     head = hparams["head"]
     columns = {hparams["batch_identity"], *head.columns}
-    every_row = [rows[split] for split in ("train", "valid", "test")]
+    depth = hparams.get("family_depth", 1)
+    every_row = [name_branches(rows[split], depth) for split in ("train", "valid", "test")]
     numbers, optional = numeric_columns(hparams["knowledge"]), ["language", "speaker"]
     table = MetadataTable(every_row, columns, numbers, optional)
     head.bind(table.metadata)

@@ -386,6 +386,12 @@ def test_half_of_the_metadata_missing_still_trains(pretrain, arguments, mini_cor
     pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
 
 
+def test_branches_tell_of_languages_that_are_hidden(pretrain, arguments, tmp_path):
+    pretrain.main(arguments(hidden_labels={"language": 0.5, "region": 1}, family_depth=3))
+    log = (tmp_path / "out/train_log.txt").read_text()
+    assert "train anchors_language: 1.00e+00" in log
+
+
 def test_the_progress_bar_shows_both_losses(pretrain, arguments, capsys):
     pretrain.main(arguments()[:-1])  # the last argument is --noprogressbar
     shown = capsys.readouterr().err

@@ -13,7 +13,7 @@ from masr_modules.data.ablation import (
     mislabel,
     permute_columns,
 )
-from masr_modules.knowledge.branches import name_branches
+from masr_modules.knowledge import name_branches
 from masr_modules.knowledge.languages import language_lineage
 
 ROWS = {

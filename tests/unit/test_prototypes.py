@@ -9,7 +9,7 @@ from masr_modules.knowledge import Categorical
 from masr_modules.pairwise.heads import MASRHead, PerSourceHead
 from masr_modules.pairwise.losses import MASRLoss, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
-from masr_modules.pairwise.prototypes import Prototypes
+from masr_modules.pairwise.prototypes import Prototypes, describe_labels
 from masr_modules.pairwise.similarity import combine
 
 CORPUS = {
@@ -30,6 +30,19 @@ def make_head(columns=CORPUS, describe=("family",), sources=(), **options):
 def batch(**columns):
     vocabularies = Metadata.from_columns(CORPUS).vocabularies
     return Metadata.from_columns(columns, vocabularies)
+
+
+def test_what_differs_within_every_label_is_named_where_it_was_to_tell(caplog):
+    mixed = {"language": ["fra", "fra", "deu", "deu", ""], "family": ["rom", "ger", "ger", "rom"]}
+    metadata = Metadata.from_columns(mixed | {"family": [*mixed["family"], "rom"]})
+    assert describe_labels(metadata, "language", "family").tolist() == [-1, -1]
+    assert "'family' cannot tell of the 1 utterances without a 'language'" in caplog.text
+    caplog.clear()
+    known = Metadata.from_columns({key: values[:4] for key, values in mixed.items()})
+    assert describe_labels(known, "language", "family").tolist() == [-1, -1]  # not asked for
+    told = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "deu", "nld", "", "deu"]})
+    assert (describe_labels(told, "language", "family") >= 0).all()
+    assert not caplog.text
 
 
 def test_a_prototype_carries_what_all_utterances_of_its_label_share():
