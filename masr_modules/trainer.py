@@ -163,7 +163,8 @@ class Trainer(sb.Brain):
             self.modules[name] = module
 
     def fit_batch(self, batch: PaddedBatch) -> Tensor:
-        """One forward and backward pass, and an update where one is due."""
+        """One forward and backward pass on the device, and an update where one is due."""
+        batch = batch.to(self.device)
         every, last = self.grad_accumulation_factor, len(self.train_loader)
         self.in_epoch = True
         self.at_update = self.step % every == 0 or self.step >= last
@@ -184,6 +185,10 @@ class Trainer(sb.Brain):
             self.after_update()
         self.on_fit_batch_end(batch, outputs, loss, self.at_update)
         return loss.detach()
+
+    def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
+        """See SpeechBrain; on the device."""
+        return super().evaluate_batch(batch.to(self.device), stage)
 
     #: Whether a batch of this update had no finite loss.
     spoilt = False

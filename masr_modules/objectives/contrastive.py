@@ -97,9 +97,9 @@ def sample_distractors(mask: Tensor, num: int) -> Tensor:
     counts = mask.sum(dim=1)
     starts = counts.cumsum(dim=0) - counts
     utterance = mask.nonzero()[:, 0]
-    place = torch.arange(len(utterance), device=mask.device) - starts[utterance]
+    place = torch.arange(utterance.shape[0], device=mask.device) - starts[utterance]
     others = (counts[utterance] - 1).clamp(min=1)
-    drawn = torch.rand(num, len(utterance), device=mask.device) * others
+    drawn = torch.rand(num, utterance.shape[0], device=mask.device) * others
     drawn = torch.minimum(drawn.long(), others - 1)  # rand * n may round up to n
     # Own place skipped, so that all others are equally likely.
     drawn = drawn + ((drawn >= place) & (counts[utterance] > 1))
@@ -144,7 +144,7 @@ class MaskedContrastiveLoss(nn.Module):
             predicted = F.normalize(predicted.float(), dim=-1)
             similarity = predicted @ F.normalize(targets.float(), dim=-1).T / self.temperature
         same = torch.unique(targets.detach(), dim=0, return_inverse=True)[1]
-        own = torch.arange(len(targets), device=targets.device)
+        own = torch.arange(targets.shape[0], device=targets.device)
         negatives = similarity[own, drawn].masked_fill(same[drawn] == same, float("-inf"))
         logits = torch.cat([similarity.diagonal().unsqueeze(0), negatives]).T
         accuracy = (logits.detach().argmax(dim=1) == 0).float().mean()

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.knowledge import Categorical
+from masr_modules.knowledge import Categorical, LanguageDistance
 from masr_modules.pairwise.heads import ClassifierHead, MASRHead, PerSourceHead
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss
 from masr_modules.pairwise.projection import Projection
@@ -117,6 +119,34 @@ def test_each_identity_reads_its_own_layer():
     pooled = torch.randn(4, 3, 6, requires_grad=True)
     head(pooled, Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})).loss.backward()
     assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        PerSourceHead(
+            {"language": 1.0, "speaker": 0.5},
+            [*SOURCES, LanguageDistance("language")],
+            MASRLoss(**SMOOTH),
+            6,
+            4,
+            prototypes=Prototypes(["family"]),
+        ),
+        MASRHead(SOURCES, MASRLoss("knowledge", 0.3), 6, 4),
+        ClassifierHead(["language"], 6, 4, plausible_by=["family"]),
+    ],
+    ids=["prototypes", "pairs", "classifier"],
+)
+def test_a_head_stays_on_its_device_and_asks_for_no_value(head):
+    """On a GPU that need not be there: tensors without values, which refuse to be mixed."""
+    metadata = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "", "deu"]})
+    head.bind(metadata)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+        pooled, known = torch.randn(4, 6, device="cuda"), metadata.to("cuda")
+        output = head.to("cuda")(pooled, known)
+        assert {x.device.type for x in (output.loss, *output.stats.values())} == {"cuda"}
+        with pytest.raises(Exception, match="device"):
+            head(pooled, metadata)
 
 
 def test_a_layer_of_no_identity_is_an_error():

@@ -10,6 +10,8 @@ import tempfile
 import pytest
 import torch
 from hf_models import MODELS, save_small
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
@@ -205,6 +207,28 @@ def test_compiled_it_gives_the_same_loss(ssl):
         losses.append(module(*batch, [1, 2]).loss)
     losses[1].backward()
     torch.testing.assert_close(losses[1], losses[0], atol=1e-4, rtol=1e-4)
+
+
+def every_other(lens, num_frames, *_):
+    """A mask that no value decides."""
+    return (torch.arange(num_frames, device=lens.device) % 2 == 0).expand(len(lens), -1)
+
+
+@pytest.mark.parametrize(
+    "ssl", ["best_rq", "wav2vec2", "w2v_bert", "hubert", "data2vec"], indirect=True
+)
+def test_a_forward_pass_stays_on_its_device_and_asks_for_no_value(ssl, monkeypatch):
+    """On a GPU that need not be there: tensors without values, which refuse to be mixed."""
+    ssl(*speech(16000), [1])  # what is looked at once, such as HuBERT's centroids
+    for module in ("best_rq", "masked_latents"):
+        monkeypatch.setattr(f"masr_modules.objectives.{module}.span_mask", every_other)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+        wavs, lens = torch.randn(2, 16000, device="cuda"), torch.ones(2, device="cuda")
+        out = ssl.to("cuda")(wavs, lens, [1, 2])
+        found = [out.loss, out.frame_lens, out.frame_mask, *out.layers, *out.stats.values()]
+        assert {value.device.type for value in found} == {"cuda"}
+        with pytest.raises(Exception, match="device"):
+            ssl(wavs.cpu(), lens, [1, 2])
 
 
 def test_short_utterances_are_masked_within_their_share_or_refused(ssl):

@@ -177,6 +177,19 @@ def test_sigterm_saves_and_leaves_with_its_status(line, every):
     assert resumed.asked[0] == (4 if every == 1 else 3)
 
 
+def test_batches_go_to_the_device(line, monkeypatch):
+    moved = []
+
+    def to(batch, device):
+        moved.append((*batch.id, device))
+        return batch
+
+    monkeypatch.setattr(trainer.PaddedBatch, "to", to)
+    brain = line(ONE_BY_ONE)
+    brain.evaluate(brain.loader)
+    assert moved == 2 * [(name, "cpu") for name in POINTS]
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(line, monkeypatch):
     brain = line(ONE_BY_ONE)
     brain.checkpointer.save_and_keep_only()
