@@ -90,7 +90,7 @@ class Trainer(sb.Brain):
       `max_unreadable` of the training set end the run.
     - SIGTERM saves a checkpoint after the update it came in, and leaves with status 143.
     - The host does not wait for the device, except for whether the loss is finite, once its
-      backward pass is on its way.
+      backward pass is on its way; an SSL objective waits for the lengths that it masks.
     """
 
     #: Modules that normalise over the joint batch themselves.
