@@ -128,7 +128,7 @@ class Outcomes:
     def blocks(self, tasks: Sequence[Task]) -> dict[tuple[str, str], str]:
         """Folder of recipes and name of a block there -> its table.
 
-        The joint table is DOWNSTREAM-results of `downstream`, a task's own TASK-results of its
+        The joint table is downstream-results of `downstream`, a task's own TASK-results of its
         recipe; of other corpora than the embedded one with CORPUS- before it.
         """
         found = {}
