@@ -15,6 +15,10 @@ from masr_modules.runs import Runs, compare_table, fingerprint
 BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
 #: Keys that change what is measured of an encoder, and not the encoder.
 MEASURING = {"labelled_share"}
+#: SSL method -> its YAML for the embedded corpus.
+METHODS = {"best_rq": "masr.yaml"} | {
+    name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
+}
 COLUMNS = (("seeds", "seeds", "count"), *PRETRAIN_COLUMNS)
 
 
@@ -42,6 +46,8 @@ class Study:
         Markdown files, from the repository's root.
     picture : mapping, optional
         `file` and `metrics`.
+    ssl : str
+        The SSL method, of METHODS.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Study:
     only: list[str] | None = None
     files: list[str] = field(default_factory=list)
     picture: Mapping | None = None
+    ssl: str = "best_rq"
 
     @property
     def arms(self) -> list[str]:
@@ -80,8 +87,8 @@ class Studies(Mapping):
     Raises
     ------
     ValueError
-        If a study names an arm whose system or condition is not there, or two conditions
-        override the same key.
+        If a study names an arm whose system or condition is not there or an SSL method that is
+        none, or two conditions override the same key.
 
     Example
     -------
@@ -104,6 +111,8 @@ class Studies(Mapping):
         self.studies = {name: _study(name, keys) for name, keys in tree["studies"].items()}
         for arm in self.arms:
             self.changes(arm)
+        if unknown := {study.ssl for study in self.values()} - {*METHODS}:
+            raise ValueError(f"{path}: ssl {sorted(unknown)}: choose of {', '.join(METHODS)}")
 
     def __getitem__(self, name: str) -> Study:
         return self.studies[name]

@@ -60,6 +60,9 @@ class Data2Vec(MaskedLatents):
         Of the moving average: (start, end); it grows linearly.
     decay_steps : int
         Optimiser steps from start to end.
+    loss_scale : float
+        Factor of the loss: about 6 makes it as large as those of the methods that tell units or
+        distractors apart, so that the same weight of MASR fits.
     mask_share : float
         Share of each utterance's frames that is masked.
     mask_span : int
@@ -87,6 +90,7 @@ class Data2Vec(MaskedLatents):
         top_layers: int = 8,
         decay: tuple[float, float] = (0.999, 0.9999),
         decay_steps: int = 30000,
+        loss_scale: float = 1.0,
         mask_share: float = 0.49,
         mask_span: int = 10,
     ):
@@ -97,6 +101,7 @@ class Data2Vec(MaskedLatents):
         self.top_layers = top_layers
         self.decay = tuple(decay)
         self.decay_steps = decay_steps
+        self.loss_scale = loss_scale
         self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
         self.regression = nn.Linear(encoder.d_model, encoder.d_model)
 
@@ -114,7 +119,7 @@ class Data2Vec(MaskedLatents):
         frames = masked.layers[-1]
         targets = self._targets(wavs, wav_lens)[masked.mask]
         predicted = self.regression(frames[masked.mask]).float()
-        loss = (predicted - targets).square().mean()
+        loss = self.loss_scale * (predicted - targets).square().mean()
         # The prediction's stays near 0 while the student says the same at every frame.
         stats = {
             "target_std": targets.std(dim=0).mean(),

@@ -4,7 +4,8 @@
 > python recipes/study/run.py                                   # MASR and what it is compared with
 > python recipes/study/run.py --study partial10 --jobs 2        # most languages hidden
 > python recipes/study/run.py --study known --list              # what is recorded, and what is not
-> python recipes/study/run.py --ssl wav2vec2                    # another SSL method
+> python recipes/study/run.py --study wav2vec2 --jobs 2         # another SSL method
+> python recipes/study/run.py --ssl hubert --seeds 1234         # another, as nothing declares it
 > python recipes/study/run.py --corpus debian --systems "SSL only" LASR MASR
 
 `studies.yaml`, beside this file, says what a study is. Every run has the same seeds, batches,
@@ -28,18 +29,13 @@ from masr_modules.experiment import prepare_corpus
 from masr_modules.files import write_atomic
 from masr_modules.runs import Runs, load_labels, save_labels
 from masr_modules.settings import load_settings, parse_arguments
-from masr_modules.study import BASELINES, Comparison, Studies
+from masr_modules.study import BASELINES, METHODS, Comparison, Studies
 
 ROOT = Path(__file__).parents[2]
 HPARAMS = ROOT / "hparams"
 RECIPE = ROOT / "recipes/pretrain/train.py"
 RECORD = ROOT / "recipes/pretrain/runs.csv"
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
-
-#: SSL method -> its YAML for the embedded corpus.
-METHODS = {"best_rq": "masr.yaml"} | {
-    name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
-}
 
 
 def prepare(yaml: Path, arms: list[str], extra: list[str]) -> None:
@@ -138,7 +134,7 @@ def parse() -> argparse.Namespace:
         choices=[*STUDIES.arms, *BASELINES],
         help="what the last arm is compared with, by paired bootstrap",
     )
-    parser.add_argument("--ssl", choices=list(METHODS), default="best_rq", help="SSL method")
+    parser.add_argument("--ssl", choices=list(METHODS), help="SSL method")
     parser.add_argument("--corpus", help="of hparams/pretrain_CORPUS.yaml; by default embedded")
     parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
     parser.add_argument("--record", type=Path, help="what all runs measured")
@@ -149,9 +145,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
     parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
     args = parser.parse_args()
+    study = STUDIES[args.study]
+    args.ssl = args.ssl or study.ssl
     if args.corpus and args.ssl != "best_rq":
         parser.error("--ssl is of the embedded corpus; of another, its YAML says which method")
-    study = STUDIES[args.study]
     args.against = args.against or ([] if args.systems else study.against)
     args.systems, args.seeds = args.systems or study.arms, args.seeds or study.seeds
     args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else METHODS[args.ssl])

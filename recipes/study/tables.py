@@ -8,6 +8,7 @@ What is written where, `studies.yaml` says. A block of a study stands between
 of their recipes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from masr_modules.downstream.task import find_tasks
 from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, save_figure
 from masr_modules.results import PRETRAIN_COLUMNS, column_title, replace_block
 from masr_modules.runs import Runs, estimate, load_labels
-from masr_modules.study import Comparison, Studies, Study
+from masr_modules.study import METHODS, Comparison, Studies, Study
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
@@ -25,10 +26,13 @@ RECORD = ROOT / "recipes/pretrain/runs.csv"
 DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 
 
-def read_record(path: Path = RECORD) -> Comparison:
-    """What is recorded of the embedded corpus and the default SSL method."""
-    labels = load_labels(path.with_name("test_labels.csv"))
-    return Comparison(STUDIES, ROOT / "hparams/masr.yaml", Runs(path), labels)
+def read_record(path: Path = RECORD) -> dict[str, Comparison]:
+    """SSL method -> what is recorded of it on the embedded corpus."""
+    labels, runs = load_labels(path.with_name("test_labels.csv")), Runs(path)
+    return {
+        name: Comparison(STUDIES, ROOT / "hparams" / yaml, runs, labels)
+        for name, yaml in METHODS.items()
+    }
 
 
 def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
@@ -93,10 +97,11 @@ def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -
     return found
 
 
-def rebuild(root: Path = ROOT, comparison: Comparison | None = None) -> None:
+def rebuild(root: Path = ROOT, comparisons: Mapping[str, Comparison] | None = None) -> None:
     """Writes every block and picture that the studies declare."""
-    comparison = comparison or read_record()
+    comparisons = comparisons or read_record()
     for study in STUDIES.values():
+        comparison = comparisons[study.ssl]
         fill_blocks(study, comparison, root)
         figure = draw(study, comparison) if study.picture else None
         if figure:

@@ -224,6 +224,12 @@ def test_another_ssl_method_has_its_own_yaml_and_folder(study, monkeypatch, tmp_
     assert (tmp_path / "results/compare_wav2vec2/systems.md").is_file()
 
 
+def test_a_study_of_another_ssl_method_brings_its_yaml(study, monkeypatch, call):
+    commands = fake_train(monkeypatch, study)
+    call("--study", "data2vec", "--systems", "MASR")
+    assert all(command[2].endswith("hparams/pretrain_data2vec.yaml") for command in commands)
+
+
 def test_another_corpus_has_its_yaml_record_and_encoders(study, monkeypatch, tmp_path):
     commands = fake_train(monkeypatch, study)
     monkeypatch.chdir(tmp_path)
