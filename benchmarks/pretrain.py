@@ -33,6 +33,7 @@ from masr_modules.data.corpus import load_csv
 from masr_modules.data.dataio import make_dataset
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.objectives.huggingface import HuggingFaceSSL
+from masr_modules.objectives.masking import FrameMask
 
 #: Dense bf16 peak of a device, FLOP/s, from its data sheet.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}
@@ -236,7 +237,7 @@ def score(pipeline: Pipeline, batch: tuple, seed: int = 0) -> float:
         frames = torch.zeros(len(wavs), (wavs.shape[1] // 160 + 4) // 4, dtype=torch.bool)
         frames[:, mask[::4] // 4] = True
         target = "masr_modules.objectives.best_rq.span_mask"
-        with mock.patch(target, return_value=frames.to(wavs.device)):
+        with mock.patch(target, return_value=FrameMask.of(frames, wavs.device)):
             loss = pipeline.model(wavs, lens).loss
     pipeline.model.train()
     return loss.item()

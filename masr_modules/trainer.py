@@ -90,11 +90,13 @@ class Trainer(sb.Brain):
       `max_unreadable` of the training set end the run.
     - SIGTERM saves a checkpoint after the update it came in, and leaves with status 143.
     - The host does not wait for the device, except for whether the loss is finite, once its
-      backward pass is on its way; an SSL objective waits for the lengths that it masks.
+      backward pass is on its way.
     """
 
     #: Modules that normalise over the joint batch themselves.
     joint_modules: tuple[str, ...] = ()
+    #: Padded keys of a batch whose lengths stay on the host, where reading them waits for nothing.
+    lengths_on_host: tuple[str, ...] = ()
 
     def set_rates(self, update: int) -> None:
         """Sets the learning rates of an update; the first is 1."""
@@ -155,16 +157,15 @@ class Trainer(sb.Brain):
             if name not in self.joint_modules:
                 module = (convert if on_cuda else JointBatchNorm.convert)(module)
             if any(parameter.requires_grad for parameter in module.parameters()):
+                # No device_ids, which would move lengths off the host: batches are there already.
                 module = DistributedDataParallel(
-                    module,
-                    device_ids=[self.device] if on_cuda else None,
-                    find_unused_parameters=self.find_unused_parameters,
+                    module, find_unused_parameters=self.find_unused_parameters
                 )
             self.modules[name] = module
 
     def fit_batch(self, batch: PaddedBatch) -> Tensor:
         """One forward and backward pass on the device, and an update where one is due."""
-        batch = batch.to(self.device)
+        batch = self.to_device(batch)
         every, last = self.grad_accumulation_factor, len(self.train_loader)
         self.in_epoch = True
         self.at_update = self.step % every == 0 or self.step >= last
@@ -188,7 +189,15 @@ class Trainer(sb.Brain):
 
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
         """See SpeechBrain; on the device."""
-        return super().evaluate_batch(batch.to(self.device), stage)
+        return super().evaluate_batch(self.to_device(batch), stage)
+
+    def to_device(self, batch: PaddedBatch) -> PaddedBatch:
+        """Moves a batch, in place, without a wait."""
+        lengths = {key: batch[key].lengths for key in self.lengths_on_host}
+        batch = batch.to(self.device, non_blocking=True)
+        for key, value in lengths.items():
+            setattr(batch, key, batch[key]._replace(lengths=value))
+        return batch
 
     #: Whether a batch of this update had no finite loss.
     spoilt = False

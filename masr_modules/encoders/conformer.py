@@ -59,14 +59,15 @@ class LogMel(nn.Module):
             (B,) number of valid frames.
         """
         samples = (wav_lens * wavs.shape[1]).round().long()
-        in_utterance = valid_frames(samples, wavs.shape[1])
+        in_utterance = valid_frames(samples, wavs.shape[1], wavs.device)
         with torch.autocast(wavs.device.type, enabled=False):
             # Its own guard against autocast breaks a compiled graph, and is not needed here.
             features = self.fbank((wavs * in_utterance).float(), force_allow_autocast=True)
         lens = samples // self.hop + 1
-        valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)
-        count = (lens.view(-1, 1, 1) * self.n_mels).float()
-        mean = (features * valid).sum(dim=1, keepdim=True) / lens.view(-1, 1, 1)
+        valid = valid_frames(lens, features.shape[1], wavs.device).unsqueeze(-1)
+        frames = lens.to(wavs.device, non_blocking=True).view(-1, 1, 1)
+        count = (frames * self.n_mels).float()
+        mean = (features * valid).sum(dim=1, keepdim=True) / frames
         if self.keep_spectrum:
             mean = mean.mean(dim=2, keepdim=True)
         features = (features - mean) * valid
@@ -124,7 +125,7 @@ class ConvFrontEnd(nn.Module):
         """Subsamples a batch: (B, F, input_size), (B,) -> (B, F', d_model), (B,)."""
         x = features.transpose(1, 2)
         for i, conv in enumerate(self.convs):
-            x = x * valid_frames(lens, x.shape[2]).unsqueeze(1)
+            x = x * valid_frames(lens, x.shape[2], x.device).unsqueeze(1)
             x = conv(x)
             lens = self._lens_after(conv, lens)
             if i + 1 < len(self.convs):
@@ -245,6 +246,6 @@ class SpeechEncoder(nn.Module):
 
     def contextualise(self, latents: Tensor, lens: Tensor) -> list[Tensor]:
         """As forward, from the front end's (B, F, d_model) output and its (B,) lengths."""
-        padding = ~valid_frames(lens, latents.shape[1])
+        padding = ~valid_frames(lens, latents.shape[1], latents.device)
         last, _, hidden = self.context(self.dropout(latents), src_key_padding_mask=padding)
         return [*hidden[:-1], last]

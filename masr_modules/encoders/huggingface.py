@@ -236,13 +236,12 @@ class HuggingFaceEncoder(nn.Module):
         num_frames = int(self._frame_lens(torch.tensor(wavs.shape[1])))
         if self.hears_features:
             values = self._kaldi_features(wavs, samples, num_frames)
-            return EncoderInput(
-                values, valid_frames(frame_lens, num_frames).long(), frame_lens, num_frames
-            )
-        valid = valid_frames(samples, wavs.shape[1])
+            valid = valid_frames(frame_lens, num_frames, wavs.device)
+            return EncoderInput(values, valid.long(), frame_lens, num_frames)
+        valid = valid_frames(samples, wavs.shape[1], wavs.device)
         wavs = wavs * valid
         if self.normalize:
-            count = samples.unsqueeze(1)
+            count = samples.to(wavs.device, non_blocking=True).unsqueeze(1)
             wavs = (wavs - wavs.sum(dim=1, keepdim=True) / count) * valid
             wavs = wavs / (wavs.square().sum(dim=1, keepdim=True) / count + 1e-7).sqrt()
         return EncoderInput(wavs, valid.long(), frame_lens, num_frames)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def valid_frames(frame_lens: Tensor, num_frames: int) -> Tensor:
+def valid_frames(frame_lens: Tensor, num_frames: int, device: torch.device | None = None) -> Tensor:
     """Tells real frames from padding.
 
     Arguments
@@ -13,6 +13,8 @@ def valid_frames(frame_lens: Tensor, num_frames: int) -> Tensor:
         (B,) number of real frames of each utterance.
     num_frames : int
         F, the padded length.
+    device : torch.device, optional
+        Of the result, by default that of `frame_lens`. Lengths on the host go there without a wait.
 
     Returns
     -------
@@ -24,7 +26,9 @@ def valid_frames(frame_lens: Tensor, num_frames: int) -> Tensor:
     >>> valid_frames(torch.tensor([1, 3]), 3).tolist()
     [[True, False, False], [True, True, True]]
     """
-    return torch.arange(num_frames, device=frame_lens.device) < frame_lens.unsqueeze(1)
+    device = device or frame_lens.device
+    lens = frame_lens.to(device, non_blocking=True)
+    return torch.arange(num_frames, device=device) < lens.unsqueeze(1)
 
 
 class MeanPooling(nn.Module):
@@ -62,7 +66,7 @@ class MeanPooling(nn.Module):
         torch.Tensor
             (B, D) float32.
         """
-        valid = valid_frames(frame_lens, frames.shape[1])
+        valid = valid_frames(frame_lens, frames.shape[1], frames.device)
         keep = valid
         if frame_mask is not None:
             seen = valid & ~frame_mask

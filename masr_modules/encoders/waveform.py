@@ -31,10 +31,11 @@ class Waveform(nn.Module):
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) samples, (B,) relative lengths -> (B, T, 1), (B,) numbers of samples."""
         lens = (wav_lens * wavs.shape[1]).round().long()
-        valid = valid_frames(lens, wavs.shape[1])
-        mean = (wavs * valid).sum(dim=1, keepdim=True) / lens.unsqueeze(1)
+        valid = valid_frames(lens, wavs.shape[1], wavs.device)
+        count = lens.to(wavs.device, non_blocking=True).unsqueeze(1)
+        mean = (wavs * valid).sum(dim=1, keepdim=True) / count
         wavs = (wavs - mean) * valid
-        std = (wavs.square().sum(dim=1, keepdim=True) / lens.unsqueeze(1)).sqrt()
+        std = (wavs.square().sum(dim=1, keepdim=True) / count).sqrt()
         return (wavs / std.clamp(min=1e-5)).unsqueeze(-1), lens
 
 

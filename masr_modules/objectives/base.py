@@ -75,7 +75,7 @@ class SSLObjective(nn.Module):
         wavs : torch.Tensor
             (B, T) samples.
         wav_lens : torch.Tensor
-            (B,) relative lengths in (0, 1].
+            (B,) relative lengths in (0, 1]; on the host, no objective waits for the device.
         mask_seeds : list[int], optional
             One seed an utterance: the same seed gives the same mask. Without
             it masks come from torch's global generator.

@@ -83,16 +83,18 @@ class BestRQ(SSLObjective):
         features = self._pad_to_frames(features)
         frame_lens = (feature_lens + self.subsampling - 1) // self.subsampling
         num_frames = features.shape[1] // self.subsampling
-        mask = span_mask(frame_lens, num_frames, self.mask_share, self.mask_span, mask_seeds)
+        mask = span_mask(
+            frame_lens, num_frames, self.mask_share, self.mask_span, mask_seeds, wavs.device
+        )
         noise = torch.randn_like(features) * self.noise_std
         noisy = torch.where(
-            mask.repeat_interleave(self.subsampling, dim=1).unsqueeze(-1), noise, features
+            mask.frames.repeat_interleave(self.subsampling, dim=1).unsqueeze(-1), noise, features
         )
         layers, out_lens = self.encoder.encode_features(noisy, feature_lens)
         frames = layers[-1]
-        clean = stack_features(features, self.subsampling)[mask]
-        loss, stats = self.prediction(frames[mask], clean)
-        return SSLOutput(loss, layers, out_lens, mask, stats)
+        clean = mask.select(stack_features(features, self.subsampling))
+        loss, stats = self.prediction(mask.select(frames), clean)
+        return SSLOutput(loss, layers, out_lens, mask.frames, stats)
 
     def _pad_to_frames(self, features: Tensor) -> Tensor:
         missing = -features.shape[1] % self.subsampling

@@ -6,6 +6,7 @@ from speechbrain.nnet.quantisers import GumbelVectorQuantizer
 from torch import Tensor, nn
 
 from masr_modules.distributed import joint_mean
+from masr_modules.objectives.masking import FrameMask
 
 
 class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
@@ -69,7 +70,7 @@ class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
         return self.weight_proj(x).unflatten(-1, (self.groups, -1)).argmax(dim=-1)
 
 
-def sample_distractors(mask: Tensor, num: int) -> Tensor:
+def sample_distractors(mask: FrameMask, num: int) -> Tensor:
     """Draws, for each masked frame, other masked frames of the same utterance.
 
     SpeechBrain's sampler wants as many frames of each utterance, and shifts its
@@ -77,33 +78,59 @@ def sample_distractors(mask: Tensor, num: int) -> Tensor:
 
     Arguments
     ---------
-    mask : torch.Tensor
-        (B, F) bool.
+    mask : FrameMask
+        Of N masked frames.
     num : int
         Distractors a frame, drawn with replacement.
 
     Returns
     -------
     torch.Tensor
-        (num, N) indices into the N masked frames in the order of `x[mask]`. The only
+        (num, N) indices into the masked frames in the order of `mask.select`. The only
         masked frame of an utterance gets itself, which ContrastiveLoss leaves out.
 
     Example
     -------
-    >>> mask = torch.tensor([[True, True, False], [False, True, False]])
+    >>> mask = FrameMask.of(torch.tensor([[True, True, False], [False, True, False]]))
     >>> sample_distractors(mask, 2).tolist()
     [[1, 0, 2], [1, 0, 2]]
     """
-    counts = mask.sum(dim=1)
+    counts = mask.frames.sum(dim=1)
     starts = counts.cumsum(dim=0) - counts
-    utterance = mask.nonzero()[:, 0]
-    place = torch.arange(utterance.shape[0], device=mask.device) - starts[utterance]
+    utterance, device = mask.places // mask.frames.shape[1], mask.places.device
+    place = torch.arange(utterance.shape[0], device=device) - starts[utterance]
     others = (counts[utterance] - 1).clamp(min=1)
-    drawn = torch.rand(num, utterance.shape[0], device=mask.device) * others
+    drawn = torch.rand(num, utterance.shape[0], device=device) * others
     drawn = torch.minimum(drawn.long(), others - 1)  # rand * n may round up to n
     # Own place skipped, so that all others are equally likely.
     drawn = drawn + ((drawn >= place) & (counts[utterance] > 1))
     return drawn + starts[utterance]
+
+
+def row_keys(rows: Tensor) -> Tensor:
+    """A number for each row; rows of the same bits have the same.
+
+    A hash of 64 bits, O(N D): unlike torch.unique it does not wait for the device.
+
+    Arguments
+    ---------
+    rows : torch.Tensor
+        (N, D) floats.
+
+    Returns
+    -------
+    torch.Tensor
+        (N,) long.
+
+    Example
+    -------
+    >>> first, second, third = row_keys(torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]))
+    >>> bool(first == third), bool(first == second)
+    (True, False)
+    """
+    factors = torch.arange(1, rows.shape[1] + 1, device=rows.device) * 0x1E3779B97F4A7C15
+    factors = (factors ^ (factors >> 29)) * 0x3F58476D1CE4E5B9 | 1
+    return (rows.float().view(torch.int32) * factors).sum(dim=1)
 
 
 class MaskedContrastiveLoss(nn.Module):
@@ -122,7 +149,7 @@ class MaskedContrastiveLoss(nn.Module):
 
     Example
     -------
-    >>> mask = torch.tensor([[True, True, False], [True, True, True]])
+    >>> mask = FrameMask.of(torch.tensor([[True, True, False], [True, True, True]]))
     >>> frames = torch.randn(5, 4)  # the five masked ones
     >>> loss, accuracy = MaskedContrastiveLoss(3, 0.1)(frames, frames, mask)
     >>> accuracy.item()
@@ -134,8 +161,8 @@ class MaskedContrastiveLoss(nn.Module):
         self.num_distractors = num_distractors
         self.temperature = temperature
 
-    def forward(self, predicted: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, D) predictions and targets of the N frames of the (B, F) mask -> loss, accuracy."""
+    def forward(self, predicted: Tensor, targets: Tensor, mask: FrameMask) -> tuple[Tensor, Tensor]:
+        """(N, D) predictions and targets of the mask's N frames -> loss, accuracy."""
         return self.of(predicted, targets, sample_distractors(mask, self.num_distractors))
 
     def of(self, predicted: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,7 +170,7 @@ class MaskedContrastiveLoss(nn.Module):
         with torch.autocast(predicted.device.type, enabled=False):
             predicted = F.normalize(predicted.float(), dim=-1)
             similarity = predicted @ F.normalize(targets.float(), dim=-1).T / self.temperature
-        same = torch.unique(targets.detach(), dim=0, return_inverse=True)[1]
+        same = row_keys(targets.detach())
         own = torch.arange(targets.shape[0], device=targets.device)
         negatives = similarity[own, drawn].masked_fill(same[drawn] == same, float("-inf"))
         logits = torch.cat([similarity.diagonal().unsqueeze(0), negatives]).T

@@ -35,8 +35,8 @@ def normalise_over_time(frames: Tensor, lens: Tensor) -> Tensor:
     >>> normalise_over_time(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([2])).flatten()
     tensor([-1.,  1.,  0.])
     """
-    valid = valid_frames(lens, frames.shape[1]).unsqueeze(-1)
-    count = lens.view(-1, 1, 1)
+    valid = valid_frames(lens, frames.shape[1], frames.device).unsqueeze(-1)
+    count = lens.to(frames.device, non_blocking=True).view(-1, 1, 1)
     centred = (frames - (frames * valid).sum(dim=1, keepdim=True) / count) * valid
     variance = centred.square().sum(dim=1, keepdim=True) / count
     return centred * (variance + 1e-8).rsqrt()
@@ -117,15 +117,15 @@ class Data2Vec(MaskedLatents):
         """See SSLObjective."""
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         frames = masked.layers[-1]
-        targets = self._targets(wavs, wav_lens)[masked.mask]
-        predicted = self.regression(frames[masked.mask]).float()
+        targets = masked.mask.select(self._targets(wavs, wav_lens))
+        predicted = self.regression(masked.mask.select(frames)).float()
         loss = self.loss_scale * (predicted - targets).square().mean()
         # The prediction's stays near 0 while the student says the same at every frame.
         stats = {
             "target_std": targets.std(dim=0).mean(),
             "prediction_std": predicted.detach().std(dim=0).mean(),
         }
-        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, stats)
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask.frames, stats)
 
     @torch.no_grad()
     def _targets(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:

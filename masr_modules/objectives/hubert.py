@@ -70,13 +70,15 @@ class Hubert(MaskedLatents):
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         frames = masked.layers[-1]
         features, _ = self.unit_features(wavs, wav_lens)
-        targets = nearest(features[:, : frames.shape[1]][masked.mask], self.centroids)
-        predicted = F.normalize(self.projection(frames[masked.mask]).float(), dim=-1)
+        features = features[:, : frames.shape[1]]
+        targets = nearest(masked.mask.select(features), self.centroids)
+        predicted = F.normalize(self.projection(masked.mask.select(frames)).float(), dim=-1)
         logits = predicted @ F.normalize(self.units.float(), dim=-1).T / self.logit_temperature
         loss = F.cross_entropy(logits.float(), targets)
         with torch.no_grad():
             accuracy = (logits.argmax(dim=-1) == targets).float().mean()
-        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, {"ssl_accuracy": accuracy})
+        stats = {"ssl_accuracy": accuracy}
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask.frames, stats)
 
     @torch.compiler.disable
     def _require_centroids(self) -> None:

@@ -7,7 +7,7 @@ from masr_modules.encoders.conformer import LogMel
 from masr_modules.encoders.huggingface import EncoderInput, HuggingFaceEncoder
 from masr_modules.objectives.base import SSLObjective, SSLOutput
 from masr_modules.objectives.contrastive import MaskedContrastiveLoss
-from masr_modules.objectives.masking import span_mask
+from masr_modules.objectives.masking import FrameMask, span_mask
 from masr_modules.objectives.random_projection import RandomProjectionLoss, stack_features
 
 
@@ -75,18 +75,21 @@ class HuggingFaceSSL(SSLObjective):
         """See SSLObjective."""
         inputs: EncoderInput = self.encoder.prepare(wavs, wav_lens)
         lens = inputs.frame_lens
-        mask = span_mask(lens, inputs.num_frames, self.mask_share, self.mask_span, mask_seeds)
-        output = self.encoder.run(inputs, mask, all_layers=True)
+        mask = span_mask(
+            lens, inputs.num_frames, self.mask_share, self.mask_span, mask_seeds, wavs.device
+        )
+        output = self.encoder.run(inputs, mask.frames, all_layers=True)
         frames = output.last_hidden_state
         if self.encoder.head is not None:
-            loss, stats = self._own_loss(frames[mask], output.extract_features[mask], mask)
+            latents = mask.select(output.extract_features)
+            loss, stats = self._own_loss(mask.select(frames), latents, mask)
         else:
             features, _ = self.features(wavs, wav_lens)
             stacked = stack_features(features, self.ratio)[:, : inputs.num_frames]
-            loss, stats = self.prediction(frames[mask], stacked[mask])
-        return SSLOutput(loss, [*output.hidden_states[:-1], frames], lens, mask, stats)
+            loss, stats = self.prediction(mask.select(frames), mask.select(stacked))
+        return SSLOutput(loss, [*output.hidden_states[:-1], frames], lens, mask.frames, stats)
 
-    def _own_loss(self, frames: Tensor, latents: Tensor, mask: Tensor) -> tuple[Tensor, dict]:
+    def _own_loss(self, frames: Tensor, latents: Tensor, mask: FrameMask) -> tuple[Tensor, dict]:
         """wav2vec 2.0's, with the head that came with the checkpoint; masked frames only."""
         head = self.encoder.head
         latents = head.dropout_features(latents).unsqueeze(0)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.objectives.base import SSLObjective
-from masr_modules.objectives.masking import span_mask
+from masr_modules.objectives.masking import FrameMask, span_mask
 
 
 @dataclass
@@ -22,14 +22,14 @@ class MaskedPass:
         (B, F, D) each; the first is the masked input.
     lens : torch.Tensor
         (B,) number of valid frames.
-    mask : torch.Tensor
-        (B, F) bool, True on masked frames.
+    mask : FrameMask
+        Of the masked frames.
     """
 
     latents: Tensor
     layers: list[Tensor]
     lens: Tensor
-    mask: Tensor
+    mask: FrameMask
 
 
 class MaskedLatents(SSLObjective):
@@ -58,6 +58,8 @@ class MaskedLatents(SSLObjective):
     ) -> MaskedPass:
         """Front end, mask, context network; arguments as of SSLObjective.forward."""
         latents, lens = self.encoder.front_end(*self.encoder.features(wavs, wav_lens))
-        mask = span_mask(lens, latents.shape[1], self.mask_share, self.mask_span, mask_seeds)
-        masked = torch.where(mask.unsqueeze(-1), self.mask_embedding.to(latents.dtype), latents)
+        frames, device = latents.shape[1], latents.device
+        mask = span_mask(lens, frames, self.mask_share, self.mask_span, mask_seeds, device)
+        hidden = mask.frames.unsqueeze(-1)
+        masked = torch.where(hidden, self.mask_embedding.to(latents.dtype), latents)
         return MaskedPass(latents, self.encoder.contextualise(masked, lens), lens, mask)

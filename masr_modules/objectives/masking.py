@@ -1,18 +1,57 @@
 """Span masks for masked prediction, drawn for each utterance within its own length."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 
+@dataclass
+class FrameMask:
+    """Which frames of a batch are masked, and where they lie: picking them waits for no device.
+
+    Arguments
+    ---------
+    frames : torch.Tensor
+        (B, F) bool, True on masked frames.
+    places : torch.Tensor
+        (N,) of the masked frames in the batch's B * F, in order.
+
+    Example
+    -------
+    >>> mask = FrameMask.of(torch.tensor([[True, False, False], [False, True, True]]))
+    >>> mask.places.tolist(), mask.select(torch.arange(6.0).view(2, 3, 1)).flatten().tolist()
+    ([0, 4, 5], [0.0, 4.0, 5.0])
+    """
+
+    frames: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, frames: Tensor, device: torch.device | None = None) -> "FrameMask":
+        """From (B, F) bool on the host; the device is by default the host."""
+        places = frames.flatten().nonzero().squeeze(1)
+        return cls(*(part.to(device, non_blocking=True) for part in (frames, places)))
+
+    def select(self, x: Tensor) -> Tensor:
+        """(B, F, ...) -> (N, ...) those of the masked frames."""
+        return x.flatten(0, 1).index_select(0, self.places)
+
+
 @torch.compiler.disable  # numpy's generators cannot be traced
 def span_mask(
-    lens: Tensor, num_frames: int, share: float, span: int, seeds: list[int] | None = None
-) -> Tensor:
+    lens: Tensor,
+    num_frames: int,
+    share: float,
+    span: int,
+    seeds: list[int] | None = None,
+    device: torch.device | None = None,
+) -> FrameMask:
     """Masks at most `share` of each utterance's frames, in spans that do not overlap.
 
     Whole spans, as many as the share has room for; where it has room for none, a shorter one.
-    Runs on the CPU, O(B F).
+    Runs on the CPU, O(B F); waits for a device where `lens` is not on the CPU.
 
     Arguments
     ---------
@@ -26,11 +65,13 @@ def span_mask(
         Frames a mask covers.
     seeds : list[int], optional
         One an utterance; without them torch's global generator is drawn from.
+    device : torch.device, optional
+        Of the mask; by default that of `lens`.
 
     Returns
     -------
-    torch.Tensor
-        (B, F) bool on the device of `lens`.
+    FrameMask
+        (B, F).
 
     Raises
     ------
@@ -40,7 +81,7 @@ def span_mask(
     Example
     -------
     >>> mask = span_mask(torch.tensor([20, 3]), 20, share=0.5, span=5, seeds=[1, 2])
-    >>> mask.sum(dim=1).tolist()
+    >>> mask.frames.sum(dim=1).tolist()
     [10, 1]
     """
     mask = np.zeros((len(lens), num_frames), dtype=bool)
@@ -54,7 +95,7 @@ def span_mask(
         seeds = torch.randint(2**62, (len(lengths),)).tolist()
     for row, length, seed in zip(mask, lengths, seeds, strict=True):
         _mask_row(row, length, share, span, np.random.default_rng(seed))
-    return torch.from_numpy(mask).to(lens.device)
+    return FrameMask.of(torch.from_numpy(mask), device or lens.device)
 
 
 def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> None:

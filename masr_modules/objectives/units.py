@@ -55,8 +55,8 @@ class Mfcc(nn.Module):
         """(B, T) samples, (B,) relative lengths -> (B, F, 39), (B,) numbers of frames."""
         samples = (wav_lens * wavs.shape[1]).round().long()
         with torch.autocast(wavs.device.type, enabled=False):
-            static = self.mfcc((wavs * valid_frames(samples, wavs.shape[1])).float())
-            lens = samples // self.hop + 1
+            static = self.mfcc((wavs * valid_frames(samples, wavs.shape[1], wavs.device)).float())
+            lens = (samples // self.hop + 1).to(wavs.device, non_blocking=True)
             static = self._hold_last(static, lens)
             first = self._hold_last(self.mfcc.compute_deltas(static), lens)
             second = self.mfcc.compute_deltas(first)

@@ -72,10 +72,10 @@ class W2vBert(Wav2Vec2):
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         loss, stats = self.contrastive_loss(masked, masked.layers[self.contrastive_layers])
         quantizer, frames = self.target_quantizer.quantiser, masked.layers[-1]
-        codes = quantizer.codes(masked.latents[masked.mask])
-        logits = self.classifier(frames[masked.mask]).unflatten(-1, (quantizer.groups, -1))
+        codes = quantizer.codes(masked.mask.select(masked.latents))
+        logits = self.classifier(masked.mask.select(frames)).unflatten(-1, (quantizer.groups, -1))
         prediction = F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten())
         with torch.no_grad():
             stats["ssl_accuracy"] = (logits.argmax(dim=-1) == codes).float().mean()
         loss = loss + self.prediction_weight * prediction
-        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, stats)
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask.frames, stats)

@@ -74,13 +74,14 @@ class Wav2Vec2(MaskedLatents):
         """See SSLObjective."""
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         loss, stats = self.contrastive_loss(masked, masked.layers[-1])
-        return SSLOutput(loss, masked.layers, masked.lens, masked.mask, stats)
+        return SSLOutput(loss, masked.layers, masked.lens, masked.mask.frames, stats)
 
     def contrastive_loss(self, masked: MaskedPass, frames: Tensor) -> tuple[Tensor, dict]:
         """Contrastive and diversity terms of (B, F, D) frames, and their stats."""
         mask = masked.mask
-        targets, quantized = self.target_quantizer(masked.latents[mask].unsqueeze(0))
-        loss, accuracy = self.contrastive(self.projection(frames[mask]), targets[0], mask)
+        targets, quantized = self.target_quantizer(mask.select(masked.latents).unsqueeze(0))
+        predicted = self.projection(mask.select(frames))
+        loss, accuracy = self.contrastive(predicted, targets[0], mask)
         loss = loss + self.diversity_weight * quantized["diversity_loss"]
         stats = {
             "contrastive_accuracy": accuracy,

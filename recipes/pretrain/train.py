@@ -35,7 +35,7 @@ from masr_modules.trainer import Trainer
 class PretrainBrain(Trainer):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
 
-    joint_modules = ("head",)
+    joint_modules, lengths_on_host = ("head",), ("sig",)
     batch_ids = ()  # of the last training batch
 
     def compute_forward(self, batch, stage):

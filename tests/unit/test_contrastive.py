@@ -9,14 +9,16 @@ from test_objectives_conformance import small_encoder
 from masr_modules.objectives.contrastive import (
     AnnealedGumbelQuantizer,
     MaskedContrastiveLoss,
+    row_keys,
     sample_distractors,
 )
 from masr_modules.objectives.data2vec import Data2Vec
+from masr_modules.objectives.masking import FrameMask
 from masr_modules.objectives.w2v_bert import W2vBert
 
 
 def test_distractors_are_the_other_masked_frames_of_the_same_utterance_equally_often():
-    mask = torch.tensor([[True, True, True, False], [False, False, True, True]])
+    mask = FrameMask.of(torch.tensor([[True, True, True, False], [False, False, True, True]]))
     drawn = sample_distractors(mask, 3000)
     assert drawn[:, 0].unique().tolist() == [1, 2] and drawn[:, 1].unique().tolist() == [0, 2]
     assert drawn[:, 3].unique().tolist() == [4] and drawn[:, 4].unique().tolist() == [3]
@@ -24,7 +26,7 @@ def test_distractors_are_the_other_masked_frames_of_the_same_utterance_equally_o
 
 
 def test_an_utterance_without_masked_frames_has_no_distractors():
-    mask = torch.tensor([[False, False], [True, True]])
+    mask = FrameMask.of(torch.tensor([[False, False], [True, True]]))
     assert sample_distractors(mask, 2).tolist() == [[1, 0], [1, 0]]
 
 
@@ -68,13 +70,23 @@ def test_the_loss_equals_speechbrains():
     torch.manual_seed(0)
     predicted = torch.randn(9, 4)
     targets = torch.randn(3, 4)[torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1])]  # many are equal
-    mask = torch.ones(1, 9, dtype=torch.bool)
+    mask = FrameMask.of(torch.ones(1, 9, dtype=torch.bool))
     drawn = sample_distractors(mask, 6)
     loss, accuracy = MaskedContrastiveLoss(6, 0.1).of(predicted, targets, drawn)
     distractors = targets[drawn].unsqueeze(1)
     total, expected = ContrastiveLoss(0.1)(predicted[None], targets[None], distractors)
     torch.testing.assert_close(loss, total / 9)
     torch.testing.assert_close(accuracy, expected)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+def test_rows_have_the_same_key_where_they_are_equal_and_nowhere_else(dtype):
+    torch.manual_seed(0)
+    rows = torch.randn(500, 32).round().to(dtype)  # of which many cells are equal
+    rows = torch.cat([rows, rows.flip(1), rows[torch.randperm(500)]])  # and rows
+    keys = row_keys(rows)
+    expected = torch.unique(rows, dim=0, return_inverse=True)[1]
+    assert torch.equal(keys[:, None] == keys, expected[:, None] == expected)
 
 
 def test_a_frame_without_distractors_adds_nothing():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
@@ -141,7 +140,7 @@ def test_a_head_stays_on_its_device_and_asks_for_no_value(head):
     """On a GPU that need not be there: tensors without values, which refuse to be mixed."""
     metadata = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "", "deu"]})
     head.bind(metadata)
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+    with FakeTensorMode(allow_non_fake_inputs=True):
         pooled, known = torch.randn(4, 6, device="cuda"), metadata.to("cuda")
         output = head.to("cuda")(pooled, known)
         assert {x.device.type for x in (output.loss, *output.stats.values())} == {"cuda"}

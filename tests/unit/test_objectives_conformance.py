@@ -10,8 +10,7 @@ import tempfile
 import pytest
 import torch
 from hf_models import MODELS, save_small
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
@@ -20,6 +19,7 @@ from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.data2vec import Data2Vec
 from masr_modules.objectives.hubert import Hubert
 from masr_modules.objectives.huggingface import HuggingFaceSSL
+from masr_modules.objectives.masking import FrameMask
 from masr_modules.objectives.units import Mfcc, unit_features
 from masr_modules.objectives.w2v_bert import W2vBert
 from masr_modules.objectives.wav2vec2 import Wav2Vec2
@@ -209,26 +209,34 @@ def test_compiled_it_gives_the_same_loss(ssl):
     torch.testing.assert_close(losses[1], losses[0], atol=1e-4, rtol=1e-4)
 
 
-def every_other(lens, num_frames, *_):
-    """A mask that no value decides."""
-    return (torch.arange(num_frames, device=lens.device) % 2 == 0).expand(len(lens), -1)
+def every_other(lens, num_frames, share, span, seeds, device):
+    """A mask that no value decides, drawn where values are free."""
+    assert lens.device.type == "cpu" and device.type == "cuda"
+    frames = (torch.arange(num_frames, device=device) % 2 == 0).expand(len(lens), -1)
+    return FrameMask(frames, 2 * torch.arange(len(lens) * (num_frames // 2), device=device))
 
 
 @pytest.mark.parametrize(
     "ssl", ["best_rq", "wav2vec2", "w2v_bert", "hubert", "data2vec"], indirect=True
 )
-def test_a_forward_pass_stays_on_its_device_and_asks_for_no_value(ssl, monkeypatch):
-    """On a GPU that need not be there: tensors without values, which refuse to be mixed."""
+def test_a_forward_pass_stays_on_its_device_and_never_waits_for_it(ssl, monkeypatch):
+    """On a GPU that need not be there: tensors without values, which refuse to be mixed or read.
+
+    Neither may a shape come from values, as that of `frames[mask]` does.
+    """
     ssl(*speech(16000), [1])  # what is looked at once, such as HuBERT's centroids
     for module in ("best_rq", "masked_latents"):
         monkeypatch.setattr(f"masr_modules.objectives.{module}.span_mask", every_other)
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
-        wavs, lens = torch.randn(2, 16000, device="cuda"), torch.ones(2, device="cuda")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        wavs, lens = torch.randn(2, 16000, device="cuda"), torch.ones(2)
         out = ssl.to("cuda")(wavs, lens, [1, 2])
-        found = [out.loss, out.frame_lens, out.frame_mask, *out.layers, *out.stats.values()]
+        found = [out.loss, out.frame_mask, *out.layers, *out.stats.values()]
         assert {value.device.type for value in found} == {"cuda"}
+        assert out.frame_lens.device.type == "cpu"
         with pytest.raises(Exception, match="device"):
-            ssl(wavs.cpu(), lens, [1, 2])
+            ssl.encode(wavs.cpu(), lens)
+        with pytest.raises(DynamicOutputShapeException):
+            out.frames[out.frame_mask]
 
 
 def test_short_utterances_are_masked_within_their_share_or_refused(ssl):

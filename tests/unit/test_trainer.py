@@ -180,7 +180,7 @@ def test_sigterm_saves_and_leaves_with_its_status(line, every):
 def test_batches_go_to_the_device(line, monkeypatch):
     moved = []
 
-    def to(batch, device):
+    def to(batch, device, non_blocking):
         moved.append((*batch.id, device))
         return batch
 
@@ -188,6 +188,16 @@ def test_batches_go_to_the_device(line, monkeypatch):
     brain = line(ONE_BY_ONE)
     brain.evaluate(brain.loader)
     assert moved == 2 * [(name, "cpu") for name in POINTS]
+
+
+def test_lengths_that_masks_are_drawn_by_stay_on_the_host(line):
+    brain = line(ONE_BY_ONE)
+    brain.device, brain.lengths_on_host = "meta", ("sig",)
+    wavs = {"a": torch.zeros(2), "b": torch.zeros(4)}
+    examples = [{"id": name, "sig": wav, "other": wav} for name, wav in wavs.items()]
+    batch = brain.to_device(trainer.PaddedBatch(examples))
+    assert batch.sig.data.is_meta and batch.other.data.is_meta and batch.other.lengths.is_meta
+    assert batch.sig.lengths.tolist() == [0.5, 1.0]
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(line, monkeypatch):
