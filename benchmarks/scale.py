@@ -72,7 +72,7 @@ def start(folder: str) -> dict[str, float]:
     next(iter(sampler))
     marks["planning alone"] = time.perf_counter() - planned
     marks["to the first batch"] = time.perf_counter() - began
-    marks["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    marks["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # of KiB
     return marks
 
 

@@ -61,7 +61,10 @@ def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
         raise ValueError(f"{path}: has a header but no rows; run the prepare script again")
     table = _with_durations(table, path)
     wav = _audio_paths(table["wav"], str(data_root))
-    return Rows(table.set_column(table.column_names.index("wav"), "wav", wav), str(path))
+    rows = Rows(table.set_column(table.column_names.index("wav"), "wav", wav), str(path))
+    del table, wav
+    pa.default_memory_pool().release_unused()  # what the reader took: as much as the rows
+    return rows
 
 
 def _read(path: Path) -> pa.Table:
@@ -77,7 +80,6 @@ def _read(path: Path) -> pa.Table:
                 column_types={name: pa.string() for name in names},
                 strings_can_be_null=False,
             ),
-            memory_pool=pa.system_memory_pool(),  # gives back what it no longer needs
         )
     except pa.ArrowInvalid as error:
         if not names:

@@ -12,6 +12,9 @@ from masr_modules.data.metadata import MISSING, Metadata
 
 logger = get_logger(__name__)
 
+#: Share of a label's utterances that have to agree in another column.
+AGREEMENT = 0.9
+
 
 class Candidates(NamedTuple):
     """What anchors are compared with.
@@ -49,8 +52,10 @@ class Prototypes(nn.Module):
     Arguments
     ---------
     describe : sequence of str
-        Label columns that prototypes carry beside the identity. Where utterances of one label
-        differ in one, it is missing there.
+        Label columns that prototypes carry beside the identity.
+    agreement : float
+        Share of a label's utterances, above a half, that must have the same value in such a column
+        for its prototype to carry it: less than 1, so that a few wrong cells do not silence it.
     max_labels : int, optional
         Labels compared in a training step: those of the batch and as many others, drawn
         uniformly, as there is room for. A drawn one counts for all that it stands for. All by
@@ -59,7 +64,7 @@ class Prototypes(nn.Module):
     Raises
     ------
     ValueError
-        If `max_labels` is below 2.
+        If `max_labels` is below 2, or `agreement` not above a half and at most 1.
 
     Example
     -------
@@ -73,12 +78,20 @@ class Prototypes(nn.Module):
     (torch.Size([3, 4]), [0, 1, 1])
     """
 
-    def __init__(self, describe: Sequence[str] = (), max_labels: int | None = None):
+    def __init__(
+        self,
+        describe: Sequence[str] = (),
+        max_labels: int | None = None,
+        agreement: float = AGREEMENT,
+    ):
         super().__init__()
+        if not 0.5 < agreement <= 1:
+            raise ValueError(f"agreement must be above 0.5 and at most 1, got {agreement:g}")
         if max_labels is not None and max_labels < 2:
             raise ValueError(f"max_labels must be at least 2, got {max_labels}")
         self.describe = list(describe)
         self.max_labels = max_labels
+        self.agreement = agreement
 
     def allocate(self, identity: str, embedding_size: int, metadata: Metadata) -> None:
         """Makes the embeddings, for the labels and the utterances of a corpus.
@@ -99,7 +112,7 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(start)
         self.register_buffer("codes", torch.arange(len(labels)), persistent=False)
         for column in self.describe:
-            shared = describe_labels(metadata, identity, column)
+            shared = describe_labels(metadata, identity, column, self.agreement)
             self.register_buffer(f"described_{column}", shared, persistent=False)
 
     def forward(self, metadata: Metadata) -> Candidates:
@@ -166,8 +179,10 @@ class Prototypes(nn.Module):
         )
 
 
-def describe_labels(metadata: Metadata, identity: str, column: str) -> Tensor:
-    """What utterances of each label of the identity share in another column.
+def describe_labels(
+    metadata: Metadata, identity: str, column: str, agreement: float = AGREEMENT
+) -> Tensor:
+    """What so large a share of the utterances of each label has in another column.
 
     Warns where that is nothing for any label, though the column is to tell of utterances whose
     identity is not known.
@@ -175,10 +190,10 @@ def describe_labels(metadata: Metadata, identity: str, column: str) -> Tensor:
     Returns
     -------
     torch.Tensor
-        (labels,) codes of the column, missing where utterances of a label differ.
+        (labels,) codes of the column, missing where fewer utterances of a label agree.
     """
     labels, values = metadata[identity], metadata[column]
-    shared = shared_values(labels, values, len(metadata.vocabularies[identity]))
+    shared = shared_values(labels, values, len(metadata.vocabularies[identity]), agreement)
     told = ((labels == MISSING) & (values != MISSING)).sum().item()
     if told and (shared == MISSING).all():
         logger.warning(
@@ -188,8 +203,8 @@ def describe_labels(metadata: Metadata, identity: str, column: str) -> Tensor:
     return shared
 
 
-def shared_values(labels: Tensor, values: Tensor, size: int) -> Tensor:
-    """What all utterances of a label have in common.
+def shared_values(labels: Tensor, values: Tensor, size: int, agreement: float = 1.0) -> Tensor:
+    """What utterances of a label have in common; O(N log N).
 
     Arguments
     ---------
@@ -197,21 +212,28 @@ def shared_values(labels: Tensor, values: Tensor, size: int) -> Tensor:
         (N,) codes of each utterance in two columns.
     size : int
         Number of labels.
+    agreement : float
+        Share of a label's known utterances that must have the value, above a half.
 
     Returns
     -------
     torch.Tensor
-        (size,) the value that all known utterances of a label share, missing where they differ.
+        (size,) the value that they share, missing where too many differ.
 
     Example
     -------
-    >>> shared_values(torch.tensor([0, 0, 1, 1]), torch.tensor([2, MISSING, 0, 1]), 2).tolist()
-    [2, -1]
+    >>> labels, values = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([2, MISSING, 0, 1, 1])
+    >>> shared_values(labels, values, 2).tolist(), shared_values(labels, values, 2, 0.6).tolist()
+    ([2, -1], [2, 1])
     """
     known = (labels != MISSING) & (values != MISSING)
     labels, values = labels[known], values[known]
-    lowest = torch.full((size,), torch.iinfo(torch.long).max)
-    highest = torch.full((size,), MISSING)
-    lowest.scatter_reduce_(0, labels, values, "amin")
-    highest.scatter_reduce_(0, labels, values, "amax")
-    return torch.where(lowest == highest, highest, MISSING)
+    shared = torch.full((size,), MISSING)
+    if len(values):
+        base = values.max() + 1
+        pairs, counts = torch.unique(labels * base + values, return_counts=True)
+        owners = pairs // base
+        totals = torch.bincount(labels, minlength=size)
+        agreed = counts >= agreement * totals[owners]
+        shared[owners[agreed]] = pairs[agreed] % base
+    return shared

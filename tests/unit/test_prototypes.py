@@ -57,6 +57,21 @@ def test_a_prototype_carries_what_all_utterances_of_its_label_share():
     assert genders["fra"] == -1 and genders["deu"] >= 0  # French has both
 
 
+def test_a_wrong_cell_in_ten_does_not_silence_a_column():
+    family = {"fra": "rom", "deu": "ger"}
+    languages = ["fra", "deu"] * 10
+    columns = {"language": languages, "family": [family[name] for name in languages]}
+    columns["family"][0] = "ger"  # of ten French ones
+    columns["gender"] = ["f"] * 20
+    for agreement, silent in ((0.9, 0), (1.0, 1), (0.91, 1)):
+        head = make_head(columns, agreement=agreement)
+        carried = head.prototypes(Metadata.from_columns(columns)).metadata["family"]
+        assert (carried == -1).sum() == silent
+    for agreement in (0.5, 1.1):
+        with pytest.raises(ValueError, match=f"agreement must be above 0.5.*got {agreement}"):
+            Prototypes(agreement=agreement)
+
+
 def test_the_loss_is_cross_entropy_over_the_prototypes_where_nothing_else_is_known():
     head = make_head(describe=()).eval()
     metadata = batch(language=["fra", "deu", "nld"])
