@@ -58,7 +58,7 @@ def write_corpus(folder: Path, rows: int, speakers: int) -> Path:
 def start(folder: str) -> dict[str, float]:
     """Seconds from the CSV to the first batch, and megabytes at most, of this process."""
     began = time.perf_counter()
-    hparams = load_settings(HPARAMS, {"batch_identity": "speaker"}, only=None)
+    hparams = load_settings(HPARAMS, {"batch_identity": "speaker"})
     marks = {"imports and YAML": time.perf_counter() - began}
     rows = load_csv(Path(folder, "train.csv"), folder)
     rows = drop_unreadable(rows, memory=Path(folder, "train.readable.sha256"))

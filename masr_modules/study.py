@@ -149,12 +149,13 @@ class Studies(Mapping):
             changes |= own
         return changes
 
-    def trained_as(self, arm: str) -> str:
-        """The arm that trains the same encoder, without conditions that only measure it."""
-        for condition, keys in self.conditions.items():
-            if set(keys) <= MEASURING:
-                arm = arm.removesuffix(f", {condition}")
-        return arm
+    def same_encoder(self, arm: str, other: str) -> bool:
+        """Whether two arms train the same encoder, and differ at most in what is measured of it."""
+        trained = [
+            {key: value for key, value in self.changes(name).items() if key not in MEASURING}
+            for name in (arm, other)
+        ]
+        return trained[0] == trained[1]
 
     def overrides(self, arm: str) -> list[str]:
         """What an arm overrides, as on the command line."""

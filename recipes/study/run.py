@@ -106,11 +106,14 @@ class Training:
 
     def reuse_encoder(self, arm: str, seed: int, folder: Path) -> None:
         """Copies the checkpoint of a finished run that trained the same encoder, if any."""
-        other = self.folder(STUDIES.trained_as(arm), seed)
-        if other == folder or not (other / "results.json").is_file() or (folder / "save").is_dir():
+        if (folder / "save").is_dir():
             return
-        shutil.copytree(other / "save", folder / "copy", dirs_exist_ok=True)
-        (folder / "copy").rename(folder / "save")
+        alike = [name for name in STUDIES.arms if STUDIES.same_encoder(name, arm)]
+        for other in (self.folder(name, seed) for name in alike if name != arm):
+            if (other / "results.json").is_file() and (other / "save").is_dir():
+                shutil.copytree(other / "save", folder / "copy", dirs_exist_ok=True)
+                (folder / "copy").rename(folder / "save")
+                return
 
     def record(self, arm: str, seed: int, folder: Path) -> None:
         """Enters what a run measured."""
