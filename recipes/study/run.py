@@ -5,7 +5,7 @@
 > python recipes/study/run.py --study partial10 --jobs 2        # most languages hidden
 > python recipes/study/run.py --study known --list              # what is recorded, and what is not
 > python recipes/study/run.py --study wav2vec2 --jobs 2         # another SSL method
-> python recipes/study/run.py --ssl hubert --seeds 1234         # another, as nothing declares it
+> python recipes/study/run.py --ssl hubert --seeds 1234         # one that no study declares
 > python recipes/study/run.py --corpus debian --systems "SSL only" LASR MASR
 
 `studies.yaml`, beside this file, says what a study is. Every run has the same seeds, batches,
