@@ -241,6 +241,7 @@ class MetadataTable:
             part = Metadata.from_columns({column: cells}, None, numeric, self.places)
             self.metadata.columns |= part.columns
             self.metadata.vocabularies |= part.vocabularies
+        pa.default_memory_pool().release_unused()  # what dictionaries took
 
     @property
     def vocabularies(self) -> dict[str, list[str]]:
