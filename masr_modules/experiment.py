@@ -9,6 +9,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
 from masr_modules.data.ablation import ablate, keep_share
+from masr_modules.data.contradictions import drop_contradicted
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.readable import drop_unreadable
 from masr_modules.files import write_atomic
@@ -90,7 +91,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
 
     And of `labelled`, where the YAML names a CSV for it. The training set is without what
     the keys `left_out`, `family_depth`, `wrong_labels`, `hidden_labels` and `permuted_columns`
-    take from it, `labelled` the share `labelled_share`.
+    take from it, and without the labels that `checked_labels` finds contradicted; `labelled` is
+    the share `labelled_share`.
     """
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
@@ -106,6 +108,7 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     _check_ids(rows, hparams)
     rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))
     rows["train"] = ablate(rows["train"], hparams, hparams["seed"])
+    rows["train"] = drop_contradicted(rows["train"], hparams.get("checked_labels") or {})
     share = hparams.get("labelled_share", 1)
     if share != 1:
         if "labelled" not in rows:

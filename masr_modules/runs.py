@@ -26,7 +26,7 @@ _BESIDE = ("seed", "__set_seed", "output_folder", "system", "baselines", "skip_p
 _READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
 
 #: Keys that came after runs were recorded, with the value that they all had.
-_SINCE = {"wrong_labels": {}, "labelled_share": 1.0, "family_depth": 1}
+_SINCE = {"wrong_labels": {}, "checked_labels": {}, "labelled_share": 1.0, "family_depth": 1}
 
 
 def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
