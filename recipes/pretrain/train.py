@@ -35,7 +35,8 @@ from masr_modules.trainer import Trainer
 class PretrainBrain(Trainer):
     """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
 
-    joint_modules, lengths_on_host = ("head",), ("sig",)
+    joint_modules = ("head",)
+    lengths_on_host = ("sig",)
     batch_ids = ()  # of the last training batch
 
     def compute_forward(self, batch, stage):
@@ -149,8 +150,7 @@ def main(arguments: list[str]) -> None:
     head.bind(table.metadata)
 
     clock = EpochClock()
-    data = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
-    data["max_crop_seconds"] = hparams["max_crop_seconds"]
+    data = {key: hparams[key] for key in ("sample_rate", "seed", "max_crop_seconds")}
     train_set = make_dataset(rows["train"], clock=clock, tolerant=True, **data)
     valid_set = make_dataset(rows["valid"], **data)
 
