@@ -3,7 +3,9 @@
 from itertools import product
 from pathlib import Path
 
-from trees import write_lines, write_wav
+from trees import read_splits, write_lines, write_wav
+
+from data_prep.voxceleb_prepare import prepare_voxceleb
 
 #: Speaker -> gender, nationality, set. VoxCeleb1 as in vox1_meta.csv.
 SPEAKERS_1 = {
@@ -69,3 +71,14 @@ def voxceleb2_tree(root, seconds=0.2, folder="dev/wav"):
     lines += [f"{s} ,n000{s[2:]} ,{g} ,{side}" for s, (g, side) in SPEAKERS_2.items()]
     write_lines(root / "meta/vox2_meta.csv", lines)
     return root
+
+
+def prepare(root, save_folder, **options):
+    """Rows of each side, prepared."""
+    prepare_voxceleb(str(root), str(save_folder), **options)
+    return read_splits(save_folder)
+
+
+def speakers(rows):
+    """VoxCeleb's IDs of them."""
+    return {row["speaker"].split("_")[1] for row in rows}

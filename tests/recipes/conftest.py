@@ -1,5 +1,6 @@
 """A tiny embedded corpus, made once, and the recipe as a function."""
 
+import csv
 import importlib.util
 import sys
 from pathlib import Path
@@ -145,3 +146,22 @@ def arguments(small_overrides):
     return lambda yaml="masr.yaml", **overrides: command_line(
         yaml, small_overrides(yaml, **overrides)
     )
+
+
+def yamls(*patterns):
+    """Names under hparams/, sorted."""
+    found = {path for pattern in patterns for path in (ROOT / "hparams").glob(pattern)}
+    return sorted(str(path.relative_to(ROOT / "hparams")) for path in found)
+
+
+def edited_csv(corpus, tmp_path, edit, split="train"):
+    """A copy of a split's CSV with `edit` applied to its rows."""
+    with open(corpus / f"csv/{split}.csv", encoding="utf-8", newline="") as file:
+        before = list(csv.DictReader(file))
+    rows = edit(before)
+    path = tmp_path / f"edited_{split}.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, (rows or before)[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path

@@ -7,9 +7,8 @@ from collections import defaultdict
 
 import jiwer
 import pytest
-from conftest import ROOT, load_recipe
+from conftest import ROOT, edited_csv, load_recipe
 from speechbrain.inference.ASR import EncoderASR
-from test_pretrain import edited_csv
 from trees import fleurs_tree
 
 from masr_modules.metrics.transcripts import normalise_text

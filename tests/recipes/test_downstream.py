@@ -10,12 +10,12 @@ from collections import defaultdict
 import pytest
 import soundfile
 import torch
-from conftest import keys_of, load_recipe
+from conftest import edited_csv, keys_of, load_recipe, yamls
 from sklearn.metrics import balanced_accuracy_score
 from speechbrain.inference.classifiers import EncoderClassifier
 from test_corpora import OPTIONS, TREES
 from test_pretrain import YAMLS as PRETRAIN_YAMLS
-from test_pretrain import Killed, edited_csv, weights, yamls
+from test_pretrain import Killed, weights
 
 from masr_modules.downstream.outcomes import Outcomes
 

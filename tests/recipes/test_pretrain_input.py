@@ -1,0 +1,115 @@
+"""Pretraining from CSVs that lack something or have it wrong."""
+
+import csv
+import json
+
+import pytest
+from conftest import edited_csv
+
+
+def test_an_unknown_metadata_column_in_the_yaml(pretrain, arguments):
+    with pytest.raises(ValueError, match="'dialect', named in the YAML, is not in the CSV"):
+        pretrain.main(arguments(identities="{dialect: 1.0}", layers="{}"))
+
+
+def test_an_empty_csv(pretrain, arguments, mini_corpus, tmp_path):
+    path = edited_csv(mini_corpus, tmp_path, lambda rows: [])
+    with pytest.raises(ValueError, match="edited_train.csv: has a header but no rows"):
+        pretrain.main(arguments(train_csv=path))
+
+
+def test_missing_audio_under_the_limit_is_named_and_left_out(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        rows[3]["wav"] = "$data_root/gone.wav"
+        return rows
+
+    path = edited_csv(mini_corpus, tmp_path, edit)
+    with pytest.raises(ValueError, match=r"1 of \d+ audio files .*gone\.wav.*max_unreadable"):
+        pretrain.main(arguments(train_csv=path, max_unreadable=0.0))
+    pretrain.main(arguments(train_csv=path, max_unreadable=0.1))
+    log = (tmp_path / "out/log.txt").read_text()
+    assert "gone.wav: no such file" in log and "going on without them" in log
+
+
+def test_a_language_that_uriel_does_not_know_gives_no_knowledge_and_a_warning(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [row | {"language": "epo"} if row["language"] == "nld" else row for row in rows]
+
+    pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+    assert "epo" in (tmp_path / "out/log.txt").read_text()
+
+
+def test_a_label_that_is_no_language_names_source_column_and_label(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [rows[0] | {"language": "zz-nonsense"}, *rows[1:]]
+
+    with pytest.raises(ValueError, match="LanguageDistance.*'language'.*'zz-nonsense'"):
+        pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+
+
+NUMERIC_SESSION = "[!new:masr_modules.knowledge.Numeric {column: session, length_scale: 2}]"
+
+
+def test_a_source_of_numbers_has_its_column_read_as_numbers(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [row | {"session": f"{2000 + i % 5}"} for i, row in enumerate(rows)]
+
+    path = edited_csv(mini_corpus, tmp_path, edit)
+    pretrain.main(arguments(train_csv=path, knowledge=NUMERIC_SESSION, number_of_steps=2))
+
+
+def test_a_cell_that_is_no_number_names_column_cell_and_utterance(
+    pretrain, arguments, mini_corpus, tmp_path
+):
+    def edit(rows):
+        return [rows[0] | {"session": "monday"}, *rows[1:]]
+
+    path = edited_csv(mini_corpus, tmp_path, edit)
+    with pytest.raises(ValueError, match="'session': 'monday' of utterance 'mini_"):
+        pretrain.main(arguments(train_csv=path, knowledge=NUMERIC_SESSION))
+
+
+def test_half_of_the_metadata_missing_still_trains(pretrain, arguments, mini_corpus, tmp_path):
+    def edit(rows):
+        for i, row in enumerate(rows):
+            for column in ("language", "speaker", "gender", "emotion")[i % 2 :: 2]:
+                row[column] = ""
+        return rows
+
+    pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+
+
+def test_a_csv_needs_only_what_is_told_apart(pretrain, arguments, mini_corpus, tmp_path):
+    def minimal(rows):
+        return [{name: row[name] for name in ("ID", "duration", "wav", "language")} for row in rows]
+
+    csvs = {
+        f"{split}_csv": edited_csv(mini_corpus, tmp_path, minimal, split)
+        for split in ("train", "valid", "test")
+    }
+    knowledge = "[!new:masr_modules.knowledge.LanguageDistance [language]]"
+    settings = {"identities": "{language: 1.0}", "layers": "{}", "knowledge": knowledge}
+    prototypes = "!new:masr_modules.pairwise.prototypes.Prototypes"
+    pretrain.main(arguments(**csvs, **settings, labelled_csv="null", prototypes=prototypes))
+    results = json.loads((tmp_path / "out/results.json").read_text())["MASR"]
+    assert results["knn"] == results["knn"] and results["gender"] != results["gender"]
+
+
+def test_an_id_that_means_two_things_is_an_error(pretrain, arguments, mini_corpus, tmp_path):
+    with open(mini_corpus / "csv/train.csv", encoding="utf-8", newline="") as file:
+        taken = next(csv.DictReader(file))["ID"]
+
+    def edit(rows):
+        return [rows[0] | {"ID": taken}, *rows[1:]]
+
+    path = edited_csv(mini_corpus, tmp_path, edit, "test")
+    with pytest.raises(ValueError, match=f"ID '{taken}' is in .*train.csv and in .*test.csv with"):
+        pretrain.main(arguments(test_csv=path))
