@@ -114,7 +114,7 @@ def test_a_study_brings_its_arms_seeds_and_comparisons(study, monkeypatch, tmp_p
     )
     call("--study", "partial10")
     partial = STUDIES["partial10"]
-    assert len(commands) == len(partial.systems) * len(partial.seeds) == 6 * 2
+    assert len(commands) == len(partial.systems) * len(partial.seeds) == 6 * 3
     assert all("{language: 0.9}" in command for command in commands)
     gains = (tmp_path / "partial10-gains.md").read_text()
     there = [arm for arm in partial.against if arm in partial.arms]  # cross-entropy did not run

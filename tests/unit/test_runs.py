@@ -116,7 +116,7 @@ def test_a_fingerprint_does_not_depend_on_values_that_nothing_uses():
     head = "!new:masr_modules.pairwise.heads.ClassifierHead [[language], 8, 8]"
     classifier = ["--head", head]
     plain, other = fingerprint(yaml, []), fingerprint(yaml, classifier)
-    for change in (["--margin", "0.3"], ["--layers", "{}"], ["--knowledge_weight", "0.1"]):
+    for change in (["--margin", "0.3"], ["--layers", "{}"], ["--knowledge_weight", "0.2"]):
         assert fingerprint(yaml, change) != plain
         assert fingerprint(yaml, [*classifier, *change]) == other
     for change in (["--masr_weight", "9"], ["--knowledge", "[]"], ["--number_of_steps", "7"]):
