@@ -56,8 +56,10 @@ def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figur
     for axes, panel in zip(every, panels, strict=True):
         better = "less" if panel.less_is_better else "more"
         axes.set_title(f"{panel.title}\n", fontsize=11, color=INK)
-        note = {"transform": axes.transAxes, "fontsize": 8.5, "color": "#666666"}
-        axes.text(0.5, 1.02, f"{better} is better", ha="center", **note)
+        note = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8.5}
+        axes.annotate(
+            f"{better} is better", (0.5, 1), xytext=(0, 5), **note, ha="center", color="#666666"
+        )
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9, labelcolor=INK)
         axes.set_axisbelow(True)
@@ -67,8 +69,8 @@ def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figur
 def _mark(axes: Axes, x: object, y: object, style: tuple[str, str], **more) -> None:
     """Points with whiskers, and a line where there are several."""
     colour, marker = style
-    line = {"fmt": f"{marker}-", "color": colour, "ms": 6, "linewidth": 1.8}
-    axes.errorbar(x, y, **line, elinewidth=1.8, capsize=3, **more)
+    line = {"marker": marker, "color": colour, "markersize": 6, "linewidth": 1.8}
+    axes.errorbar(x, y, **line | more, elinewidth=1.8, capsize=3)
 
 
 def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]]) -> Figure:
@@ -100,6 +102,58 @@ def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]
         axes.margins(x=0.12)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    return figure
+
+
+def draw_rows(
+    panels: Sequence[Panel], groups: Mapping[str, str], styles: Mapping[str, tuple[str, str]]
+) -> Figure:
+    """A row for each label, in it every system's mean and interval; groups of rows stand apart.
+
+    Arguments
+    ---------
+    panels : sequence of Panel
+        System -> label -> estimate; where some are below 0, a line marks it. The first has all
+        systems.
+    groups : mapping
+        Label -> its group, in the order of the rows.
+    styles : mapping
+        System -> colour and marker.
+
+    Example
+    -------
+    >>> values = {"MASR": {"French": (80, 75, 85), "Dutch": (60, 50, 70)}}
+    >>> groups = {"French": "Romance", "Dutch": "Germanic"}
+    >>> figure = draw_rows([Panel("accuracy (%)", False, values)], groups, {"MASR": STYLES[0]})
+    >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    ['French', 'Dutch']
+    """
+    places, names, place = {}, {}, 0.0
+    for group, members in groupby(groups, groups.get):
+        names[place - 0.75] = group
+        for label in members:
+            places[label] = place
+            place += 1.0
+        place += 0.9
+    figure, every = _panels(panels, 5.4, 0.3 * place + 1.2)
+    for axes, panel in zip(every, panels, strict=True):
+        step = 0.6 / len(panel.values)
+        for number, (system, row) in enumerate(panel.values.items()):
+            aside = (number - (len(panel.values) - 1) / 2) * step
+            mean, low, high = np.array(list(row.values())).T
+            y = [places[label] + aside for label in row]
+            bars = {"xerr": [mean - low, high - mean], "label": system, "linestyle": "none"}
+            _mark(axes, mean, y, styles[system], **bars, markersize=5)
+            if low.min() < 0:
+                axes.axvline(0, color=INK, linewidth=1, zorder=0)
+        axes.set_yticks(list(places.values()), list(places) if axes is every[0] else [])
+        axes.set_ylim(place - 1.3, -1.2)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    for at, group in names.items():
+        where = {"transform": every[0].get_yaxis_transform(), "va": "center", "weight": "bold"}
+        every[0].text(0.005, at, group, fontsize=8.5, color=INK, **where)
+    _name_systems(figure, every[0], len(styles))
     return figure
 
 
@@ -143,11 +197,14 @@ def draw_curves(
         axes.minorticks_off()
         axes.set_xlabel(axis, fontsize=9, color=INK)
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
-    handles, names = every[0].get_legend_handles_labels()
-    columns = min(3, len(names))
-    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
-    figure.legend(handles, names, **place, fontsize=9)
+    _name_systems(figure, every[0], 3)
     return figure
+
+
+def _name_systems(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    place = {"loc": "outside lower center", "ncols": min(columns, len(names)), "frameon": False}
+    figure.legend(handles, names, **place, fontsize=9)
 
 
 def mark_groups(axes: Axes, groups: Sequence[str], color: str = "white") -> None:

@@ -267,6 +267,7 @@ def estimate(
     metric: str,
     rows: Mapping[str, Mapping[str, str]],
     seeds: Sequence[int],
+    only: Sequence[str] | None = None,
 ) -> Difference | None:
     """A system's mean over seeds with its interval; None where it was not measured.
 
@@ -275,7 +276,7 @@ def estimate(
 
     Arguments
     ---------
-    runs, system, metric, rows
+    runs, system, metric, rows, only
         As of `difference`.
     seeds : sequence of int
         Those to use, as far as they are recorded.
@@ -283,9 +284,12 @@ def estimate(
     values = {s: v for s, v in runs.values(*system, metric).items() if s in seeds}
     if not values:
         return None
-    count = len(next(iter(values.values())))
-    nothing = {seed: np.zeros(count) for seed in values}
-    found = paired_bootstrap(values, nothing, _strata(metric, rows, count))
+    strata = _strata(metric, rows, len(next(iter(values.values()))))
+    asked = np.isin(strata, strata if only is None else only)
+    nothing = {seed: np.zeros(asked.sum()) for seed in values}
+    found = paired_bootstrap({s: v[asked] for s, v in values.items()}, nothing, strata[asked])
+    if only is not None:
+        return found
     mean = float(np.mean([runs.metrics(*system, seed)[metric] for seed in values]))
     return Difference(*(value + mean - found.mean for value in found))
 

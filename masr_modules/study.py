@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from io import StringIO
+from itertools import product
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -36,6 +37,8 @@ class Study:
         Place on a curve's axis -> condition; without an axis, numbered.
     axis : str, optional
         What the places are.
+    level : list of str
+        Systems that the conditions do not reach: they run without, and their curve is level.
     seeds : list of int
         Of training.
     against : list of str
@@ -46,6 +49,9 @@ class Study:
         Markdown files, from the repository's root.
     picture : mapping, optional
         `file` and `metrics`.
+    languages : mapping, optional
+        `file` and `metric` of a picture with a row for each language; `less` is the arm that the
+        last one's gain is over.
     ssl : str
         The SSL method, of METHODS.
     """
@@ -54,26 +60,27 @@ class Study:
     systems: list[str]
     conditions: Mapping[float, str | None] = field(default_factory=lambda: {0: None})
     axis: str | None = None
+    level: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [1234])
     against: list[str] = field(default_factory=list)
     only: list[str] | None = None
     files: list[str] = field(default_factory=list)
     picture: Mapping | None = None
+    languages: Mapping | None = None
     ssl: str = "best_rq"
 
     @property
     def arms(self) -> list[str]:
-        """Every system in every condition."""
-        conditions = self.conditions.values()
-        return [_arm(system, name) for name in conditions for system in self.systems]
+        """Every system in every condition that reaches it."""
+        places = product(self.conditions.values(), self.systems)
+        return list(dict.fromkeys(self._arm(system, condition) for condition, system in places))
 
     def curve(self, system: str) -> list[tuple[float, str]]:
         """Place on the axis and arm of a system, from left to right."""
-        return [(place, _arm(system, self.conditions[place])) for place in sorted(self.conditions)]
+        return [(at, self._arm(system, self.conditions[at])) for at in sorted(self.conditions)]
 
-
-def _arm(system: str, condition: str | None) -> str:
-    return f"{system}, {condition}" if condition else system
+    def _arm(self, system: str, condition: str | None) -> str:
+        return f"{system}, {condition}" if condition and system not in self.level else system
 
 
 class Studies(Mapping):

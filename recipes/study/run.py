@@ -21,7 +21,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from pathlib import Path
 
 from masr_modules.data.corpus import load_corpora
@@ -125,16 +127,32 @@ class Training:
                 self.comparison.runs.add(key, self.ssl, row, seed, results[row], answers[row])
 
 
+def one_of(arms: Sequence[str]) -> Callable[[str], str]:
+    """An argument's type: an arm of many, so that an error names the nearest and not all."""
+
+    def check(text: str) -> str:
+        if text in arms:
+            return text
+        near = [repr(name) for name in get_close_matches(text, arms)]
+        hint = f": did you mean {' or '.join(near)}?" if near else ", see --list"
+        raise argparse.ArgumentTypeError(f"no study has {text!r}{hint}")
+
+    return check
+
+
 def parse() -> argparse.Namespace:
     """The command line; what it leaves open is as the study has it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--study", choices=list(STUDIES), default="systems")
-    parser.add_argument("--systems", nargs="+", choices=STUDIES.arms, help="arms, of any study")
+    parser.add_argument(
+        "--systems", nargs="+", type=one_of(STUDIES.arms), metavar="ARM", help="of any study"
+    )
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument(
         "--against",
         nargs="+",
-        choices=[*STUDIES.arms, *BASELINES],
+        type=one_of([*STUDIES.arms, *BASELINES]),
+        metavar="ARM",
         help="what the last arm is compared with, by paired bootstrap",
     )
     parser.add_argument("--ssl", choices=list(METHODS), help="SSL method")

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from masr_modules.analysis.descent import branches, display_name, order_by_descent
 from masr_modules.downstream.outcomes import Outcomes
 from masr_modules.downstream.task import find_tasks
-from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, save_figure
+from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, draw_rows, save_figure
 from masr_modules.results import PRETRAIN_COLUMNS, column_title, replace_block
-from masr_modules.runs import Runs, estimate, load_labels
+from masr_modules.runs import Runs, difference, estimate, load_labels
 from masr_modules.study import METHODS, Comparison, Studies, Study
 
 ROOT = Path(__file__).parents[2]
@@ -86,15 +87,38 @@ def draw(study: Study, comparison: Comparison) -> Figure | None:
     return draw_intervals(panels, {named[name]: styles[name] for name in named})
 
 
-def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -> dict:
-    """Place -> mean and interval, in per cent, of what is recorded."""
+def draw_languages(study: Study, comparison: Comparison) -> Figure:
+    """The picture with a row for each language, relatives side by side."""
+    metric, other = study.languages["metric"], study.languages["less"]
+    (title,) = (column_title(column) for column in PRETRAIN_COLUMNS if column[1] == metric)
+    codes = order_by_descent([row["language"] for row in comparison.labels.values()])
     found = {}
-    for place, arm in study.curve(system):
-        run = (comparison.key(arm), arm)
-        there = estimate(comparison.runs, run, metric, comparison.labels, study.seeds)
-        if there:
-            found[place] = tuple(100 * value for value in there)
-    return found
+    for arm in study.arms:
+        row = {code: _estimate(study, comparison, arm, metric, [code]) for code in codes}
+        found[arm] = {display_name(code): there for code, there in row.items() if there}
+    last, gains = study.arms[-1], {}
+    for code in codes:
+        pair = ((comparison.key(arm), arm) for arm in (last, other))
+        there = difference(comparison.runs, *pair, metric, comparison.labels, [code])
+        gains[display_name(code)] = tuple(100 * value for value in there)
+    gained = Panel(f"{last} less {other} (points)", False, {last: gains})
+    group = branches(codes, most=len(STYLES))
+    groups = {display_name(code): group[code] for code in codes}
+    styles = dict(zip(STUDIES.systems, STYLES, strict=False))
+    return draw_rows([Panel(title, False, found), gained], groups, styles)
+
+
+def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -> dict:
+    """Place -> mean and interval of what is recorded."""
+    curve = {at: _estimate(study, comparison, arm, metric) for at, arm in study.curve(system)}
+    return {at: found for at, found in curve.items() if found}
+
+
+def _estimate(study: Study, comparison: Comparison, arm: str, metric: str, only=None) -> tuple:
+    """Mean and interval in per cent; empty where nothing is recorded."""
+    run = (comparison.key(arm), arm)
+    found = estimate(comparison.runs, run, metric, comparison.labels, study.seeds, only)
+    return tuple(100 * value for value in found or ())
 
 
 def rebuild(root: Path = ROOT, comparisons: Mapping[str, Comparison] | None = None) -> None:
@@ -107,6 +131,9 @@ def rebuild(root: Path = ROOT, comparisons: Mapping[str, Comparison] | None = No
         if figure:
             save_figure(figure, root / study.picture["file"])
             print(study.picture["file"])
+        if study.languages:
+            save_figure(draw_languages(study, comparison), root / study.languages["file"])
+            print(study.languages["file"])
     fill_downstream(root)
 
 

@@ -134,6 +134,15 @@ def test_the_list_tells_runs_by_their_ids(study, monkeypatch, capsys, call):
     assert folder.endswith(f"MASR/{key}") and key.endswith("/2") and other != key
 
 
+def test_an_arm_that_no_study_has_is_refused_with_the_nearest(call, capsys):
+    for arguments in (("--systems", "MISR"), ("--against", "MISR"), ("--systems", "untrained")):
+        with pytest.raises(SystemExit):
+            call(*arguments)
+        error = capsys.readouterr().err.split("error: ")[1]
+        assert f"{arguments[0]}: no study has '{arguments[1]}'" in error
+        assert ("did you mean 'MASR'" in error) == (arguments[1] == "MISR")
+
+
 def test_corpora_of_other_hours_are_made_beside_the_default_one(study, monkeypatch, call):
     made = []
     monkeypatch.setattr(study, "prepare_corpus", made.append)

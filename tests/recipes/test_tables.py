@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -17,7 +18,12 @@ from masr_modules.study import BASELINES, Comparison, Studies
 TABLES = load_recipe("study/tables")
 STUDIES = TABLES.STUDIES
 FILES = sorted({file for study in STUDIES.values() for file in study.files})
-PICTURES = [study.picture["file"] for study in STUDIES.values() if study.picture]
+PICTURES = [
+    picture["file"]
+    for study in STUDIES.values()
+    for picture in (study.picture, study.languages)
+    if picture
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +64,25 @@ def test_tables_and_pictures_are_those_of_the_record(comparisons, tmp_path):
         assert (tmp_path / file).read_bytes() == (ROOT / file).read_bytes(), f"{file}: make tables"
 
 
-def test_what_the_readme_claims_stands_in_a_table():
-    claims = re.findall(r"[-+\d.]+ \[[-+\d., ]+\]", (ROOT / "README.md").read_text("utf-8"))
-    there = (ROOT / "recipes/pretrain/README.md").read_text("utf-8")
-    tables = "".join(blocks(there).values()).replace("+", "")
-    assert len(claims) >= 9
-    for claim in claims:
-        assert f" {claim.replace('+', '')} " in tables, claim
+def section(text, anchor):
+    """What stands under the heading with this anchor, up to the next heading."""
+    for part in re.split(r"^#+ ", text, flags=re.M)[1:]:
+        heading, _, body = part.partition("\n")
+        if re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") == anchor:
+            return body
+    raise AssertionError(f"no heading has the anchor #{anchor}")
+
+
+def test_each_claim_of_the_readme_stands_in_a_table_where_its_link_leads():
+    shown = (ROOT / "README.md").read_text("utf-8").split("\n## What it shows")[1].split("\n## ")[0]
+    statements = re.split(r"^- ", shown, flags=re.M)[1:]
+    assert len(statements) >= 18
+    for statement in statements:
+        (claim,) = re.findall(r"[-+\d.]+ \[[-+\d., ]+\]", statement)
+        ((file, anchor),) = re.findall(r"\]\(([\w/]+\.md)#([\w-]+)\)", statement)
+        there = section((ROOT / file).read_text("utf-8"), anchor)
+        tables = "".join(blocks(there).values()).replace("+", "")
+        assert f" {claim.replace('+', '')} " in tables, statement
 
 
 def test_every_block_of_a_pretraining_table_belongs_to_a_study():
@@ -149,6 +167,15 @@ def test_a_curve_is_drawn_from_two_points_on(tmp_path, monkeypatch):
         "SSL": [33.3],
         "MASR": [66.7, 100.0],
     }
+
+
+def test_a_system_that_conditions_do_not_reach_has_a_level_curve(tmp_path, monkeypatch):
+    comparison = record(tmp_path, {("SSL", 1): 2})
+    monkeypatch.setattr(TABLES, "STUDIES", comparison.studies)
+    study = replace(comparison.studies["curve"], level=["SSL"])
+    assert study.arms == ["SSL", "MASR", "MASR, half"]
+    (line,) = TABLES.draw(study, comparison).axes[0].containers
+    assert [round(y, 1) for y in line.lines[0].get_ydata()] == [33.3, 33.3]
 
 
 def test_the_same_picture_is_the_same_bytes(tmp_path):

@@ -72,6 +72,7 @@ def test_a_mean_comes_with_its_interval_over_the_seeds_asked_for(tmp_path):
     # Language a is always right with seeds 1 and 2, b with seed 2 alone.
     assert estimate(runs, run, "knn", TEST, [1]) == (0.5, 0.5, 0.5)
     assert estimate(runs, run, "knn", TEST, [1, 2, 9]) == (0.75, 0.5, 1.0)
+    assert estimate(runs, run, "knn", TEST, [1, 2], ["b"]).mean == 0.5
     # Of the EER it is the mean that was measured, though jackknife values have another.
     assert estimate(runs, run, "speaker_eer", TEST, [1, 2]).mean == pytest.approx(0.15)
     assert estimate(runs, run, "linear", TEST, [1]) is None
