@@ -246,7 +246,7 @@ def difference(
         return None
     count = len(next(iter(mine.values())))
     strata = _strata(metric, rows, count)
-    asked = np.ones(count, dtype=bool) if only is None else np.isin(strata, only)
+    asked = _asked(strata, only)
     mine, other = ({s: v[asked] for s, v in run.items()} for run in (mine, other))
     return paired_bootstrap(mine, other, strata[asked])
 
@@ -259,6 +259,11 @@ def _strata(metric: str, rows: Mapping[str, Mapping[str, str]], count: int) -> n
     if len(strata) != count:
         raise ValueError(f"{metric}: {count} answers, but {len(strata)} test utterances")
     return strata
+
+
+def _asked(strata: np.ndarray, only: Sequence[str] | None) -> np.ndarray:
+    """(count,) bool: which items the mean is over."""
+    return np.ones(len(strata), dtype=bool) if only is None else np.isin(strata, only)
 
 
 def estimate(
@@ -285,7 +290,7 @@ def estimate(
     if not values:
         return None
     strata = _strata(metric, rows, len(next(iter(values.values()))))
-    asked = np.isin(strata, strata if only is None else only)
+    asked = _asked(strata, only)
     nothing = {seed: np.zeros(asked.sum()) for seed in values}
     found = paired_bootstrap({s: v[asked] for s, v in values.items()}, nothing, strata[asked])
     if only is not None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from masr_modules.analysis.descent import branches, display_name, order_by_descent
 from masr_modules.downstream.outcomes import Outcomes
 from masr_modules.downstream.task import find_tasks
+from masr_modules.metrics.intervals import Difference
 from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, draw_rows, save_figure
 from masr_modules.results import PRETRAIN_COLUMNS, column_title, replace_block
 from masr_modules.runs import Runs, difference, estimate, load_labels
@@ -67,8 +68,7 @@ def fill_downstream(root: Path) -> None:
 
 def draw(study: Study, comparison: Comparison) -> Figure | None:
     """A study's picture; None where it is a curve and no system has two points yet."""
-    styles = dict(zip(STUDIES.systems, STYLES, strict=False))
-    panels = []
+    styles, panels = _styles(), []
     for title, metric, kind in PRETRAIN_COLUMNS:
         if metric not in study.picture["metrics"]:
             continue
@@ -89,23 +89,30 @@ def draw(study: Study, comparison: Comparison) -> Figure | None:
 
 def draw_languages(study: Study, comparison: Comparison) -> Figure:
     """The picture with a row for each language, relatives side by side."""
-    metric, other = study.languages["metric"], study.languages["less"]
+    metric, other, last = study.languages["metric"], study.languages["less"], study.arms[-1]
     (title,) = (column_title(column) for column in PRETRAIN_COLUMNS if column[1] == metric)
     codes = order_by_descent([row["language"] for row in comparison.labels.values()])
-    found = {}
-    for arm in study.arms:
-        row = {code: _estimate(study, comparison, arm, metric, [code]) for code in codes}
-        found[arm] = {display_name(code): there for code, there in row.items() if there}
-    last, gains = study.arms[-1], {}
-    for code in codes:
-        pair = ((comparison.key(arm), arm) for arm in (last, other))
-        there = difference(comparison.runs, *pair, metric, comparison.labels, [code])
-        gains[display_name(code)] = tuple(100 * value for value in there)
-    gained = Panel(f"{last} less {other} (points)", False, {last: gains})
-    group = branches(codes, most=len(STYLES))
-    groups = {display_name(code): group[code] for code in codes}
-    styles = dict(zip(STUDIES.systems, STYLES, strict=False))
-    return draw_rows([Panel(title, False, found), gained], groups, styles)
+    names, group = {code: display_name(code) for code in codes}, branches(codes, most=len(STYLES))
+    values = {
+        arm: {names[code]: _estimate(study, comparison, arm, metric, [code]) for code in codes}
+        for arm in study.arms
+        if comparison.recorded(arm, study.seeds)
+    }
+    pair = [(comparison.key(arm), arm) for arm in (last, other)]
+    gains = {
+        names[code]: _percent(difference(comparison.runs, *pair, metric, comparison.labels, [code]))
+        for code in codes
+    }
+    panels = [
+        Panel(title, False, values),
+        Panel(f"{last} less {other} (points)", False, {last: gains}),
+    ]
+    return draw_rows(panels, {names[code]: group[code] for code in codes}, _styles())
+
+
+def _styles() -> dict[str, tuple[str, str]]:
+    """Colour and marker of each system, the same in all pictures."""
+    return dict(zip(STUDIES.systems, STYLES, strict=False))
 
 
 def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -> dict:
@@ -114,10 +121,15 @@ def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -
     return {at: found for at, found in curve.items() if found}
 
 
-def _estimate(study: Study, comparison: Comparison, arm: str, metric: str, only=None) -> tuple:
-    """Mean and interval in per cent; empty where nothing is recorded."""
+def _estimate(
+    study: Study, comparison: Comparison, arm: str, metric: str, only: list[str] | None = None
+) -> tuple[float, ...]:
     run = (comparison.key(arm), arm)
-    found = estimate(comparison.runs, run, metric, comparison.labels, study.seeds, only)
+    return _percent(estimate(comparison.runs, run, metric, comparison.labels, study.seeds, only))
+
+
+def _percent(found: Difference | None) -> tuple[float, ...]:
+    """Mean and interval; empty where nothing is recorded."""
     return tuple(100 * value for value in found or ())
 
 

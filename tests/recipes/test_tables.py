@@ -74,11 +74,13 @@ def section(text, anchor):
 
 
 def test_each_claim_of_the_readme_stands_in_a_table_where_its_link_leads():
-    shown = (ROOT / "README.md").read_text("utf-8").split("\n## What it shows")[1].split("\n## ")[0]
+    claimed, text = r"[-+\d.]+ \[[-+\d., ]+\]", (ROOT / "README.md").read_text("utf-8")
+    shown = text.split("\n## What it shows")[1].split("\n## ")[0]
     statements = re.split(r"^- ", shown, flags=re.M)[1:]
     assert len(statements) >= 18
+    assert len(re.findall(claimed, text)) == len(statements)  # none stands elsewhere
     for statement in statements:
-        (claim,) = re.findall(r"[-+\d.]+ \[[-+\d., ]+\]", statement)
+        (claim,) = re.findall(claimed, statement)
         ((file, anchor),) = re.findall(r"\]\(([\w/]+\.md)#([\w-]+)\)", statement)
         there = section((ROOT / file).read_text("utf-8"), anchor)
         tables = "".join(blocks(there).values()).replace("+", "")
