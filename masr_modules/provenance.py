@@ -1,21 +1,173 @@
-"""What a folder of results was made from: the same run resumes in it, another is refused."""
+"""Which settings make a run: what tells two runs apart, in a folder of results and in a record.
+
+A folder of results belongs to one run, seed and inputs included: the same run resumes in it and
+another is refused (`facts_of`, `check_same`, `claim`). A record of many runs holds each under a
+`fingerprint` of the settings that change what is measured.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, TaggedScalar
 
 from masr_modules.files import write_atomic
+from masr_modules.settings import dump, make_plain, merge_bases, override
 
-#: Keys that do not change results, or whose files `inputs` tells apart.
-BESIDE = (
-    *("output_folder", "save_folder", "data_folder", "csv_folder", "cache_folder", "prepare"),
-    *("skip_prep", "num_workers", "max_cache_gb", "pretrained"),
-)
+#: Keys of an experiment's YAML that do not change the encoder that is trained, and what they are:
+#: `place` says where results lie, `speed` how fast a run is, `run` which of several runs alike it
+#: is, `beside` what its table has beside it, `corpus` where the corpus lies (in a folder of results
+#: the contents of its files count instead), and `probe` how the trained encoder is measured.
+ROLES = {
+    "output_folder": "place",
+    "save_folder": "place",
+    "cache_folder": "place",
+    "skip_prep": "speed",
+    "num_workers": "speed",
+    "max_cache_gb": "speed",
+    "seed": "run",
+    "__set_seed": "run",
+    "system": "run",
+    "baselines": "beside",
+    "prepare": "corpus",
+    "data_folder": "corpus",
+    "csv_folder": "corpus",
+    "pretrained": "corpus",
+    "labelled_share": "probe",
+}
+#: Keys that recipes read themselves, beside blocks that refer to them.
+_READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
+#: Key -> the value with which it is as if it were not there.
+_NEUTRAL = {"wrong_labels": {}, "checked_labels": {}, "labelled_share": 1.0, "family_depth": 1}
 RECORD = "run.json"
+
+
+def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
+    """A name for the settings of a run, whatever its seed, name and folder.
+
+    It depends on what is built and not on how the YAML says so: not on the module that a class
+    lies in, the order of keys, or the text of a number. A value that blocks of the YAML refer to
+    does not count where overrides have replaced all of these blocks (the margin of a loss that is
+    not there), nor does a knowledge source that neither the loss nor the batches read.
+
+    Arguments
+    ---------
+    yaml : str or Path
+        The experiment.
+    overrides : sequence of str
+        As on the command line.
+
+    Returns
+    -------
+    str
+        12 hexadecimal digits.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.yaml"
+    >>> loss = "!new:a.b.Loss {m: !ref <margin>}"
+    >>> _ = path.write_text(f"seed: 1\\nmargin: 1\\nloss: {loss}\\nlr: 2\\n")
+    >>> before = fingerprint(path, [])
+    >>> before == fingerprint(path, ["--seed", "2", "--loss", loss.replace("a.b", "c")])
+    True
+    >>> before == fingerprint(path, ["--margin", "2"])
+    False
+    """
+    path, _, changes = sb.parse_arguments([str(yaml), *overrides])
+    tree = _relevant_tree(path, changes)
+    settings = {key: _canonical(value) for key, value in tree.items()}
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> CommentedMap:
+    """The settings with references as they are, without those that have no effect."""
+    tree = merge_bases(Path(path))
+    make_plain(tree)
+    before = dict(tree.items())
+    references = _references(before)
+    used = set().union(*references.values()) - set(_READ)
+    override(tree, overrides, path)
+    make_plain(tree)
+    references |= _references({k: v for k, v in tree.items() if v is not before[k]})
+    if isinstance(tree.get("knowledge"), list) and "head" in tree:
+        acting = _acting_sources(tree, references)
+        tree["knowledge"] = [tree["knowledge"][place] for place in acting]
+    nothing = {key for key, value in _NEUTRAL.items() if tree.get(key, value) == value}
+    beside = {key for key in tree if ROLES.get(key) in ("place", "speed", "run", "beside")}
+    for key in beside | nothing:
+        tree.pop(key, None)
+        references.pop(key, None)
+    while idle := (used & set(references)) - set().union(*references.values()):
+        for key in idle:
+            del tree[key], references[key]
+    return tree
+
+
+def _references(tree: Mapping) -> dict[str, set[str]]:
+    """Key -> the keys that its value refers to."""
+    return {
+        key: set(re.findall(r"<(\w+)", dump(CommentedMap({key: value}))))
+        for key, value in tree.items()
+    }
+
+
+def _acting_sources(tree: Mapping, references: Mapping[str, set[str]]) -> list[int]:
+    """Places of the knowledge sources that the head's loss or the batches read."""
+    needed = {"head", "knowledge", "masr_weight", "batch_identity"} & {*tree}
+    while more := set().union(*(references[key] for key in needed)) & {*tree} - needed:
+        needed |= more
+    part = CommentedMap({key: value for key, value in tree.items() if key in needed})
+    built = load_hyperpyyaml(resolve_references(dump(part)))
+    read = built["head"].used_sources if built.get("masr_weight", 1) > 0 else []
+    batched = built.get("batch_identity")
+    return [
+        place
+        for place, source in enumerate(built["knowledge"])
+        if source.column == batched or any(source is other for other in read)
+    ]
+
+
+def _canonical(node: object) -> object:
+    """What a value of the YAML builds, as JSON; a class goes by its name alone."""
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if isinstance(node, Mapping):
+        value: object = {str(key): _canonical(part) for key, part in node.items()}
+        if not tag:  # the order of arguments changes nothing, that of identities may
+            value = [*value.items()]
+    elif isinstance(node, list):
+        value = [_canonical(part) for part in node]
+    elif isinstance(node, TaggedScalar):
+        value = str(node.value or "") or {}
+    elif isinstance(node, float) and node.is_integer():
+        value = int(node)
+    else:
+        value = node
+    if not tag:
+        return value
+    kind, _, dotted = tag.partition(":")
+    return [dotted.rpartition(".")[2] or kind, value]
+
+
+def same_training(changes: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    """Whether two sets of overrides train the same encoder, and differ in its measurement alone.
+
+    Example
+    -------
+    >>> same_training({"lr": 1, "labelled_share": 0.1}, {"lr": 1}), same_training({"lr": 1}, {})
+    (True, False)
+    """
+    trained = [
+        {key: value for key, value in found.items() if ROLES.get(key) != "probe"}
+        for found in (changes, others)
+    ]
+    return trained[0] == trained[1]
 
 
 def facts_of(text: str) -> dict[str, dict[str, str]]:
@@ -45,7 +197,7 @@ def facts_of(text: str) -> dict[str, dict[str, str]]:
             inputs[key] = _digest(*map(Path, paths))
         elif key == "pretrained":
             inputs[key] = _digest_encoder(str(value))
-        elif key not in BESIDE:
+        elif ROLES.get(key) not in ("place", "speed", "corpus"):
             settings[key] = _text(value)
             for name, folder in folders.items():
                 if folder:

@@ -3,51 +3,18 @@
 import base64
 import csv
 import fcntl
-import hashlib
 import io
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import speechbrain as sb
 
 from masr_modules.files import write_atomic
 from masr_modules.metrics.intervals import Difference, paired_bootstrap, pseudo_values
 from masr_modules.results import KINDS, PRETRAIN_COLUMNS, align
-from masr_modules.settings import relevant_settings
 
 COLUMNS = ("settings", "ssl", "system", "seed", "metric", "value", "layer", "answers")
-
-#: Keys of a YAML that do not change what is measured of the trained system.
-_BESIDE = ("seed", "__set_seed", "output_folder", "system", "baselines", "skip_prep")
-
-
-#: Keys that recipes read themselves, beside blocks that refer to them.
-_READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
-
-#: Keys that came after runs were recorded, with the value that they all had.
-_SINCE = {"wrong_labels": {}, "checked_labels": {}, "labelled_share": 1.0, "family_depth": 1}
-
-
-def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
-    """Of the settings of a run, whatever its seed, name and folder.
-
-    Arguments
-    ---------
-    yaml : str or Path
-        The experiment.
-    overrides : sequence of str
-        As on the command line.
-
-    Returns
-    -------
-    str
-        12 hexadecimal digits.
-    """
-    path, _, changes = sb.parse_arguments([str(yaml), *overrides])
-    text = relevant_settings(path, changes, without=_BESIDE, always=_READ, neutral=_SINCE)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def pack(answers: Sequence[float | None]) -> str:

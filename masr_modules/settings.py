@@ -9,7 +9,6 @@ command line work the same way. The rest is HyperPyYAML.
 """
 
 import difflib
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from io import StringIO
@@ -57,65 +56,8 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
     net: {rate: 2}
     """
     tree = override(merge_bases(Path(path)), overrides, path)
-    _drop_comments(tree)
-    return resolve_references(_dump(tree)).getvalue()
-
-
-def relevant_settings(
-    path: str | Path,
-    overrides: str | Mapping | None = None,
-    without: Iterable[str] = (),
-    always: Iterable[str] = (),
-    neutral: Mapping[str, object] | None = None,
-) -> str:
-    """What tells one run from another: the settings, references as they are, without idle values.
-
-    A value that blocks of the YAML refer to is idle where overrides have replaced all of these
-    blocks: the margin of a loss that is not there.
-
-    Arguments
-    ---------
-    path, overrides
-        As of `resolve_settings`, whose errors it raises.
-    without : iterable of str
-        Keys to leave out.
-    always : iterable of str
-        Keys to keep whoever refers to them: a recipe reads them itself.
-    neutral : mapping, optional
-        Key -> a value with which it is left out.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "a.yaml"
-    >>> _ = path.write_text("margin: 1\\nloss: !ref <margin>\\nhead: !ref <loss>\\nlr: 2\\n")
-    >>> print(relevant_settings(path, {"head": None, "lr": 3}), end="")
-    head:
-    lr: 3
-    """
-    tree = merge_bases(Path(path))
-    _drop_comments(tree)
-    before = dict(tree.items())
-    references = _references(before)
-    used = set().union(*references.values()) - set(always)
-    override(tree, overrides, path)
-    _drop_comments(tree)
-    references |= _references({k: v for k, v in tree.items() if v is not before[k]})
-    nothing = {key for key, value in (neutral or {}).items() if tree.get(key, value) == value}
-    for key in (*without, *nothing):
-        tree.pop(key, None)
-        references.pop(key, None)
-    while idle := (used & set(references)) - set().union(*references.values()):
-        for key in idle:
-            del tree[key], references[key]
-    return _dump(tree)
-
-
-def _references(tree: Mapping) -> dict[str, set[str]]:
-    """Key -> the keys that its value refers to."""
-    return {
-        key: set(re.findall(r"<(\w+)", _dump(CommentedMap({key: value}))))
-        for key, value in tree.items()
-    }
+    make_plain(tree)
+    return resolve_references(dump(tree)).getvalue()
 
 
 def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Path) -> CommentedMap:
@@ -128,7 +70,8 @@ def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Pa
     return tree
 
 
-def _dump(tree: Mapping) -> str:
+def dump(tree: Mapping) -> str:
+    """A tree as YAML text."""
     text = StringIO()
     YAML().dump(tree, text)
     return text.getvalue()
@@ -163,13 +106,26 @@ def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> Mapping:
     return merged
 
 
-def _drop_comments(node: object) -> None:
-    """A base's comments are about values that may no longer be there."""
-    if isinstance(node, CommentedMap | CommentedSeq):
-        node.ca.items.clear()
-        node.ca.comment = None
-        for part in node.values() if isinstance(node, CommentedMap) else node:
-            _drop_comments(part)
+def make_plain(node: object) -> bool:
+    """Takes a tree's comments, and writes what holds a block (`!new:`) one entry a line.
+
+    A base's comments are about values that may no longer be there. In one line, ruamel.yaml would
+    write `[!new:a.B {c: 1}]` as `[!new:a.B c: 1]`, which says something else.
+
+    Returns
+    -------
+    bool
+        Whether there is a block in it.
+    """
+    if not isinstance(node, CommentedMap | CommentedSeq):
+        return False
+    node.ca.items.clear()
+    node.ca.comment = None
+    parts = node.values() if isinstance(node, CommentedMap) else node
+    holds = any([make_plain(part) for part in parts])
+    if holds:
+        node.fa.set_block_style()
+    return holds or bool(node.tag.value)
 
 
 def _alike(key: str, keys: Iterable[str]) -> str:
@@ -207,7 +163,7 @@ def load_settings(
     tree = YAML().load(text)
     if missing := [key for key in only if key not in tree]:
         raise ValueError(f"{path}: no top-level key {', '.join(missing)}")
-    return load_hyperpyyaml(_dump({key: tree[key] for key in only}))
+    return load_hyperpyyaml(dump({key: tree[key] for key in only}))
 
 
 def parse_arguments(arguments: list[str]) -> tuple[str, dict, str]:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from masr_modules.provenance import fingerprint, same_training
 from masr_modules.results import PRETRAIN_COLUMNS, format_table
-from masr_modules.runs import Runs, compare_table, fingerprint
+from masr_modules.runs import Runs, compare_table
 
 #: Rows that train nothing: recorded once a seed, beside the first system.
 BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
-#: Keys that change what is measured of an encoder, and not the encoder.
-MEASURING = {"labelled_share"}
 #: SSL method -> its YAML for the embedded corpus.
 METHODS = {"best_rq": "masr.yaml"} | {
     name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
@@ -158,11 +157,7 @@ class Studies(Mapping):
 
     def same_encoder(self, arm: str, other: str) -> bool:
         """Whether two arms train the same encoder, and differ at most in what is measured of it."""
-        trained = [
-            {key: value for key, value in self.changes(name).items() if key not in MEASURING}
-            for name in (arm, other)
-        ]
-        return trained[0] == trained[1]
+        return same_training(self.changes(arm), self.changes(other))
 
     def overrides(self, arm: str) -> list[str]:
         """What an arm overrides, as on the command line."""

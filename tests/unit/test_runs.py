@@ -1,7 +1,5 @@
 """The record of runs."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from masr_modules.runs import (
     compare_table,
     difference,
     estimate,
-    fingerprint,
     load_labels,
     pack,
     save_labels,
@@ -93,33 +90,3 @@ def test_a_file_that_is_no_record_is_refused(tmp_path):
     (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="its columns are not settings, ssl"):
         Runs(tmp_path / "runs.csv")
-
-
-def test_a_fingerprint_tells_settings_and_not_seeds(tmp_path):
-    yaml = tmp_path / "a.yaml"
-    yaml.write_text("seed: 1\noutput_folder: x\nlr: 1 # a comment\nwidth: 2\n")
-    plain = fingerprint(yaml, [])
-    assert plain == fingerprint(yaml, ["--seed", "2", "--output_folder", "y"])
-    assert plain != fingerprint(yaml, ["--lr", "2"])
-
-
-def test_a_fingerprint_does_not_tell_keys_that_came_later_and_change_nothing(tmp_path):
-    before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
-    before.write_text("lr: 1\n")
-    after.write_text("lr: 1\nwrong_labels: {}\nlabelled_share: 1.0\n")
-    assert fingerprint(before, []) == fingerprint(after, [])
-    for change in (["--wrong_labels", "{language: 0.1}"], ["--labelled_share", "0.5"]):
-        assert fingerprint(after, change) != fingerprint(before, [])
-
-
-def test_a_fingerprint_does_not_depend_on_values_that_nothing_uses():
-    yaml = Path(__file__).parents[2] / "hparams/masr.yaml"
-    head = "!new:masr_modules.pairwise.heads.ClassifierHead [[language], 8, 8]"
-    classifier = ["--head", head]
-    plain, other = fingerprint(yaml, []), fingerprint(yaml, classifier)
-    for change in (["--margin", "0.3"], ["--layers", "{}"], ["--knowledge_weight", "0.2"]):
-        assert fingerprint(yaml, change) != plain
-        assert fingerprint(yaml, [*classifier, *change]) == other
-    for change in (["--masr_weight", "9"], ["--knowledge", "[]"], ["--number_of_steps", "7"]):
-        assert fingerprint(yaml, change) != plain
-        assert fingerprint(yaml, [*classifier, *change]) != other

@@ -36,6 +36,12 @@ def test_an_override_replaces_a_block_whole(files):
     assert load_hyperpyyaml(resolve_settings(path, overrides))["loss"] == {"d": 5}
 
 
+def test_blocks_in_a_list_of_one_line_stay_what_they_are(files):
+    path = files(a=BASE)
+    _, _, overrides = parse_arguments([str(path), "--loss", "[!new:collections.Counter {d: 5}, 1]"])
+    assert load_settings(path, overrides)["loss"] == [{"d": 5}, 1]
+
+
 def test_bases_of_bases_and_keys_taken_away(files):
     path = files(a=BASE, b="base: a.yaml\nwidth: 9\n", c="base: b.yaml\nwithout: [depth]\nlr: 1\n")
     assert load_settings(path) == {"lr": 1, "width": 9, "loss": {"a": 9, "b": 1}}

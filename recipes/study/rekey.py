@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Gives every recorded run the name that it has today, after a change that renames and no more.
+
+> python recipes/study/rekey.py --since REVISION
+> python recipes/study/rekey.py --since REVISION --rename "system:old name=new name" metric:a=b
+
+Runs are recorded under a fingerprint of their settings and under the name of their arm. A change
+that gives a class, a key of a YAML or an arm another name, and trains what was trained before,
+changes both. This asks `run.py --list` of that revision and of today's for the fingerprint of every
+recorded arm, and writes the new ones in the place of the old. Commit the result together with the
+renaming. `--rename COLUMN:OLD=NEW` changes cells of a column in both records; of an arm, one of its
+parts ("MASR, OLD, 10 % of languages") too. A column itself is renamed with `--rename :OLD=NEW`.
+"""
+
+import argparse
+import csv
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from masr_modules.files import write_atomic
+from masr_modules.study import BASELINES, Studies
+
+ROOT = Path(__file__).parents[2]
+RECORDS = ("recipes/pretrain/runs.csv", "recipes/downstream/runs.csv")
+FIRST = Studies(Path(__file__).with_name("studies.yaml")).first
+
+Rows = list[dict[str, str]]
+
+
+def check_out(revision: str, folder: Path) -> None:
+    """Writes the repository as it was at a revision into a folder."""
+    command = ["git", "archive", revision]
+    archive = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as file:
+        file.extractall(folder, filter="data")
+
+
+def list_keys(tree: Path, ssl: str, arms: Sequence[str]) -> dict[str, str]:
+    """Arm -> fingerprint, as `run.py --list` of a tree says.
+
+    Raises
+    ------
+    RuntimeError
+        If that fails, such as for an arm that the tree's studies do not have.
+    """
+    command = [sys.executable, "recipes/study/run.py", "--list", "--ssl", ssl, "--seeds", "0"]
+    done = subprocess.run(
+        [*command, "--systems", *arms],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"run.py --list --ssl {ssl} in {tree} failed:\n{done.stderr}")
+    found = (line.split(maxsplit=2) for line in done.stdout.splitlines())
+    return {arm: key.partition("/")[0] for key, _, arm in found}
+
+
+def rename_arm(name: str, renamed: Mapping[str, str]) -> str:
+    """An arm whose system or conditions have other names.
+
+    Example
+    -------
+    >>> rename_arm("a, b, c", {"b": "d"}), rename_arm("a, b, c", {"a, b": "d"})
+    ('a, d, c', 'd, c')
+    """
+    for old, new in renamed.items():
+        name = f", {name}, ".replace(f", {old}, ", f", {new}, ")[2:-2]
+    return name
+
+
+def new_keys(
+    rows: Rows, renamed: Mapping[str, str], list_old: Callable, list_new: Callable
+) -> dict[tuple[str, str, str], str]:
+    """SSL method, old fingerprint and old arm -> new fingerprint, of all rows.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Of the record.
+    renamed : mapping of str to str
+        Old -> new name of a system or condition.
+    list_old, list_new : callable
+        (SSL method, arms) -> fingerprint of each arm, then and now.
+
+    Raises
+    ------
+    ValueError
+        If a row has a fingerprint that its arm did not have then.
+    """
+    found = {}
+    for ssl in sorted({row["ssl"] for row in rows}):
+        own = {(row["settings"], row["system"]) for row in rows if row["ssl"] == ssl}
+        arms = sorted({FIRST, *(name for _, name in own)} - {*BASELINES})
+        then = list_old(ssl, arms)
+        now = list_new(ssl, [rename_arm(arm, renamed) for arm in arms])
+        for key, name in own:
+            arm = FIRST if name in BASELINES else name
+            if then[arm] != key:
+                raise ValueError(f"{ssl}, {name}: recorded as {key}, but it was {then[arm]}")
+            found[ssl, key, name] = now[rename_arm(arm, renamed)]
+    return found
+
+
+def read(path: Path) -> Rows:
+    """The rows of a CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: Rows) -> None:
+    """Writes a CSV, whole."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, file.getvalue())
+
+
+def rename(rows: Rows, renames: Mapping[str, Mapping[str, str]]) -> Rows:
+    """The rows with other cells, and other names of columns."""
+    columns = renames.get("", {})
+    renamed = []
+    for row in rows:
+        cells = {name: renames.get(name, {}).get(cell, cell) for name, cell in row.items()}
+        if "system" in row:
+            cells["system"] = rename_arm(row["system"], renames.get("system", {}))
+        renamed.append({columns.get(name, name): cell for name, cell in cells.items()})
+    return renamed
+
+
+def parse_renames(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """COLUMN:OLD=NEW of the command line -> column -> old -> new."""
+    renames: dict[str, dict[str, str]] = {}
+    for text in texts:
+        column, colon, rest = text.partition(":")
+        old, equals, new = rest.partition("=")
+        if not (colon and equals and old):
+            raise SystemExit(f"--rename {text!r}: write COLUMN:OLD=NEW")
+        renames.setdefault(column, {})[old] = new
+    return renames
+
+
+def main() -> None:
+    """Re-keys the records in place."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--since", required=True, help="git revision whose names the record has")
+    parser.add_argument("--rename", nargs="*", default=[], metavar="COLUMN:OLD=NEW")
+    args = parser.parse_args()
+    renames = parse_renames(args.rename)
+    pretrain = ROOT / RECORDS[0]
+    rows = read(pretrain)
+    with tempfile.TemporaryDirectory() as folder:
+        check_out(args.since, Path(folder))
+        keys = new_keys(
+            rows,
+            renames.get("system", {}),
+            lambda ssl, arms: list_keys(Path(folder), ssl, arms),
+            lambda ssl, arms: list_keys(ROOT, ssl, arms),
+        )
+    changed = [(row["ssl"], row["settings"], row["system"]) for row in rows]
+    rows = [{**row, "settings": keys[run]} for row, run in zip(rows, changed, strict=True)]
+    write(pretrain, rename(rows, renames))
+    for record in RECORDS[1:]:
+        write(ROOT / record, rename(read(ROOT / record), renames))
+    others = sum(key != new for (_, key, _), new in keys.items())
+    print(f"{RECORDS[0]}: {len(keys)} runs' settings, {others} with another fingerprint")
+
+
+if __name__ == "__main__":
+    main()
