@@ -22,11 +22,11 @@ from pathlib import Path
 
 import torch
 
+from masr_modules.config.settings import load_settings
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, Numeric, SetOverlap
 from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.similarity import combine
-from masr_modules.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 D = 256

@@ -25,13 +25,13 @@ import soundfile
 import torch
 import torch.distributed as dist
 
+from masr_modules.config.settings import load_settings
+from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.corpus import load_csv
 from masr_modules.data.metadata import Metadata, MetadataTable
-from masr_modules.data.readable import drop_unreadable
 from masr_modules.distributed import rank, world_size
-from masr_modules.pairwise.train_batches import make_sampler
-from masr_modules.results import align
-from masr_modules.settings import load_settings
+from masr_modules.metrics.tables import align
+from masr_modules.training.train_batches import make_sampler
 
 HPARAMS = Path(__file__).parents[1] / "hparams/masr.yaml"
 LANGUAGES = ["cat", "spa", "por", "deu", "nld", "swe", "ces", "slk", "tam", "kan"]

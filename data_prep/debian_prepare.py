@@ -29,7 +29,6 @@ from tqdm import tqdm
 from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.corpus import SPLITS, language_cells
-from data_prep.common.headers import BrokenAudio
 from data_prep.common.skips import SkipRegister
 from data_prep.common.trials import remove_trials, trials_path, write_trials
 from data_prep.common.writing import is_prepared, write_corpus
@@ -37,6 +36,7 @@ from data_prep.debian.audio import LEVEL, SAMPLE_RATE, convert
 from data_prep.debian.clips import Clip, read_clips
 from data_prep.debian.packages import PACKAGES, fetch_packages, unpack
 from data_prep.debian.splits import SEED, SHARES, VOICES, check_texts, speaker_trials, split_tasks
+from masr_modules.data.headers import BrokenAudio
 
 logger = logging.getLogger(__name__)
 

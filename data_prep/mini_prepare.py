@@ -34,7 +34,7 @@ from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.mini import espeak_synthesis
 from data_prep.mini.plan import SIDES, Utterance, plan_corpus
 from data_prep.mini.vocabulary import check_languages, has_digits
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

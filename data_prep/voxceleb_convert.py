@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from data_prep.common.skips import SkipRegister
 from data_prep.voxceleb.files import find_speakers, list_files, list_videos
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

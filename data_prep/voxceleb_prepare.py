@@ -40,7 +40,6 @@ from typing import Literal, NamedTuple
 from data_prep.common.audio import DATA_ROOT, add_durations, cut_segments
 from data_prep.common.command_line import run
 from data_prep.common.corpus import SPLITS, expect_layout
-from data_prep.common.headers import AudioInfo
 from data_prep.common.skips import SkipRegister
 from data_prep.common.trials import remove_trials
 from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
@@ -55,6 +54,7 @@ from data_prep.voxceleb.files import (
 from data_prep.voxceleb.identification import SPLIT_FILE, follow_split, read_split
 from data_prep.voxceleb.protocol import Protocol, assign_clips, choose_corpora
 from data_prep.voxceleb.trials import TRIAL_FILES, find_lists, read_list, write_lists
+from masr_modules.data.headers import AudioInfo
 
 #: Of what is written; raised where the same folder gives other CSVs.
 VERSION = 2

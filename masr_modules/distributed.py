@@ -21,12 +21,12 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
-def plain(module: nn.Module) -> nn.Module:
+def unwrap(module: nn.Module) -> nn.Module:
     """The module itself, out of DDP's wrapper.
 
     Example
     -------
-    >>> plain(nn.Linear(2, 3))
+    >>> unwrap(nn.Linear(2, 3))
     Linear(in_features=2, out_features=3, bias=True)
     """
     return module.module if isinstance(module, DistributedDataParallel) else module

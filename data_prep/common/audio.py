@@ -11,9 +11,9 @@ from multiprocessing.pool import ThreadPool
 import soundfile
 from tqdm import tqdm
 
-from data_prep.common.headers import AudioInfo, BrokenAudio, read_header, read_headers
 from data_prep.common.skips import SkipRegister
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
+from masr_modules.data.headers import AudioInfo, BrokenAudio, read_header, read_headers
 
 #: What stands for the corpus's folder in the column `wav`.
 DATA_ROOT = "$data_root/"

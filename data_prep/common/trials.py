@@ -5,7 +5,7 @@ import csv
 import os
 from collections.abc import Iterable, Mapping
 
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
 
 #: IDs of the two utterances, and 1 if one speaker says both, else 0.
 TRIAL_COLUMNS = ("enrol", "test", "target")

@@ -14,8 +14,8 @@ from itertools import islice
 from data_prep.common.checks import EMPTY, Disjoint, UniqueIDs
 from data_prep.common.corpus import SPLITS
 from data_prep.common.skips import SkipRegister
+from masr_modules.config.files import atomic_file
 from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
-from masr_modules.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

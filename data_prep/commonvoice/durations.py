@@ -2,9 +2,9 @@
 
 import os
 
-from data_prep.common.headers import AudioInfo, BrokenAudio, read_header
 from data_prep.common.skips import SkipRegister
 from data_prep.common.tables import read_table
+from masr_modules.data.headers import AudioInfo, BrokenAudio, read_header
 
 #: Name of the table, in a locale's folder.
 DURATIONS = "clip_durations.tsv"

@@ -10,8 +10,8 @@ import soundfile
 import torch
 import torchaudio
 
-from data_prep.common.headers import BrokenAudio
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
+from masr_modules.data.headers import BrokenAudio
 
 SAMPLE_RATE = 16000
 #: Level of every file: its RMS in dB of full scale, less where a peak would clip.

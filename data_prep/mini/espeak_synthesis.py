@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 
 from data_prep.mini.espeak_worker import SAMPLE_RATE as ENGINE_RATE
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
 
 SAMPLE_RATE = 16000  # Hz, of the files
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "espeak_worker.py")

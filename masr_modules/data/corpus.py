@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
-from masr_modules.data.places import Places
+from masr_modules.data.id_index import IdIndex
 from masr_modules.data.schema import AUDIO_COLUMNS
 
 
@@ -175,7 +175,7 @@ class Rows(Mapping):
         self.table = table.combine_chunks()
         self.name = name
         self.names = [column for column in table.column_names if column != "ID"]
-        self.places = Places(self.table["ID"])
+        self.places = IdIndex(self.table["ID"])
 
     def __getitem__(self, utterance: str) -> dict:
         i = int(self.places.find([utterance])[0])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from masr_modules.data.places import Places
+from masr_modules.data.id_index import IdIndex
 from masr_modules.data.schema import NUMERIC_COLUMNS
 
 #: The code of a missing label.
@@ -87,6 +87,24 @@ class Metadata:
                 f"no metadata column {column!r}; this metadata has {', '.join(self.columns)}"
             )
         return self.columns[column]
+
+    def vocabulary(self, column: str) -> list[str]:
+        """The labels of a column, in the order of their codes.
+
+        Raises
+        ------
+        KeyError
+            If the column is not there.
+        ValueError
+            If it holds numbers.
+        """
+        self[column]
+        if column not in self.vocabularies:
+            raise ValueError(
+                f"column {column!r} is read as numbers, and labels are asked for; use Numeric, or "
+                "copy the column under another name"
+            )
+        return self.vocabularies[column]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -233,7 +251,7 @@ class MetadataTable:
                 )
         columns += sorted(set(optional) - set(columns))
         ids = [chunk for split in splits for chunk in _strings(split, "ID")]
-        self.places = Places(pa.chunked_array(ids, pa.string()))  # of one in two splits, the first
+        self.places = IdIndex(pa.chunked_array(ids, pa.string()))  # of one in two splits, the first
         self.metadata = Metadata({}, {}, torch.arange(len(self.places)))
         for column in columns:  # one at a time: the cells of all would not fit
             chunks = [chunk for split in splits for chunk in _strings(split, column)]

@@ -25,9 +25,9 @@ from speechbrain.utils.checkpoints import (
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from masr_modules.config.files import write_atomic
 from masr_modules.data.corpus import load_csv
 from masr_modules.data.dataio import read_audio, read_segment, utterance_seed
-from masr_modules.files import write_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset
-from masr_modules.distributed import plain
+from masr_modules.distributed import unwrap
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.downstream.layers import WeightedLayers
 from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
-from masr_modules.trainer import Trainer
+from masr_modules.training.trainer import Trainer
 
 logger = get_logger(__name__)
 
@@ -85,7 +85,7 @@ class DownstreamBrain(Trainer):
     @property
     def mixer(self) -> WeightedLayers:
         """The mixture of layers, out of DDP's wrapper."""
-        return plain(self.modules.mixer)
+        return unwrap(self.modules.mixer)
 
     def init_optimizers(self):
         """One optimiser with a group for what is new and one for the encoder."""

@@ -14,9 +14,9 @@ from masr_modules.distributed import global_mean
 from masr_modules.downstream.brain import DownstreamBrain, drop_short
 from masr_modules.downstream.task import Guess
 from masr_modules.encoders.pretrained import PretrainedEncoder
-from masr_modules.experiment import load_rows
 from masr_modules.metrics.classification import accuracy, macro_accuracy
 from masr_modules.metrics.predictions import Predictions
+from masr_modules.training.experiment import load_rows
 
 logger = get_logger(__name__)
 

@@ -8,12 +8,12 @@ from textwrap import indent
 import torch
 from torch import nn
 
-from masr_modules.distributed import plain
+from masr_modules.config.files import write_atomic
+from masr_modules.distributed import unwrap
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
-from masr_modules.files import write_atomic
+from masr_modules.encoders.model_card import LICENCE, front_matter
 from masr_modules.inference import TokenPosteriors, UtteranceEmbedding
-from masr_modules.model_card import LICENCE, front_matter
 
 
 def new_block(key: str, build: Callable, **arguments: object) -> str:
@@ -93,7 +93,7 @@ def export_classifier(brain: DownstreamBrain, hparams: dict, task: Task) -> Path
         The folder.
     """
     labels = brain.labels
-    head = plain(brain.modules.head)
+    head = unwrap(brain.modules.head)
     blocks = [
         new_block("head", hparams["head"], input_size=brain.pretrained.d_model),
         new_block(
@@ -104,8 +104,8 @@ def export_classifier(brain: DownstreamBrain, hparams: dict, task: Task) -> Path
         ),
         CLASSIFIER,
     ]
-    whole = UtteranceEmbedding(plain(brain.modules.encoder), plain(brain.modules.mixer), head)
-    parts = {"embedding_model": whole, "classifier": plain(brain.modules.classifier)}
+    whole = UtteranceEmbedding(unwrap(brain.modules.encoder), unwrap(brain.modules.mixer), head)
+    parts = {"embedding_model": whole, "classifier": unwrap(brain.modules.classifier)}
     folder = save_inference(brain, hparams, task, blocks, parts)
     labels.save(folder / "label_encoder.ckpt")
     return folder
@@ -136,7 +136,7 @@ def export_asr(
     """
     sizes = {"input_size": brain.pretrained.d_model, "out_neurons": out_neurons}
     blocks = [new_block("head", hparams["head"], **sizes), ASR]
-    modules = (plain(brain.modules[name]) for name in ("encoder", "mixer", "head"))
+    modules = (unwrap(brain.modules[name]) for name in ("encoder", "mixer", "head"))
     parts = {"asr_encoder": TokenPosteriors(*modules)}
     folder = save_inference(brain, hparams, task, blocks, parts)
     (folder / "tokenizer.ckpt").write_bytes(tokenizer.read_bytes())
@@ -177,7 +177,7 @@ def save_inference(
         partial = folder / f".{name}.ckpt"
         torch.save({k: v.cpu() for k, v in module.state_dict().items()}, partial)
         partial.replace(folder / f"{name}.ckpt")
-    mixer = new_block("mixer", type(plain(brain.modules.mixer)), num_layers=brain.num_layers)
+    mixer = new_block("mixer", type(unwrap(brain.modules.mixer)), num_layers=brain.num_layers)
     text = "\n\n".join([brain.pretrained.description.strip(), mixer, *blocks])
     write_atomic(folder / "hyperparams.yaml", "# For inference: see README.md\n" + text)
     write_atomic(folder / "README.md", downstream_card(hparams, task))

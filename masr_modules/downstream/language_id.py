@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from masr_modules.config.files import write_atomic
 from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
 from masr_modules.downstream.task import Column, Task, Use
-from masr_modules.files import write_atomic
 from masr_modules.knowledge.languages import canonical_language
 from masr_modules.metrics.classification import (
     by_group,
@@ -20,7 +20,7 @@ from masr_modules.metrics.classification import (
 )
 from masr_modules.metrics.detection import average_cost, log_likelihood_ratios
 from masr_modules.metrics.predictions import Predictions
-from masr_modules.results import align
+from masr_modules.metrics.tables import align
 
 TASK = Task(
     name="language_id",

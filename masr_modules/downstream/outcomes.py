@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from masr_modules.config.files import write_atomic
 from masr_modules.downstream.task import Guess, Task
-from masr_modules.files import write_atomic
-from masr_modules.results import align, column_title, format_cell, format_table
+from masr_modules.metrics.tables import align, column_title, format_cell, format_table
 
 COLUMNS = ("corpus", "task", "encoder", "tuning", "seed", "metric", "value")
 #: Beside the task's metrics: seconds of training, and the score that takes no listening.

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from masr_modules.config.files import write_atomic
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
-from masr_modules.files import write_atomic
-from masr_modules.results import align, column_title, format_cell
+from masr_modules.metrics.tables import align, column_title, format_cell
 
 
 def start_name(hparams: dict) -> str:

@@ -23,7 +23,7 @@ class Column(NamedTuple):
     key : str
         Of the metric.
     kind : str
-        Of `masr_modules.results.KINDS`: how it is printed.
+        Of `masr_modules.metrics.tables.KINDS`: how it is printed.
     """
 
     title: str

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from masr_modules.files import write_atomic
+from masr_modules.config.files import write_atomic
 from masr_modules.metrics.detection import equal_error_rate, min_dcf
+from masr_modules.metrics.tables import align
 from masr_modules.metrics.verification import score_trials, trial_languages
-from masr_modules.results import align
 
 #: Of scores.csv.
 SCORE_COLUMNS = ("enrol", "test", "target", "score", "score_snorm", "list")

@@ -20,8 +20,8 @@ from ruamel.yaml import YAML, YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
+from masr_modules.config.files import write_atomic
 from masr_modules.encoders import registry
-from masr_modules.files import write_atomic
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"

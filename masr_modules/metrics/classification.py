@@ -12,8 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
+from masr_modules.metrics.plots import mark_groups, save_figure
 from masr_modules.metrics.predictions import Predictions
-from masr_modules.plots import mark_groups, save_figure
 
 #: Longest utterance (seconds) and name of each group but the last.
 _DURATION_GROUPS = ((5.0, "<= 5 s"), (20.0, "5-20 s"))

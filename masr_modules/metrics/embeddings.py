@@ -16,7 +16,7 @@ COLUMNS = ("family", "speaker", "gender", "emotion")
 
 
 @dataclass
-class Split:
+class LabelledEmbeddings:
     """Embeddings of N utterances with their labels ("" where not known).
 
     Arguments
@@ -32,7 +32,9 @@ class Split:
     labels: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language") -> "Split":
+    def of(
+        cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language"
+    ) -> "LabelledEmbeddings":
         """Joins embeddings, in the order of the rows, with the rows' labels.
 
         The family stays empty where the label is not the language.
@@ -50,16 +52,18 @@ class Split:
         """The labels of that name."""
         return self.labels[name]
 
-    def at(self, layer: int, keep: np.ndarray | None = None) -> "Split":
+    def at(self, layer: int, keep: np.ndarray | None = None) -> "LabelledEmbeddings":
         """One layer (negative counts from the last), of some of the utterances."""
-        one = Split(self.layers[[layer]], self.labels)
+        one = LabelledEmbeddings(self.layers[[layer]], self.labels)
         return one if keep is None else one.some(keep)
 
-    def some(self, keep: np.ndarray) -> "Split":
+    def some(self, keep: np.ndarray) -> "LabelledEmbeddings":
         """The utterances that a mask or indices name."""
-        return Split(self.layers[:, keep], {name: x[keep] for name, x in self.labels.items()})
+        return LabelledEmbeddings(
+            self.layers[:, keep], {name: x[keep] for name, x in self.labels.items()}
+        )
 
-    def known(self, name: str) -> "Split":
+    def known(self, name: str) -> "LabelledEmbeddings":
         """The utterances that have a label of that name."""
         return self.some(self[name] != "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masr_modules.files import write_atomic
+from masr_modules.config.files import write_atomic
 
 _HEADER = ["ID", "truth", "predicted"]
 _SCORE = "score_"

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from masr_modules.metrics.detection import equal_error_rate
-from masr_modules.metrics.embeddings import Split
+from masr_modules.metrics.embeddings import LabelledEmbeddings
 
 NEIGHBOURS = 10
 PROBE_STRENGTHS = (0.01, 0.1)
@@ -38,12 +38,14 @@ class Evaluation:
     answers: dict[str, np.ndarray]
 
 
-def evaluate(references: Split, valid: Split, test: Split) -> Evaluation:
+def evaluate(
+    references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
+) -> Evaluation:
     """Every metric of the results table, each of the layer that is best at it on `valid`.
 
     Arguments
     ---------
-    references, valid, test : Split
+    references, valid, test : LabelledEmbeddings
         All layers. Neighbours and probes learn from `references`; layers and strengths
         of probes are chosen on `valid`.
     """
@@ -79,13 +81,13 @@ def macro(truth: np.ndarray, right: np.ndarray) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def knn_accuracy(references: Split, test: Split) -> float:
+def knn_accuracy(references: LabelledEmbeddings, test: LabelledEmbeddings) -> float:
     """Macro accuracy of the label by nearest neighbours, of one layer.
 
     Example
     -------
     >>> x = np.array([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]])
-    >>> split = Split(x, {"label": np.array(["a", "a", "b", "b"])})
+    >>> split = LabelledEmbeddings(x, {"label": np.array(["a", "a", "b", "b"])})
     >>> knn_accuracy(split, split)
     1.0
     """
@@ -95,7 +97,7 @@ def knn_accuracy(references: Split, test: Split) -> float:
 
 
 def best_layer(
-    metric: str, references: Split, valid: Split, test: Split
+    metric: str, references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
 ) -> tuple[float, int, np.ndarray]:
     """The layer that is best at a metric on `valid`, and what it predicts.
 
@@ -103,7 +105,7 @@ def best_layer(
     ---------
     metric : str
         knn, linear, within_family, gender or emotion.
-    references, valid, test : Split
+    references, valid, test : LabelledEmbeddings
         With the labels that the metric is of.
 
     Returns
@@ -118,7 +120,7 @@ def best_layer(
     Example
     -------
     >>> x = np.array([[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]])
-    >>> split = Split(x, {"label": np.array(["a", "a", "b", "b"])})
+    >>> split = LabelledEmbeddings(x, {"label": np.array(["a", "a", "b", "b"])})
     >>> score, layer, predicted = best_layer("knn", split, split, split)
     >>> score, layer, predicted.tolist()
     (1.0, 0, ['a', 'a', 'b', 'b'])
@@ -135,7 +137,9 @@ def best_layer(
     return best
 
 
-def _neighbours(references: Split, valid: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+def _neighbours(
+    references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
+) -> tuple[np.ndarray, np.ndarray]:
     scale = StandardScaler().fit(references.embeddings)
     near = min(NEIGHBOURS, len(references["label"]))
     knn = KNeighborsClassifier(near, weights="distance")
@@ -143,7 +147,9 @@ def _neighbours(references: Split, valid: Split, test: Split) -> tuple[np.ndarra
     return tuple(knn.predict(_unit(scale.transform(s.embeddings))) for s in (valid, test))
 
 
-def _neighbours_of_family(references: Split, valid: Split, test: Split) -> list[np.ndarray]:
+def _neighbours_of_family(
+    references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
+) -> list[np.ndarray]:
     """The family is given: neighbours of that family alone, where it has two languages or more.
 
     How well close relatives come apart; "" where there is nothing to tell.
@@ -169,7 +175,9 @@ def _neighbours_of_family(references: Split, valid: Split, test: Split) -> list[
 def _probe(column: str) -> Callable:
     """Logistic regression, its strength chosen on valid."""
 
-    def predict(references: Split, valid: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+    def predict(
+        references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
+    ) -> tuple[np.ndarray, np.ndarray]:
         scale = StandardScaler().fit(references.embeddings)
         x, on_valid, on_test = (scale.transform(s.embeddings) for s in (references, valid, test))
         best, best_score = None, -1.0
@@ -193,7 +201,9 @@ _PREDICTIONS = {
 }
 
 
-def _family_accuracy(references: Split, test: Split, predicted: np.ndarray) -> float:
+def _family_accuracy(
+    references: LabelledEmbeddings, test: LabelledEmbeddings, predicted: np.ndarray
+) -> float:
     family_of = dict(zip(references["label"], references["family"], strict=True))
     families = np.array([family_of[label] for label in predicted])
     known = test["family"] != ""
@@ -201,7 +211,12 @@ def _family_accuracy(references: Split, test: Split, predicted: np.ndarray) -> f
     return macro(test["family"][known], right[known])
 
 
-def _add_speaker_eer(found: Evaluation, references: Split, valid: Split, test: Split) -> None:
+def _add_speaker_eer(
+    found: Evaluation,
+    references: LabelledEmbeddings,
+    valid: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+) -> None:
     rates = [
         speaker_eer(references.at(layer), valid.at(layer))
         for layer in range(len(references.layers))
@@ -223,7 +238,7 @@ def _add_speaker_eer(found: Evaluation, references: Split, valid: Split, test: S
 MAX_VOICED = 3000
 
 
-def speaker_eer(references: Split, test: Split) -> float:
+def speaker_eer(references: LabelledEmbeddings, test: LabelledEmbeddings) -> float:
     """Equal error rate over all pairs of test utterances with known speakers, by cosine.
 
     Embeddings are standardised with the references' statistics. O(N^2 log N) for N utterances,
@@ -233,7 +248,9 @@ def speaker_eer(references: Split, test: Split) -> float:
     return equal_error_rate(scores, first == second)
 
 
-def _trials(references: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+def _trials(
+    references: LabelledEmbeddings, test: LabelledEmbeddings
+) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of all pairs, and (2, pairs) the place of their voices among the sorted ones."""
     test = test.known("speaker")
     if len(test["speaker"]) > MAX_VOICED:

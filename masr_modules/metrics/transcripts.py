@@ -17,8 +17,8 @@ from pathlib import Path
 
 import jiwer
 
-from masr_modules.files import write_atomic
-from masr_modules.results import align
+from masr_modules.config.files import write_atomic
+from masr_modules.metrics.tables import align
 
 HEADER = ["ID", "language", "duration", "reference", "hypothesis"]
 #: Ways to write the apostrophe; all become the first.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from masr_modules.distributed import global_mean
 from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import CombinedSimilarity, Similarity
-from masr_modules.pairwise.smooth import smooth_mine
+from masr_modules.pairwise.weighting import soft_mine
 
 ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
 
@@ -85,8 +85,8 @@ class HardMiner:
         return Mined(d_ap, d_an, pairs.usable, pairs.negative_similarity)
 
 
-class SmoothMiner:
-    """All positives and negatives of an anchor, the harder the more, by `smooth.smooth_mine`."""
+class SoftMiner:
+    """All positives and negatives of an anchor, the harder the more, by `soft.soft_mine`."""
 
     def __init__(self, scale: float, knowledge_weight: float):
         self.scale, self.knowledge_weight = scale, knowledge_weight
@@ -94,7 +94,7 @@ class SmoothMiner:
     def __call__(self, z: Tensor, others: Tensor, similarity, log_counts=None) -> Mined:
         """(B, D) anchors and (C, D) candidates of unit norm -> Mined."""
         options = (self.scale, self.knowledge_weight, log_counts)
-        return Mined(*smooth_mine(z, others, similarity, *options))
+        return Mined(*soft_mine(z, others, similarity, *options))
 
 
 class MASRLoss(nn.Module):
@@ -104,7 +104,7 @@ class MASRLoss(nn.Module):
     phi(scale (d_ip - d_in + m_i)) / number of such anchors, with d cosine distances. A miner
     says what p and n are, a margin what m is, the activation what phi is: `mining`,
     `margin_mode` and `activation` go together freely, but for a graded margin, which is of one
-    negative, with `smooth`.
+    negative, with `soft`.
 
     One B x C matrix product and O(B C) element-wise work, in tiles, so that memory is O(B + C).
     No host-device synchronisation.
@@ -118,10 +118,10 @@ class MASRLoss(nn.Module):
     mining : str
         `hardest`: by embedding distance alone; `knowledge`: the knowledge weighs
         in by `knowledge_weight`; `semihard`: as `knowledge`, with the negative
-        farther than the positive where there is one; `smooth`: all pairs, weighed by
-        distance and knowledge, see masr_modules.pairwise.smooth.
+        farther than the positive where there is one; `soft`: all pairs, weighed by
+        distance and knowledge, see masr_modules.pairwise.weighting.
     knowledge_weight : float
-        alpha; not used by `hardest`. Below 0, with `smooth` alone, relatives stay near.
+        alpha; not used by `hardest`. Below 0, with `soft` alone, relatives stay near.
     margin : float
         m.
     margin_mode : str
@@ -129,13 +129,13 @@ class MASRLoss(nn.Module):
     activation : str
         phi: `relu` or `softplus`.
     scale : float
-        Of `smooth` alone: the higher, the more the hardest pairs count. Other rules have 1.
+        Of `soft` alone: the higher, the more the hardest pairs count. Other rules have 1.
 
     Raises
     ------
     ValueError
-        For an unknown choice, a margin below 0 or a weight below 0 without `smooth`, a scale
-        that is not above 0, or `smooth` with a graded margin.
+        For an unknown choice, a margin below 0 or a weight below 0 without `soft`, a scale
+        that is not above 0, or `soft` with a graded margin.
 
     Example
     -------
@@ -159,19 +159,19 @@ class MASRLoss(nn.Module):
         scale: float = 16.0,
     ):
         super().__init__()
-        check_choice("mining", mining, (*MINING_RULES, "smooth"))
+        check_choice("mining", mining, (*MINING_RULES, "soft"))
         check_choice("margin_mode", margin_mode, ("constant", "graded"))
         check_choice("activation", activation, ACTIVATIONS)
-        if margin < 0 or (knowledge_weight < 0 and mining != "smooth"):
+        if margin < 0 or (knowledge_weight < 0 and mining != "soft"):
             refused = f"margin ({margin}) and knowledge_weight ({knowledge_weight})"
-            raise ValueError(f"{refused} must not be negative, but for the weight of smooth mining")
+            raise ValueError(f"{refused} must not be negative, but for the weight of soft mining")
         graded = margin_mode == "graded"
-        if mining == "smooth":
+        if mining == "soft":
             if not scale > 0:
                 raise ValueError(f"scale must be above 0; it is {scale}")
             if graded:
-                raise ValueError("margin_mode: graded is of one negative; smooth mining has all")
-            self.miner = SmoothMiner(scale, knowledge_weight)
+                raise ValueError("margin_mode: graded is of one negative; soft mining has all")
+            self.miner = SoftMiner(scale, knowledge_weight)
         else:
             self.miner = HardMiner(mining, knowledge_weight, with_similarity=graded)
         self.margin = margin
@@ -196,7 +196,7 @@ class MASRLoss(nn.Module):
         candidates : torch.Tensor, optional
             (C, D) embeddings to mine from; by default the batch itself.
         log_counts : torch.Tensor, optional
-            (C,) logarithm of how many negatives a candidate stands for, with `smooth`.
+            (C,) logarithm of how many negatives a candidate stands for, with `soft`.
 
         Returns
         -------

@@ -46,7 +46,7 @@ class Prototypes(nn.Module):
     a prototype then carries it too, and an utterance whose label is not known, but whose
     family is, has the prototypes of that family as alternatives and all others as negatives.
 
-    With cosines, alpha = 0 and smooth mining this is the normalised softmax (Wang et al., 2017,
+    With cosines, alpha = 0 and soft mining this is the normalised softmax (Wang et al., 2017,
     arXiv 1704.06369). The labels are kept in the checkpoint; a run with others is refused.
 
     Arguments

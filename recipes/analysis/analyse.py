@@ -14,29 +14,29 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-from masr_modules.analysis.clips import make_clips
-from masr_modules.analysis.embeddings import embed_cached
-from masr_modules.analysis.mantel import PERMUTATIONS
-from masr_modules.analysis.measures import Languages, measure
-from masr_modules.analysis.page import Points, write_page
-from masr_modules.analysis.pictures import (
+from encoder_analysis.clips import make_clips
+from encoder_analysis.embeddings import embed_cached
+from encoder_analysis.mantel import PERMUTATIONS
+from encoder_analysis.measures import Languages, measure
+from encoder_analysis.page import Points, write_page
+from encoder_analysis.pictures import (
     draw_confusions,
     draw_distances,
     draw_map,
     draw_trees,
     save_picture,
 )
-from masr_modules.analysis.report import Findings, as_json, as_markdown
-from masr_modules.analysis.systems import System, look_at
-from masr_modules.analysis.tsne import MOST_POINTS, choose_evenly, project
-from masr_modules.analysis.utterances import Utterances, check_analysable, read_utterances
+from encoder_analysis.report import Findings, as_json, as_markdown
+from encoder_analysis.systems import System, look_at
+from encoder_analysis.tsne import MOST_POINTS, choose_evenly, project
+from encoder_analysis.utterances import Utterances, check_analysable, read_utterances
+
+from masr_modules.config.files import write_atomic
 from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
-from masr_modules.files import write_atomic
 from masr_modules.knowledge.language_distances import DISTANCE_KINDS
-from masr_modules.metrics.embeddings import Split
+from masr_modules.metrics.embeddings import LabelledEmbeddings
 from masr_modules.metrics.probes import NEIGHBOURS
-from masr_modules.results import replace_block
+from masr_modules.metrics.tables import replace_block
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -98,7 +98,7 @@ def embed_all(
             title, folder = f"{name}, {csvs[split].name}", args.output_folder / "embeddings"
             layers, kept = embed_cached(loaded, utterances, folder, args.device, title)
             check_analysable(kept, csvs[split])
-            splits[split] = Split.of(layers, kept.rows)
+            splits[split] = LabelledEmbeddings.of(layers, kept.rows)
         systems[name] = look_at(name, splits, args.probe, args.layer)
     return systems, kept, splits["labelled"]["label"]
 

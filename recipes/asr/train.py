@@ -15,19 +15,19 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
+from masr_modules.config.files import write_atomic
 from masr_modules.downstream.asr import TASK, drop_crowded, with_text
 from masr_modules.downstream.brain import drop_short, load_for
 from masr_modules.downstream.export import export_asr
 from masr_modules.downstream.report import finish
 from masr_modules.downstream.tokens import make_tokenizer
-from masr_modules.experiment import load_rows, start_experiment
-from masr_modules.files import write_atomic
 from masr_modules.metrics.transcripts import (
     Scores,
     normalise_text,
     official_text,
     write_transcripts,
 )
+from masr_modules.training.experiment import load_rows, start_experiment
 
 
 def main(arguments: list[str]) -> None:

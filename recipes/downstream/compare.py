@@ -25,12 +25,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
+from masr_modules.config.files import write_atomic
+from masr_modules.config.provenance import check_same, facts_of
+from masr_modules.config.settings import parse_arguments, resolve_settings
 from masr_modules.downstream.outcomes import Outcomes, Run
 from masr_modules.downstream.task import Task, find_tasks
-from masr_modules.experiment import prepare_corpus
-from masr_modules.files import write_atomic
-from masr_modules.provenance import check_same, facts_of
-from masr_modules.settings import parse_arguments, resolve_settings
+from masr_modules.training.experiment import prepare_corpus
 
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"

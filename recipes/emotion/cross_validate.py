@@ -16,11 +16,11 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from masr_modules.config.files import write_atomic
+from masr_modules.config.provenance import check_same, facts_of
+from masr_modules.config.settings import parse_arguments, resolve_settings
 from masr_modules.downstream.emotion import TASK
-from masr_modules.files import write_atomic
-from masr_modules.provenance import check_same, facts_of
-from masr_modules.results import format_table
-from masr_modules.settings import parse_arguments, resolve_settings
+from masr_modules.metrics.tables import format_table
 
 FOLDS = {"superb": 5, "session": 5, "speaker": 10}
 RECIPE = Path(__file__).with_name("train.py")

@@ -19,8 +19,8 @@ from masr_modules.downstream.classification import labelled_rows
 from masr_modules.downstream.emotion import TASK
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.report import finish
-from masr_modules.experiment import start_experiment
 from masr_modules.metrics.classification import most_confused, plot_confusion
+from masr_modules.training.experiment import start_experiment
 
 
 def main(arguments: list[str]) -> None:

@@ -18,7 +18,7 @@ from masr_modules.downstream.classification import labelled_rows
 from masr_modules.downstream.export import export_classifier
 from masr_modules.downstream.language_id import TASK, families, language_metrics, save_confusions
 from masr_modules.downstream.report import finish
-from masr_modules.experiment import start_experiment
+from masr_modules.training.experiment import start_experiment
 
 
 def main(arguments: list[str]) -> None:

@@ -12,9 +12,9 @@ import logging
 import sys
 from pathlib import Path
 
+from masr_modules.config.settings import load_settings, parse_arguments
 from masr_modules.data.corpus import load_csv
-from masr_modules.pairwise.report import SETTINGS, report
-from masr_modules.settings import load_settings, parse_arguments
+from masr_modules.reporting.knowledge_report import SETTINGS, report
 
 
 def main(arguments: list[str]) -> None:

@@ -3,7 +3,7 @@
 
 > python recipes/pretrain/train.py hparams/masr.yaml
 
-Any value at the top of the YAML can be overridden: `--masr_weight 0` is plain
+Any value at the top of the YAML can be overridden: `--masr_weight 0` is unwrap
 SSL, `--number_of_steps 500` a shorter run. An interrupted run resumes when the
 same command is given again.
 """
@@ -21,15 +21,15 @@ from torch.utils.data import DataLoader
 from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
-from masr_modules.distributed import plain
+from masr_modules.distributed import unwrap
 from masr_modules.encoders.pretrained import check_encoder
-from masr_modules.experiment import load_rows, start_experiment
 from masr_modules.knowledge import name_branches, numeric_columns
-from masr_modules.metrics.embeddings import Split, embed
+from masr_modules.metrics.embeddings import LabelledEmbeddings, embed
 from masr_modules.metrics.probes import knn_accuracy
-from masr_modules.pairwise.train_batches import make_sampler, make_shard_batches
-from masr_modules.pretrain_report import choose_references, report, show
-from masr_modules.trainer import Trainer
+from masr_modules.reporting.pretrain_report import choose_references, report, show
+from masr_modules.training.experiment import load_rows, start_experiment
+from masr_modules.training.train_batches import make_sampler, make_shard_batches
+from masr_modules.training.trainer import Trainer
 
 
 class PretrainBrain(Trainer):
@@ -75,7 +75,7 @@ class PretrainBrain(Trainer):
     @property
     def ssl(self):
         """The objective itself, out of DDP's wrapper."""
-        return plain(self.modules.ssl)
+        return unwrap(self.modules.ssl)
 
     def head_weight(self) -> float:
         """masr_weight after a linear warm-up over optimiser steps."""
@@ -122,7 +122,7 @@ class PretrainBrain(Trainer):
         show(self, valid)
         return knn_accuracy(train, valid)
 
-    def embedded(self, rows, encode=None, progressbar=False) -> Split:
+    def embedded(self, rows, encode=None, progressbar=False) -> LabelledEmbeddings:
         """All layers' embeddings of the rows; by default of the encoder being trained."""
         self.ssl.eval()
         layers = embed(
@@ -133,7 +133,7 @@ class PretrainBrain(Trainer):
             max_seconds=self.hparams.max_eval_seconds,
             progressbar=progressbar,
         )
-        return Split.of(layers, rows, self.probe_column)
+        return LabelledEmbeddings.of(layers, rows, self.probe_column)
 
 
 def main(arguments: list[str]) -> None:

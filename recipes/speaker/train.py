@@ -33,7 +33,7 @@ from masr_modules.downstream.speaker import (
     split_voices,
 )
 from masr_modules.downstream.trials import ScoredTrials, check_trials, report_lists
-from masr_modules.experiment import start_experiment
+from masr_modules.training.experiment import start_experiment
 
 
 def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:

@@ -23,8 +23,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from masr_modules.files import write_atomic
-from masr_modules.study import BASELINES, Studies
+from masr_modules.config.files import write_atomic
+from masr_modules.reporting.study import BASELINES, Studies
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ("recipes/pretrain/runs.csv", "recipes/downstream/runs.csv")

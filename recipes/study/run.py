@@ -26,12 +26,12 @@ from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
+from masr_modules.config.files import write_atomic
+from masr_modules.config.settings import load_settings, parse_arguments
 from masr_modules.data.corpus import load_corpora
-from masr_modules.experiment import prepare_corpus
-from masr_modules.files import write_atomic
-from masr_modules.runs import Runs, load_labels, save_labels
-from masr_modules.settings import load_settings, parse_arguments
-from masr_modules.study import BASELINES, METHODS, Comparison, Studies
+from masr_modules.reporting.runs import Runs, load_labels, save_labels
+from masr_modules.reporting.study import BASELINES, METHODS, Comparison, Studies
+from masr_modules.training.experiment import prepare_corpus
 
 ROOT = Path(__file__).parents[2]
 HPARAMS = ROOT / "hparams"

@@ -13,14 +13,21 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from masr_modules.analysis.descent import branches, display_name, order_by_descent
 from masr_modules.downstream.outcomes import Outcomes
 from masr_modules.downstream.task import find_tasks
+from masr_modules.knowledge.descent import branches, display_name, order_by_descent
 from masr_modules.metrics.intervals import Difference
-from masr_modules.plots import STYLES, Panel, draw_curves, draw_intervals, draw_rows, save_figure
-from masr_modules.results import PRETRAIN_COLUMNS, column_title, replace_block
-from masr_modules.runs import Runs, difference, estimate, load_labels
-from masr_modules.study import METHODS, Comparison, Studies, Study
+from masr_modules.metrics.plots import (
+    STYLES,
+    Panel,
+    draw_curves,
+    draw_intervals,
+    draw_rows,
+    save_figure,
+)
+from masr_modules.metrics.tables import PRETRAIN_COLUMNS, column_title, replace_block
+from masr_modules.reporting.runs import Runs, difference, estimate, load_labels
+from masr_modules.reporting.study import METHODS, Comparison, Studies, Study
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))

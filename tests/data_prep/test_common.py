@@ -9,7 +9,7 @@ from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
 from data_prep.common.tables import read_table
 from data_prep.common.writing import is_prepared, write_corpus
-from masr_modules.files import atomic_file
+from masr_modules.config.files import atomic_file
 
 
 def row(name, **cells):

@@ -8,9 +8,9 @@ import soundfile
 from trees import write_wav
 
 from data_prep.common.audio import add_durations, find_undecodable
-from data_prep.common.headers import CHUNK, BrokenAudio, read_header, read_headers
 from data_prep.common.skips import SkipRegister
 from data_prep.common.writing import write_corpus
+from masr_modules.data.headers import CHUNK, BrokenAudio, read_header, read_headers
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM"])
@@ -126,7 +126,7 @@ def test_formats_that_need_a_library_are_read_in_the_processes_too(tmp_path):
 def test_a_process_that_is_killed_is_an_error(tmp_path, monkeypatch):
     worker = tmp_path / "worker.py"
     worker.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    monkeypatch.setattr("data_prep.common.header_worker.__file__", str(worker))
+    monkeypatch.setattr("masr_modules.data.header_worker.__file__", str(worker))
     with pytest.raises(RuntimeError, match=r"exit status -9\) at a.wav or one of the 1 files"):
         list(read_headers(["a.wav", "b.wav"], str, num_workers=1))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from masr_modules.settings import merge_bases
+from masr_modules.config.settings import merge_bases
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit"), str(ROOT / "tests/data_prep")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 
 def load_recipe(name):

@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from conftest import load_recipe
 from speechbrain.utils import distributed
 
-from masr_modules import trainer
 from masr_modules.distributed import rank, world_size
-from masr_modules.loading import RankBatches
-from masr_modules.trainer import Trainer
+from masr_modules.training import trainer
+from masr_modules.training.loading import RankBatches
+from masr_modules.training.trainer import Trainer
 
 
 class Killed(Exception):

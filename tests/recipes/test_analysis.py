@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import load_recipe
+from encoder_analysis import embeddings
 from test_pretrained import make_run
 
-from masr_modules.analysis import embeddings
 from masr_modules.encoders.pretrained import export_encoder
 
 recipe = load_recipe("analysis/analyse")

@@ -9,6 +9,7 @@ from conftest import ROOT, load_recipe, placeholders
 from hyperpyyaml import load_hyperpyyaml
 from matplotlib.image import imread
 
+from masr_modules.config.settings import load_settings
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import (
     Categorical,
@@ -18,10 +19,9 @@ from masr_modules.knowledge import (
     SetOverlap,
     TableSource,
 )
-from masr_modules.pairwise import report as report_module
-from masr_modules.pairwise.heat_map import save_heat_map
-from masr_modules.pairwise.report import SETTINGS, pair_statistics
-from masr_modules.settings import load_settings
+from masr_modules.reporting import knowledge_report as report_module
+from masr_modules.reporting.heat_map import save_heat_map
+from masr_modules.reporting.knowledge_report import SETTINGS, pair_statistics
 
 main = load_recipe("pretrain/knowledge_report").main
 

@@ -30,7 +30,7 @@ def weights(folder, name="ssl"):
     [
         {"loss": "!new:masr_modules.pairwise.losses.XSampleLoss {temperature: 0.2}"},
         {
-            "head": "!new:masr_modules.pairwise.heads.ClassifierHead "
+            "head": "!new:masr_modules.heads.ClassifierHead "
             "{columns: [language, speaker], input_size: !ref 2 * <d_model>, embedding_size: 8}"
         },
     ],
@@ -94,7 +94,7 @@ def test_tensorboard_holds_embeddings_and_the_knowledge_of_a_batch(pretrained_fo
 def test_tensorboard_shows_no_more_than_it_can_and_no_knowledge_without_a_head(
     pretrain, arguments, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("masr_modules.pretrain_report.MAX_PROJECTED", 3)
+    monkeypatch.setattr("masr_modules.reporting.pretrain_report.MAX_PROJECTED", 3)
     pretrain.main(arguments(masr_weight=0))
     (cells,) = (tmp_path / "out/tensorboard").glob("*/valid/metadata.tsv")
     assert len(cells.read_text(encoding="utf-8").splitlines()) == 1 + 3
@@ -199,7 +199,7 @@ def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatc
         {},
         {"masr_weight": 0},
         {"mining": "hardest"},
-        {"head": f"!new:masr_modules.pairwise.heads.ClassifierHead {classifier}"},
+        {"head": f"!new:masr_modules.heads.ClassifierHead {classifier}"},
     )
     for i, overrides in enumerate(arms):
         seen.append([])

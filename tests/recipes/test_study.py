@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, load_recipe
 
-from masr_modules.runs import Runs
-from masr_modules.settings import load_settings, parse_arguments
-from masr_modules.study import Studies
+from masr_modules.config.settings import load_settings, parse_arguments
+from masr_modules.reporting.runs import Runs
+from masr_modules.reporting.study import Studies
 
 STUDIES = Studies(ROOT / "recipes/study/studies.yaml")
 
@@ -98,7 +98,8 @@ def test_the_last_row_is_compared_with_others(study, monkeypatch, tmp_path, call
     fake_train(monkeypatch, study)
     seen = []
     monkeypatch.setattr(
-        "masr_modules.study.compare_table", lambda *args: seen.append(args[1:3]) or "gains"
+        "masr_modules.reporting.study.compare_table",
+        lambda *args: seen.append(args[1:3]) or "gains",
     )
     call("--systems", "SSL only", "MASR", "--against", "SSL only", "untrained", "LASR")
     (((key, name), others),) = seen
@@ -110,7 +111,8 @@ def test_the_last_row_is_compared_with_others(study, monkeypatch, tmp_path, call
 def test_a_study_brings_its_arms_seeds_and_comparisons(study, monkeypatch, tmp_path, call):
     commands = fake_train(monkeypatch, study)
     monkeypatch.setattr(
-        "masr_modules.study.compare_table", lambda *args: " ".join(name for _, name in args[2])
+        "masr_modules.reporting.study.compare_table",
+        lambda *args: " ".join(name for _, name in args[2]),
     )
     call("--study", "partial10")
     partial = STUDIES["partial10"]
@@ -220,7 +222,7 @@ def test_an_encoder_that_only_probes_differ_on_is_trained_once(
 
 def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
     head = (
-        "!new:masr_modules.pairwise.heads.MASRHead {identity: null, sources: !ref <knowledge>, "
+        "!new:masr_modules.heads.MASRHead {identity: null, sources: !ref <knowledge>, "
         "loss: !ref <loss>, input_size: !ref 2 * <d_model>, embedding_size: !ref <embedding_size>}"
     )
     pretrain.main(arguments(head=head, number_of_steps=2))

@@ -11,9 +11,9 @@ from conftest import ROOT, load_recipe
 from masr_modules.data.corpus import load_csv
 from masr_modules.downstream.outcomes import Outcomes
 from masr_modules.downstream.task import find_tasks
-from masr_modules.plots import STYLES, Panel, draw_curves, save_figure
-from masr_modules.runs import Runs, load_labels, save_labels
-from masr_modules.study import BASELINES, Comparison, Studies
+from masr_modules.metrics.plots import STYLES, Panel, draw_curves, save_figure
+from masr_modules.reporting.runs import Runs, load_labels, save_labels
+from masr_modules.reporting.study import BASELINES, Comparison, Studies
 
 TABLES = load_recipe("study/tables")
 STUDIES = TABLES.STUDIES

@@ -49,7 +49,7 @@ SETTINGS = {"lr": 1e-4, "encoder_lr": 1e-5, "max_batch_seconds": 8.0, "num_bucke
 def torchrun(ranks, command, **options):
     """Starts a script as docs/scale.md says, on CPUs."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    paths = os.pathsep.join(map(str, (ROOT, HERE, ROOT / "tests/unit")))
+    paths = os.pathsep.join(map(str, (ROOT, HERE, ROOT / "tests/support")))
     return subprocess.Popen(
         [*launcher, f"--nproc-per-node={ranks}", *map(str, command)],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},

@@ -9,7 +9,7 @@ import ruamel.yaml
 from conftest import ROOT, yamls
 from speechbrain.core import RunOptions
 
-from masr_modules.settings import load_settings, merge_bases, resolve_settings
+from masr_modules.config.settings import load_settings, merge_bases, resolve_settings
 
 
 def resolved(yaml, overrides):

@@ -1,0 +1,304 @@
+"""Which settings make a run: what tells two runs apart, in a folder of results and in a record.
+
+A folder of results belongs to one run, seed and inputs included: the same run resumes in it and
+another is refused (`facts_of`, `check_same`, `claim`). A record of many runs holds each under a
+`fingerprint` of the settings that change what is measured.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, TaggedScalar
+
+from masr_modules.config.files import write_atomic
+from masr_modules.config.settings import dump, make_plain, merge_bases, override
+
+#: Keys of an experiment's YAML that do not change the encoder that is trained, and what they are:
+#: `place` says where results lie, `speed` how fast a run is, `run` which of several runs alike it
+#: is, `beside` what its table has beside it, `corpus` where the corpus lies (in a folder of results
+#: the contents of its files count instead), and `probe` how the trained encoder is measured.
+ROLES = {
+    "output_folder": "place",
+    "save_folder": "place",
+    "cache_folder": "place",
+    "skip_prep": "speed",
+    "num_workers": "speed",
+    "max_cache_gb": "speed",
+    "seed": "run",
+    "__set_seed": "run",
+    "system": "run",
+    "baselines": "beside",
+    "prepare": "corpus",
+    "data_folder": "corpus",
+    "csv_folder": "corpus",
+    "pretrained": "corpus",
+    "labelled_share": "probe",
+}
+#: Keys that recipes read themselves, beside blocks that refer to them.
+_READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
+#: Key -> the value with which it is as if it were not there.
+_NEUTRAL = {"wrong_labels": {}, "checked_labels": {}, "labelled_share": 1.0, "family_depth": 1}
+RECORD = "run.json"
+
+
+def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
+    """A name for the settings of a run, whatever its seed, name and folder.
+
+    It depends on what is built and not on how the YAML says so: not on the module that a class
+    lies in, the order of keys, or the text of a number. A value that blocks of the YAML refer to
+    does not count where overrides have replaced all of these blocks (the margin of a loss that is
+    not there), nor does a knowledge source that neither the loss nor the batches read.
+
+    Arguments
+    ---------
+    yaml : str or Path
+        The experiment.
+    overrides : sequence of str
+        As on the command line.
+
+    Returns
+    -------
+    str
+        12 hexadecimal digits.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.yaml"
+    >>> loss = "!new:a.b.Loss {m: !ref <margin>}"
+    >>> _ = path.write_text(f"seed: 1\\nmargin: 1\\nloss: {loss}\\nlr: 2\\n")
+    >>> before = fingerprint(path, [])
+    >>> before == fingerprint(path, ["--seed", "2", "--loss", loss.replace("a.b", "c")])
+    True
+    >>> before == fingerprint(path, ["--margin", "2"])
+    False
+    """
+    path, _, changes = sb.parse_arguments([str(yaml), *overrides])
+    tree = _relevant_tree(path, changes)
+    settings = {key: _canonical(value) for key, value in tree.items()}
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> CommentedMap:
+    """The settings with references as they are, without those that have no effect."""
+    tree = merge_bases(Path(path))
+    make_plain(tree)
+    before = dict(tree.items())
+    references = _references(before)
+    used = set().union(*references.values()) - set(_READ)
+    override(tree, overrides, path)
+    make_plain(tree)
+    references |= _references({k: v for k, v in tree.items() if v is not before[k]})
+    if isinstance(tree.get("knowledge"), list) and "head" in tree:
+        acting = _acting_sources(tree, references)
+        tree["knowledge"] = [tree["knowledge"][place] for place in acting]
+    nothing = {key for key, value in _NEUTRAL.items() if tree.get(key, value) == value}
+    beside = {key for key in tree if ROLES.get(key) in ("place", "speed", "run", "beside")}
+    for key in beside | nothing:
+        tree.pop(key, None)
+        references.pop(key, None)
+    while idle := (used & set(references)) - set().union(*references.values()):
+        for key in idle:
+            del tree[key], references[key]
+    return tree
+
+
+def _references(tree: Mapping) -> dict[str, set[str]]:
+    """Key -> the keys that its value refers to."""
+    return {
+        key: set(re.findall(r"<(\w+)", dump(CommentedMap({key: value}))))
+        for key, value in tree.items()
+    }
+
+
+def _acting_sources(tree: Mapping, references: Mapping[str, set[str]]) -> list[int]:
+    """Places of the knowledge sources that the head's loss or the batches read."""
+    needed = {"head", "knowledge", "masr_weight", "batch_identity"} & {*tree}
+    while more := set().union(*(references[key] for key in needed)) & {*tree} - needed:
+        needed |= more
+    part = CommentedMap({key: value for key, value in tree.items() if key in needed})
+    built = load_hyperpyyaml(resolve_references(dump(part)))
+    read = built["head"].used_sources if built.get("masr_weight", 1) > 0 else []
+    batched = built.get("batch_identity")
+    return [
+        place
+        for place, source in enumerate(built["knowledge"])
+        if source.column == batched or any(source is other for other in read)
+    ]
+
+
+def _canonical(node: object) -> object:
+    """What a value of the YAML builds, as JSON; a class goes by its name alone."""
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if isinstance(node, Mapping):
+        value: object = {str(key): _canonical(part) for key, part in node.items()}
+        if not tag:  # the order of arguments changes nothing, that of identities may
+            value = [*value.items()]
+    elif isinstance(node, list):
+        value = [_canonical(part) for part in node]
+    elif isinstance(node, TaggedScalar):
+        value = str(node.value or "") or {}
+    elif isinstance(node, float) and node.is_integer():
+        value = int(node)
+    else:
+        value = node
+    if not tag:
+        return value
+    kind, _, dotted = tag.partition(":")
+    return [dotted.rpartition(".")[2] or kind, value]
+
+
+def same_training(changes: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    """Whether two sets of overrides train the same encoder, and differ in its measurement alone.
+
+    Example
+    -------
+    >>> same_training({"lr": 1, "labelled_share": 0.1}, {"lr": 1}), same_training({"lr": 1}, {})
+    (True, False)
+    """
+    trained = [
+        {key: value for key, value in found.items() if ROLES.get(key) != "probe"}
+        for found in (changes, others)
+    ]
+    return trained[0] == trained[1]
+
+
+def facts_of(text: str) -> dict[str, dict[str, str]]:
+    """Settings and inputs of a run.
+
+    Arguments
+    ---------
+    text : str
+        Resolved YAML, from `masr_modules.config.settings.resolve_settings`.
+
+    Returns
+    -------
+    dict
+        `settings`: key -> its value as YAML; `inputs`: key -> digest of the files it names.
+
+    Example
+    -------
+    >>> facts_of("lr: 1\\noutput_folder: a\\n")
+    {'settings': {'lr': '1'}, 'inputs': {}}
+    """
+    tree = YAML().load(text)
+    folders = {key: str(tree.get(key) or "") for key in ("output_folder", "data_folder")}
+    settings, inputs = {}, {}
+    for key, value in tree.items():
+        if key.endswith("_csv") and value is not None:
+            paths = [value] if isinstance(value, str) else [part["csv"] for part in value]
+            inputs[key] = _digest(*map(Path, paths))
+        elif key == "pretrained":
+            inputs[key] = _digest_encoder(str(value))
+        elif ROLES.get(key) not in ("place", "speed", "corpus"):
+            settings[key] = _text(value)
+            for name, folder in folders.items():
+                if folder:
+                    settings[key] = settings[key].replace(folder, f"<{name}>")
+    return {"settings": settings, "inputs": inputs}
+
+
+def check_same(
+    folder: str | Path,
+    facts: Mapping[str, Mapping[str, str]],
+    kinds: Sequence[str] = ("settings", "inputs"),
+) -> None:
+    """Refuses a folder that another run began.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Of results.
+    facts : mapping
+        From `facts_of`, of the run that wants it.
+    kinds : sequence of str
+        What must be the same.
+
+    Raises
+    ------
+    ValueError
+        Names the folder, and what differs of each key.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "run.json").write_text('{"settings": {"lr": "1"}, "inputs": {}}')
+    >>> check_same(folder, facts_of("lr: 2"))
+    Traceback (most recent call last):
+    ...
+    ValueError: ...was begun with lr: 1, this run has lr: 2; give another --output_folder...
+    """
+    path = Path(folder, RECORD)
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    differs = []
+    for kind in kinds:
+        for key in sorted({*before[kind], *facts[kind]}):
+            old, new = (there[kind].get(key, "nothing") for there in (before, facts))
+            if old != new and kind == "settings":
+                differs.append(f"was begun with {key}: {old}, this run has {key}: {new}")
+            elif old != new:
+                differs.append(f"was begun with other contents of {key}")
+    if differs:
+        differs.sort(key=len)  # what was changed, before the blocks that take its value
+        raise ValueError(
+            f"{folder} {'; '.join(differs[:3])}; give another --output_folder, remove this one, "
+            "or give what it was begun with"
+        )
+
+
+def claim(folder: str | Path, text: str, begun: bool) -> None:
+    """Makes a folder that of a run, or makes sure that it is.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Of results.
+    text : str
+        Resolved YAML.
+    begun : bool
+        Whether there is something in it that would be reused.
+
+    Raises
+    ------
+    ValueError
+        See `check_same`.
+    """
+    facts = facts_of(text)
+    if begun:
+        check_same(folder, facts)
+    write_atomic(Path(folder, RECORD), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+
+def _text(value: object) -> str:
+    text = StringIO()
+    YAML().dump(value, text)
+    return text.getvalue().removesuffix("...\n").strip()
+
+
+def _digest(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            return "no such file"
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _digest_encoder(source: str) -> str:
+    """Of weights and settings in a folder; a name on a hub stands for itself."""
+    folder = Path(source)
+    folder = folder / "encoder" if (folder / "encoder").is_dir() else folder
+    if not folder.is_dir():
+        return source
+    kinds = (".ckpt", ".safetensors", ".bin", ".yaml", ".json")
+    return _digest(*sorted(path for path in folder.iterdir() if path.suffix in kinds))

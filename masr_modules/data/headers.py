@@ -1,0 +1,146 @@
+"""Headers of audio files: duration, sample rate and channels, without the samples."""
+
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from masr_modules.data import header_worker
+
+#: Files that a process is asked for at once. The answers to two chunks fit into a pipe.
+CHUNK = 64
+
+Item = TypeVar("Item")
+
+
+class AudioInfo(NamedTuple):
+    """What an audio file's header tells: seconds, Hz, channels."""
+
+    duration: float
+    sample_rate: int
+    channels: int
+
+
+class BrokenAudio(ValueError):
+    """A file without usable audio; the message is the reason, without the path."""
+
+
+def read_header(path: str) -> AudioInfo:
+    """Reads the header of an audio file, not its samples.
+
+    Arguments
+    ---------
+    path : str
+        WAV, or any other format that soundfile reads.
+
+    Returns
+    -------
+    AudioInfo
+        Duration (seconds), sample rate (Hz) and channels.
+
+    Raises
+    ------
+    BrokenAudio
+        If the file is missing, empty, without samples, truncated or not readable.
+
+    Example
+    -------
+    >>> import soundfile
+    >>> path = str(getfixture("tmp_path") / "a.wav")
+    >>> soundfile.write(path, [0.0] * 8000, 16000)
+    >>> read_header(path)
+    AudioInfo(duration=0.5, sample_rate=16000, channels=1)
+    """
+    found = header_worker.header_or_reason(path)
+    if isinstance(found, str):
+        raise BrokenAudio(found)
+    return AudioInfo(*found)
+
+
+def read_headers(
+    items: Iterable[Item], path_of: Callable[[Item], str], num_workers: int
+) -> Iterator[tuple[Item, AudioInfo | str]]:
+    """Reads headers in processes, in order, holding few items at a time.
+
+    Arguments
+    ---------
+    items : iterable
+        Read as results are taken: memory does not grow with their number.
+    path_of : callable
+        Item -> path of its file.
+    num_workers : int
+        Processes; they wait for the disk side by side. Fewer where there is little to read.
+
+    Yields
+    ------
+    (item, AudioInfo or str)
+        Each with its header, or the reason why the file cannot be used.
+
+    Raises
+    ------
+    RuntimeError
+        If a process is killed.
+
+    Example
+    -------
+    >>> list(read_headers(["/nowhere/b.wav"], str, num_workers=2))
+    [('/nowhere/b.wav', 'no such file')]
+    """
+    items, workers, pending = iter(items), deque(), deque()
+    with ExitStack() as stack:
+        while True:
+            while len(pending) < 2 * num_workers and (chunk := list(islice(items, CHUNK))):
+                if len(workers) < num_workers:
+                    workers.append(stack.enter_context(_Worker()))
+                else:
+                    workers.rotate(-1)
+                workers[-1].ask([path_of(item) for item in chunk])
+                pending.append((workers[-1], chunk))
+            if not pending:
+                return
+            worker, chunk = pending.popleft()
+            for item, found in zip(chunk, worker.answer(), strict=True):
+                yield item, found if isinstance(found, str) else AudioInfo(*found)
+
+
+class _Worker:
+    """A process that runs `header_worker`; a Ctrl-C in the terminal does not reach it."""
+
+    def __enter__(self) -> "_Worker":
+        pipe = subprocess.PIPE
+        command = (sys.executable, "-S", "-P", header_worker.__file__)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, process_group=0)
+        self.asked: deque[list[str]] = deque()
+        self._send(list(map(str, sys.path)))
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.process.kill()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def ask(self, paths: list[str]) -> None:
+        self._send(paths)
+        self.asked.append(paths)
+
+    def answer(self) -> list[tuple | str]:
+        """To the first question that is open."""
+        paths = self.asked.popleft()
+        try:
+            return pickle.load(self.process.stdout)
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise RuntimeError(
+                f"a process that reads audio headers ended (exit status {self.process.wait()}) at "
+                f"{paths[0]} or one of the {len(paths) - 1} files after it"
+            ) from error
+
+    def _send(self, message: list[str]) -> None:
+        with suppress(BrokenPipeError):  # it has ended: the missing answer tells
+            pickle.dump(message, self.process.stdin)
+            self.process.stdin.flush()

@@ -1,0 +1,193 @@
+"""Result tables: generated from what runs measured, never typed.
+
+``python -m masr_modules.metrics.tables RUN/results.json ... --readme FILE --block NAME`` puts the
+table of some runs between two marks of a Markdown file.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from masr_modules.config.files import write_atomic
+
+#: How a kind of metric is printed: its scale, decimals and unit.
+KINDS = {
+    "share": (100, 1, " (%)"),
+    "loss": (1, 2, ""),
+    "cost": (1, 3, ""),
+    "layer": (1, 0, ""),
+    "count": (1, 0, ""),
+    "minutes": (1 / 60, 1, " (min)"),
+}
+
+#: Title, key and kind of each metric.
+PRETRAIN_COLUMNS = (
+    ("valid kNN", "valid_knn", "share"),
+    ("language kNN", "knn", "share"),
+    ("language linear", "linear", "share"),
+    ("family", "family", "share"),
+    ("inside family", "within_family", "share"),
+    ("speaker EER", "speaker_eer", "share"),
+    ("gender", "gender", "share"),
+    ("emotion", "emotion", "share"),
+    ("valid SSL loss", "ssl_loss", "loss"),
+)
+
+
+def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
+    """The columns of a pretraining's table whose neighbours and probes tell another label.
+
+    Example
+    -------
+    >>> [title for title, _, _ in pretrain_columns("emotion")][1:3]
+    ['emotion kNN', 'emotion linear']
+    """
+    return [(title.replace("language", label), *rest) for title, *rest in PRETRAIN_COLUMNS]
+
+
+def replace_block(path: str | Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` of a Markdown file.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks the two marks.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "README.md"
+    >>> _ = path.write_text("a\\n<!-- t -->\\nold\\n<!-- /t -->\\nb\\n")
+    >>> replace_block(path, "t", "new")
+    >>> path.read_text()
+    'a\\n<!-- t -->\\nnew\\n<!-- /t -->\\nb\\n'
+    """
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    whole = Path(path).read_text(encoding="utf-8")
+    if start not in whole or end not in whole.split(start, 1)[1]:
+        raise ValueError(f"{path}: no block between {start.strip()} and {end}")
+    before, rest = whole.split(start, 1)
+    write_atomic(path, before + start + text.rstrip("\n") + "\n" + end + rest.split(end, 1)[1])
+
+
+def write_results(folder: str | Path, results: dict) -> None:
+    """Writes results.json, which marks a run as complete."""
+    write_atomic(Path(folder) / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]]]:
+    """What several runs measured, as format_table takes it.
+
+    Trained systems come first, then the rows that every run has. Such a row
+    counts once where runs agree on it.
+
+    Arguments
+    ---------
+    paths : sequence of str or Path
+        The runs' results.json.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> write_results(folder / "a", {"MASR": {"ssl_loss": 4.0}, "chance": {"knn": 0.1}})
+    >>> write_results(folder / "b", {"SSL only": {"ssl_loss": 3.0}, "chance": {"knn": 0.1}})
+    >>> join_results([folder / "a/results.json", folder / "b/results.json"])
+    {'MASR': [{'ssl_loss': 4.0}], 'SSL only': [{'ssl_loss': 3.0}], 'chance': [{'knn': 0.1}]}
+    """
+    trained, beside = {}, {}
+    for path in paths:
+        for system, metrics in json.loads(Path(path).read_text(encoding="utf-8")).items():
+            runs = trained if "ssl_loss" in metrics else beside
+            if runs is trained or metrics not in runs.get(system, []):
+                runs.setdefault(system, []).append(metrics)
+    return trained | beside
+
+
+def format_cell(values: Sequence[float], kind: str) -> str:
+    """Mean, and ± sample standard deviation where there are several values.
+
+    Example
+    -------
+    >>> format_cell([0.25, 0.75], "share"), format_cell([2.0], "loss")
+    ('50.0 ± 35.4', '2.00')
+    """
+    values = [value for value in values if value is not None and value == value]
+    if not values:
+        return ""
+    scale, digits, _ = KINDS[kind]
+    mean = sum(values) / len(values)
+    text = f"{scale * mean:.{digits}f}"
+    if len(values) > 1:
+        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+        text += f" ± {scale * variance**0.5:.{digits}f}"
+    return text
+
+
+def column_title(column: tuple[str, str, str]) -> str:
+    """Title of a figure with its unit."""
+    title, _, kind = column
+    return title + KINDS[kind][2]
+
+
+def format_table(
+    runs: dict[str, list[dict[str, float]]], columns=PRETRAIN_COLUMNS, title: str = "encoder"
+) -> str:
+    """A Markdown table, one row a system.
+
+    Arguments
+    ---------
+    runs : dict[str, list[dict[str, float]]]
+        System -> the metrics of each seed.
+    columns : sequence of (str, str, str)
+        Title, key and kind of each metric.
+    title : str
+        Of the first column.
+
+    Example
+    -------
+    >>> print(format_table({"a": [{"knn": 0.5}]}, [("kNN", "knn", "share")]))
+    | encoder | kNN (%) |
+    | ------- | ------- |
+    | a       | 50.0    |
+    """
+    header = [title, *map(column_title, columns)]
+    body = [
+        [system] + [format_cell([f.get(key) for f in metrics], kind) for _, key, kind in columns]
+        for system, metrics in runs.items()
+    ]
+    return align(header, body)
+
+
+def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up in plain text too.
+
+    Example
+    -------
+    >>> print(align(["a", "b"], [["long", "1"]]))
+    | a    | b |
+    | ---- | - |
+    | long | 1 |
+    """
+    widths = [max(map(len, cells)) for cells in zip(header, *body, strict=True)]
+    lines = [header, ["-" * width for width in widths], *body]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def main() -> None:
+    """Prints the table of some runs, and replaces it in a file."""
+    parser = argparse.ArgumentParser(description="One table of several pretraining runs.")
+    parser.add_argument("results", nargs="+", help="results.json of each run")
+    parser.add_argument("--readme", help="Markdown file with the marks <!-- BLOCK -->")
+    parser.add_argument("--block", default="pretrain-results")
+    arguments = parser.parse_args()
+    table = format_table(join_results(arguments.results))
+    print(table)
+    if arguments.readme:
+        replace_block(arguments.readme, arguments.block, table)
+
+
+if __name__ == "__main__":
+    main()

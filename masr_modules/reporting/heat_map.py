@@ -1,0 +1,152 @@
+"""The similarity of languages, or of other labels, and of a batch's utterances, as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import langcodes
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from masr_modules.data.metadata import Metadata
+from masr_modules.knowledge.base import KnowledgeSource
+from masr_modules.knowledge.geographic import Geographic
+from masr_modules.knowledge.labels import Categorical
+from masr_modules.knowledge.language import LanguageDistance
+from masr_modules.knowledge.languages import language_lineage, resolve_language
+from masr_modules.metrics.plots import mark_groups, save_figure
+from masr_modules.pairwise.similarity import combine
+
+# More rows than this cannot be read; the most frequent labels are shown.
+_MOST_LABELS = 150
+
+
+class _Shown(NamedTuple):
+    """A label in the picture; sorts by descent, those without a known one last."""
+
+    orphan: bool
+    lineage: tuple[str, ...]
+    text: str
+    code: int
+
+
+def save_heat_map(
+    sources: Sequence[KnowledgeSource], column: str, metadata: Metadata, path: str | Path
+) -> bool:
+    """Draws how alike the labels of a column are, by the sources that read it.
+
+    Languages are ordered by descent, so that relatives stand together; other labels by
+    name. Categorical is left out: it tells no two labels apart from any other two.
+
+    Arguments
+    ---------
+    sources : sequence of KnowledgeSource
+        All sources of the experiment.
+    column : str
+        A label column.
+    metadata : Metadata
+        Of the corpus; labels that do not occur are left out.
+    path : str or Path
+        The PNG.
+
+    Returns
+    -------
+    bool
+        False, and no picture, if no source grades the labels or there are none.
+    """
+    graded = [s for s in sources if s.column == column and not isinstance(s, Categorical)]
+    codes, counts = torch.unique(metadata[column][metadata[column] >= 0], return_counts=True)
+    codes = codes[counts.argsort(descending=True, stable=True)[:_MOST_LABELS]].tolist()
+    if not graded or not codes:
+        return False
+    vocabulary = metadata.vocabularies[column]
+    languages = any(
+        isinstance(s, LanguageDistance) or (isinstance(s, Geographic) and s.kind == "language")
+        for s in graded
+    )
+    shown = sorted(_show(vocabulary[code], code, languages) for code in codes)
+    order = torch.tensor([label.code for label in shown])
+    similarity = combine(graded, Metadata({column: order}, {column: vocabulary}), column)
+    table = np.where(similarity.valid, similarity.values, np.nan)
+    by = ", ".join(type(source).__name__ for source in graded)
+    figure = _figure(table, shown, f"Similarity S of each {column} to each other, by {by}")
+    save_figure(figure, path)
+    return True
+
+
+def batch_heat_map(
+    sources: Sequence[KnowledgeSource], column: str, metadata: Metadata
+) -> Figure | None:
+    """Draws how alike the utterances of a batch are, those with the same label side by side.
+
+    Arguments
+    ---------
+    sources : sequence of KnowledgeSource
+        Those whose columns the metadata have are combined.
+    column : str
+        The label column that is told apart; pairs' S does not depend on it.
+    metadata : Metadata
+        Of the batch.
+
+    Returns
+    -------
+    Figure or None
+        None if no source reads the metadata.
+
+    Example
+    -------
+    >>> batch = Metadata.from_columns({"language": ["fra", "deu", "fra"], "gender": ["female"] * 3})
+    >>> figure = batch_heat_map([Categorical("gender")], "language", batch)
+    >>> figure.axes[0].images[0].get_array().shape
+    (3, 3)
+    """
+    read = [source for source in sources if source.column in metadata.columns]
+    if not read:
+        return None
+    metadata = metadata.select(metadata[column].argsort(stable=True))
+    similarity = combine(read, metadata, column)
+    table = np.where(similarity.valid, similarity.values, np.nan)
+    labels = ["", *metadata.vocabularies[column]]
+    groups = [labels[code + 1] for code in metadata[column].tolist()]
+    figure = Figure(figsize=(7.0, 6.0), layout="constrained")
+    axes = figure.add_subplot()
+    _image(figure, axes, table)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(f"Similarity S of a batch's utterances, by {column}", fontsize=10)
+    mark_groups(axes, groups)
+    return figure
+
+
+def _show(label: str, code: int, languages: bool) -> _Shown:
+    try:
+        iso = resolve_language(label) if languages else None
+    except ValueError:
+        iso = None
+    if iso is None:
+        return _Shown(True, (), label, code)
+    lineage = language_lineage(iso)
+    return _Shown(not lineage, lineage, f"{langcodes.get(iso).display_name()} ({label})", code)
+
+
+def _figure(table: np.ndarray, shown: Sequence[_Shown], title: str) -> Figure:
+    side = 0.19 * len(shown)  # inches; room for a line of text in each row
+    figure = Figure(figsize=(side + 5.0, side + 2.0), layout="constrained")
+    axes = figure.add_subplot()
+    _image(figure, axes, table)
+    texts, ticks = [label.text for label in shown], range(len(shown))
+    axes.set_yticks(ticks, texts, fontsize=8)
+    axes.set_xticks(ticks, texts, fontsize=8, rotation=90)
+    axes.set_title(title, fontsize=10)
+    mark_groups(axes, [label.lineage[0] if label.lineage else "" for label in shown])
+    return figure
+
+
+def _image(figure: Figure, axes: Axes, table: np.ndarray) -> None:
+    image = axes.imshow(np.ma.masked_invalid(table), vmin=0.0, vmax=1.0, cmap="viridis")
+    axes.set_facecolor("lightgrey")
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label("S (grey: not known)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)

@@ -1,0 +1,290 @@
+"""What the knowledge of an experiment says about a corpus: coverage, agreement, anchors."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from masr_modules.config.files import write_atomic
+from masr_modules.data.metadata import Metadata, MetadataTable
+from masr_modules.knowledge.base import KnowledgeSource, numeric_columns
+from masr_modules.metrics.tables import align
+from masr_modules.pairwise.similarity import combine
+from masr_modules.reporting.heat_map import save_heat_map
+from masr_modules.training.train_batches import make_sampler
+
+#: The top-level keys of an experiment that the report reads.
+SETTINGS = (
+    "knowledge",
+    "batch_identity",
+    "data_folder",
+    "max_crop_seconds",
+    "max_batch_seconds",
+    "utterances_per_identity",
+    "num_buckets",
+    "seed",
+)
+
+# Bounds of the cost: pairs are those inside one draw, or several, of this many utterances.
+_DRAW, _DRAWS = 1000, 8
+_BATCHES = 200
+
+
+@dataclass
+class PairStatistics:
+    """What K sources say about the same pairs; the last row is their weighted mean.
+
+    Arguments
+    ---------
+    pairs : int
+        Number of pairs looked at.
+    known : np.ndarray
+        (K + 1,) share of the pairs that are known.
+    within : np.ndarray
+        (K + 1,) mean similarity of pairs of the same identity, NaN where there are none.
+    across : np.ndarray
+        (K + 1,) mean similarity of pairs of different identities.
+    correlation : np.ndarray
+        (K + 1, K + 1) Pearson's, over the pairs known to both; NaN where one is constant.
+    """
+
+    pairs: int
+    known: np.ndarray
+    within: np.ndarray
+    across: np.ndarray
+    correlation: np.ndarray
+
+
+def pair_statistics(
+    sources: Sequence[KnowledgeSource],
+    metadata: Metadata,
+    identity: str,
+    seed: int,
+) -> PairStatistics:
+    """Compares the sources over pairs of utterances.
+
+    Arguments
+    ---------
+    sources : sequence of KnowledgeSource
+        K sources, bound.
+    metadata : Metadata
+        Of all utterances. All their pairs are looked at up to 1000 utterances, beyond that
+        those inside 8 random draws of 1000.
+    identity : str
+        See :func:`masr_modules.pairwise.similarity.combine`.
+    seed : int
+        Of the draws.
+
+    Example
+    -------
+    >>> from masr_modules.knowledge import Categorical
+    >>> metadata = Metadata.from_columns(
+    ...     {"language": ["fra", "fra", "deu"], "speaker": ["a", "", "a"]}
+    ... )
+    >>> found = pair_statistics([Categorical("speaker")], metadata, "language", seed=0)
+    >>> found.pairs, found.known.round(2).tolist(), found.across.tolist()
+    (3, [0.33, 0.33], [1.0, 1.0])
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draws = [torch.arange(len(metadata))]
+    if len(metadata) > _DRAW:
+        draws = [torch.randperm(len(metadata), generator=generator)[:_DRAW] for _ in range(_DRAWS)]
+    total = defaultdict(float)
+    for draw in tqdm(draws, desc="pairs", leave=False, disable=None):
+        for name, value in _pair_sums(sources, metadata.select(draw), identity).items():
+            total[name] = total[name] + value
+    # first[k, l] is the sum of source k's similarity over the pairs known to k and l.
+    count, first, second = total["count"], total["first"], total["second"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = count * second - first**2
+        covariance = count * total["product"] - first * first.T
+        constant = variance <= 1e-9 * count**2
+        correlation = covariance / np.sqrt(variance * variance.T)
+        return PairStatistics(
+            pairs=int(total["pairs"]),
+            known=count.diagonal() / total["pairs"],
+            within=total["within"] / total["within_count"],
+            across=total["across"] / total["across_count"],
+            correlation=np.where(constant | constant.T, np.nan, correlation),
+        )
+
+
+def _pair_sums(
+    sources: Sequence[KnowledgeSource], metadata: Metadata, identity: str
+) -> dict[str, np.ndarray]:
+    """Sums over the pairs of these utterances, by source (K + 1,) or two (K + 1, K + 1)."""
+    similarity = combine(sources, metadata, identity)
+    tables = [source.pairs(metadata[source.column], metadata[source.column]) for source in sources]
+    tables.append((similarity.values, similarity.valid))
+    once = torch.ones(len(metadata), len(metadata), dtype=torch.bool).triu(1)
+    values = torch.stack([table[once] for table, _ in tables]).double()
+    valid = torch.stack([known[once] for _, known in tables]).double()
+    within = similarity.positive[once].double()
+    across = similarity.negative[once].double()
+    sums = {
+        "count": valid @ valid.T,
+        "first": values @ valid.T,
+        "second": values**2 @ valid.T,
+        "product": values @ values.T,
+        "within": values @ within,
+        "within_count": valid @ within,
+        "across": values @ across,
+        "across_count": valid @ across,
+    }
+    return {"pairs": once.sum().numpy()} | {name: value.numpy() for name, value in sums.items()}
+
+
+@dataclass
+class AnchorStatistics:
+    """What the batches of an epoch hold.
+
+    Arguments
+    ---------
+    batches : int
+        Number of batches looked at.
+    of : int
+        Number of batches in the epoch.
+    sizes, identities, anchors : np.ndarray
+        (batches,) utterances, different identities and anchors (utterances with a positive
+        and a negative) of each.
+    """
+
+    batches: int
+    of: int
+    sizes: np.ndarray
+    identities: np.ndarray
+    anchors: np.ndarray
+
+
+def anchor_statistics(settings: dict, rows: dict, table: MetadataTable) -> AnchorStatistics:
+    """Plans the first epoch as training does, and counts.
+
+    Arguments
+    ---------
+    settings : dict
+        See :func:`load_settings`.
+    rows : dict[str, dict]
+        ID -> row.
+    table : MetadataTable
+        Their metadata.
+    """
+    sampler = make_sampler(settings, rows, table)
+    sampler.set_epoch(1)
+    batches = list(sampler)[:_BATCHES]
+    sizes, identities, anchors = [], [], []
+    for batch in tqdm(batches, desc="batches", leave=False, disable=None):
+        metadata = table.metadata.select(torch.tensor(batch))
+        similarity = combine(settings["knowledge"], metadata, settings["batch_identity"])
+        codes = metadata[settings["batch_identity"]]
+        sizes.append(len(batch))
+        identities.append(len(codes[codes >= 0].unique()))
+        anchors.append(int((similarity.positive.any(1) & similarity.negative.any(1)).sum()))
+    counts = (np.array(list_) for list_ in (sizes, identities, anchors))
+    return AnchorStatistics(len(batches), len(sampler), *counts)
+
+
+def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
+    """Writes `report.md` and, where the identity has graded knowledge, `similarity.png`.
+
+    Arguments
+    ---------
+    settings : dict
+        See :func:`load_settings`.
+    rows : dict[str, dict]
+        ID -> row, from load_csv.
+    output : str or Path
+        Folder of the files.
+
+    Returns
+    -------
+    str
+        The text of the report.
+
+    Raises
+    ------
+    ValueError
+        If a source's column is not in the CSV or holds what the source cannot read.
+    """
+    sources, identity = settings["knowledge"], settings["batch_identity"]
+    columns = {source.column for source in sources} | {"speaker", identity}
+    table = MetadataTable(rows, columns, numeric_columns(sources))
+    for source in tqdm(sources, desc="sources", leave=False, disable=None):
+        if source.column in table.vocabularies:
+            source.bind(table.vocabularies[source.column])
+    found = pair_statistics(sources, table.metadata, identity, settings["seed"])
+    sections = [
+        _summary(rows, table, identity, found),
+        _source_table(sources, table.metadata, found),
+        "Correlation of the sources' similarities, over the pairs known to both:",
+        _correlation_table(sources, found),
+        _anchor_text(anchor_statistics(settings, rows, table)),
+    ]
+    image = Path(output) / "similarity.png"
+    if identity in table.vocabularies and save_heat_map(sources, identity, table.metadata, image):
+        sections.append(f"Similarity of the labels of '{identity}': {image}")
+    text = "\n\n".join(sections) + "\n"
+    write_atomic(Path(output) / "report.md", text)
+    return text
+
+
+def _summary(rows: dict, table: MetadataTable, identity: str, found: PairStatistics) -> str:
+    known = table.metadata[identity] >= 0
+    number = (
+        f"{len(rows)} utterances, {float(known.float().mean()):.1%} with a {identity}: "
+        f"{len(table.metadata[identity][known].unique())} different"
+    )
+    looked_at = "all" if len(rows) <= _DRAW else f"{_DRAWS} random draws of {_DRAW} utterances:"
+    return f"{number}. Pairs looked at: {looked_at} {found.pairs}."
+
+
+def _source_table(
+    sources: Sequence[KnowledgeSource], metadata: Metadata, found: PairStatistics
+) -> str:
+    """A row a source: what it knows, and how alike it holds pairs to be."""
+    header = ["source", "weight", "utterances known (%)", "pairs known (%)", "S within", "S across"]
+    body = []
+    for k, name in enumerate(_names(sources)):
+        weight, cells = "", ""
+        if k < len(sources):
+            values = metadata[sources[k].column]
+            known = ~values.isnan() if values.is_floating_point() else values >= 0
+            weight, cells = f"{sources[k].weight:g}", f"{100 * float(known.float().mean()):.1f}"
+        means = (_number(mean, 3) for mean in (found.within[k], found.across[k]))
+        body.append([name, weight, cells, f"{100 * found.known[k]:.1f}", *means])
+    return align(header, body)
+
+
+def _correlation_table(sources: Sequence[KnowledgeSource], found: PairStatistics) -> str:
+    names = _names(sources)
+    body = [
+        [name, *(_number(value, 2) for value in row)]
+        for name, row in zip(names, found.correlation, strict=True)
+    ]
+    return align(["", *(name.split()[0] for name in names)], body)
+
+
+def _number(value: float, digits: int) -> str:
+    """The number, or a dash where nothing is known."""
+    return "-" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _names(sources: Sequence[KnowledgeSource]) -> list[str]:
+    return [f"{k} {source}" for k, source in enumerate(sources, start=1)] + ["S combined"]
+
+
+def _anchor_text(found: AnchorStatistics) -> str:
+    """Batches of the first epoch in two sentences."""
+    if not found.batches:
+        return "The first epoch has no batch."
+    part = "" if found.batches == found.of else f", the first {found.batches} looked at"
+    return (
+        f"Batches of the first epoch: {found.of}{part}. A batch has {found.sizes.mean():.1f} "
+        f"utterances of {found.identities.mean():.1f} identities, and "
+        f"{found.anchors.mean():.1f} anchors (least {found.anchors.min()}, most "
+        f"{found.anchors.max()}): {found.anchors.sum() / found.sizes.sum():.1%} of its utterances. "
+        f"Batches without an anchor: {int((found.anchors == 0).sum())}."
+    )

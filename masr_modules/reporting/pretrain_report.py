@@ -1,0 +1,149 @@
+"""What pretraining tells its user: the parts of the loss, the table, the encoder."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import speechbrain as sb
+from torch import nn
+
+from masr_modules.config.files import write_atomic
+from masr_modules.data.metadata import column_of
+from masr_modules.distributed import unwrap
+from masr_modules.encoders.model_card import encoder_card
+from masr_modules.encoders.pretrained import export_encoder
+from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, blind_guess
+from masr_modules.metrics.embeddings import COLUMNS, LabelledEmbeddings
+from masr_modules.metrics.probes import Evaluation, evaluate
+from masr_modules.metrics.tables import format_table, pretrain_columns, write_results
+from masr_modules.reporting.heat_map import batch_heat_map
+
+#: Neighbours and probes learn from more utterances than these, of all layers, only if
+#: `table_references` (utterances a label at most) says so.
+MAX_REFERENCES = 100_000
+#: Utterances of TensorBoard's projector, and of its heat map.
+MAX_PROJECTED, MAX_MAPPED = 1000, 200
+
+
+def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
+    """At most `limit` training utterances a label, evenly spread."""
+    by_label = defaultdict(list)
+    for utterance, label in zip(rows, column_of(rows, column), strict=True):
+        if label:
+            by_label[label].append(utterance)
+    if not by_label:
+        raise ValueError(f"no training utterance has a {column}: set probe_column to one they have")
+    chosen = []
+    for utterances in by_label.values():
+        step = max(1.0, len(utterances) / limit)
+        chosen += [utterances[int(i * step)] for i in range(min(limit, len(utterances)))]
+    return {utterance: rows[utterance] for utterance in chosen}
+
+
+def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
+    """Shows in TensorBoard the validation set's embeddings, and what is known of a batch.
+
+    The first in the projector, with what the utterances are labelled; the second as heat map of
+    the knowledge that the head uses, if any, among the last training batch. On one rank.
+
+    Arguments
+    ---------
+    brain : sb.Brain
+        In training.
+    valid : LabelledEmbeddings
+        One layer of `brain.valid_rows`.
+    """
+    writer = brain.hparams.tensorboard.writer
+    if writer is None:
+        return
+    rows = list(brain.valid_rows.values())
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_PROJECTED)).astype(int))
+    columns = list(dict.fromkeys((brain.probe_column, "language", *COLUMNS)))
+    # Cells are lines and tabs apart.
+    cells = [[" ".join((rows[i].get(c) or "").split()) for c in columns] for i in chosen]
+    # Rounded, for they are written as text.
+    embeddings = valid.embeddings[chosen].astype(float).round(4)
+    step = brain.optimizer_step
+    writer.add_embedding(embeddings, cells, None, step, "valid", columns)
+    if not hasattr(brain.modules, "head") or not brain.batch_ids:
+        return
+    sources = unwrap(brain.modules.head).used_sources
+    metadata = brain.table(brain.batch_ids[:MAX_MAPPED])
+    if figure := batch_heat_map(sources, brain.hparams.batch_identity, metadata):
+        writer.add_figure("knowledge/batch", figure, step)
+
+
+def report(
+    brain: sb.Brain, rows: dict, untrained: nn.Module, hparams: dict, ssl_loss: float
+) -> None:
+    """Prints and saves the table, of the encoder and what trains nothing; saves the encoder.
+
+    Every row is of the last step's weights, and of each metric the layer that is best at it on
+    the validation set.
+    """
+    facts = facts_of(hparams, rows["train"])
+    references = rows.get("labelled", rows["train"])
+    limit = hparams.get("table_references")
+    if limit or len(references) > MAX_REFERENCES:
+        references = choose_references(references, limit or 1000, brain.probe_column)
+    before = "start" if getattr(untrained.encoder, "starts_trained", False) else "untrained"
+    systems = {hparams["system"]: None}
+    if hparams["baselines"]:
+        features = hparams["log_mel"]
+        systems |= {
+            before: untrained.to(brain.device).eval().encode,
+            "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
+            "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
+        }
+    results, found = {}, {}
+    for system, encode in systems.items():
+        splits = [
+            brain.embedded(r, encode, True) for r in (references, rows["valid"], rows["test"])
+        ]
+        found[system] = evaluate(*splits)
+        results[system] = found[system].metrics
+    results[hparams["system"]]["ssl_loss"] = ssl_loss
+    results["chance"] = blind_guess(rows["test"], brain.probe_column)
+    runs = {system: [metrics] for system, metrics in results.items()}
+    table = format_table(runs, pretrain_columns(brain.probe_column))
+    print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
+    write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
+    write_answers(hparams["output_folder"], found)
+    write_results(hparams["output_folder"], results)
+    folder = export_encoder(hparams["output_folder"], facts, encoder_card(facts, table))
+    print(f"The encoder, for other tasks or to share: {folder}")
+
+
+def write_answers(folder: str, found: dict[str, Evaluation]) -> None:
+    """Writes answers.json: of each system and metric, its layer and what it got right.
+
+    What intervals are computed from; see masr_modules.metrics.probes.Evaluation.
+    """
+    answers = {
+        system: {
+            metric: {
+                "layer": evaluation.layers[metric],
+                "answers": [None if x != x else round(x, 5) for x in values.tolist()],
+            }
+            for metric, values in evaluation.answers.items()
+        }
+        for system, evaluation in found.items()
+    }
+    write_atomic(Path(folder) / "answers.json", json.dumps(answers) + "\n")
+
+
+def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
+    """What users of the encoder ask about its training."""
+    head = hparams["head"] if hparams["masr_weight"] > 0 else None
+    return {
+        "system": hparams["system"],
+        "method": type(hparams["ssl"]).__name__,
+        "d_model": hparams["ssl"].d_model,
+        "train_csv": str(hparams["train_csv"]),
+        "utterances": len(rows),
+        "hours": round(sum(column_of(rows, "duration")) / 3600, 3),
+        "languages": sorted({*column_of(rows, "language")} - {""}),
+        "identities": head.identities if head else [],
+        "sources": [str(source) for source in head.used_sources] if head else [],
+    }

@@ -1,0 +1,249 @@
+"""Studies: which systems are compared under which conditions, read from one YAML."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from io import StringIO
+from itertools import product
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from masr_modules.config.provenance import fingerprint, same_training
+from masr_modules.metrics.tables import PRETRAIN_COLUMNS, format_table
+from masr_modules.reporting.runs import Runs, compare_table
+
+#: Rows that train nothing: recorded once a seed, beside the first system.
+BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
+#: SSL method -> its YAML for the embedded corpus.
+METHODS = {"best_rq": "masr.yaml"} | {
+    name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
+}
+COLUMNS = (("seeds", "seeds", "count"), *PRETRAIN_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is run, and what is made of it.
+
+    Arguments
+    ---------
+    name : str
+        Of its blocks: pretrain-NAME and pretrain-NAME-gains.
+    systems : list of str
+        The last is compared with those of `against`.
+    conditions : mapping of float to (str or None)
+        Place on a curve's axis -> condition; without an axis, numbered.
+    axis : str, optional
+        What the places are.
+    level : list of str
+        Systems that the conditions do not reach: they run without, and their curve is level.
+    seeds : list of int
+        Of training.
+    against : list of str
+        Arms and baselines.
+    only : list of str, optional
+        Languages that differences are over.
+    files : list of str
+        Markdown files, from the repository's root.
+    picture : mapping, optional
+        `file` and `metrics`.
+    languages : mapping, optional
+        `file` and `metric` of a picture with a row for each language; `less` is the arm that the
+        last one's gain is over.
+    ssl : str
+        The SSL method, of METHODS.
+    """
+
+    name: str
+    systems: list[str]
+    conditions: Mapping[float, str | None] = field(default_factory=lambda: {0: None})
+    axis: str | None = None
+    level: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [1234])
+    against: list[str] = field(default_factory=list)
+    only: list[str] | None = None
+    files: list[str] = field(default_factory=list)
+    picture: Mapping | None = None
+    languages: Mapping | None = None
+    ssl: str = "best_rq"
+
+    @property
+    def arms(self) -> list[str]:
+        """Every system in every condition that reaches it."""
+        places = product(self.conditions.values(), self.systems)
+        return list(dict.fromkeys(self._arm(system, condition) for condition, system in places))
+
+    def curve(self, system: str) -> list[tuple[float, str]]:
+        """Place on the axis and arm of a system, from left to right."""
+        return [(at, self._arm(system, self.conditions[at])) for at in sorted(self.conditions)]
+
+    def _arm(self, system: str, condition: str | None) -> str:
+        return f"{system}, {condition}" if condition and system not in self.level else system
+
+
+class Studies(Mapping):
+    """The YAML: study by name, and what each arm overrides.
+
+    Arguments
+    ---------
+    path : str or Path
+        The YAML, see recipes/study/studies.yaml.
+
+    Raises
+    ------
+    ValueError
+        If a study names an arm whose system or condition is not there or an SSL method that is
+        none, or two conditions override the same key.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "studies.yaml"
+    >>> _ = path.write_text(
+    ...     "systems: {SSL: {masr_weight: 0}, MASR: {}}\\n"
+    ...     "conditions: {half: {hidden_labels: {language: 0.5}}}\\n"
+    ...     "studies: {hidden: {systems: [SSL, MASR], conditions: [null, half]}}\\n"
+    ... )
+    >>> studies = Studies(path)
+    >>> studies["hidden"].arms
+    ['SSL', 'MASR', 'SSL, half', 'MASR, half']
+    >>> studies.overrides("SSL, half")
+    ['--masr_weight', '0', '--hidden_labels', '{language: 0.5}']
+    """
+
+    def __init__(self, path: str | Path):
+        tree = YAML().load(Path(path).read_text(encoding="utf-8"))
+        self.systems, self.conditions = tree["systems"], tree["conditions"]
+        self.studies = {name: _study(name, keys) for name, keys in tree["studies"].items()}
+        for arm in self.arms:
+            self.changes(arm)
+        if unknown := {study.ssl for study in self.values()} - {*METHODS}:
+            raise ValueError(f"{path}: ssl {sorted(unknown)}: choose of {', '.join(METHODS)}")
+
+    def __getitem__(self, name: str) -> Study:
+        return self.studies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.studies)
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    @property
+    def arms(self) -> list[str]:
+        """Of all studies, each once."""
+        return list(dict.fromkeys(arm for study in self.studies.values() for arm in study.arms))
+
+    @property
+    def first(self) -> str:
+        """The system whose runs measure the baselines too."""
+        return next(iter(self.systems))
+
+    def changes(self, arm: str) -> dict[str, object]:
+        """Key of the experiment's YAML -> the value that an arm puts there."""
+        fitting = [name for name in self.systems if f"{arm}, ".startswith(f"{name}, ")]
+        if not fitting:
+            raise ValueError(f"arm {arm!r}: its system is none of {', '.join(self.systems)}")
+        system = max(fitting, key=len)
+        changes = dict(self.systems[system].items())
+        for condition in filter(None, arm.removeprefix(system).split(", ")):
+            if condition not in self.conditions:
+                raise ValueError(f"arm {arm!r}: there is no condition {condition!r}")
+            own = dict(self.conditions[condition].items())
+            if both := {*changes} & {*own} - {*self.systems[system]}:
+                raise ValueError(f"arm {arm!r}: two of its conditions override {sorted(both)}")
+            changes |= own
+        return changes
+
+    def same_encoder(self, arm: str, other: str) -> bool:
+        """Whether two arms train the same encoder, and differ at most in what is measured of it."""
+        return same_training(self.changes(arm), self.changes(other))
+
+    def overrides(self, arm: str) -> list[str]:
+        """What an arm overrides, as on the command line."""
+        changes = self.changes(arm).items()
+        return [text for key, value in changes for text in (f"--{key}", _text(value))]
+
+
+def _study(name: str, keys: Mapping) -> Study:
+    keys = dict(keys.items())
+    conditions = keys.pop("conditions", [None])
+    if not isinstance(conditions, Mapping):
+        conditions = dict(enumerate(conditions))
+    return Study(name, conditions=dict(conditions.items()), **keys)
+
+
+def _text(value: object) -> str:
+    """YAML in one line."""
+    if value is None:
+        return "null"
+    yaml, text = YAML(), StringIO()
+    yaml.width = 10**9
+    yaml.dump({"key": value}, text)
+    return text.getvalue().removeprefix("key:").strip()
+
+
+class Comparison:
+    """Arms of one experiment, and what is recorded of them.
+
+    Arguments
+    ---------
+    studies : Studies
+        The arms.
+    yaml : str or Path
+        The experiment.
+    runs : Runs
+        The record.
+    labels : mapping
+        Those of the test set, from masr_modules.reporting.runs.load_labels.
+    extra : sequence of str
+        Overrides of every run.
+    """
+
+    def __init__(
+        self,
+        studies: Studies,
+        yaml: str | Path,
+        runs: Runs,
+        labels: Mapping[str, Mapping[str, str]],
+        extra: Sequence[str] = (),
+    ):
+        self.studies, self.yaml, self.runs = studies, yaml, runs
+        self.labels, self.extra = labels, list(extra)
+        self.key = cache(self._key)
+
+    def _key(self, arm: str) -> str:
+        """Fingerprint of an arm's settings, seed aside; a baseline has that of the first system."""
+        arm = self.studies.first if arm in BASELINES else arm
+        return fingerprint(self.yaml, [*self.studies.overrides(arm), *self.extra])
+
+    def recorded(self, arm: str, seeds: Sequence[int]) -> list[int]:
+        """Those of the seeds that the record has."""
+        return [seed for seed in seeds if self.runs.has(self.key(arm), arm, seed)]
+
+    def metrics(self, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict]]:
+        """Arm -> its metrics with each seed that the record has; baselines last."""
+        found = {}
+        for arm in (*arms, *BASELINES):
+            if there := self.recorded(arm, seeds):
+                found[arm] = [self.runs.metrics(self.key(arm), arm, seed) for seed in there]
+                found[arm][0] = found[arm][0] | {"seeds": len(there)}
+        return found
+
+    def gains(self, arm: str, against: Sequence[str], only: Sequence[str] | None = None) -> str:
+        """The table of what an arm is above others, as far as they are recorded."""
+        others = [(self.key(name), name) for name in against if self.common(arm, name)]
+        return compare_table(self.runs, (self.key(arm), arm), others, self.labels, only)
+
+    def common(self, arm: str, other: str) -> set[int]:
+        """Seeds that the record has of both."""
+        return {*self.runs.seeds(self.key(arm), arm)} & {*self.runs.seeds(self.key(other), other)}
+
+    def tables(
+        self, study: Study, arms: Sequence[str], seeds: Sequence[int], against: Sequence[str]
+    ) -> dict[str, str]:
+        """Name of a block, less the prefix -> its table."""
+        tables = {study.name: format_table(self.metrics(arms, seeds), COLUMNS)}
+        if any(self.common(arms[-1], name) for name in against):
+            tables[f"{study.name}-gains"] = self.gains(arms[-1], against, study.only)
+        return tables

@@ -1,0 +1,118 @@
+"""What every recipe starts with: its YAML, its folder, its corpus."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.distributed import run_on_main
+
+from masr_modules.config.files import write_atomic
+from masr_modules.config.provenance import check_same, claim, facts_of
+from masr_modules.config.settings import load_settings, parse_arguments, resolve_settings
+from masr_modules.data.audio_check import drop_unreadable
+from masr_modules.data.candidates import drop_contradicted
+from masr_modules.data.corpus import load_corpora
+from masr_modules.data.corruption import ablate, keep_share
+from masr_modules.knowledge import name_branches
+
+
+def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
+    """Reads the YAML with its overrides, makes the output folder, prepares the corpus.
+
+    Arguments
+    ---------
+    arguments : list[str]
+        Of the command line: the YAML, then `--key value`.
+
+    Returns
+    -------
+    hparams, run_opts : dict
+        As `sb.Brain` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the output folder is that of a run with other settings or inputs.
+    """
+    path, run_opts, overrides = parse_arguments(arguments)
+    sb.utils.distributed.ddp_init_group(run_opts)
+    text = resolve_settings(path, overrides)
+    hparams = load_hyperpyyaml(text)
+    sb.create_experiment_directory(hparams["output_folder"])
+    if "prepare" in hparams:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    run_on_main(_claim, args=[hparams, text, run_opts.get("test_only", False)])
+    return hparams, run_opts
+
+
+def prepare_corpus(arguments: list[str]) -> None:
+    """Prepares the corpus of a YAML, once before runs that share it.
+
+    Arguments
+    ---------
+    arguments : list[str]
+        Of a run's command line: the YAML, then `--key value`.
+    """
+    path, _, overrides = parse_arguments(arguments)
+    hparams = load_settings(path, overrides, only=("prepare", "skip_prep"))
+    hparams["prepare"](skip_prep=hparams["skip_prep"])
+
+
+def _claim(hparams: dict, text: str, test_only: bool) -> None:
+    folder = Path(hparams["output_folder"])
+    if test_only:  # a test may search or score in another way
+        check_same(folder, facts_of(text), kinds=("inputs",))
+        return
+    saved = Path(hparams.get("save_folder", folder)).glob("CKPT+*/CKPT.yaml")
+    claim(folder, text, begun=any(saved) or (folder / "results.json").is_file())
+    write_atomic(folder / "hyperparams.yaml", text)
+
+
+def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
+    """Raises a ValueError where an ID stands for other things in two splits.
+
+    Metadata are looked up by ID: one's labels would be taken for the other's.
+    """
+    for split, other in combinations(rows, 2):
+        for utterance in rows[split].keys() & rows[other].keys():
+            row, known = rows[other][utterance], rows[split][utterance]
+            if row != known:
+                differs = next(c for c in {*row, *known} if row.get(c) != known.get(c))
+                raise ValueError(
+                    f"ID {utterance!r} is in {hparams[f'{split}_csv']} and in "
+                    f"{hparams[f'{other}_csv']} with another {differs}: give each its own ID"
+                )
+
+
+def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
+    """Split -> ID -> row of train, valid and test, without the unreadable ones.
+
+    And of `labelled`, where the YAML names a CSV for it. The training set is without what
+    the keys `left_out`, `family_depth`, `wrong_labels`, `hidden_labels` and `permuted_columns`
+    take from it, and without the labels that `checked_labels` finds contradicted; `labelled` is
+    the share `labelled_share`.
+    """
+    splits = ["train", "valid", "test"]
+    if hparams.get("labelled_csv"):
+        splits.append("labelled")
+    rows = {}
+    for split in splits:
+        source = hparams[f"{split}_csv"]
+        memory = Path(hparams["output_folder"], f"{split}_readable.sha256")
+        if isinstance(source, str):  # beside the CSV, for all runs
+            memory = Path(source).with_suffix(".readable.sha256")
+        every = load_corpora(source, hparams["data_folder"])
+        rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
+    _check_ids(rows, hparams)
+    rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))
+    rows["train"] = ablate(rows["train"], hparams, hparams["seed"])
+    rows["train"] = drop_contradicted(rows["train"], hparams.get("checked_labels") or {})
+    share = hparams.get("labelled_share", 1)
+    if share != 1:
+        if "labelled" not in rows:
+            raise ValueError("labelled_share is of labelled_csv: name one")
+        probed = (hparams.get("probe_column", "language"), "gender", "emotion")
+        rows["labelled"] = keep_share(rows["labelled"], share, probed, hparams["seed"])
+    return rows

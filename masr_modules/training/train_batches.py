@@ -1,0 +1,102 @@
+"""The training batches of an experiment, from files or from shards: the same for every loss."""
+
+import math
+
+import numpy as np
+import torch
+
+from masr_modules.data.metadata import MetadataTable, column_of
+from masr_modules.data.shards import ShardBatches
+from masr_modules.pairwise.similarity import label_similarity
+from masr_modules.training.sampler import KnowledgeBatchSampler, language_rates
+
+#: Labels of `batch_identity` up to which relatives share a batch: the square of it in float32.
+MAX_RELATED = 10_000
+
+
+def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
+    """The training batches of an experiment: the same for every loss, so that it is fair.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``knowledge``, ``batch_identity``, ``max_crop_seconds``,
+        ``max_batch_seconds``, ``utterances_per_identity``, ``num_buckets`` and ``seed``;
+        ``language_temperature`` where it is not 1, see `language_rates`.
+    rows : dict[str, dict]
+        ID -> row of the training utterances.
+    table : MetadataTable
+        Their metadata, with the columns ``batch_identity`` and ``speaker``.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_identity`` holds numbers, or the sampler's settings do not fit the rows.
+
+    Example
+    -------
+    >>> rows = {i: {"duration": 2.0, "language": i[0], "speaker": ""} for i in ("a1", "a2")}
+    >>> settings = {"knowledge": [], "batch_identity": "language", "max_crop_seconds": 1.0,
+    ...     "max_batch_seconds": 2.0, "utterances_per_identity": 2, "num_buckets": 1, "seed": 0}
+    >>> table = MetadataTable(rows, ["language", "speaker"])
+    >>> [sorted(batch) for batch in make_sampler(settings, rows, table)]
+    [[0, 1]]
+    """
+    metadata, identity = table(list(rows)), hparams["batch_identity"]
+    if identity not in table.vocabularies:
+        raise ValueError(
+            f"batch_identity {identity!r}: the column is read as numbers; a batch is made of "
+            "utterances that share a label"
+        )
+    labels, relatedness = table.vocabularies[identity], None
+    if len(labels) <= MAX_RELATED:
+        relatedness = label_similarity(hparams["knowledge"], identity, labels)
+    temperature, rates = hparams.get("language_temperature", 1.0), None
+    if temperature != 1.0:
+        rates = language_rates(metadata["language"].tolist(), temperature)
+    return KnowledgeBatchSampler(
+        durations=np.minimum(column_of(rows, "duration"), hparams["max_crop_seconds"]),
+        identities=metadata[identity].numpy(),
+        speakers=metadata["speaker"].numpy(),
+        max_batch_seconds=hparams["max_batch_seconds"],
+        utterances_per_identity=hparams["utterances_per_identity"],
+        relatedness=None if relatedness is None else relatedness.numpy(),
+        num_buckets=hparams["num_buckets"],
+        seed=hparams["seed"],
+        rates=rates,
+    )
+
+
+def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> ShardBatches:
+    """The training batches of an experiment whose training set is in shards.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``train_shards`` (their folder), ``shard_window`` and ``sample_rate``, and
+        what `make_sampler` needs.
+    rows : dict[str, dict]
+        ID -> row of the training utterances.
+    table : MetadataTable
+        Their metadata.
+    """
+
+    def plan(window: list[dict], epoch: int) -> list[list[int]]:
+        sampler = make_sampler(hparams, {row["ID"]: row for row in window}, table)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    crop, processes = hparams["max_crop_seconds"], 1
+    if torch.distributed.is_initialized():
+        processes = torch.distributed.get_world_size()
+    seconds = float(np.minimum(column_of(rows, "duration"), crop).sum())
+    num_batches = math.ceil(seconds / hparams["max_batch_seconds"] / processes)
+    return ShardBatches(
+        hparams["train_shards"],
+        plan,
+        num_batches,
+        hparams["sample_rate"],
+        crop,
+        window=hparams["shard_window"],
+        seed=hparams["seed"],
+    )

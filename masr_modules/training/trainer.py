@@ -1,0 +1,342 @@
+"""The training loop of pretraining and the tasks: SpeechBrain's, for many ranks and for faults."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+import torch.distributed as dist
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.logger import get_logger
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from masr_modules.distributed import JointBatchNorm, rank, world_size
+from masr_modules.training.loading import RankLoader
+
+logger = get_logger(__name__)
+
+#: Updates between two looks at whether another rank was asked to leave.
+LEAVE_EVERY = 10
+#: Exit status of a process that SIGTERM ended, as shells give it.
+TERMINATED = 128 + signal.SIGTERM
+
+
+class RunningLoss:
+    """Mean of losses and their parts, kept where they are computed; read when it is shown.
+
+    Arguments
+    ---------
+    mean : float
+        Of `count` losses before.
+    count : int
+        How many those were.
+
+    Example
+    -------
+    >>> loss = RunningLoss()
+    >>> loss.add(torch.tensor(1.0), {"ssl": torch.tensor(3.0)})
+    >>> loss.add(torch.tensor(2.0), {"ssl": torch.tensor(4.0)})
+    >>> float(loss), str(loss)
+    (1.5, '1.500 (ssl 3.500)')
+    """
+
+    SECONDS = 1.0  # that a text stays: making one waits for the device
+
+    def __init__(self, mean: float = 0.0, count: int = 0):
+        self.total: Tensor | float = mean * count
+        self.count = count
+        self.parts: dict[str, Tensor | float] = {}
+        self.parts_count = 0
+        self.text, self.made = "", float("-inf")
+
+    def add(self, loss: Tensor, parts: dict[str, Tensor] | None = None) -> None:
+        """Counts a loss in; one that is not finite counts as the mean."""
+        mean = self.total / max(1, self.count)
+        self.total = self.total + torch.where(torch.isfinite(loss), loss, mean)
+        self.count += 1
+        for name, value in (parts or {}).items():
+            self.parts[name] = self.parts.get(name, 0.0) + value
+        self.parts_count += 1
+
+    def __float__(self) -> float:
+        return float(self.total) / max(1, self.count)
+
+    def __str__(self) -> str:
+        if time.monotonic() - self.made > self.SECONDS:
+            shown = [f"{k} {float(v) / self.parts_count:.3f}" for k, v in self.parts.items()]
+            self.text = f"{float(self):.3f}" + (f" ({', '.join(shown)})" if shown else "")
+            self.made = time.monotonic()
+        return self.text
+
+
+class Trainer(sb.Brain):
+    """A Brain for one process or many.
+
+    - An update comes after `grad_accumulation_factor` batches and at the end of an epoch; every
+      batch of an update weighs the same. Learning rates are set before the update that they are
+      for (`set_rates`); the gradient of all parameter groups together is clipped.
+    - Ranks share the batches of an epoch, however many there are; normalisation is over the joint
+      batch on any device.
+    - A loss that is not finite skips the update, on all ranks; its utterances are named in
+      `non_finite.txt`. More than `nonfinite_patience` in an epoch end the run.
+    - Training audio that cannot be read is left out, named and counted; more than
+      `max_unreadable` of the training set end the run.
+    - SIGTERM saves a checkpoint after the update it came in, and leaves with status 143.
+    - The host does not wait for the device, except for whether the loss is finite, once its
+      backward pass is on its way.
+    """
+
+    #: Modules that normalise over the joint batch themselves.
+    joint_modules: tuple[str, ...] = ()
+    #: Padded keys of a batch whose lengths stay on the host, where reading them waits for nothing.
+    lengths_on_host: tuple[str, ...] = ()
+
+    def set_rates(self, update: int) -> None:
+        """Sets the learning rates of an update; the first is 1."""
+        raise NotImplementedError
+
+    def after_update(self) -> None:
+        """Called after every update."""
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Of the epoch that is planned."""
+        return -(-len(self.train_loader) // self.grad_accumulation_factor)
+
+    def make_train_loader(self, dataset, batches: Iterable[list[int]], **options) -> RankLoader:
+        """This rank's batches of an epoch, checkpointed.
+
+        Arguments
+        ---------
+        dataset : DynamicItemDataset
+            Of the training set.
+        batches : sampler
+            All ranks' batches; the same on every rank.
+        **options
+            Of a DataLoader.
+        """
+        self.train_loader = RankLoader(dataset, batches, **options)
+        self.checkpointer.add_recoverable("dataloader-TRAIN", self.train_loader)
+        return self.train_loader
+
+    def fit(self, epoch_counter, train_set, valid_set=None, **options) -> None:
+        """See SpeechBrain; the training set is a DataLoader."""
+        self.train_loader = train_set
+        self.unreadable: dict[str, str] = {}
+        self.at_update = True
+        self.leaving = self.in_epoch = False
+        with self._sigterm():
+            super().fit(epoch_counter, train_set, valid_set, **options)
+
+    def on_fit_start(self):
+        """See SpeechBrain; a run that had all its updates trains no more."""
+        super().on_fit_start()
+        if resume_at := getattr(self.train_loader, "resume_at", 0):
+            self.step = resume_at  # the ranks may be others than those that saved
+        if self._optimizer_step_limit_exceeded:
+            self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
+
+    def _compile(self):
+        # Masked frames are as many as a mask says: such shapes need not break a graph.
+        torch._dynamo.config.capture_dynamic_output_shape_ops = True
+        super()._compile()
+
+    def _wrap_distributed(self):
+        if not self.distributed_launch:
+            return
+        on_cuda = torch.device(self.device).type == "cuda"
+        convert = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+        for name, module in self.modules.items():
+            if name not in self.joint_modules:
+                module = (convert if on_cuda else JointBatchNorm.convert)(module)
+            if any(parameter.requires_grad for parameter in module.parameters()):
+                # No device_ids, which would move lengths off the host: batches are there already.
+                module = DistributedDataParallel(
+                    module, find_unused_parameters=self.find_unused_parameters
+                )
+            self.modules[name] = module
+
+    def fit_batch(self, batch: PaddedBatch) -> Tensor:
+        """One forward and backward pass on the device, and an update where one is due."""
+        batch = self.to_device(batch)
+        every, last = self.grad_accumulation_factor, len(self.train_loader)
+        self.in_epoch = True
+        self.at_update = self.step % every == 0 or self.step >= last
+        rest = last % every
+        group = every if self.step <= last - rest or not rest else rest
+        self.on_fit_batch_start(batch, self.at_update)
+        with self.no_sync(not self.at_update):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            finite = _Finite(loss)
+            self.scaler.scale(loss / group).backward()
+        if not finite.read():
+            self._count_non_finite(batch)
+            self.spoilt = True
+        if self.at_update:
+            self.optimizers_step()
+            self.after_update()
+        self.on_fit_batch_end(batch, outputs, loss, self.at_update)
+        return loss.detach()
+
+    def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
+        """See SpeechBrain; on the device."""
+        return super().evaluate_batch(self.to_device(batch), stage)
+
+    def to_device(self, batch: PaddedBatch) -> PaddedBatch:
+        """Moves a batch, in place, without a wait."""
+        lengths = {key: batch[key].lengths for key in self.lengths_on_host}
+        batch = batch.to(self.device, non_blocking=True)
+        for key, value in lengths.items():
+            setattr(batch, key, batch[key]._replace(lengths=value))
+        return batch
+
+    #: Whether a batch of this update had no finite loss.
+    spoilt = False
+
+    def optimizers_step(self):
+        """Sets the rates, clips all groups, updates; counts a skipped update as one."""
+        self.set_rates(self.optimizer_step + 1)
+        optimizers = self.freeze_optimizers(self.optimizers_dict).values()
+        if not self.spoilt:
+            for optimizer in optimizers:
+                self.scaler.unscale_(optimizer)
+            parameters = [
+                parameter
+                for optimizer in optimizers
+                for group in optimizer.param_groups
+                for parameter in group["params"]
+            ]
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            if self.skip_nonfinite_grads and not self.scaler.is_enabled():
+                self.check_gradients()
+            for optimizer in optimizers:
+                self.scaler.step(optimizer)
+            self.scaler.update()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.spoilt = False
+        self.optimizer_step += 1
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Counts what could not be read."""
+        fresh = getattr(batch, "unreadable", {})
+        if not fresh.keys() - self.unreadable.keys():
+            return
+        for utterance, reason in fresh.items():
+            logger.warning(f"left out {utterance}: {reason}")
+        self.unreadable |= fresh
+        count, limit = len(self.unreadable), self.hparams.max_unreadable
+        if count > limit * len(self.train_loader.dataset):
+            raise ValueError(
+                f"{count} of {len(self.train_loader.dataset)} training utterances could not be "
+                f"read, more than max_unreadable: {limit} (last: {', '.join(fresh)}: "
+                f"{next(iter(fresh.values()))}); check the disk, or prepare the corpus again"
+            )
+
+    def _count_non_finite(self, batch: PaddedBatch) -> None:
+        self.nonfinite_count += 1
+        ids = getattr(batch, "id", [])
+        with open(
+            Path(self.hparams.output_folder, "non_finite.txt"), "a", encoding="utf-8"
+        ) as file:
+            file.write(f"update {self.optimizer_step + 1}, rank {rank()}: {' '.join(ids)}\n")
+        logger.warning(
+            f"the loss of update {self.optimizer_step + 1} is not finite: skipped "
+            f"({self.nonfinite_count} in this epoch); {file.name} names the utterances"
+        )
+        if self.nonfinite_count > self.nonfinite_patience:
+            raise ValueError(
+                f"the loss was not finite in {self.nonfinite_count} batches of an epoch, more than "
+                f"nonfinite_patience: {self.nonfinite_patience}; {file.name} names their "
+                "utterances: listen to them, or lower lr"
+            )
+
+    def update_average(self, loss, avg_loss):
+        """The running mean, and its parts, without waiting for the device."""
+        if not isinstance(avg_loss, RunningLoss):
+            avg_loss = RunningLoss(float(avg_loss), self.step - 1)
+        avg_loss.add(loss, self.shown_parts())
+        return avg_loss
+
+    def shown_parts(self) -> dict[str, Tensor]:
+        """Parts of the last loss, for the progress bar."""
+        return {}
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        self._leave_if_asked()
+        # Gradients are not saved: only between two updates.
+        due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+        return due and self.at_update
+
+    def _save_intra_epoch_ckpt(self):
+        self.avg_train_loss = float(self.avg_train_loss)  # the checkpoint holds plain numbers
+        super()._save_intra_epoch_ckpt()
+
+    @contextmanager
+    def _sigterm(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
+        process = os.getpid()
+
+        def asked(number, frame) -> None:
+            if os.getpid() != process:  # a worker that reads audio
+                os._exit(TERMINATED)
+            self.leaving = True
+            if not self.in_epoch:
+                sys.exit(TERMINATED)
+
+        before = signal.signal(signal.SIGTERM, asked)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _leave_if_asked(self) -> None:
+        if not self.at_update:
+            return
+        if world_size() > 1:
+            if self.optimizer_step % LEAVE_EVERY:
+                return
+            leaving = torch.tensor(float(self.leaving), device=self.device)
+            dist.all_reduce(leaving, dist.ReduceOp.MAX)
+            self.leaving = bool(leaving)
+        if self.leaving:
+            logger.info(f"asked to leave (SIGTERM) after update {self.optimizer_step}: saving")
+            self._save_intra_epoch_ckpt()
+            sys.exit(TERMINATED)
+
+    def _fit_valid(self, valid_set, epoch, enable):
+        self.in_epoch = False
+        if self.leaving and world_size() == 1:
+            sys.exit(TERMINATED)
+        super()._fit_valid(valid_set, epoch, enable)
+
+
+class _Finite:
+    """Whether a loss is finite on all ranks, asked for before the answer is needed."""
+
+    def __init__(self, loss: Tensor):
+        self.flag = (~torch.isfinite(loss.detach())).float()
+        if world_size() > 1:
+            dist.all_reduce(self.flag)
+        self.event = None
+        if self.flag.is_cuda:
+            self.flag = self.flag.to("cpu", non_blocking=True)
+            self.event = torch.cuda.Event()
+            self.event.record()
+
+    def read(self) -> bool:
+        """Waits for what was computed before it was asked for, not for what came after."""
+        if self.event is not None:
+            self.event.synchronize()
+        return not self.flag.item()

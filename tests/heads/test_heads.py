@@ -1,0 +1,163 @@
+"""What heads say of themselves, and which layer of the encoder each identity reads."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from masr_modules.data.metadata import Metadata
+from masr_modules.distributed import JointBatch
+from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead
+from masr_modules.heads.projection import Projection
+from masr_modules.knowledge import Categorical, LanguageDistance
+from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss
+from masr_modules.pairwise.prototypes import Prototypes
+
+SOURCES = [Categorical(column) for column in ("family", "gender", "emotion")]
+CORPUS = {
+    "language": ["fra", "spa", "deu", "fra"],
+    "speaker": ["a", "b", "c", "d"],
+    "family": ["rom", "rom", "ger", "rom"],
+    "gender": ["f", "m", "f", "m"],
+    "emotion": ["sad", "happy", "happy", "sad"],
+}
+SMOOTH = {"mining": "soft", "knowledge_weight": 0.3, "activation": "softplus"}
+
+
+def names(head):
+    return [source.column for source in head.used_sources]
+
+
+@pytest.mark.parametrize(
+    "loss, used",
+    [
+        (MASRLoss("hardest", knowledge_weight=0.5), []),
+        (MASRLoss("knowledge", knowledge_weight=0.0), []),
+        (MASRLoss("soft", knowledge_weight=0.0), []),
+        (MASRLoss("soft", knowledge_weight=-0.3), ["family", "gender", "emotion"]),
+        (MASRLoss("hardest", margin_mode="graded"), ["family", "gender", "emotion"]),
+        (MASRLoss("knowledge", knowledge_weight=0.5), ["family", "gender", "emotion"]),
+        (MultiSupConLoss(), ["family", "gender", "emotion"]),
+    ],
+)
+def test_sources_count_where_the_loss_looks_at_them(loss, used):
+    assert names(MASRHead(SOURCES, loss, 6, 4)) == used
+
+
+def test_beside_prototypes_only_what_they_know_counts():
+    head = MASRHead(SOURCES, MASRLoss(**SMOOTH), 6, 4, prototypes=Prototypes(["family"]))
+    assert names(head) == ["family"] and head.identities == ["language"]
+    several = MultiLabelHead(
+        {"language": 1.0, "gender": 0.5},
+        SOURCES,
+        MASRLoss(**SMOOTH),
+        6,
+        4,
+        prototypes=Prototypes(["gender", "family"]),
+    )
+    assert names(several) == ["family", "gender"] and several.identities == ["language", "gender"]
+
+
+def test_a_classifier_uses_labels_alone():
+    head = ClassifierHead(["language", "speaker"], 6, 4)
+    assert head.used_sources == [] and head.identities == ["language", "speaker"]
+
+
+def classifier(metadata, **options):
+    torch.manual_seed(0)
+    head = ClassifierHead(["language"], 6, 4, **options)
+    head.bind(Metadata.from_columns(CORPUS))
+    return head(torch.randn(4, 6, generator=torch.Generator().manual_seed(1)), metadata).loss
+
+
+def test_a_classifier_learns_from_what_an_utterance_may_be():
+    corpus = Metadata.from_columns(CORPUS)  # deu, fra, spa; only these two are romance
+    head = ClassifierHead(["language"], 6, 4, plausible_by=["family"])
+    head.bind(corpus)
+    head.eval()  # no batch statistics: an utterance's loss is its own
+    codes = {name: code for code, name in enumerate(corpus.vocabularies["language"])}
+    columns = {"language": corpus["language"].clone(), "family": corpus["family"].clone()}
+    columns["language"][:] = -1
+    columns["language"][3] = codes["fra"]
+    columns["family"][1] = -1  # nothing is known of the second
+    metadata = Metadata(columns, corpus.vocabularies)
+    pooled = torch.randn(4, 6, requires_grad=True)
+    loss = head(pooled, metadata).loss
+    logits = head.classifiers["language"](
+        head.projection(pooled, JointBatch(4, pooled.device, alone=True))
+    ).double()
+    shares = logits.softmax(dim=1)
+    romance = shares[0, codes["fra"]] + shares[0, codes["spa"]]
+    expected = -(romance.log() + shares[2, codes["deu"]].log() + shares[3, codes["fra"]].log()) / 3
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    (grad,) = torch.autograd.grad(loss, pooled)
+    assert grad.isfinite().all() and grad[1].eq(0).all()
+    assert set(head.columns) == {"language", "family"} and head.identities == ["language"]
+
+
+def test_where_all_labels_are_known_what_is_plausible_changes_nothing():
+    metadata = Metadata.from_columns(CORPUS)
+    plain, told = classifier(metadata), classifier(metadata, plausible_by=["family"])
+    assert told.item() == pytest.approx(plain.item(), rel=1e-6)
+
+
+def test_sources_that_are_not_used_do_not_change_the_loss():
+    """What `used_sources` leaves out may say anything."""
+    metadata = Metadata.from_columns(CORPUS)
+    pooled, found = torch.randn(4, 6), []
+    for sources in (SOURCES, SOURCES[:1]):
+        torch.manual_seed(0)
+        head = MASRHead(sources, MASRLoss(**SMOOTH), 6, 4, prototypes=Prototypes(["family"]))
+        head.bind(metadata)
+        found.append(head(pooled, metadata.select(torch.arange(4))).loss)
+    assert found[0] == found[1]
+
+
+def test_each_identity_reads_its_own_layer():
+    layers = {"speaker": 0, "language": -1}
+    head = MultiLabelHead(dict.fromkeys(layers, 1.0), [], MASRLoss(), 6, 4, layers=layers)
+    pooled = torch.randn(4, 3, 6, requires_grad=True)
+    head(pooled, Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})).loss.backward()
+    assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        MultiLabelHead(
+            {"language": 1.0, "speaker": 0.5},
+            [*SOURCES, LanguageDistance("language")],
+            MASRLoss(**SMOOTH),
+            6,
+            4,
+            prototypes=Prototypes(["family"]),
+        ),
+        MASRHead(SOURCES, MASRLoss("knowledge", 0.3), 6, 4),
+        ClassifierHead(["language"], 6, 4, plausible_by=["family"]),
+    ],
+    ids=["prototypes", "pairs", "classifier"],
+)
+def test_a_head_stays_on_its_device_and_asks_for_no_value(head):
+    """On a GPU that need not be there: tensors without values, which refuse to be mixed."""
+    metadata = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "", "deu"]})
+    head.bind(metadata)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        pooled, known = torch.randn(4, 6, device="cuda"), metadata.to("cuda")
+        output = head.to("cuda")(pooled, known)
+        assert {x.device.type for x in (output.loss, *output.stats.values())} == {"cuda"}
+        with pytest.raises(Exception, match="device"):
+            head(pooled, metadata)
+
+
+def test_a_layer_of_no_identity_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"layers names \['accent'\], no identities: \['speaker'\]"
+    ):
+        MultiLabelHead({"speaker": 1.0}, [], MASRLoss(), 6, 4, layers={"accent": 0})
+
+
+def test_a_mix_of_some_layers_leaves_out_the_others():
+    projection = Projection(6, 4, layers=[0, 2]).eval()
+    pooled = torch.randn(2, 4, 6)
+    other = pooled.clone()
+    other[:, [1, 3]] = 9.0
+    assert torch.equal(projection(pooled, JointBatch(2)), projection(other, JointBatch(2)))

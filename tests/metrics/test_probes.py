@@ -1,0 +1,108 @@
+"""Metrics of the results table against cases worked by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from masr_modules.metrics import probes
+from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.embeddings import LabelledEmbeddings
+from masr_modules.metrics.probes import evaluate, macro, rates_without, speaker_eer
+from masr_modules.metrics.tables import format_table
+
+
+def splits(noise, size=240, seed=0):
+    """Embeddings with a direction a language and one a speaker."""
+    rng = np.random.default_rng(seed)
+    languages = np.array(["fra", "ita", "rus", "ukr"])[np.arange(size) % 4]
+    families = np.where(np.isin(languages, ["fra", "ita"]), "Romance", "Slavic")
+    speakers = np.array(list("abcdef"))[np.arange(size) // 4 % 6]
+    genders = np.where(np.isin(speakers, list("abc")), "female", "male")
+    base = {name: rng.normal(size=16) for name in [*set(languages), *set(speakers)]}
+    x = np.stack([base[a] + 0.3 * base[b] for a, b in zip(languages, speakers, strict=True)])
+    x = x + noise * rng.normal(size=x.shape)
+    emotions = np.array(["sad", "happy"])[np.arange(size) % 7 % 2]
+    labels = {"label": languages, "family": families, "speaker": speakers}
+    whole = LabelledEmbeddings(x[None], labels | {"gender": genders, "emotion": emotions})
+    parts = np.arange(size) // 4 % 3
+    return [whole.at(0, parts == part) for part in range(3)]
+
+
+def labelled(x, language, family=None, gender=None):
+    """A split of one layer; speakers are the languages."""
+    nobody = np.array([""] * len(language))
+    labels = {"label": language, "family": nobody if family is None else family}
+    labels |= {"speaker": language, "gender": nobody if gender is None else gender}
+    return LabelledEmbeddings(x, labels | {"emotion": nobody})
+
+
+def test_clear_embeddings_score_high_and_noise_scores_at_chance():
+    clear, noise = (evaluate(*splits(level)).metrics for level in (0.1, 100.0))
+    assert clear["knn"] > 0.95 and clear["linear"] > 0.95 and clear["within_family"] > 0.95
+    assert clear["emotion"] < 0.75  # nothing says it
+    assert noise["knn"] < 0.5 and noise["within_family"] < 0.75
+    assert noise["speaker_eer"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_each_metric_has_the_layer_that_validation_chooses():
+    good, bad = splits(0.1), splits(100.0)
+    both = [
+        replace(g, layers=np.concatenate([b.layers, g.layers, b.layers]))
+        for g, b in zip(good, bad, strict=True)
+    ]
+    layers = evaluate(*both).layers
+    assert {layers[name] for name in ("knn", "linear", "within_family", "speaker_eer")} == {1}
+
+
+def test_answers_are_what_the_metrics_are_made_of():
+    references, valid, test = splits(1.5)
+    found = evaluate(references, valid, test)
+    for name in ("knn", "linear", "within_family"):
+        assert 0 < np.mean(found.answers[name]) < 1
+        assert macro(test["label"], found.answers[name]) == found.metrics[name]
+
+
+def test_the_rate_without_a_voice_is_that_of_the_others():
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(4, size=(2, 300))
+    scores = rng.normal(size=300) + (pairs[0] == pairs[1])
+    for voice, rate in enumerate(rates_without(scores, pairs)):
+        keep = (pairs != voice).all(axis=0)
+        assert rate == pytest.approx(equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep]))
+
+
+def test_inside_a_family_only_its_own_languages_compete():
+    x = np.array([[[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1], [-1.0, 0.2]]])
+    split = labelled(x, np.array(["a", "b", "c", "c", "d"]), np.array(["F", "F", "G", "G", "H"]))
+    found = evaluate(split, split, split)
+    assert found.metrics["within_family"] == 1.0
+    assert np.isnan(found.answers["within_family"]).tolist() == [False, False, True, True, True]
+
+
+def test_table_leaves_out_what_was_not_measured():
+    table = format_table({"a": [{"knn": float("nan")}]}, [("kNN", "knn", "share")])
+    assert table.splitlines()[-1].split("|")[2].strip() == ""
+
+
+def test_gender_where_it_is_not_known_is_left_out():
+    x = np.array([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]])
+    language = np.array(["a"] * 4)
+    split = labelled(x, language, gender=np.array(["female", "male", "", ""]))
+    found = evaluate(split, split, split)
+    assert found.metrics["gender"] == 1.0
+    assert np.isnan(found.answers["gender"]).tolist() == [False, False, True, True]
+    nothing = labelled(x, language)
+    assert np.isnan(evaluate(split, split, nothing).metrics["gender"])
+
+
+def test_the_eer_of_many_voices_is_that_of_some(monkeypatch):
+    rng = np.random.default_rng(0)
+    voices = np.array([f"v{i % 7}" for i in range(400)])
+    x = rng.normal(size=(7, 5))[[int(v[1]) for v in voices]] + rng.normal(size=(400, 5))
+    labels = {name: voices for name in ("label", "family", "speaker", "gender", "emotion")}
+    split = LabelledEmbeddings(x[None], labels)
+    whole = speaker_eer(split, split)
+    monkeypatch.setattr(probes, "MAX_VOICED", 100)
+    assert speaker_eer(split, split) == pytest.approx(whole, abs=0.05)
+    assert len(probes._trials(split, split)[0]) == 100 * 99 / 2

@@ -1,0 +1,89 @@
+"""What the documents say about the repository holds."""
+
+import importlib
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    path
+    for folder in (".", "docs", "data_prep", "recipes")
+    for path in sorted((ROOT / folder).glob("**/*.md" if folder == "recipes" else "*.md"))
+]
+TOP = ("masr_modules", "data_prep", "recipes", "hparams", "tests", "docs", "benchmarks")
+each_document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+def prose(path):
+    """The text without the fenced blocks, which may add files."""
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
+
+
+def headings(path):
+    """Anchors as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", prose(path), re.M)
+    return {re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in found}
+
+
+@each_document
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(path)):
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), target
+        assert not anchor or anchor in headings(there), target
+
+
+@each_document
+def test_named_files_are_there(path):
+    for name in re.findall(r"[\w./]+/[\w./]*", prose(path)):
+        name = name.strip(".")
+        if name.startswith(TOP) and not re.search(r"[A-Z]{3}", name):
+            assert (ROOT / name).exists() or (path.parent / name).exists(), name
+
+
+@each_document
+def test_dotted_names_are_there(path):
+    for dotted in set(re.findall(r"\b(?:masr_modules|data_prep)(?:\.\w+)+", prose(path))):
+        parts = dotted.split(".")
+        if parts[-1] in ("py", "md"):
+            continue
+        module = importlib.import_module(".".join(parts[:2]))
+        for end in range(3, len(parts) + 1):
+            if not hasattr(module, parts[end - 1]):
+                module = importlib.import_module(".".join(parts[:end]))
+            else:
+                module = getattr(module, parts[end - 1])
+
+
+@each_document
+def test_make_targets_are_there(path):
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"(?:^    |`)make ([\w-]+)", prose(path), re.M)) <= set(targets)
+
+
+def test_the_picture_is_what_the_script_draws():
+    draw = runpy.run_path(str(ROOT / "docs/draw_method.py"))["draw"]
+    assert draw() == (ROOT / "docs/method.svg").read_text(encoding="utf-8")
+
+
+def test_blocks_that_a_script_writes_are_whole():
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        opened = re.findall(r"<!-- ([\w-]+) -->", text)
+        assert opened == re.findall(r"<!-- /([\w-]+) -->", text), path
+        assert len(opened) == len(set(opened)), path
+
+
+@pytest.mark.parametrize("corpus", ["fleurs", "voxlingua107", "commonvoice", "iemocap", "voxceleb"])
+def test_yamls_of_real_corpora_say_what_was_published(corpus):
+    paths = sorted((ROOT / "hparams").glob(f"*{corpus}*.yaml"))
+    assert paths
+    for path in paths:
+        header = path.read_text(encoding="utf-8").split("base:")[0].lower()
+        assert "published" in header, path.name
