@@ -63,9 +63,8 @@ def start(folder: str) -> dict[str, float]:
     rows = load_csv(Path(folder, "train.csv"), folder)
     rows = drop_unreadable(rows, memory=Path(folder, "train.readable.sha256"))
     marks["CSV and headers"] = time.perf_counter() - began
-    columns = ["speaker", "language", "family", "region", "gender", "emotion"]
-    table = MetadataTable(rows, columns)
-    hparams["head"].bind(table.metadata)
+    table = MetadataTable(rows)
+    hparams["head"](metadata=table)
     marks["metadata"] = time.perf_counter() - began
     sampler = make_sampler(hparams, rows, table)
     planned = time.perf_counter()
@@ -104,7 +103,7 @@ def steps(count: int = 12) -> dict[str, float]:
         dist.init_process_group("gloo")
     torch.manual_seed(rank())
     hparams = load_settings(HPARAMS, {"max_batch_seconds": 16.0})
-    head, ssl, size = hparams["head"], hparams["ssl"], 8
+    ssl, size = hparams["ssl"], 8
     columns = {
         "language": LANGUAGES,
         "family": [f"f{i % 3}" for i in range(10)],
@@ -115,7 +114,7 @@ def steps(count: int = 12) -> dict[str, float]:
     }
     whole = Metadata.from_columns(columns)
     whole.ids = torch.arange(10)
-    head.bind(whole)
+    head = hparams["head"](metadata=whole)
     model = torch.nn.ModuleDict({"ssl": ssl, "head": head})
     if world_size() > 1:
         model = {

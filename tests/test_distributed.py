@@ -1,6 +1,7 @@
 """Two ranks (gloo) against one process with the joint batch."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch.multiprocessing as mp
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch, JointBatchNorm
-from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead
+from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead, Projection
 from masr_modules.knowledge import Categorical
 from masr_modules.objectives.base import SSLOutput
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
@@ -37,19 +38,21 @@ def make_model(kind: str) -> torch.nn.Module:
     loss = {"MultiSupCon": MultiSupConLoss(), "X-Sample": XSampleLoss()}.get(
         kind, MASRLoss("knowledge", 0.3, 0.5, "graded", "softplus")
     )
-    memory = CrossBatchMemory(12, 5) if "memory" in kind else None
+    memory = partial(CrossBatchMemory, 12, 5) if "memory" in kind else None
+    corpus = metadata_of(list("abcd"), 0)
     if kind == "cross-entropy":
-        head = ClassifierHead(["language", "speaker"], *SIZES)
-        head.bind(metadata_of(list("abcd"), 0))
+        head = ClassifierHead(["language", "speaker"], *SIZES, corpus)
     elif "per source" in kind:
-        head = MultiLabelHead({"language": 1.0, "speaker": 0.5}, sources, loss, *SIZES, memory)
+        identities = {"language": 1.0, "speaker": 0.5}
+        head = MultiLabelHead(identities, sources, loss, *SIZES, corpus, memory)
     elif kind == "prototypes":
         loss = MASRLoss("soft", 0.3, 0.1, activation="softplus", scale=8.0)
-        prototypes = Prototypes(["speaker"])
-        head = MultiLabelHead({"language": 1.0}, sources, loss, *SIZES, prototypes=prototypes)
-        head.bind(metadata_of(list("abcd"), 0))
+        prototypes = partial(Prototypes, candidates_by=["speaker"])
+        head = MultiLabelHead(
+            {"language": 1.0}, sources, loss, *SIZES, corpus, prototypes=prototypes
+        )
     else:
-        head = MASRHead(sources, loss, *SIZES, memory=memory)
+        head = MASRHead(sources, loss, Projection(*SIZES), corpus, memory=memory)
     return torch.nn.ModuleDict({"encoder": torch.nn.Linear(5, SIZES[0]), "head": head})
 
 

@@ -17,6 +17,7 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 
+from masr_modules.config.factories import class_of, setting_of, settings_of
 from masr_modules.config.files import write_atomic
 from masr_modules.config.settings import dump, make_plain, merge_bases, override
 
@@ -44,7 +45,7 @@ ROLES = {
 #: Keys that recipes read themselves, beside blocks that refer to them.
 _READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
 #: Key -> the value with which it is as if it were not there.
-_NEUTRAL = {"wrong_labels": {}, "checked_labels": {}, "labelled_share": 1.0, "family_depth": 1}
+_NEUTRAL = {"label_noise": {}, "drop_non_candidates": {}, "labelled_share": 1.0, "family_depth": 1}
 RECORD = "run.json"
 
 
@@ -125,12 +126,16 @@ def _acting_sources(tree: Mapping, references: Mapping[str, set[str]]) -> list[i
         needed |= more
     part = CommentedMap({key: value for key, value in tree.items() if key in needed})
     built = load_hyperpyyaml(resolve_references(dump(part)))
-    read = built["head"].used_sources if built.get("masr_weight", 1) > 0 else []
-    batched = built.get("batch_identity")
+    head, sources = built["head"], built["knowledge"]
+    read = []
+    if built.get("masr_weight", 1) > 0:
+        read_sources = getattr(class_of(head), "read_sources", None)
+        read = read_sources(**settings_of(head)) if read_sources else sources
     return [
         place
-        for place, source in enumerate(built["knowledge"])
-        if source.column == batched or any(source is other for other in read)
+        for place, source in enumerate(sources)
+        if setting_of(source, "column") == built.get("batch_identity")
+        or any(source is other for other in read)
     ]
 
 

@@ -19,6 +19,8 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from masr_modules.config import renamed
+
 
 def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -> str:
     """An experiment's YAML with its bases, overrides and references in place; builds nothing.
@@ -64,9 +66,10 @@ def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Pa
     """The tree with values in place of those of its top-level keys."""
     changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
     for key, value in (changes or {}).items():
-        if key not in tree:
+        if key not in tree and key not in renamed.KEYS:
             raise KeyError(f"{path} has no key {key!r} to override{_alike(key, tree)}")
         tree[key] = value
+    renamed.check(tree, path)
     return tree
 
 

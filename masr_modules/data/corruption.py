@@ -7,15 +7,15 @@ import random
 from collections.abc import Mapping, Sequence
 
 
-def ablate(rows: dict[str, dict], settings: Mapping, seed: int) -> dict[str, dict]:
-    """Applies `leave_out`, `mislabel`, `hide_labels` and `permute_columns`, in this order.
+def corrupt(rows: dict[str, dict], settings: Mapping, seed: int) -> dict[str, dict]:
+    """Applies `leave_out`, `add_label_noise`, `remove_labels` and `permute_columns`, in this order.
 
     Arguments
     ---------
     rows : dict
         ID -> row of the training set.
     settings : mapping
-        An experiment's: `left_out`, `wrong_labels`, `hidden_labels` and `permuted_columns` are
+        An experiment's: `left_out`, `label_noise`, `missing_labels` and `permuted_columns` are
         the arguments of these; what is missing or empty changes nothing.
     seed : int
         Of the draws.
@@ -23,12 +23,12 @@ def ablate(rows: dict[str, dict], settings: Mapping, seed: int) -> dict[str, dic
     Example
     -------
     >>> rows = {"a": {"language": "fra"}, "b": {"language": "deu"}}
-    >>> ablate(rows, {"left_out": {"language": ["deu"]}}, seed=1)
+    >>> corrupt(rows, {"left_out": {"language": ["deu"]}}, seed=1)
     {'a': {'language': 'fra'}}
     """
     rows = leave_out(rows, settings.get("left_out") or {})
-    rows = mislabel(rows, settings.get("wrong_labels") or {}, seed)
-    rows = hide_labels(rows, settings.get("hidden_labels") or {}, seed)
+    rows = add_label_noise(rows, settings.get("label_noise") or {}, seed)
+    rows = remove_labels(rows, settings.get("missing_labels") or {}, seed)
     return permute_columns(rows, settings.get("permuted_columns") or [], seed)
 
 
@@ -51,7 +51,7 @@ def leave_out(rows: dict[str, dict], values: Mapping[str, Sequence[str]]) -> dic
     return rows
 
 
-def hide_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> dict[str, dict]:
+def remove_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> dict[str, dict]:
     """Empties a share of a column's known cells, the same share of each label.
 
     Each label keeps an utterance that says so, unless the share is 1. Which ones are hidden
@@ -65,13 +65,13 @@ def hide_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -
     Example
     -------
     >>> rows = {str(i): {"language": "fra" if i % 2 else "deu"} for i in range(40)}
-    >>> kept = hide_labels(rows, {"language": 0.9}, seed=1)
+    >>> kept = remove_labels(rows, {"language": 0.9}, seed=1)
     >>> sorted(row["language"] for row in kept.values() if row["language"])
     ['deu', 'deu', 'fra', 'fra']
     """
     for column, share in shares.items():
         hidden = set()
-        for label, utterances in _by_label(rows, column, share, "hidden_labels").items():
+        for label, utterances in _by_label(rows, column, share, "missing_labels").items():
             random.Random(f"{seed}|{column}|{label}").shuffle(utterances)
             kept = max(1, round((1 - share) * len(utterances))) if share < 1 else 0
             hidden.update(utterances[kept:])
@@ -79,7 +79,9 @@ def hide_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -
     return rows
 
 
-def mislabel(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> dict[str, dict]:
+def add_label_noise(
+    rows: dict[str, dict], shares: Mapping[str, float], seed: int
+) -> dict[str, dict]:
     """Gives a share of a column's known cells another label, drawn from the others.
 
     The same share of each label. Which ones are wrong, and what they become, depends on seed,
@@ -94,16 +96,16 @@ def mislabel(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> d
     Example
     -------
     >>> rows = {str(i): {"language": "fra" if i < 8 else "deu"} for i in range(12)}
-    >>> noisy = mislabel(rows, {"language": 0.25}, seed=1)
+    >>> noisy = add_label_noise(rows, {"language": 0.25}, seed=1)
     >>> [sum(noisy[i] != rows[i] for i in map(str, some)) for some in (range(8), range(8, 12))]
     [2, 1]
     """
     for column, share in shares.items():
-        by_label = _by_label(rows, column, share, "wrong_labels")
+        by_label = _by_label(rows, column, share, "label_noise")
         if share == 1:
-            raise ValueError(f"wrong_labels: the share of {column!r} is 1, not in [0, 1)")
+            raise ValueError(f"label_noise: the share of {column!r} is 1, not in [0, 1)")
         if len(by_label) < 2:
-            raise ValueError(f"wrong_labels: {column!r} has no other label than {[*by_label]}")
+            raise ValueError(f"label_noise: {column!r} has no other label than {[*by_label]}")
         wrong = {}
         for label, utterances in by_label.items():
             others = sorted(set(by_label) - {label})

@@ -88,22 +88,35 @@ class Metadata:
             )
         return self.columns[column]
 
-    def vocabulary(self, column: str) -> list[str]:
-        """The labels of a column, in the order of their codes.
+    def require(self, column: str, reads: str = "labels") -> Tensor:
+        """A column that something reads as labels or as numbers.
+
+        Arguments
+        ---------
+        column : str
+            The column.
+        reads : str
+            "labels" or "numbers".
 
         Raises
         ------
         KeyError
             If the column is not there.
         ValueError
-            If it holds numbers.
+            If it holds numbers where labels are read, or the other way round.
         """
-        self[column]
-        if column not in self.vocabularies:
+        values = self[column]
+        holds = "labels" if column in self.vocabularies else "numbers"
+        if holds != reads:
             raise ValueError(
-                f"column {column!r} is read as numbers, and labels are asked for; use Numeric, or "
-                "copy the column under another name"
+                f"column {column!r} is read as {holds}, and {reads} are asked for: compare numbers "
+                "with Numeric, labels with another source, or copy the column under another name"
             )
+        return values
+
+    def vocabulary(self, column: str) -> list[str]:
+        """The labels of a column, in the order of their codes; raises as `require` does."""
+        self.require(column)
         return self.vocabularies[column]
 
     def __len__(self) -> int:
@@ -206,66 +219,72 @@ def _names(rows: Mapping[str, Mapping]) -> set[str]:
     return {name for row in rows.values() for name in row}
 
 
-class MetadataTable:
-    """The metadata of whole corpora, encoded once; a batch is a look-up.
+class MetadataTable(Metadata):
+    """The metadata of whole corpora; a batch is a look-up.
+
+    A column is encoded once, when something first asks for it, as labels or as numbers as that
+    reads it: so a head, a source and a sampler are made of the table, and what none of them reads
+    costs nothing. O(N) for each column, O(log N) for each utterance of a batch.
 
     Arguments
     ---------
     rows : mapping, or sequence of them
         ID -> row, of every split that will be looked up.
-    columns : iterable of str
-        The columns to keep.
-    numeric : iterable of str
-        Those of them to read as numbers, beside NUMERIC_COLUMNS.
-    optional : iterable of str
-        Columns to keep where the CSV has them; else nothing is known.
-
-    Raises
-    ------
-    ValueError
-        If no row has one of the columns: names it and those there are. If a cell
-        of a numeric column is no finite number: names column, cell and utterance.
 
     Example
     -------
-    >>> table = MetadataTable({"a": {"speaker": "x"}, "b": {"speaker": ""}}, ["speaker"])
-    >>> table(["b", "a"])["speaker"].tolist()
-    [-1, 0]
+    >>> table = MetadataTable({"a": {"speaker": "x"}, "b": {"speaker": ""}})
+    >>> table.vocabulary("speaker"), table(["b", "a"])["speaker"].tolist()
+    (['x'], [-1, 0])
     """
 
-    def __init__(
-        self,
-        rows: Mapping[str, Mapping] | Sequence[Mapping[str, Mapping]],
-        columns: Iterable[str],
-        numeric: Iterable[str] = (),
-        optional: Iterable[str] = (),
-    ):
-        splits = [rows] if isinstance(rows, Mapping) else list(rows)
-        columns = sorted(set(columns), key=str)
-        known = {name for split in splits for name in _names(split)}
-        for column in columns:
-            if column not in known:
+    def __init__(self, rows: Mapping[str, Mapping] | Sequence[Mapping[str, Mapping]]):
+        self.splits = [rows] if isinstance(rows, Mapping) else list(rows)
+        self.names = {name for split in self.splits for name in _names(split)}
+        ids = [chunk for split in self.splits for chunk in _strings(split, "ID")]
+        self.index = IdIndex(pa.chunked_array(ids, pa.string()))  # of one in two splits, the first
+        super().__init__({}, {}, torch.arange(len(self.index)))
+
+    def require(self, column: str, reads: str = "labels", optional: bool = False) -> Tensor:
+        """A column of all utterances, encoded where it is not yet.
+
+        Arguments
+        ---------
+        column : str
+            The column.
+        reads : str
+            "labels" or "numbers".
+        optional : bool
+            Whether a column that the CSV lacks is one in which nothing is known.
+
+        Raises
+        ------
+        ValueError
+            If no row has the column: names it and those there are. If it is read both as labels
+            and as numbers. If a cell is no finite number: names column, cell and utterance.
+        """
+        if column not in self.columns:
+            if column not in self.names and not optional:
                 raise ValueError(
                     f"metadata column {column!r}, named in the YAML, is not in the CSV; "
-                    f"its columns are {', '.join(sorted(known))}"
+                    f"its columns are {', '.join(sorted(self.names))}"
                 )
-        columns += sorted(set(optional) - set(columns))
-        ids = [chunk for split in splits for chunk in _strings(split, "ID")]
-        self.places = IdIndex(pa.chunked_array(ids, pa.string()))  # of one in two splits, the first
-        self.metadata = Metadata({}, {}, torch.arange(len(self.places)))
-        for column in columns:  # one at a time: the cells of all would not fit
-            chunks = [chunk for split in splits for chunk in _strings(split, column)]
-            cells = pc.utf8_trim_whitespace(pa.chunked_array(chunks, pa.string()))
-            part = Metadata.from_columns({column: cells}, None, numeric, self.places)
-            self.metadata.columns |= part.columns
-            self.metadata.vocabularies |= part.vocabularies
+            numeric = reads == "numbers" or column in NUMERIC_COLUMNS
+            self._encode(column, numeric)
+        return super().require(column, reads)
+
+    def _encode(self, column: str, numeric: bool) -> None:
+        chunks = [chunk for split in self.splits for chunk in _strings(split, column)]
+        cells = pc.utf8_trim_whitespace(pa.chunked_array(chunks, pa.string()))
+        numbers = [column] if numeric else []
+        part = Metadata.from_columns({column: cells}, None, numbers, self.index)
+        self.columns |= part.columns
+        self.vocabularies |= part.vocabularies
         pa.default_memory_pool().release_unused()  # what dictionaries took
 
-    @property
-    def vocabularies(self) -> dict[str, list[str]]:
-        """Label column -> labels."""
-        return self.metadata.vocabularies
+    def __len__(self) -> int:
+        return len(self.index)
 
     def __call__(self, ids: Sequence[str]) -> Metadata:
-        """The metadata of the utterances with these IDs, in their order."""
-        return self.metadata.select(torch.from_numpy(self.places.find(ids)))
+        """The metadata of the utterances with these IDs, in their order: the columns asked for."""
+        return self.select(torch.from_numpy(self.index.find(ids)))

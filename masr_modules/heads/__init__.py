@@ -7,5 +7,6 @@ MultiLabelHead for several, ClassifierHead for plain cross-entropy on the same l
 from masr_modules.heads.classifier import ClassifierHead
 from masr_modules.heads.masr import MASRHead
 from masr_modules.heads.multi_label import MultiLabelHead
+from masr_modules.heads.projection import Projection
 
-__all__ = ["ClassifierHead", "MASRHead", "MultiLabelHead"]
+__all__ = ["ClassifierHead", "MASRHead", "MultiLabelHead", "Projection"]

@@ -6,21 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masr_modules.data.candidates import CandidateLabels
 from masr_modules.data.metadata import MISSING, Metadata
 from masr_modules.distributed import JointBatch, global_mean
 from masr_modules.heads.projection import Layers, Projection
 from masr_modules.knowledge import KnowledgeSource
 from masr_modules.pairwise.losses import LossOutput
-from masr_modules.pairwise.prototypes import describe_labels
-from masr_modules.pairwise.similarity import combine
 
 
 class ClassifierHead(nn.Module):
     """Cross-entropy on labels, the mean over columns: the plain alternative to MASR.
 
-    With `plausible_by`, an utterance without a label counts too: its loss is -log of the
-    probability of all classes that it may be (Jin and Ghahramani, 2002, "Learning with
-    Multiple Labels"), those that no column of `plausible_by` contradicts.
+    With `candidates_by`, an utterance without a label counts too: its loss is -log of the
+    probability of all its candidate labels (Jin and Ghahramani, 2002, "Learning with
+    Multiple Labels").
 
     Arguments
     ---------
@@ -30,17 +29,19 @@ class ClassifierHead(nn.Module):
         Of the pooled embedding.
     embedding_size : int
         Of the projection before the classifiers, the same as MASRHead's.
+    metadata : Metadata
+        Of the corpus: a column has a class for each label.
     layers : int or sequence of int
-        See MASRHead.
-    plausible_by : sequence of str
-        Label columns that tell what an utterance without a label may be, as far as all
-        utterances of a class agree in them; such as the family of a language.
+        Of the encoder, the last by default; see Projection.
+    candidates_by : sequence of str
+        Label columns that tell what an utterance without a label may be, as far as the
+        utterances of a class agree in them, such as the family of a language; see
+        masr_modules.data.candidates.CandidateLabels.
 
     Example
     -------
-    >>> head = ClassifierHead(["language"], input_size=8, embedding_size=4)
     >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
-    >>> head.bind(metadata)
+    >>> head = ClassifierHead(["language"], input_size=8, embedding_size=4, metadata=metadata)
     >>> sorted(head(torch.randn(3, 8), metadata).stats)
     ['accuracy_language']
     """
@@ -50,20 +51,28 @@ class ClassifierHead(nn.Module):
         columns: Sequence[str],
         input_size: int,
         embedding_size: int,
+        metadata: Metadata,
         layers: Layers = -1,
-        plausible_by: Sequence[str] = (),
+        candidates_by: Sequence[str] = (),
     ):
         super().__init__()
         self.targets = list(columns)
-        self.plausible_by = list(plausible_by)
-        self.embedding_size = embedding_size
         self.projection = Projection(input_size, embedding_size, layers)
-        self.classifiers = nn.ModuleDict()
+        self.classifiers = nn.ModuleDict(
+            {
+                column: nn.Linear(embedding_size, len(metadata.vocabulary(column)))
+                for column in columns
+            }
+        )
+        self.candidates = nn.ModuleDict()
+        if candidates_by:
+            for column in columns:
+                self.candidates[column] = CandidateLabels(column, candidates_by, metadata)
 
-    @property
-    def columns(self) -> list[str]:
-        """The metadata columns it reads."""
-        return list(dict.fromkeys([*self.targets, *self.plausible_by]))
+    @staticmethod
+    def read_sources(**_: object) -> list:
+        """None: a classifier knows labels."""
+        return []
 
     @property
     def identities(self) -> list[str]:
@@ -74,16 +83,6 @@ class ClassifierHead(nn.Module):
     def used_sources(self) -> list[KnowledgeSource]:
         """None: a classifier knows labels."""
         return []
-
-    def bind(self, metadata: Metadata) -> None:
-        """Makes a classifier for each column, with a class for each label."""
-        for column in self.targets:
-            if column not in self.classifiers:
-                classes = len(metadata.vocabularies[column])
-                self.classifiers[column] = nn.Linear(self.embedding_size, classes)
-                for told in self.plausible_by:
-                    shared = describe_labels(metadata, column, told)
-                    self.register_buffer(f"{column}_{told}", shared, persistent=False)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
@@ -100,16 +99,19 @@ class ClassifierHead(nn.Module):
                 stats[f"accuracy_{column}"] = right / known.clamp(min=1.0)
         return LossOutput(torch.stack(losses).mean(), stats)
 
-    def _cross_entropy(self, column: str, logits: Tensor, metadata: Metadata):
+    def _cross_entropy(
+        self, column: str, logits: Tensor, metadata: Metadata
+    ) -> tuple[Tensor, Tensor]:
         """The sum over utterances, and how many count."""
         codes = metadata[column]
-        if not self.plausible_by:
+        if column not in self.candidates:
             total = F.cross_entropy(logits, codes, ignore_index=MISSING, reduction="sum")
             return total, (codes != MISSING).float().sum()
-        described = {told: getattr(self, f"{column}_{told}") for told in self.plausible_by}
-        classes = torch.arange(logits.shape[1], device=codes.device)
-        classes = Metadata({column: classes, **described}, metadata.vocabularies)
-        may_be = combine([], metadata, column, classes, plausible_by=self.plausible_by).positive
+        candidates = self.candidates[column]
+        assert isinstance(candidates, CandidateLabels)
+        labels = candidates.labels
+        may_be = codes.unsqueeze(1) == labels[column].unsqueeze(0)  # a missing one is no label's
+        may_be = may_be | candidates.allowed(metadata, labels)
         told = may_be.any(dim=1)
         among = logits.masked_fill(~(may_be | ~told.unsqueeze(1)), float("-inf"))
         return (logits.logsumexp(dim=1) - among.logsumexp(dim=1)).sum(), told.float().sum()

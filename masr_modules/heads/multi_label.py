@@ -1,15 +1,15 @@
 """Several label columns, each told apart in an embedding space of its own."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.heads.masr import MASRHead
-from masr_modules.heads.projection import Layers
-from masr_modules.knowledge import Categorical, KnowledgeSource
+from masr_modules.heads.projection import Layers, Projection
+from masr_modules.knowledge import Categorical, KnowledgeSource, build_sources, source_settings
 from masr_modules.pairwise.losses import LossOutput
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.prototypes import Prototypes
@@ -23,9 +23,9 @@ class MultiLabelHead(nn.Module):
 
     Arguments
     ---------
-    identities : dict of str to float
+    identities : mapping of str to float
         Label column -> weight of its loss.
-    sources : sequence of KnowledgeSource
+    sources : sequence of KnowledgeSource or of their factories
         The knowledge that says which pairs of each are hard. One that reads the identity
         itself as Categorical is left out there: it is the same for all of P and of N.
     loss : nn.Module
@@ -34,34 +34,42 @@ class MultiLabelHead(nn.Module):
         Of the pooled embedding.
     embedding_size : int
         D of each z.
-    memory : CrossBatchMemory, optional
-        Copied for each identity.
-    prototypes : Prototypes, optional
-        Copied for each identity.
-    layers : dict of str to (int or sequence of int), optional
+    metadata : Metadata
+        Of the corpus.
+    memory : factory of a CrossBatchMemory, optional
+        Called for each identity; see MASRHead.
+    prototypes : factory of Prototypes, optional
+        Called for each identity; see MASRHead.
+    layers : mapping of str to (int or sequence of int), optional
         Identity -> what it reads of the encoder, the last layer by default; see Projection.
         Lower layers keep more of the voice: a space that reads one does not take from what
-        those above it can tell.
+        those above it discriminate.
+
+    Raises
+    ------
+    ValueError
+        If no identity is named, a weight is not above 0, or `layers` names another column.
 
     Example
     -------
     >>> from masr_modules.pairwise.losses import MASRLoss
-    >>> head = MultiLabelHead({"language": 1.0, "speaker": 0.5}, [], MASRLoss(), 8, 4)
     >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"], "speaker": ["a"] * 3})
+    >>> head = MultiLabelHead({"language": 1.0, "speaker": 0.5}, [], MASRLoss(), 8, 4, metadata)
     >>> sorted(head(torch.randn(3, 8), metadata).stats)[:2]
     ['active_language', 'active_speaker']
     """
 
     def __init__(
         self,
-        identities: dict[str, float],
-        sources: Sequence[KnowledgeSource],
+        identities: Mapping[str, float],
+        sources: Sequence[KnowledgeSource | Callable[..., KnowledgeSource]],
         loss: nn.Module,
         input_size: int,
         embedding_size: int,
-        memory: CrossBatchMemory | None = None,
-        prototypes: Prototypes | None = None,
-        layers: dict[str, Layers] | None = None,
+        metadata: Metadata,
+        memory: Callable[..., CrossBatchMemory] | None = None,
+        prototypes: Callable[..., Prototypes] | None = None,
+        layers: Mapping[str, Layers] | None = None,
     ):
         super().__init__()
         if not identities or any(not weight > 0 for weight in identities.values()):
@@ -70,27 +78,55 @@ class MultiLabelHead(nn.Module):
         if unknown := set(layers) - set(identities):
             raise ValueError(f"layers names {sorted(unknown)}, no identities: {list(identities)}")
         self.weights = dict(identities)
-        self.heads = nn.ModuleDict()
-        for identity in identities:
-            others = [
-                source
-                for source in sources
-                if not (isinstance(source, Categorical) and source.column == identity)
-            ]
-            own = copy.deepcopy({"loss": loss, "memory": memory, "prototypes": prototypes})
-            self.heads[identity] = MASRHead(
-                others,
-                input_size=input_size,
-                embedding_size=embedding_size,
-                identity=identity,
-                layers=layers.get(identity, -1),
-                **own,
+        built = build_sources(sources, metadata)  # once: their tables are shared
+        # All projections are drawn before all prototypes, so that runs with and without prototypes
+        # start from the same projections.
+        projections = {
+            identity: Projection(input_size, embedding_size, layers.get(identity, -1))
+            for identity in identities
+        }
+        self.heads = nn.ModuleDict(
+            {
+                identity: MASRHead(
+                    sources_beside(built, identity),
+                    copy.deepcopy(loss),
+                    projections[identity],
+                    metadata,
+                    identity,
+                    memory=memory,
+                    prototypes=prototypes,
+                )
+                for identity in identities
+            }
+        )
+
+    @staticmethod
+    def read_sources(
+        identities: Mapping[str, float],
+        sources: Sequence,
+        loss: nn.Module,
+        prototypes: object = None,
+        **_: object,
+    ) -> list:
+        """See MASRHead.read_sources; of all heads, each once."""
+        read = [
+            source
+            for identity in identities
+            for source in MASRHead.read_sources(
+                sources_beside(sources, identity), loss, identity, prototypes
             )
+        ]
+        return list({id(source): source for source in read}.values())
+
+    @property
+    def masr_heads(self) -> dict[str, MASRHead]:
+        """Identity -> its head."""
+        return {name: head for name, head in self.heads.items() if isinstance(head, MASRHead)}
 
     @property
     def sources(self) -> list[KnowledgeSource]:
         """Of all heads."""
-        return [source for head in self.heads.values() for source in head.sources]
+        return [source for head in self.masr_heads.values() for source in head.sources]
 
     @property
     def identities(self) -> list[str]:
@@ -100,18 +136,8 @@ class MultiLabelHead(nn.Module):
     @property
     def used_sources(self) -> list[KnowledgeSource]:
         """See MASRHead.used_sources; of all heads, in the order of their first use."""
-        used = [source for head in self.heads.values() for source in head.used_sources]
-        return list({str(source): source for source in used}.values())
-
-    @property
-    def columns(self) -> list[str]:
-        """The metadata columns it reads."""
-        return sorted({column for head in self.heads.values() for column in head.columns})
-
-    def bind(self, metadata: Metadata) -> None:
-        """See MASRHead.bind."""
-        for head in self.heads.values():
-            head.bind(metadata)
+        used = [source for head in self.masr_heads.values() for source in head.used_sources]
+        return list({id(source): source for source in used}.values())
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
@@ -121,3 +147,13 @@ class MultiLabelHead(nn.Module):
             losses.append(self.weights[identity] * output.loss)
             stats |= {f"{name}_{identity}": value for name, value in output.stats.items()}
         return LossOutput(torch.stack(losses).sum(), stats)
+
+
+def sources_beside(sources: Sequence, identity: str) -> list:
+    """The sources, or their factories, without Categorical on the identity itself."""
+    return [
+        source
+        for source in sources
+        if (settings := source_settings(source)).column != identity
+        or not issubclass(settings.kind, Categorical)
+    ]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from masr_modules.distributed import global_mean
 from masr_modules.pairwise.mining import MINING_RULES, mine
-from masr_modules.pairwise.similarity import CombinedSimilarity, Similarity
+from masr_modules.pairwise.similarity import Similarity
 from masr_modules.pairwise.weighting import soft_mine
 
 ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
@@ -181,7 +181,7 @@ class MASRLoss(nn.Module):
     def forward(
         self,
         embeddings: Tensor,
-        similarity: Similarity | CombinedSimilarity,
+        similarity: Similarity,
         candidates: Tensor | None = None,
         log_counts: Tensor | None = None,
     ) -> LossOutput:
@@ -255,7 +255,7 @@ class _SoftLabelLoss(nn.Module):
     def forward(
         self,
         embeddings: Tensor,
-        similarity: Similarity | CombinedSimilarity,
+        similarity: Similarity,
         candidates: Tensor | None = None,
     ) -> LossOutput:
         """As MASRLoss.forward; `stats`: `anchors` (share with a target), `spread`."""

@@ -1,5 +1,7 @@
 """Past embeddings as further candidates: many negatives for small batches."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -19,16 +21,19 @@ class CrossBatchMemory(nn.Module):
         Number of embeddings kept.
     max_age : int
         Training steps after which an entry no longer counts.
+    embedding_size : int
+        D.
+    labels, numbers : sequence of str
+        Metadata columns that are kept, of codes and of numbers.
 
     Raises
     ------
     ValueError
-        If either is below 1.
+        If size or age is below 1.
 
     Example
     -------
-    >>> memory = CrossBatchMemory(size=4, max_age=2)
-    >>> memory.allocate(embedding_size=3, labels=["language"])
+    >>> memory = CrossBatchMemory(size=4, max_age=2, embedding_size=3, labels=["language"])
     >>> metadata = Metadata.from_columns({"language": ["fra", "deu"]})
     >>> metadata.ids = torch.tensor([7, 8])
     >>> memory.enter(torch.randn(2, 3), metadata)
@@ -36,22 +41,34 @@ class CrossBatchMemory(nn.Module):
     [1, 0, -1, -1]
     """
 
-    def __init__(self, size: int, max_age: int):
+    embeddings: Tensor
+    ids: Tensor
+    codes: Tensor
+    values: Tensor
+    entered: Tensor
+    step: Tensor
+    place: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        max_age: int,
+        embedding_size: int,
+        labels: Sequence[str],
+        numbers: Sequence[str] = (),
+    ):
         super().__init__()
         if size < 1 or max_age < 1:
             raise ValueError(f"size ({size}) and max_age ({max_age}) must be at least 1")
         self.size = size
         self.max_age = max_age
-
-    def allocate(self, embedding_size: int, labels: list[str], numbers: list[str] = ()) -> None:
-        """Makes the buffers, for embeddings of this size and these metadata columns."""
         self.labels, self.numbers = list(labels), list(numbers)
         buffers = {
-            "embeddings": torch.zeros(self.size, embedding_size),
-            "ids": torch.full((self.size,), MISSING),
-            "codes": torch.full((self.size, len(self.labels)), MISSING),
-            "values": torch.full((self.size, len(self.numbers)), float("nan")),
-            "entered": torch.full((self.size,), -self.max_age - 1),
+            "embeddings": torch.zeros(size, embedding_size),
+            "ids": torch.full((size,), MISSING),
+            "codes": torch.full((size, len(self.labels)), MISSING),
+            "values": torch.full((size, len(self.numbers)), float("nan")),
+            "entered": torch.full((size,), -max_age - 1),
             "step": torch.zeros((), dtype=torch.long),
             "place": torch.zeros((), dtype=torch.long),
         }

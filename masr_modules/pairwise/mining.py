@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from masr_modules.pairwise.similarity import CombinedSimilarity, Similarity
+from masr_modules.pairwise.similarity import Similarity
 
 MINING_RULES = ("hardest", "knowledge", "semihard")
 
@@ -37,7 +37,7 @@ class Pairs:
 def mine(
     embeddings: Tensor,
     candidates: Tensor,
-    similarity: Similarity | CombinedSimilarity,
+    similarity: Similarity,
     rule: str = "knowledge",
     knowledge_weight: float = 0.0,
     with_similarity: bool = False,
@@ -58,7 +58,7 @@ def mine(
         (B, D), of unit norm.
     candidates : torch.Tensor
         (C, D), of unit norm.
-    similarity : Similarity or CombinedSimilarity
+    similarity : Similarity
         Over the same pairs.
     rule : str
         `hardest` (alpha is 0), `knowledge` or `semihard`.
@@ -76,7 +76,7 @@ def mine(
     Example
     -------
     >>> from masr_modules.pairwise.similarity import Similarity
-    >>> similarity = Similarity(
+    >>> similarity = Similarity.of_tensors(
     ...     values=torch.tensor([[0.0, 0.0, 0.9, 0.1]]),
     ...     valid=torch.tensor([[True] * 4]),
     ...     positive=torch.tensor([[False, True, False, False]]),

@@ -5,15 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 
+from masr_modules.data.candidates import AGREEMENT, CandidateLabels
 from masr_modules.data.metadata import MISSING, Metadata
-
-logger = get_logger(__name__)
-
-#: Share of a label's utterances that have to agree in another column.
-AGREEMENT = 0.9
 
 
 class Candidates(NamedTuple):
@@ -42,37 +37,43 @@ class Prototypes(nn.Module):
 
     A prototype persists from batch to batch, which a mined pair does not, and its metadata is
     its label: sources compare an utterance with it as with another utterance. What else holds
-    of all utterances of a label, such as the family of a language, can be named in `describe`:
-    a prototype then carries it too, and an utterance whose label is not known, but whose
-    family is, has the prototypes of that family as alternatives and all others as negatives.
+    of the utterances of a label, such as the family of a language, it carries too where the column
+    is named in `candidates_by`: an utterance whose label is not known, but whose family is, has the
+    prototypes of that family as candidate labels and all others as negatives.
 
     With cosines, alpha = 0 and soft mining this is the normalised softmax (Wang et al., 2017,
     arXiv 1704.06369). The labels are kept in the checkpoint; a run with others is refused.
 
     Arguments
     ---------
-    describe : sequence of str
-        Label columns that prototypes carry beside the identity.
-    agreement : float
-        Share of a label's utterances, above a half, that must have the same value in such a column
-        for its prototype to carry it: less than 1, so that a few wrong cells do not silence it.
+    identity : str
+        The label column.
+    embedding_size : int
+        D.
+    metadata : Metadata
+        Of the corpus.
+    candidates_by : sequence of str
+        Label columns that prototypes carry beside the identity, and that tell of utterances without
+        it; see masr_modules.data.candidates.CandidateLabels.
     max_labels : int, optional
         Labels compared in a training step: those of the batch and as many others, drawn
         uniformly, as there is room for. A drawn one counts for all that it stands for. All by
         default.
+    agreement : float
+        See CandidateLabels.
 
     Raises
     ------
     ValueError
-        If `max_labels` is below 2, or `agreement` not above a half and at most 1.
+        If the identity is no label column or has fewer than two labels, `max_labels` is below 2, or
+        `agreement` not above a half and at most 1.
 
     Example
     -------
     >>> metadata = Metadata.from_columns(
     ...     {"language": ["fra", "spa", "deu", ""], "family": ["rom", "rom", "ger", "rom"]}
     ... )
-    >>> prototypes = Prototypes(describe=["family"])
-    >>> prototypes.allocate("language", 4, metadata)
+    >>> prototypes = Prototypes("language", 4, metadata, candidates_by=["family"])
     >>> candidates = prototypes(metadata)
     >>> candidates.embeddings.shape, candidates.metadata["family"].tolist()
     (torch.Size([3, 4]), [0, 1, 1])
@@ -80,40 +81,27 @@ class Prototypes(nn.Module):
 
     def __init__(
         self,
-        describe: Sequence[str] = (),
+        identity: str,
+        embedding_size: int,
+        metadata: Metadata,
+        candidates_by: Sequence[str] = (),
         max_labels: int | None = None,
         agreement: float = AGREEMENT,
     ):
         super().__init__()
-        if not 0.5 < agreement <= 1:
-            raise ValueError(f"agreement must be above 0.5 and at most 1, got {agreement:g}")
         if max_labels is not None and max_labels < 2:
             raise ValueError(f"max_labels must be at least 2, got {max_labels}")
-        self.describe = list(describe)
-        self.max_labels = max_labels
-        self.agreement = agreement
-
-    def allocate(self, identity: str, embedding_size: int, metadata: Metadata) -> None:
-        """Makes the embeddings, for the labels and the utterances of a corpus.
-
-        Raises
-        ------
-        ValueError
-            If the identity is no label column or has fewer than two labels.
-        """
-        labels = metadata.vocabularies.get(identity, [])
+        labels = metadata.vocabulary(identity)
         if len(labels) < 2:
             raise ValueError(
                 f"prototypes need a label column with two labels or more; '{identity}' has "
                 f"{len(labels)}"
             )
         self.identity, self.labels = identity, list(labels)
+        self.max_labels = max_labels
+        self.candidates = CandidateLabels(identity, candidates_by, metadata, agreement)
         start = torch.randn(len(labels), embedding_size) / embedding_size**0.5
         self.weight = nn.Parameter(start)
-        self.register_buffer("codes", torch.arange(len(labels)), persistent=False)
-        for column in self.describe:
-            shared = describe_labels(metadata, identity, column, self.agreement)
-            self.register_buffer(f"described_{column}", shared, persistent=False)
 
     def forward(self, metadata: Metadata) -> Candidates:
         """The candidates of a batch with this metadata.
@@ -121,25 +109,24 @@ class Prototypes(nn.Module):
         Arguments
         ---------
         metadata : Metadata
-            Of the batch, its vocabularies those of `allocate`.
+            Of the batch, its vocabularies those of the corpus.
 
         Returns
         -------
         Candidates
             O(L D), or O(max_labels D + L) where labels are drawn.
         """
-        chosen, log_counts, own = self.codes, None, metadata[self.identity]
-        if self.training and self.max_labels is not None and self.max_labels < len(self.codes):
+        every = self.candidates.labels
+        chosen, log_counts, own = self.candidates.codes, None, metadata[self.identity]
+        if self.training and self.max_labels is not None and self.max_labels < len(chosen):
+            places = torch.full_like(chosen, MISSING)
             chosen, log_counts = self._draw(own)
-            places = torch.full_like(self.codes, MISSING)
             places[chosen] = torch.arange(len(chosen), device=chosen.device)
             own = torch.where(own == MISSING, MISSING, places[own])
         columns = {}
         for column, values in metadata.columns.items():
-            if column == self.identity:
-                columns[column] = chosen
-            elif column in self.describe:
-                columns[column] = getattr(self, f"described_{column}")[chosen]
+            if column in every.columns:
+                columns[column] = every[column][chosen]
             else:
                 missing = MISSING if not values.is_floating_point() else float("nan")
                 columns[column] = torch.full_like(chosen, missing, dtype=values.dtype)
@@ -148,10 +135,10 @@ class Prototypes(nn.Module):
 
     def _draw(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Labels of the batch, each once, then others; the number is the same at every step."""
-        size = len(self.codes)
+        size = len(self.labels)
         # The batch's labels sort before all others, in a random order among themselves.
-        order = torch.rand(size, device=self.codes.device)
-        present = torch.zeros(size + 1, dtype=torch.bool, device=self.codes.device)
+        order = torch.rand(size, device=codes.device)
+        present = torch.zeros(size + 1, dtype=torch.bool, device=codes.device)
         present[codes] = True  # a missing label is -1: the last place, which is cut off
         present = present[:size]
         chosen = (order - present.float()).argsort()[: self.max_labels]
@@ -177,63 +164,3 @@ class Prototypes(nn.Module):
             f"new {new[:5]}, no longer there {gone[:5]}. Give another output_folder, or the same "
             "CSVs as before"
         )
-
-
-def describe_labels(
-    metadata: Metadata, identity: str, column: str, agreement: float = AGREEMENT
-) -> Tensor:
-    """What so large a share of the utterances of each label has in another column.
-
-    Warns where that is nothing for any label, though the column is to tell of utterances whose
-    identity is not known.
-
-    Returns
-    -------
-    torch.Tensor
-        (labels,) codes of the column, missing where fewer utterances of a label agree.
-    """
-    labels, values = metadata[identity], metadata[column]
-    shared = shared_values(labels, values, len(metadata.vocabularies[identity]), agreement)
-    told = ((labels == MISSING) & (values != MISSING)).sum().item()
-    if told and (shared == MISSING).all():
-        logger.warning(
-            f"'{column}' cannot tell of the {told} utterances without a '{identity}': it differs "
-            f"between utterances of every single {identity}"
-        )
-    return shared
-
-
-def shared_values(labels: Tensor, values: Tensor, size: int, agreement: float = 1.0) -> Tensor:
-    """What utterances of a label have in common; O(N log N).
-
-    Arguments
-    ---------
-    labels, values : torch.Tensor
-        (N,) codes of each utterance in two columns.
-    size : int
-        Number of labels.
-    agreement : float
-        Share of a label's known utterances that must have the value, above a half.
-
-    Returns
-    -------
-    torch.Tensor
-        (size,) the value that they share, missing where too many differ.
-
-    Example
-    -------
-    >>> labels, values = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([2, MISSING, 0, 1, 1])
-    >>> shared_values(labels, values, 2).tolist(), shared_values(labels, values, 2, 0.6).tolist()
-    ([2, -1], [2, 1])
-    """
-    known = (labels != MISSING) & (values != MISSING)
-    labels, values = labels[known], values[known]
-    shared = torch.full((size,), MISSING)
-    if len(values):
-        base = values.max() + 1
-        pairs, counts = torch.unique(labels * base + values, return_counts=True)
-        owners = pairs // base
-        totals = torch.bincount(labels, minlength=size)
-        agreed = counts >= agreement * totals[owners]
-        shared[owners[agreed]] = pairs[agreed] % base
-    return shared

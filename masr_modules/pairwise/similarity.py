@@ -1,22 +1,29 @@
-"""Combining knowledge sources into one pair-wise similarity over the batch."""
+"""What the knowledge says about each pair of utterances: S, and which pairs are alike or not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from masr_modules.data.candidates import CandidateLabels
 from masr_modules.data.metadata import MISSING, Metadata
-from masr_modules.knowledge import Categorical, KnowledgeSource
+from masr_modules.knowledge import Categorical, KnowledgeSource, build_sources, source_settings
+
+#: What a Similarity gives for each pair of B utterances and C candidates, or for each utterance.
+GIVEN = ("values", "valid", "positive", "negative", "same_recording", "partial", "one_positive")
 
 
-@dataclass
 class Similarity:
     """What the knowledge says about each pair of B utterances and C candidates.
 
-    Arguments
-    ---------
+    Each attribute is made at its first use and kept, and `rows` gives a tile of its own. A loss
+    that walks over tiles therefore never holds a matrix of size B x C, and one that does not read
+    `values` does not pay for them. Made by :func:`combine` from metadata, or by
+    :meth:`of_tensors` from matrices that one has.
+
+    Attributes
+    ----------
     values : torch.Tensor
         (B, C) float32 in [0, 1]: S; 0 where not valid.
     valid : torch.Tensor
@@ -25,55 +32,38 @@ class Similarity:
         (B, C) bool: P, the same identity in another recording.
     negative : torch.Tensor
         (B, C) bool: N, another identity.
-    same_recording : torch.Tensor, optional
-        (B, C) bool: both sides are one recording. By default the diagonal, where
-        B = C, and nothing otherwise.
-    alternatives : torch.Tensor, optional
-        (B,) bool: one of the positives is right, and which one is not known. None: nowhere.
-    one_positive : torch.Tensor, optional
+    same_recording : torch.Tensor
+        (B, C) bool: both sides are one recording.
+    partial : torch.Tensor or None
+        (B,) bool: the positives are candidate labels, of which one is right, and which is not
+        known. None: nowhere.
+    one_positive : torch.Tensor or None
         (B,) int64: the candidate that is the one positive, all others being negatives; -1 where
         there is none of either. None: no such rule, read `positive` and `negative`.
-    """
 
-    values: Tensor
-    valid: Tensor
-    positive: Tensor
-    negative: Tensor
-    same_recording: Tensor | None = None
-    alternatives: Tensor | None = None
-    one_positive: Tensor | None = None
+    Arguments
+    ---------
+    sources : sequence of KnowledgeSource
+        The knowledge.
+    metadata, candidates : Metadata
+        Of the B utterances and of the C candidates.
+    identity : str or None
+        The label column that says which pairs are positive and negative.
+    thresholds : (float, float)
+        Of S for positives and negatives, for `identity=None`.
+    positive_candidates : int, optional
+        Only the first so many candidates may be positives.
+    candidate_labels : CandidateLabels, optional
+        Says what utterances without identity may be, where the candidates are labels.
+    one_positive : torch.Tensor, optional
+        See the attribute.
 
-    def __post_init__(self):
-        if self.same_recording is None:
-            rows, columns = self.positive.shape
-            itself = torch.eye(rows, columns, dtype=torch.bool, device=self.positive.device)
-            self.same_recording = itself if rows == columns else torch.zeros_like(itself)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(B, C)."""
-        return tuple(self.positive.shape)
-
-    def rows(self, start: int, stop: int) -> "Similarity":
-        """The same for the utterances from `start` to `stop`: a tile (stop - start, C)."""
-        return Similarity(
-            self.values[start:stop],
-            self.valid[start:stop],
-            self.positive[start:stop],
-            self.negative[start:stop],
-            self.same_recording[start:stop],
-            None if self.alternatives is None else self.alternatives[start:stop],
-            None if self.one_positive is None else self.one_positive[start:stop],
-        )
-
-
-class CombinedSimilarity:
-    """A Similarity that computes what is asked of it, when it is asked.
-
-    The same attributes as Similarity's, each made at its first use and kept; `rows`
-    gives a tile of its own. A loss that walks over tiles therefore never holds a
-    matrix of size B x C, and one that does not read `values` does not pay for them.
-    Made by :func:`combine`.
+    Example
+    -------
+    >>> metadata = Metadata.from_columns({"language": ["fra", "fra", "deu"]})
+    >>> similarity = combine([], metadata)
+    >>> similarity.shape, similarity.positive[0].tolist(), similarity.rows(1, 3).shape
+    ((3, 3), [False, True, False], (2, 3))
     """
 
     def __init__(
@@ -82,9 +72,9 @@ class CombinedSimilarity:
         metadata: Metadata,
         candidates: Metadata,
         identity: str | None,
-        thresholds: tuple[float, float],
-        positive_candidates: int | None,
-        plausible_by: Sequence[str] = (),
+        thresholds: tuple[float, float] = (0.8, 0.2),
+        positive_candidates: int | None = None,
+        candidate_labels: CandidateLabels | None = None,
         one_positive: Tensor | None = None,
     ):
         self.sources = sources
@@ -93,47 +83,92 @@ class CombinedSimilarity:
         self.identity = identity
         self.thresholds = thresholds
         self.positive_candidates = positive_candidates
-        self.plausible_by = plausible_by
+        self.candidate_labels = candidate_labels
         self.one_positive = one_positive
+
+    @classmethod
+    def of_tensors(
+        cls,
+        values: Tensor,
+        valid: Tensor,
+        positive: Tensor,
+        negative: Tensor,
+        same_recording: Tensor | None = None,
+        partial: Tensor | None = None,
+        one_positive: Tensor | None = None,
+    ) -> "Similarity":
+        """A Similarity of one's own matrices.
+
+        Arguments
+        ---------
+        values, valid, positive, negative, same_recording, partial, one_positive
+            See the attributes. `same_recording` is by default the diagonal, where B = C, and
+            nothing otherwise.
+
+        Example
+        -------
+        >>> known, same = torch.ones(2, 2, dtype=torch.bool), torch.eye(2, dtype=torch.bool)
+        >>> Similarity.of_tensors(torch.rand(2, 2), known, same, ~same).negative[0].tolist()
+        [False, True]
+        """
+        if same_recording is None:
+            rows, columns = positive.shape
+            itself = torch.eye(rows, columns, dtype=torch.bool, device=positive.device)
+            same_recording = itself if rows == columns else torch.zeros_like(itself)
+        given = (values, valid, positive, negative, same_recording, partial, one_positive)
+        nothing = Metadata({})
+        similarity = cls([], nothing, nothing, None)
+        similarity.__dict__.update(zip(GIVEN, given, strict=True))  # as if each had been made
+        similarity.given = given
+        return similarity
+
+    #: The matrices of `of_tensors`, if it made this.
+    given: tuple[Tensor | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
         """(B, C)."""
+        if self.given:
+            rows, columns = self.positive.shape
+            return rows, columns
         return len(self.metadata), len(self.candidates)
 
-    def rows(self, start: int, stop: int) -> "CombinedSimilarity":
+    def rows(self, start: int, stop: int) -> "Similarity":
         """The same for the utterances from `start` to `stop`: a tile (stop - start, C)."""
-        return CombinedSimilarity(
+        if self.given:
+            parts = [None if part is None else part[start:stop] for part in self.given]
+            return Similarity.of_tensors(*parts)  # type: ignore[arg-type]  # of the same kinds
+        return Similarity(
             self.sources,
             self.metadata.select(slice(start, stop)),
             self.candidates,
             self.identity,
             self.thresholds,
             self.positive_candidates,
-            self.plausible_by,
+            self.candidate_labels,
             None if self.one_positive is None else self.one_positive[start:stop],
         )
 
-    @property
+    @cached_property
     def values(self) -> Tensor:
-        """See Similarity."""
+        """(B, C) S."""
         return self._mean[0]
 
-    @property
+    @cached_property
     def valid(self) -> Tensor:
-        """See Similarity."""
+        """(B, C) whether some source knows the pair."""
         return self._mean[1]
 
     @cached_property
     @torch.no_grad()
     def positive(self) -> Tensor:
-        """See Similarity."""
+        """(B, C) P."""
         if self.identity is None:
             positive = self.valid & (self.values >= self.thresholds[0])
         else:
             positive = self._same_identity & self._known
-            if self.plausible_by:
-                positive |= self._plausible
+            if self.candidate_labels is not None:
+                positive |= self._allowed
         positive &= ~self.same_recording
         if self.positive_candidates is not None:
             positive[:, self.positive_candidates :] = False
@@ -142,38 +177,31 @@ class CombinedSimilarity:
     @cached_property
     @torch.no_grad()
     def negative(self) -> Tensor:
-        """See Similarity."""
+        """(B, C) N."""
         if self.identity is None:
             return self.valid & (self.values <= self.thresholds[1]) & ~self.same_recording
         # Another identity is another recording.
         negative = self._known & ~self._same_identity
-        if self.plausible_by:
-            negative |= self.alternatives.unsqueeze(1) & ~self._plausible
+        if self.partial is not None:
+            negative |= self.partial.unsqueeze(1) & ~self._allowed
         return negative
 
     @cached_property
     @torch.no_grad()
-    def alternatives(self) -> Tensor | None:
-        """See Similarity: where the identity is missing and another column tells of it."""
-        if not self.plausible_by:
+    def partial(self) -> Tensor | None:
+        """(B,) whether the positives are candidate labels."""
+        if self.candidate_labels is None:
             return None
-        told = torch.zeros(len(self.metadata), dtype=torch.bool, device=self.metadata.device)
-        for column in self.plausible_by:
-            told |= self.metadata[column] != MISSING
-        return told & (self.metadata[self.identity] == MISSING)
+        return self.candidate_labels.partial(self.metadata)
 
     @cached_property
-    def _plausible(self) -> Tensor:
-        """(B, C) no column contradicts that the candidate is what the utterance may be."""
-        plausible = self.alternatives.unsqueeze(1)
-        for column in self.plausible_by:
-            rows = self.metadata[column].unsqueeze(1)
-            columns = self.candidates[column].unsqueeze(0)
-            plausible = plausible & ((rows == columns) | (rows == MISSING) | (columns == MISSING))
-        return plausible
+    def _allowed(self) -> Tensor:
+        assert self.candidate_labels is not None
+        return self.candidate_labels.allowed(self.metadata, self.candidates)
 
     @cached_property
     def _codes(self) -> tuple[Tensor, Tensor]:
+        assert self.identity is not None
         return (
             self.metadata[self.identity].unsqueeze(1),
             self.candidates[self.identity].unsqueeze(0),
@@ -191,7 +219,7 @@ class CombinedSimilarity:
 
     @cached_property
     def same_recording(self) -> Tensor:
-        """See Similarity."""
+        """(B, C) whether both sides are one recording."""
         rows, columns = self.metadata.ids, self.candidates.ids
         if rows is None or columns is None:
             nothing = torch.zeros(1, 1, dtype=torch.bool, device=self.metadata.device)
@@ -207,12 +235,12 @@ class CombinedSimilarity:
             values, valid = source.pairs(
                 self.metadata[source.column], self.candidates[source.column]
             )
-            if total is None:
+            if total is None or weight is None:
                 total, weight = values * source.weight, valid.float().mul_(source.weight)
             else:
                 total.add_(values, alpha=source.weight)
                 weight.add_(valid, alpha=source.weight)
-        if total is None:
+        if total is None or weight is None:
             zero = torch.zeros(1, 1, device=self.metadata.device).expand(self.shape)
             return zero, zero.bool().expand(self.shape)
         valid = weight > 0
@@ -228,14 +256,13 @@ def combine(
     positive_threshold: float = 0.8,
     negative_threshold: float = 0.2,
     positive_candidates: int | None = None,
-    plausible_by: Sequence[str] = (),
+    candidate_labels: CandidateLabels | None = None,
     one_positive: Tensor | None = None,
-) -> CombinedSimilarity:
+) -> Similarity:
     """Weighted mean of the sources over those that know the pair.
 
-    S_ij = sum_k w_k V^k_ij S^k_ij / sum_k w_k V^k_ij. Nothing is computed yet but the
-    sources' look-up tables; what is read of the result costs O(B C) a source and is
-    without gradient.
+    S_ij = sum_k w_k V^k_ij S^k_ij / sum_k w_k V^k_ij. Nothing is computed yet; what is read of the
+    result costs O(B C) a source and is without gradient.
 
     Arguments
     ---------
@@ -255,16 +282,16 @@ def combine(
         Only for `identity=None`.
     positive_candidates : int, optional
         Only the first so many candidates may be positives; by default all.
-    plausible_by : sequence of str
-        Label columns that tell what an utterance without identity may be: candidates that
-        agree in all of them are its positives, as alternatives, and the others negatives.
+    candidate_labels : CandidateLabels, optional
+        Where candidates are labels: the labels that an utterance without identity may have are its
+        positives, of which one is right, and the others its negatives.
     one_positive : torch.Tensor, optional
         Where candidates are the identity's labels: see Similarity. It must agree with them.
 
     Returns
     -------
-    CombinedSimilarity
-        With the attributes of Similarity, made when they are read.
+    Similarity
+        Its attributes are made when they are read.
 
     Raises
     ------
@@ -295,32 +322,26 @@ def combine(
         candidates = metadata
     for column in {source.column for source in sources} | ({identity} - {None}):
         metadata[column], candidates[column]  # a missing column is told here, not mid-way
-    for source in sources:
-        if source.column in metadata.vocabularies:
-            source.bind(metadata.vocabularies[source.column])
-    thresholds = (positive_threshold, negative_threshold)
-    return CombinedSimilarity(
+    return Similarity(
         list(sources),
         metadata,
         candidates,
         identity,
-        thresholds,
+        (positive_threshold, negative_threshold),
         positive_candidates,
-        list(plausible_by),
+        candidate_labels,
         one_positive,
     )
 
 
-def label_similarity(
-    sources: Sequence[KnowledgeSource], column: str, vocabulary: list[str]
-) -> Tensor | None:
+def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> Tensor | None:
     """How alike the labels of one column are, by the sources that read it.
 
     Arguments
     ---------
-    sources : sequence of KnowledgeSource
-        Those of other columns are left out, and so is Categorical, which
-        tells no two labels apart from any other two.
+    sources : sequence of KnowledgeSource or of their factories
+        Those of other columns are left out, and so is Categorical, which tells no two labels apart
+        from any other two.
     column : str
         The column.
     vocabulary : list[str]
@@ -333,14 +354,28 @@ def label_similarity(
 
     Example
     -------
+    >>> from functools import partial
     >>> from masr_modules.knowledge import LanguageDistance
-    >>> sources = [LanguageDistance("language", "genetic")]
+    >>> sources = [partial(LanguageDistance, "language", "genetic")]
     >>> s = label_similarity(sources, "language", ["cat", "spa", "tam"])
     >>> bool(s[0, 1] > s[0, 2])
     True
     """
-    graded = [s for s in sources if s.column == column and not isinstance(s, Categorical)]
+    metadata = Metadata({column: torch.arange(len(vocabulary))}, {column: vocabulary})
+    graded = graded_sources(sources, column)
     if not graded:
         return None
-    metadata = Metadata({column: torch.arange(len(vocabulary))}, {column: vocabulary})
-    return combine(graded, metadata, identity=column).values
+    return combine(build_sources(graded, metadata), metadata, identity=column).values
+
+
+def graded_sources(sources: Sequence, column: str) -> list:
+    """Those of the sources, or of their factories, that grade the labels of a column.
+
+    Categorical does not: it tells no two labels apart from any other two.
+    """
+    return [
+        source
+        for source in sources
+        if (settings := source_settings(source)).column == column
+        and not issubclass(settings.kind, Categorical)
+    ]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from masr_modules.pairwise.mining import TILE
-from masr_modules.pairwise.similarity import CombinedSimilarity, Similarity
+from masr_modules.pairwise.similarity import Similarity
 
 #: What a score is where there is no pair: finite, so that gradients stay numbers.
 _NONE = -1e4
@@ -36,7 +36,7 @@ class SoftPairs(NamedTuple):
 def soft_mine(
     embeddings: Tensor,
     candidates: Tensor,
-    similarity: Similarity | CombinedSimilarity,
+    similarity: Similarity,
     scale: float,
     knowledge_weight: float = 0.0,
     log_counts: Tensor | None = None,
@@ -48,7 +48,7 @@ def soft_mine(
     d_an = 1 - 1/beta log sum_N exp beta (s + alpha (S - mean_N S)) and
     d_ap = 1 + 1/beta log sum_P exp -beta (s + alpha (S - 1)); the alpha terms are 0 on pairs
     that no source knows. beta to infinity gives the pairs of `mine`. Where the positives are
-    alternatives, of which one is right, the nearest counts: d_ap = 1 - 1/beta log sum_P exp
+    candidate labels, of which one is right, the nearest counts: d_ap = 1 - 1/beta log sum_P exp
     beta s.
 
     One (B, C) matrix product forward and three backward, where the scores are computed again:
@@ -60,7 +60,7 @@ def soft_mine(
         (B, D), of unit norm.
     candidates : torch.Tensor
         (C, D), of unit norm.
-    similarity : Similarity or CombinedSimilarity
+    similarity : Similarity
         Over the same pairs.
     scale : float
         beta, above 0.
@@ -77,7 +77,7 @@ def soft_mine(
 
     Example
     -------
-    >>> similarity = Similarity(
+    >>> similarity = Similarity.of_tensors(
     ...     values=torch.zeros(1, 3),
     ...     valid=torch.zeros(1, 3, dtype=torch.bool),
     ...     positive=torch.tensor([[True, False, False]]),
@@ -104,9 +104,7 @@ class _Rule(NamedTuple):
         for start in range(0, size, self.rows):
             yield slice(start, min(start + self.rows, size))
 
-    def scores(
-        self, z: Tensor, candidates: Tensor, similarity: Similarity | CombinedSimilarity
-    ) -> "_Scores":
+    def scores(self, z: Tensor, candidates: Tensor, similarity: Similarity) -> "_Scores":
         """Of a tile of T anchors with all C candidates."""
         cosine = z @ candidates.T
         if similarity.one_positive is not None:
@@ -118,8 +116,8 @@ class _Rule(NamedTuple):
         else:
             near, far = cosine.clone(), cosine
         sign = -torch.ones_like(cosine[:, :1])
-        if similarity.alternatives is not None:
-            told = similarity.alternatives.unsqueeze(1)
+        if similarity.partial is not None:
+            told = similarity.partial.unsqueeze(1)
             sign.masked_fill_(told, 1.0)
             far = torch.where(told, cosine, far)
         near = self._weigh(near).masked_fill_(~negative, _NONE)

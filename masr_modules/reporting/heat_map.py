@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.geographic import Geographic
-from masr_modules.knowledge.labels import Categorical
 from masr_modules.knowledge.language import LanguageDistance
 from masr_modules.knowledge.languages import language_lineage, resolve_language
 from masr_modules.metrics.plots import mark_groups, save_figure
-from masr_modules.pairwise.similarity import combine
+from masr_modules.pairwise.similarity import combine, graded_sources
 
 # More rows than this cannot be read; the most frequent labels are shown.
 _MOST_LABELS = 150
@@ -56,7 +55,7 @@ def save_heat_map(
     bool
         False, and no picture, if no source grades the labels or there are none.
     """
-    graded = [s for s in sources if s.column == column and not isinstance(s, Categorical)]
+    graded = graded_sources(sources, column)
     codes, counts = torch.unique(metadata[column][metadata[column] >= 0], return_counts=True)
     codes = codes[counts.argsort(descending=True, stable=True)[:_MOST_LABELS]].tolist()
     if not graded or not codes:

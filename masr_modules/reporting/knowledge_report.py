@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import Metadata, MetadataTable
-from masr_modules.knowledge.base import KnowledgeSource, numeric_columns
+from masr_modules.knowledge.base import KnowledgeSource, build_sources
 from masr_modules.metrics.tables import align
 from masr_modules.pairwise.similarity import combine
 from masr_modules.reporting.heat_map import save_heat_map
@@ -70,7 +70,7 @@ def pair_statistics(
     Arguments
     ---------
     sources : sequence of KnowledgeSource
-        K sources, bound.
+        K sources.
     metadata : Metadata
         Of all utterances. All their pairs are looked at up to 1000 utterances, beyond that
         those inside 8 random draws of 1000.
@@ -160,13 +160,17 @@ class AnchorStatistics:
     anchors: np.ndarray
 
 
-def anchor_statistics(settings: dict, rows: dict, table: MetadataTable) -> AnchorStatistics:
+def anchor_statistics(
+    settings: dict, sources: Sequence[KnowledgeSource], rows: dict, table: MetadataTable
+) -> AnchorStatistics:
     """Plans the first epoch as training does, and counts.
 
     Arguments
     ---------
     settings : dict
         See :func:`load_settings`.
+    sources : sequence of KnowledgeSource
+        The knowledge.
     rows : dict[str, dict]
         ID -> row.
     table : MetadataTable
@@ -177,8 +181,8 @@ def anchor_statistics(settings: dict, rows: dict, table: MetadataTable) -> Ancho
     batches = list(sampler)[:_BATCHES]
     sizes, identities, anchors = [], [], []
     for batch in tqdm(batches, desc="batches", leave=False, disable=None):
-        metadata = table.metadata.select(torch.tensor(batch))
-        similarity = combine(settings["knowledge"], metadata, settings["batch_identity"])
+        metadata = table.select(torch.tensor(batch))
+        similarity = combine(sources, metadata, settings["batch_identity"])
         codes = metadata[settings["batch_identity"]]
         sizes.append(len(batch))
         identities.append(len(codes[codes >= 0].unique()))
@@ -209,22 +213,21 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     ValueError
         If a source's column is not in the CSV or holds what the source cannot read.
     """
-    sources, identity = settings["knowledge"], settings["batch_identity"]
-    columns = {source.column for source in sources} | {"speaker", identity}
-    table = MetadataTable(rows, columns, numeric_columns(sources))
-    for source in tqdm(sources, desc="sources", leave=False, disable=None):
-        if source.column in table.vocabularies:
-            source.bind(table.vocabularies[source.column])
-    found = pair_statistics(sources, table.metadata, identity, settings["seed"])
+    identity = settings["batch_identity"]
+    table = MetadataTable(rows)
+    table.require(identity)
+    factories = tqdm(settings["knowledge"], desc="sources", leave=False, disable=None)
+    sources = [source for one in factories for source in build_sources([one], table)]
+    found = pair_statistics(sources, table, identity, settings["seed"])
     sections = [
         _summary(rows, table, identity, found),
-        _source_table(sources, table.metadata, found),
+        _source_table(sources, table, found),
         "Correlation of the sources' similarities, over the pairs known to both:",
         _correlation_table(sources, found),
-        _anchor_text(anchor_statistics(settings, rows, table)),
+        _anchor_text(anchor_statistics(settings, sources, rows, table)),
     ]
     image = Path(output) / "similarity.png"
-    if identity in table.vocabularies and save_heat_map(sources, identity, table.metadata, image):
+    if save_heat_map(sources, identity, table, image):
         sections.append(f"Similarity of the labels of '{identity}': {image}")
     text = "\n\n".join(sections) + "\n"
     write_atomic(Path(output) / "report.md", text)
@@ -232,10 +235,10 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
 
 
 def _summary(rows: dict, table: MetadataTable, identity: str, found: PairStatistics) -> str:
-    known = table.metadata[identity] >= 0
+    known = table[identity] >= 0
     number = (
         f"{len(rows)} utterances, {float(known.float().mean()):.1%} with a {identity}: "
-        f"{len(table.metadata[identity][known].unique())} different"
+        f"{len(table[identity][known].unique())} different"
     )
     looked_at = "all" if len(rows) <= _DRAW else f"{_DRAWS} random draws of {_DRAW} utterances:"
     return f"{number}. Pairs looked at: {looked_at} {found.pairs}."

@@ -82,7 +82,8 @@ def report(
     Every row is of the last step's weights, and of each metric the layer that is best at it on
     the validation set.
     """
-    facts = facts_of(hparams, rows["train"])
+    head = unwrap(brain.modules.head) if hasattr(brain.modules, "head") else None
+    facts = facts_of(hparams, head, rows["train"])
     references = rows.get("labelled", rows["train"])
     limit = hparams.get("table_references")
     if limit or len(references) > MAX_REFERENCES:
@@ -133,9 +134,8 @@ def write_answers(folder: str, found: dict[str, Evaluation]) -> None:
     write_atomic(Path(folder) / "answers.json", json.dumps(answers) + "\n")
 
 
-def facts_of(hparams: dict, rows: dict[str, dict]) -> dict:
-    """What users of the encoder ask about its training."""
-    head = hparams["head"] if hparams["masr_weight"] > 0 else None
+def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> dict:
+    """What users of the encoder ask about its training; without a head it is plain SSL."""
     return {
         "system": hparams["system"],
         "method": type(hparams["ssl"]).__name__,

@@ -101,14 +101,14 @@ class Studies(Mapping):
     >>> path = getfixture("tmp_path") / "studies.yaml"
     >>> _ = path.write_text(
     ...     "systems: {SSL: {masr_weight: 0}, MASR: {}}\\n"
-    ...     "conditions: {half: {hidden_labels: {language: 0.5}}}\\n"
+    ...     "conditions: {half: {missing_labels: {language: 0.5}}}\\n"
     ...     "studies: {hidden: {systems: [SSL, MASR], conditions: [null, half]}}\\n"
     ... )
     >>> studies = Studies(path)
     >>> studies["hidden"].arms
     ['SSL', 'MASR', 'SSL, half', 'MASR, half']
     >>> studies.overrides("SSL, half")
-    ['--masr_weight', '0', '--hidden_labels', '{language: 0.5}']
+    ['--masr_weight', '0', '--missing_labels', '{language: 0.5}']
     """
 
     def __init__(self, path: str | Path):

@@ -12,9 +12,9 @@ from masr_modules.config.files import write_atomic
 from masr_modules.config.provenance import check_same, claim, facts_of
 from masr_modules.config.settings import load_settings, parse_arguments, resolve_settings
 from masr_modules.data.audio_check import drop_unreadable
-from masr_modules.data.candidates import drop_contradicted
+from masr_modules.data.candidates import drop_non_candidates
 from masr_modules.data.corpus import load_corpora
-from masr_modules.data.corruption import ablate, keep_share
+from masr_modules.data.corruption import corrupt, keep_share
 from masr_modules.knowledge import name_branches
 
 
@@ -89,10 +89,9 @@ def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
 def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     """Split -> ID -> row of train, valid and test, without the unreadable ones.
 
-    And of `labelled`, where the YAML names a CSV for it. The training set is without what
-    the keys `left_out`, `family_depth`, `wrong_labels`, `hidden_labels` and `permuted_columns`
-    take from it, and without the labels that `checked_labels` finds contradicted; `labelled` is
-    the share `labelled_share`.
+    And of `labelled`, where the YAML names a CSV for it. The training set is changed by the keys
+    `left_out`, `family_depth`, `label_noise`, `missing_labels`, `permuted_columns` and
+    `drop_non_candidates`; `labelled` is the fraction `labelled_share`.
     """
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
@@ -107,8 +106,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
     _check_ids(rows, hparams)
     rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))
-    rows["train"] = ablate(rows["train"], hparams, hparams["seed"])
-    rows["train"] = drop_contradicted(rows["train"], hparams.get("checked_labels") or {})
+    rows["train"] = corrupt(rows["train"], hparams, hparams["seed"])
+    rows["train"] = drop_non_candidates(rows["train"], hparams.get("drop_non_candidates") or {})
     share = hparams.get("labelled_share", 1)
     if share != 1:
         if "labelled" not in rows:

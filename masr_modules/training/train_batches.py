@@ -14,7 +14,42 @@ from masr_modules.training.sampler import KnowledgeBatchSampler, language_rates
 MAX_RELATED = 10_000
 
 
-def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBatchSampler:
+def find_relatedness(hparams: dict, table: MetadataTable) -> np.ndarray | None:
+    """How alike the labels of `batch_identity` are, by the experiment's knowledge.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``knowledge`` and ``batch_identity``.
+    table : MetadataTable
+        Of the corpus.
+
+    Returns
+    -------
+    np.ndarray or None
+        (I, I) in [0, 1]; None where no source grades the labels or there are too many.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_identity`` holds numbers.
+    """
+    identity = hparams["batch_identity"]
+    try:
+        labels = table.vocabulary(identity)
+    except ValueError as error:
+        raise ValueError(
+            f"batch_identity {identity!r}: {error}; utterances of a batch share a label"
+        ) from None
+    if len(labels) > MAX_RELATED:
+        return None
+    similarity = label_similarity(hparams["knowledge"], identity, labels)
+    return None if similarity is None else similarity.numpy()
+
+
+def make_sampler(
+    hparams: dict, rows: dict, table: MetadataTable, relatedness: np.ndarray | None = None
+) -> KnowledgeBatchSampler:
     """The training batches of an experiment: the same for every loss, so that it is fair.
 
     Arguments
@@ -26,7 +61,9 @@ def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBa
     rows : dict[str, dict]
         ID -> row of the training utterances.
     table : MetadataTable
-        Their metadata, with the columns ``batch_identity`` and ``speaker``.
+        Their metadata.
+    relatedness : np.ndarray, optional
+        What `find_relatedness` gave, where it has been asked for already.
 
     Raises
     ------
@@ -38,29 +75,25 @@ def make_sampler(hparams: dict, rows: dict, table: MetadataTable) -> KnowledgeBa
     >>> rows = {i: {"duration": 2.0, "language": i[0], "speaker": ""} for i in ("a1", "a2")}
     >>> settings = {"knowledge": [], "batch_identity": "language", "max_crop_seconds": 1.0,
     ...     "max_batch_seconds": 2.0, "utterances_per_identity": 2, "num_buckets": 1, "seed": 0}
-    >>> table = MetadataTable(rows, ["language", "speaker"])
+    >>> table = MetadataTable(rows)
     >>> [sorted(batch) for batch in make_sampler(settings, rows, table)]
     [[0, 1]]
     """
-    metadata, identity = table(list(rows)), hparams["batch_identity"]
-    if identity not in table.vocabularies:
-        raise ValueError(
-            f"batch_identity {identity!r}: the column is read as numbers; a batch is made of "
-            "utterances that share a label"
-        )
-    labels, relatedness = table.vocabularies[identity], None
-    if len(labels) <= MAX_RELATED:
-        relatedness = label_similarity(hparams["knowledge"], identity, labels)
+    if relatedness is None:
+        relatedness = find_relatedness(hparams, table)
+    table.require("speaker", optional=True)
+    metadata = table(list(rows))
     temperature, rates = hparams.get("language_temperature", 1.0), None
     if temperature != 1.0:
-        rates = language_rates(metadata["language"].tolist(), temperature)
+        table.require("language")
+        rates = language_rates(table(list(rows))["language"].tolist(), temperature)
     return KnowledgeBatchSampler(
         durations=np.minimum(column_of(rows, "duration"), hparams["max_crop_seconds"]),
-        identities=metadata[identity].numpy(),
+        identities=metadata[hparams["batch_identity"]].numpy(),
         speakers=metadata["speaker"].numpy(),
         max_batch_seconds=hparams["max_batch_seconds"],
         utterances_per_identity=hparams["utterances_per_identity"],
-        relatedness=None if relatedness is None else relatedness.numpy(),
+        relatedness=relatedness,
         num_buckets=hparams["num_buckets"],
         seed=hparams["seed"],
         rates=rates,
@@ -81,8 +114,10 @@ def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> Shard
         Their metadata.
     """
 
+    relatedness = find_relatedness(hparams, table)
+
     def plan(window: list[dict], epoch: int) -> list[list[int]]:
-        sampler = make_sampler(hparams, {row["ID"]: row for row in window}, table)
+        sampler = make_sampler(hparams, {row["ID"]: row for row in window}, table, relatedness)
         sampler.set_epoch(epoch)
         return list(sampler)
 

@@ -3,7 +3,7 @@
 
 > python recipes/pretrain/train.py hparams/masr.yaml
 
-Any value at the top of the YAML can be overridden: `--masr_weight 0` is unwrap
+Any value at the top of the YAML can be overridden: `--masr_weight 0` is plain
 SSL, `--number_of_steps 500` a shorter run. An interrupted run resumes when the
 same command is given again.
 """
@@ -23,7 +23,7 @@ from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
 from masr_modules.distributed import unwrap
 from masr_modules.encoders.pretrained import check_encoder
-from masr_modules.knowledge import name_branches, numeric_columns
+from masr_modules.knowledge import name_branches
 from masr_modules.metrics.embeddings import LabelledEmbeddings, embed
 from masr_modules.metrics.probes import knn_accuracy
 from masr_modules.reporting.pretrain_report import choose_references, report, show
@@ -33,11 +33,38 @@ from masr_modules.training.trainer import Trainer
 
 
 class PretrainBrain(Trainer):
-    """Trains `modules.ssl`, and `modules.head` on its pooled frames."""
+    """Trains `modules.ssl`, and `modules.head` on its pooled frames.
+
+    Arguments
+    ---------
+    table : MetadataTable
+        What is known of the utterances.
+    sampler : KnowledgeBatchSampler or ShardBatches
+        The training batches of all ranks.
+    clock : EpochClock
+        The epoch, for the training set's crops.
+    references, valid_rows : mapping
+        ID -> row: what the neighbours of validation are, and what is validated.
+    **options
+        Of `sb.Brain`.
+    """
 
     joint_modules = ("head",)
     lengths_on_host = ("sig",)
     batch_ids = ()  # of the last training batch
+
+    def __init__(self, *, table, sampler, clock, references, valid_rows, **options):
+        super().__init__(**options)
+        self.table, self.sampler, self.clock = table, sampler, clock
+        self.references, self.valid_rows = references, valid_rows
+        # Every epoch has an update at least: it is the number of updates that ends the training.
+        self.optimizer_step_limit = self.hparams.number_of_steps
+        self.hparams.epoch_counter.limit = self.hparams.number_of_steps
+
+    @property
+    def probe_column(self) -> str:
+        """The label that neighbours and probes predict."""
+        return getattr(self.hparams, "probe_column", "language")
 
     def compute_forward(self, batch, stage):
         """The one masked forward pass: SSL output, and the head's where it has a weight."""
@@ -141,13 +168,9 @@ def main(arguments: list[str]) -> None:
     hparams, run_opts = start_experiment(arguments)
     check_encoder(hparams["output_folder"])
     rows = load_rows(hparams)
-    head = hparams["head"]
-    columns = {hparams["batch_identity"], *head.columns}
     depth = hparams.get("family_depth", 1)
-    every_row = [name_branches(rows[split], depth) for split in ("train", "valid", "test")]
-    numbers, optional = numeric_columns(hparams["knowledge"]), ["language", "speaker"]
-    table = MetadataTable(every_row, columns, numbers, optional)
-    head.bind(table.metadata)
+    table = MetadataTable([name_branches(rows[s], depth) for s in ("train", "valid", "test")])
+    head = hparams["head"](metadata=table)
 
     clock = EpochClock()
     data = {key: hparams[key] for key in ("sample_rate", "seed", "max_crop_seconds")}
@@ -160,35 +183,32 @@ def main(arguments: list[str]) -> None:
     hparams["checkpointer"].add_recoverables(modules)
     untrained = copy.deepcopy(hparams["ssl"])
 
+    make_batches = make_shard_batches if hparams.get("train_shards") else make_sampler
+    labelled, column = rows.get("labelled", rows["train"]), hparams.get("probe_column", "language")
     brain = PretrainBrain(
+        table=table,
+        sampler=make_batches(hparams, rows["train"], table),
+        clock=clock,
+        references=choose_references(labelled, hparams["knn_references"], column),
+        valid_rows=rows["valid"],
         modules=modules,
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    brain.table, brain.clock = table, clock
-    brain.valid_rows = rows["valid"]
-    brain.probe_column = hparams.get("probe_column", "language")
-    references, limit = rows.get("labelled", rows["train"]), hparams["knn_references"]
-    brain.references = choose_references(references, limit, brain.probe_column)
     # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
     # and a resumed run would then draw once more than an uninterrupted one.
     loader = {"num_workers": hparams["num_workers"], "generator": torch.Generator()}
     if hparams.get("train_shards"):
-        brain.sampler = make_shard_batches(hparams, rows["train"], table)
         train_loader = ShardLoader(brain.sampler, collate_fn=PaddedBatch, **loader)
         hparams["checkpointer"].add_recoverable("dataloader-TRAIN", train_loader)
     else:
-        brain.sampler = make_sampler(hparams, rows["train"], table)
         train_loader = brain.make_train_loader(train_set, brain.sampler, **loader)
     valid_batches = length_sorted_batches(rows["valid"], hparams["max_batch_seconds"])
     valid_loader = DataLoader(
         valid_set, batch_sampler=valid_batches, collate_fn=PaddedBatch, **loader
     )
-
-    # Every epoch has an update at least: it is the number of updates that ends the training.
-    brain.optimizer_step_limit = hparams["epoch_counter"].limit = hparams["number_of_steps"]
     brain.fit(hparams["epoch_counter"], train_loader, valid_loader)
 
     # SSL loss and table are of the last step, alike for every system.

@@ -84,14 +84,14 @@ def test_a_fingerprint_tells_settings_and_not_seeds(tmp_path):
 def test_a_fingerprint_does_not_tell_keys_that_came_later_and_change_nothing(tmp_path):
     before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
     before.write_text("lr: 1\n")
-    after.write_text("lr: 1\nwrong_labels: {}\nlabelled_share: 1.0\n")
+    after.write_text("lr: 1\nlabel_noise: {}\nlabelled_share: 1.0\n")
     assert fingerprint(before, []) == fingerprint(after, [])
-    for change in (["--wrong_labels", "{language: 0.1}"], ["--labelled_share", "0.5"]):
+    for change in (["--label_noise", "{language: 0.1}"], ["--labelled_share", "0.5"]):
         assert fingerprint(after, change) != fingerprint(before, [])
 
 
 def test_a_fingerprint_does_not_depend_on_values_that_nothing_uses():
-    head = "!new:masr_modules.heads.ClassifierHead [[language], 8, 8]"
+    head = "!name:masr_modules.heads.ClassifierHead [[language], 8, 8]"
     classifier = ["--head", head]
     plain, other = fingerprint(MASR, []), fingerprint(MASR, classifier)
     for change in (["--margin", "0.3"], ["--layers", "{}"], ["--knowledge_weight", "0.2"]):
@@ -124,10 +124,10 @@ def test_a_fingerprint_tells_what_is_built_and_not_where_its_class_lies(tmp_path
 def test_a_fingerprint_does_not_tell_sources_without_effect():
     """Speaker and emotion are on no prototype's column; the language also makes the batches."""
     language = (
-        "!new:masr_modules.knowledge.LanguageDistance {kinds: [genetic, geographic, featural]}"
+        "!name:masr_modules.knowledge.LanguageDistance {kinds: [genetic, geographic, featural]}"
     )
-    gender = "!new:masr_modules.knowledge.Categorical [gender, 0.5]"
-    speaker = "!new:masr_modules.knowledge.Categorical [speaker]"
+    gender = "!name:masr_modules.knowledge.Categorical [gender, 0.5]"
+    speaker = "!name:masr_modules.knowledge.Categorical [speaker]"
 
     def key(*sources, extra=()):
         return fingerprint(MASR, ["--knowledge", f"[{', '.join(sources)}]", *extra])

@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 
 from masr_modules.data.corruption import (
-    ablate,
-    hide_labels,
+    add_label_noise,
+    corrupt,
     keep_share,
     leave_out,
-    mislabel,
     permute_columns,
+    remove_labels,
 )
 from masr_modules.knowledge import name_branches
 from masr_modules.knowledge.languages import language_lineage
@@ -28,20 +28,22 @@ def known(rows):
 
 
 def test_the_share_of_each_label_is_hidden_and_nothing_else():
-    kept = hide_labels(ROWS, {"language": 0.9}, seed=1)
+    kept = remove_labels(ROWS, {"language": 0.9}, seed=1)
     assert Counter(row["language"] for row in kept.values()) == {"": 84, "fra": 3, "deu": 3}
     assert all(kept[i]["family"] == row["family"] for i, row in ROWS.items())
     assert known(ROWS) > known(kept) and ROWS["0"]["language"] == "fra"
 
 
 def test_a_larger_share_hides_those_of_a_smaller_one_and_a_label_keeps_one():
-    shares = [known(hide_labels(ROWS, {"language": share}, seed=1)) for share in (0.5, 0.9, 0.999)]
+    shares = [
+        known(remove_labels(ROWS, {"language": share}, seed=1)) for share in (0.5, 0.9, 0.999)
+    ]
     assert shares[0] > shares[1] > shares[2] and len(shares[2]) == 2
-    assert shares[0] != known(hide_labels(ROWS, {"language": 0.5}, seed=2))
+    assert shares[0] != known(remove_labels(ROWS, {"language": 0.5}, seed=2))
 
 
 def test_all_labels_of_a_column_can_be_hidden():
-    kept = hide_labels(ROWS, {"language": 1, "family": 0.5}, seed=1)
+    kept = remove_labels(ROWS, {"language": 1, "family": 0.5}, seed=1)
     assert not known(kept) and any(row["family"] for row in kept.values())
 
 
@@ -68,14 +70,14 @@ def test_permuted_columns_keep_their_counts_and_stay_together():
 
 def test_what_is_left_out_is_gone_before_the_rest():
     settings = {
-        "hidden_labels": {"language": 0.5},
+        "missing_labels": {"language": 0.5},
         "permuted_columns": ["speaker"],
         "left_out": {"language": ["deu", ""]},
     }
-    rows = ablate(ROWS, settings, seed=1)
+    rows = corrupt(ROWS, settings, seed=1)
     assert len(rows) == 30 and len(known(rows)) == 15
     assert [row["speaker"] for row in rows.values()] != [ROWS[i]["speaker"] for i in rows]
-    assert ablate(ROWS, {"left_out": {}, "seed": 3}, seed=1) == ROWS
+    assert corrupt(ROWS, {"left_out": {}, "seed": 3}, seed=1) == ROWS
 
 
 def wrong(rows):
@@ -83,24 +85,24 @@ def wrong(rows):
 
 
 def test_the_share_of_each_label_is_wrong_and_nothing_else():
-    noisy = mislabel(ROWS, {"language": 0.2}, seed=1)
+    noisy = add_label_noise(ROWS, {"language": 0.2}, seed=1)
     assert Counter(ROWS[i]["language"] for i in wrong(noisy)) == {"fra": 6, "deu": 6}
     assert all({**row, "language": ""} == {**ROWS[i], "language": ""} for i, row in noisy.items())
     assert known(noisy) == known(ROWS)
-    more = mislabel(ROWS, {"language": 0.5}, seed=1)
-    assert wrong(more) > wrong(noisy) != wrong(mislabel(ROWS, {"language": 0.2}, seed=2))
+    more = add_label_noise(ROWS, {"language": 0.5}, seed=1)
+    assert wrong(more) > wrong(noisy) != wrong(add_label_noise(ROWS, {"language": 0.2}, seed=2))
 
 
 def test_wrong_labels_are_drawn_from_all_others():
     rows = {str(i): {"language": "abcd"[i % 4]} for i in range(400)}
-    noisy = mislabel(rows, {"language": 0.5}, seed=1)
+    noisy = add_label_noise(rows, {"language": 0.5}, seed=1)
     taken = {(rows[i]["language"], row["language"]) for i, row in noisy.items()}
     assert len(taken) == 16
-    again = mislabel({i: row for i, row in rows.items()}, {"language": 0.5}, seed=1)
+    again = add_label_noise({i: row for i, row in rows.items()}, {"language": 0.5}, seed=1)
     assert again == noisy
     # What is hidden after that is a share of right and wrong labels alike.
-    both = ablate(
-        rows, {"wrong_labels": {"language": 0.5}, "hidden_labels": {"language": 0.5}}, seed=1
+    both = corrupt(
+        rows, {"label_noise": {"language": 0.5}, "missing_labels": {"language": 0.5}}, seed=1
     )
     assert all(row["language"] in ("", noisy[i]["language"]) for i, row in both.items())
 
@@ -124,11 +126,15 @@ def test_a_share_of_the_rows_has_each_label_and_grows():
     [
         (leave_out, {"language": ["xxx"]}, "no training utterance has language 'xxx'"),
         (leave_out, {"language": ["fra", "deu", ""]}, "leaves no training utterance"),
-        (hide_labels, {"language": 1.1}, r"share of 'language' is 1.1, not in \[0, 1\]"),
-        (mislabel, {"language": 1}, r"wrong_labels: the share of 'language' is 1, not in \[0, 1\)"),
-        (hide_labels, {"place": 0.5}, "hidden_labels: no training utterance has a 'place'"),
-        (mislabel, {"language": -0.1}, "wrong_labels: the share of 'language' is -0.1"),
-        (mislabel, {"source": 0.5}, r"'source' has no other label than \['espeak'\]"),
+        (remove_labels, {"language": 1.1}, r"share of 'language' is 1.1, not in \[0, 1\]"),
+        (
+            add_label_noise,
+            {"language": 1},
+            r"label_noise: the share of 'language' is 1, not in \[0, 1\)",
+        ),
+        (remove_labels, {"place": 0.5}, "missing_labels: no training utterance has a 'place'"),
+        (add_label_noise, {"language": -0.1}, "label_noise: the share of 'language' is -0.1"),
+        (add_label_noise, {"source": 0.5}, r"'source' has no other label than \['espeak'\]"),
     ],
 )
 def test_errors_name_what_is_wrong(function, argument, message):
@@ -147,14 +153,16 @@ def test_an_experiment_loads_what_its_keys_leave(tmp_path, monkeypatch):
         text = "\n".join(["ID,duration,wav,language", *lines]).replace("SPLIT", split)
         path.write_text(text + "\n")
         hparams[f"{split}_csv"] = str(path)
-    keys = {"wrong_labels": {"language": 0.2}, "labelled_share": 0.1}
+    keys = {"label_noise": {"language": 0.2}, "labelled_share": 0.1}
     before, after = experiment.load_rows(hparams), experiment.load_rows(hparams | keys)
     changed = [
         sum(row != before[split][i] for i, row in rows.items()) for split, rows in after.items()
     ]
     assert changed == [12, 0, 0, 0]  # a fifth of the 60 known languages of training
     assert [len(rows) for rows in after.values()] == [90, 90, 90, 9]
-    branches = experiment.load_rows(hparams | {"family_depth": 3, "hidden_labels": {"language": 1}})
+    branches = experiment.load_rows(
+        hparams | {"family_depth": 3, "missing_labels": {"language": 1}}
+    )
     families = [{row.get("family") for row in rows.values()} for rows in branches.values()]
     assert families[0] == {"Italic", "Germanic", None} and families[1:] == [{None}] * 3
     with pytest.raises(ValueError, match="labelled_share is of labelled_csv: name one"):

@@ -19,8 +19,26 @@ def write(path, text):
 
 
 def test_optional_columns_may_be_absent():
-    table = MetadataTable({"a": {"language": "fra"}}, ["language"], optional=["speaker"])
+    table = MetadataTable({"a": {"language": "fra"}})
+    assert table.require("speaker", optional=True).tolist() == [-1]
     assert table(["a"])["speaker"].tolist() == [-1]
+
+
+def test_a_table_encodes_what_is_asked_for_and_nothing_else():
+    table = MetadataTable([{"a": {"language": "fra", "year": "3"}}, {"b": {"language": ""}}])
+    assert not table.columns and len(table) == 2
+    assert table.vocabulary("language") == ["fra"]
+    assert set(table(["b"]).columns) == {"language"} and table(["b"])["language"].tolist() == [-1]
+    assert table.require("year", "numbers")[0] == 3.0
+    with pytest.raises(ValueError, match="'year' is read as numbers, and labels are asked for"):
+        table.vocabulary("year")
+    with pytest.raises(ValueError, match="'language' is read as labels, and numbers are asked for"):
+        table.require("language", "numbers")
+
+
+def test_a_column_of_numbers_is_one_whoever_asks():
+    with pytest.raises(ValueError, match="'age' is read as numbers, and labels are asked for"):
+        MetadataTable({"a": {"age": "3"}}).vocabulary("age")
 
 
 def test_only_wav_is_substituted(tmp_path):
@@ -80,7 +98,7 @@ def test_too_many_unreadable_files_stop_the_run(ten_rows, tmp_path):
 
 def test_a_column_of_the_yaml_that_no_csv_has():
     with pytest.raises(ValueError, match="'accent', named in the YAML.*language"):
-        MetadataTable({"a": {"language": "fra"}}, ["accent"])
+        MetadataTable({"a": {"language": "fra"}}).require("accent")
 
 
 def test_missing_values_stay_missing():
@@ -106,7 +124,7 @@ def test_a_column_is_numeric_where_it_is_asked_for():
 def test_a_table_names_the_utterance_of_a_bad_number():
     rows = {"a": {"year": "1998"}, "b é": {"year": "last"}}
     with pytest.raises(ValueError, match="'year': 'last' of utterance 'b é'"):
-        MetadataTable(rows, ["year"], numeric=["year"])
+        MetadataTable(rows).require("year", "numbers")
 
 
 def test_what_was_readable_is_not_looked_at_again(ten_rows, tmp_path):

@@ -1,13 +1,14 @@
 """What heads say of themselves, and which layer of the encoder each identity reads."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead
-from masr_modules.heads.projection import Projection
+from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead, Projection
 from masr_modules.knowledge import Categorical, LanguageDistance
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss
 from masr_modules.pairwise.prototypes import Prototypes
@@ -20,7 +21,8 @@ CORPUS = {
     "gender": ["f", "m", "f", "m"],
     "emotion": ["sad", "happy", "happy", "sad"],
 }
-SMOOTH = {"mining": "soft", "knowledge_weight": 0.3, "activation": "softplus"}
+KNOWN = Metadata.from_columns(CORPUS)
+SOFT = {"mining": "soft", "knowledge_weight": 0.3, "activation": "softplus"}
 
 
 def names(head):
@@ -40,39 +42,40 @@ def names(head):
     ],
 )
 def test_sources_count_where_the_loss_looks_at_them(loss, used):
-    assert names(MASRHead(SOURCES, loss, 6, 4)) == used
+    head = MASRHead(SOURCES, loss, Projection(6, 4), KNOWN)
+    assert names(head) == used
 
 
 def test_beside_prototypes_only_what_they_know_counts():
-    head = MASRHead(SOURCES, MASRLoss(**SMOOTH), 6, 4, prototypes=Prototypes(["family"]))
+    family = partial(Prototypes, candidates_by=["family"])
+    head = MASRHead(SOURCES, MASRLoss(**SOFT), Projection(6, 4), KNOWN, prototypes=family)
     assert names(head) == ["family"] and head.identities == ["language"]
     several = MultiLabelHead(
         {"language": 1.0, "gender": 0.5},
         SOURCES,
-        MASRLoss(**SMOOTH),
+        MASRLoss(**SOFT),
         6,
         4,
-        prototypes=Prototypes(["gender", "family"]),
+        KNOWN,
+        prototypes=partial(Prototypes, candidates_by=["gender", "family"]),
     )
     assert names(several) == ["family", "gender"] and several.identities == ["language", "gender"]
 
 
 def test_a_classifier_uses_labels_alone():
-    head = ClassifierHead(["language", "speaker"], 6, 4)
+    head = ClassifierHead(["language", "speaker"], 6, 4, KNOWN)
     assert head.used_sources == [] and head.identities == ["language", "speaker"]
 
 
 def classifier(metadata, **options):
     torch.manual_seed(0)
-    head = ClassifierHead(["language"], 6, 4, **options)
-    head.bind(Metadata.from_columns(CORPUS))
+    head = ClassifierHead(["language"], 6, 4, KNOWN, **options)
     return head(torch.randn(4, 6, generator=torch.Generator().manual_seed(1)), metadata).loss
 
 
 def test_a_classifier_learns_from_what_an_utterance_may_be():
     corpus = Metadata.from_columns(CORPUS)  # deu, fra, spa; only these two are romance
-    head = ClassifierHead(["language"], 6, 4, plausible_by=["family"])
-    head.bind(corpus)
+    head = ClassifierHead(["language"], 6, 4, corpus, candidates_by=["family"])
     head.eval()  # no batch statistics: an utterance's loss is its own
     codes = {name: code for code, name in enumerate(corpus.vocabularies["language"])}
     columns = {"language": corpus["language"].clone(), "family": corpus["family"].clone()}
@@ -91,12 +94,12 @@ def test_a_classifier_learns_from_what_an_utterance_may_be():
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (grad,) = torch.autograd.grad(loss, pooled)
     assert grad.isfinite().all() and grad[1].eq(0).all()
-    assert set(head.columns) == {"language", "family"} and head.identities == ["language"]
+    assert head.identities == ["language"]
 
 
-def test_where_all_labels_are_known_what_is_plausible_changes_nothing():
+def test_where_all_labels_are_known_candidate_labels_change_nothing():
     metadata = Metadata.from_columns(CORPUS)
-    plain, told = classifier(metadata), classifier(metadata, plausible_by=["family"])
+    plain, told = classifier(metadata), classifier(metadata, candidates_by=["family"])
     assert told.item() == pytest.approx(plain.item(), rel=1e-6)
 
 
@@ -106,40 +109,44 @@ def test_sources_that_are_not_used_do_not_change_the_loss():
     pooled, found = torch.randn(4, 6), []
     for sources in (SOURCES, SOURCES[:1]):
         torch.manual_seed(0)
-        head = MASRHead(sources, MASRLoss(**SMOOTH), 6, 4, prototypes=Prototypes(["family"]))
-        head.bind(metadata)
+        family = partial(Prototypes, candidates_by=["family"])
+        loss = MASRLoss(**SOFT)
+        head = MASRHead(sources, loss, Projection(6, 4), metadata, prototypes=family)
         found.append(head(pooled, metadata.select(torch.arange(4))).loss)
     assert found[0] == found[1]
 
 
 def test_each_identity_reads_its_own_layer():
     layers = {"speaker": 0, "language": -1}
-    head = MultiLabelHead(dict.fromkeys(layers, 1.0), [], MASRLoss(), 6, 4, layers=layers)
+    metadata = Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})
+    identities = dict.fromkeys(layers, 1.0)
+    head = MultiLabelHead(identities, [], MASRLoss(), 6, 4, metadata, layers=layers)
     pooled = torch.randn(4, 3, 6, requires_grad=True)
-    head(pooled, Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})).loss.backward()
+    head(pooled, metadata).loss.backward()
     assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    "head",
+    "make",
     [
-        MultiLabelHead(
+        partial(
+            MultiLabelHead,
             {"language": 1.0, "speaker": 0.5},
-            [*SOURCES, LanguageDistance("language")],
-            MASRLoss(**SMOOTH),
+            [*SOURCES, partial(LanguageDistance, "language")],
+            MASRLoss(**SOFT),
             6,
             4,
-            prototypes=Prototypes(["family"]),
+            prototypes=partial(Prototypes, candidates_by=["family"]),
         ),
-        MASRHead(SOURCES, MASRLoss("knowledge", 0.3), 6, 4),
-        ClassifierHead(["language"], 6, 4, plausible_by=["family"]),
+        partial(MASRHead, SOURCES, MASRLoss("knowledge", 0.3), Projection(6, 4)),
+        partial(ClassifierHead, ["language"], 6, 4, candidates_by=["family"]),
     ],
     ids=["prototypes", "pairs", "classifier"],
 )
-def test_a_head_stays_on_its_device_and_asks_for_no_value(head):
+def test_a_head_stays_on_its_device_and_asks_for_no_value(make):
     """On a GPU that need not be there: tensors without values, which refuse to be mixed."""
     metadata = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "", "deu"]})
-    head.bind(metadata)
+    head = make(metadata=metadata)
     with FakeTensorMode(allow_non_fake_inputs=True):
         pooled, known = torch.randn(4, 6, device="cuda"), metadata.to("cuda")
         output = head.to("cuda")(pooled, known)
@@ -152,7 +159,7 @@ def test_a_layer_of_no_identity_is_an_error():
     with pytest.raises(
         ValueError, match=r"layers names \['accent'\], no identities: \['speaker'\]"
     ):
-        MultiLabelHead({"speaker": 1.0}, [], MASRLoss(), 6, 4, layers={"accent": 0})
+        MultiLabelHead({"speaker": 1.0}, [], MASRLoss(), 6, 4, KNOWN, layers={"accent": 0})
 
 
 def test_a_mix_of_some_layers_leaves_out_the_others():

@@ -1,6 +1,7 @@
 """The comparators against loops, and what all losses and heads have in common."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from reference import random_similarity, soft_label_loop
 from torch import nn
 
 from masr_modules.data.metadata import Metadata
-from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead
-from masr_modules.knowledge import Categorical, LanguageDistance
+from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead, Projection
+from masr_modules.knowledge import Categorical, LanguageDistance, build_sources
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.prototypes import Prototypes
@@ -23,7 +24,7 @@ LOSSES = {
     "x-sample": XSampleLoss(),
 }
 LANGUAGES, SPEAKERS = ["spa", "cat", "deu", ""], ["a", "b", "c", ""]
-SOURCES = [LanguageDistance(kinds="genetic"), Categorical("speaker")]
+SOURCES = [partial(LanguageDistance, kinds="genetic"), Categorical("speaker")]
 
 
 def shares(values):
@@ -67,9 +68,8 @@ def test_multisupcon_with_one_label_is_supcon():
 
 
 def test_multi_task_cross_entropy_is_the_mean_over_columns_where_known():
-    head = ClassifierHead(["language", "speaker"], 4, 3).eval()
     metadata = Metadata.from_columns({"language": ["a", "b", ""], "speaker": ["", "", "x"]})
-    head.bind(metadata)
+    head = ClassifierHead(["language", "speaker"], 4, 3, metadata).eval()
     pooled = torch.randn(3, 4)
     x = head.projection.linear(pooled) / math.sqrt(1 + head.projection.norm.eps)
     log_p = head.classifiers["language"](x).log_softmax(dim=1)
@@ -99,15 +99,16 @@ def test_the_order_of_the_batch_does_not_matter(name, metadata, seed):
     z = torch.randn(len(metadata), 4, generator=generator, dtype=torch.float64)
     order = torch.randperm(len(metadata), generator=generator)
     loss = LOSSES[name]
-    one = loss(z, combine(SOURCES, metadata)).loss
-    other = loss(z[order], combine(SOURCES, metadata.select(order))).loss
+    sources = build_sources(SOURCES, metadata)
+    one = loss(z, combine(sources, metadata)).loss
+    other = loss(z[order], combine(sources, metadata.select(order))).loss
     torch.testing.assert_close(one, other)
 
 
 @settings(max_examples=40, deadline=None)
 @given(metadata=batches())
 def test_similarity_is_symmetric_and_in_0_to_1(metadata):
-    similarity = combine(SOURCES, metadata)
+    similarity = combine(build_sources(SOURCES, metadata), metadata)
     assert torch.equal(similarity.values, similarity.values.T)
     assert torch.equal(similarity.valid, similarity.valid.T)
     assert ((similarity.values >= 0) & (similarity.values <= 1)).all()
@@ -124,20 +125,19 @@ def all_missing(size: int) -> Metadata:
 def make_head(kind: str) -> nn.Module:
     torch.manual_seed(0)
     loss = LOSSES.get(kind, MASRLoss(activation="softplus"))
+    corpus = Metadata.from_columns(
+        {"language": ["deu", "spa"], "family": ["ger", "rom"], "speaker": ["a", "b"]}
+    )
     if kind == "cross-entropy":
-        head = ClassifierHead(["language", "speaker"], 6, 4)
-        head.bind(Metadata.from_columns({"language": ["deu", "spa"], "speaker": ["a", "b"]}))
-        return head
+        return ClassifierHead(["language", "speaker"], 6, 4, corpus)
     if kind == "per source":
-        return MultiLabelHead({"language": 1.0, "speaker": 0.5}, SOURCES, loss, 6, 4)
+        return MultiLabelHead({"language": 1.0, "speaker": 0.5}, SOURCES, loss, 6, 4, corpus)
+    prototypes = None
     if "prototypes" in kind:
         loss = MASRLoss("soft", 0.3, 0.1, activation="softplus")
-        head = MASRHead(SOURCES, loss, 6, 4, prototypes=Prototypes(["family"]))
-        columns = {"language": ["deu", "spa"], "family": ["ger", "rom"], "speaker": ["a", "b"]}
-        head.bind(Metadata.from_columns(columns | {"age": ["", ""]}))
-        return head
-    memory = CrossBatchMemory(16, 10) if kind == "memory" else None
-    return MASRHead(SOURCES, loss, 6, 4, memory=memory)
+        prototypes = partial(Prototypes, candidates_by=["family"])
+    memory = partial(CrossBatchMemory, 16, 10) if kind == "memory" else None
+    return MASRHead(SOURCES, loss, Projection(6, 4), corpus, memory=memory, prototypes=prototypes)
 
 
 @pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes"])
@@ -160,8 +160,7 @@ def test_autocast_is_finite(kind, dtype):
     metadata = Metadata.from_columns(columns)
     metadata.ids = torch.arange(9)
     if kind == "cross-entropy":
-        head = ClassifierHead(["language", "speaker"], 6, 4)
-        head.bind(metadata)
+        head = ClassifierHead(["language", "speaker"], 6, 4, metadata)
     pooled = torch.randn(9, 6, requires_grad=True)
     with torch.autocast("cpu", dtype=dtype):
         loss = head(1e3 * pooled, metadata).loss
@@ -205,4 +204,4 @@ def test_a_temperature_of_zero_is_refused(make):
 
 def test_a_per_source_head_needs_weights_above_zero():
     with pytest.raises(ValueError, match="weight above 0"):
-        MultiLabelHead({"language": 0.0}, [], MASRLoss(), 4, 4)
+        MultiLabelHead({"language": 0.0}, [], MASRLoss(), 4, 4, Metadata({}))

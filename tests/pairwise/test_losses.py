@@ -11,8 +11,7 @@ from torch import nn
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.heads import MASRHead
-from masr_modules.heads.projection import Projection
+from masr_modules.heads import MASRHead, Projection
 from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.similarity import Similarity, combine
 
@@ -88,7 +87,9 @@ def test_knowledge_picks_the_relative_as_negative():
     positive = torch.tensor([[False, True, False, False]])
     negative = torch.tensor([[False, False, True, True]])
     values = torch.tensor([[0.0, 0.0, 0.0, 0.8]])
-    similarity = Similarity(values, torch.ones(1, 4, dtype=torch.bool), positive, negative)
+    similarity = Similarity.of_tensors(
+        values, torch.ones(1, 4, dtype=torch.bool), positive, negative
+    )
     loss = MASRLoss("knowledge", 0.5, 1.0, "graded")(z[:1], similarity, z).loss
     # d_ap = 1 - 1/sqrt(1.01), d_an = 1, m = 1 * (1 - 0.8)
     expected = max(0.0, (1 - 1 / math.sqrt(1.01)) - 1 + 0.2)
@@ -101,7 +102,7 @@ def test_lasr_is_hardest_mining_with_a_constant_margin():
     z = torch.randn(8, 4, generator=generator)
     similarity = random_similarity(8, 8, generator)
     lasr = MASRLoss("hardest", 0.9, 0.5, "constant")(z, similarity).loss
-    without = Similarity(
+    without = Similarity.of_tensors(
         torch.zeros(8, 8),
         torch.zeros(8, 8, dtype=torch.bool),
         similarity.positive,
@@ -156,7 +157,7 @@ def test_leaves_the_collapse_value_despite_a_common_direction():
     metadata = Metadata.from_columns({"language": [str(label) for label in labels.tolist()]})
     pooled_distances = 1 - F.cosine_similarity(encoder(inputs[:1]), encoder(inputs[-1:]))
     assert pooled_distances.item() < 0.01
-    head = MASRHead([], MASRLoss("hardest", margin=0.5), 16, 8)
+    head = MASRHead([], MASRLoss("hardest", margin=0.5), Projection(16, 8), metadata)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.01)
     for _ in range(100):
         loss = head(encoder(inputs), metadata).loss

@@ -1,12 +1,13 @@
 """The cross-batch memory: what it gives, for how long, and that a checkpoint holds it."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 
 from masr_modules.data.metadata import Metadata
-from masr_modules.heads import MASRHead
+from masr_modules.heads import MASRHead, Projection
 from masr_modules.pairwise.losses import MASRLoss, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
 
@@ -21,8 +22,9 @@ def batch(languages: str, first_id: int = 0) -> Metadata:
 
 def head(size=8, max_age=2) -> MASRHead:
     torch.manual_seed(0)
-    memory = CrossBatchMemory(size, max_age)
-    return MASRHead([], MASRLoss("hardest", margin=4.0), 3, 3, memory=memory)
+    memory = partial(CrossBatchMemory, size, max_age)
+    loss = MASRLoss("hardest", margin=4.0)
+    return MASRHead([], loss, Projection(3, 3), batch("abc"), memory=memory)
 
 
 def known(memory, vocabularies) -> list[int]:
@@ -66,8 +68,7 @@ def test_entries_older_than_max_age_are_dropped():
 
 
 def test_the_oldest_entries_go_first_and_too_large_a_batch_keeps_its_last():
-    memory = CrossBatchMemory(size=3, max_age=100)
-    memory.allocate(2, ["language"])
+    memory = CrossBatchMemory(size=3, max_age=100, embedding_size=2, labels=["language"])
     vocabularies = batch("a").vocabularies
     memory.enter(torch.randn(2, 2), batch("ab"))
     memory.enter(torch.randn(2, 2), batch("cc", 5))
@@ -103,4 +104,4 @@ def test_a_memory_without_ids_is_refused():
 @pytest.mark.parametrize("arguments", ((0, 1), (1, 0)))
 def test_sizes_below_one_are_refused(arguments):
     with pytest.raises(ValueError, match="at least 1"):
-        CrossBatchMemory(*arguments)
+        CrossBatchMemory(*arguments, embedding_size=2, labels=["language"])

@@ -9,7 +9,7 @@ from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, LanguageDistance
 from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.mining import MINING_RULES, mine
-from masr_modules.pairwise.similarity import CombinedSimilarity, combine
+from masr_modules.pairwise.similarity import Similarity, combine
 
 
 def random_metadata(size: int, seed: int = 0) -> Metadata:
@@ -26,7 +26,10 @@ def random_metadata(size: int, seed: int = 0) -> Metadata:
     return metadata
 
 
-SOURCES = [LanguageDistance(kinds="genetic"), Categorical("speaker"), Categorical("gender", 0.5)]
+def similarity_of(metadata: Metadata) -> Similarity:
+    """By languages, speakers and genders."""
+    language = LanguageDistance(kinds="genetic", metadata=metadata)
+    return combine([language, Categorical("speaker"), Categorical("gender", 0.5)], metadata)
 
 
 @pytest.mark.parametrize("rule", MINING_RULES)
@@ -40,7 +43,7 @@ def test_tiles_of_any_size_choose_the_same_pairs(rule, tile):
     )
     for name in ("positive", "negative", "usable", "negative_similarity"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
-    similarity = combine(SOURCES, metadata)
+    similarity = similarity_of(metadata)
     assert torch.equal(
         mine(z, z, similarity, rule, 0.4).negative,
         mine(z, z, similarity, rule, 0.4, tile=tile).negative,
@@ -49,16 +52,16 @@ def test_tiles_of_any_size_choose_the_same_pairs(rule, tile):
 
 def test_no_tile_is_larger_than_the_limit(monkeypatch):
     made = []
-    mean = CombinedSimilarity.rows
+    mean = Similarity.rows
 
     def rows(self, start, stop):
         tile = mean(self, start, stop)
         made.append(tile.shape)
         return tile
 
-    monkeypatch.setattr(CombinedSimilarity, "rows", rows)
+    monkeypatch.setattr(Similarity, "rows", rows)
     z = F.normalize(torch.randn(50, 4))
-    similarity = combine(SOURCES, random_metadata(50))
+    similarity = similarity_of(random_metadata(50))
     mine(z, z, similarity, "knowledge", 0.4, tile=500)
     assert made == [(10, 50)] * 5
     # What was made of a tile goes with it: the whole holds no matrix.

@@ -1,15 +1,18 @@
 """Prototypes as candidates: what they carry, partial labels, drawn labels, checkpoints."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from masr_modules.data.candidates import CandidateLabels
 from masr_modules.data.metadata import Metadata
-from masr_modules.heads import MASRHead, MultiLabelHead
+from masr_modules.heads import MASRHead, MultiLabelHead, Projection
 from masr_modules.knowledge import Categorical
 from masr_modules.pairwise.losses import MASRLoss, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
-from masr_modules.pairwise.prototypes import Prototypes, describe_labels
+from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
 
 CORPUS = {
@@ -19,12 +22,12 @@ CORPUS = {
 }
 
 
-def make_head(columns=CORPUS, describe=("family",), sources=(), **options):
+def make_head(columns=CORPUS, candidates_by=("family",), sources=(), **options):
     torch.manual_seed(0)
     loss = MASRLoss("soft", 0.3, 0.1, activation="softplus", scale=8.0)
-    head = MASRHead(sources, loss, 6, 4, prototypes=Prototypes(describe, **options))
-    head.bind(Metadata.from_columns(columns))
-    return head
+    prototypes = partial(Prototypes, candidates_by=candidates_by, **options)
+    corpus = Metadata.from_columns(columns)
+    return MASRHead(sources, loss, Projection(6, 4), corpus, prototypes=prototypes)
 
 
 def batch(**columns):
@@ -32,21 +35,25 @@ def batch(**columns):
     return Metadata.from_columns(columns, vocabularies)
 
 
+def shared(metadata):
+    return CandidateLabels("language", ["family"], metadata).labels["family"]
+
+
 def test_what_differs_within_every_label_is_named_where_it_was_to_tell(caplog):
     mixed = {"language": ["fra", "fra", "deu", "deu", ""], "family": ["rom", "ger", "ger", "rom"]}
     metadata = Metadata.from_columns(mixed | {"family": [*mixed["family"], "rom"]})
-    assert describe_labels(metadata, "language", "family").tolist() == [-1, -1]
+    assert shared(metadata).tolist() == [-1, -1]
     assert "'family' cannot tell of the 1 utterances without a 'language'" in caplog.text
     caplog.clear()
     known = Metadata.from_columns({key: values[:4] for key, values in mixed.items()})
-    assert describe_labels(known, "language", "family").tolist() == [-1, -1]  # not asked for
+    assert shared(known).tolist() == [-1, -1]  # not asked for
     told = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "deu", "nld", "", "deu"]})
-    assert (describe_labels(told, "language", "family") >= 0).all()
+    assert (shared(told) >= 0).all()
     assert not caplog.text
 
 
 def test_a_prototype_carries_what_all_utterances_of_its_label_share():
-    head = make_head(describe=("family", "gender"))
+    head = make_head(candidates_by=("family", "gender"))
     metadata = batch(language=["fra"], family=["rom"], gender=["f"])
     carried = head.prototypes(metadata).metadata
     labels = metadata.vocabularies["language"]
@@ -69,11 +76,11 @@ def test_a_wrong_cell_in_ten_does_not_silence_a_column():
         assert (carried == -1).sum() == silent
     for agreement in (0.5, 1.1):
         with pytest.raises(ValueError, match=f"agreement must be above 0.5.*got {agreement}"):
-            Prototypes(agreement=agreement)
+            make_head(columns, agreement=agreement)
 
 
 def test_the_loss_is_cross_entropy_over_the_prototypes_where_nothing_else_is_known():
-    head = make_head(describe=()).eval()
+    head = make_head(candidates_by=()).eval()
     metadata = batch(language=["fra", "deu", "nld"])
     pooled = torch.randn(3, 6)
     z = unit_norm(head.projection.norm(head.projection.linear(pooled)))
@@ -149,32 +156,31 @@ def test_a_checkpoint_goes_on_and_one_with_other_labels_is_refused(tmp_path):
 
 
 def test_each_identity_has_prototypes_of_its_own():
-    head = MultiLabelHead(
-        {"language": 1.0, "gender": 0.5}, [], MASRLoss("soft"), 6, 4, prototypes=Prototypes()
-    )
-    head.bind(Metadata.from_columns(CORPUS))
+    corpus = Metadata.from_columns(CORPUS)
+    identities, loss = {"language": 1.0, "gender": 0.5}, MASRLoss("soft")
+    head = MultiLabelHead(identities, [], loss, 6, 4, corpus, prototypes=Prototypes)
     shapes = {name: part.prototypes.weight.shape for name, part in head.heads.items()}
     assert shapes == {"language": (4, 4), "gender": (2, 4)}
 
 
 def test_what_does_not_go_together_is_refused():
-    loss = MASRLoss("soft")
+    arguments = ([], MASRLoss("soft"), Projection(6, 4))
+    corpus, memory = Metadata.from_columns(CORPUS), partial(CrossBatchMemory, 4, 1)
     with pytest.raises(ValueError, match="in the place of a memory|take the place of a memory"):
-        MASRHead([], loss, 6, 4, memory=CrossBatchMemory(4, 1), prototypes=Prototypes())
+        MASRHead(*arguments, corpus, memory=memory, prototypes=Prototypes)
     with pytest.raises(ValueError, match="need an identity"):
-        MASRHead([], loss, 6, 4, identity=None, prototypes=Prototypes())
+        MASRHead(*arguments, corpus, identity=None, prototypes=Prototypes)
     with pytest.raises(ValueError, match="'language' has 1"):
-        MASRHead([], loss, 6, 4, prototypes=Prototypes()).bind(
-            Metadata.from_columns({"language": ["fra", "fra"]})
-        )
+        one = Metadata.from_columns({"language": ["fra", "fra"]})
+        MASRHead(*arguments, one, prototypes=Prototypes)
     with pytest.raises(ValueError, match="max_labels must be at least 2, got 1"):
-        Prototypes(max_labels=1)
+        Prototypes("language", 4, corpus, max_labels=1)
 
 
 @pytest.mark.parametrize("max_labels", [None, 3])
 def test_looking_the_positive_up_is_the_same_as_masks(max_labels):
     """Drawn labels too: the same draw, once with `one_positive` and once without."""
-    head = make_head(describe=(), sources=[Categorical("language")], max_labels=max_labels)
+    head = make_head(candidates_by=(), sources=[Categorical("language")], max_labels=max_labels)
     metadata = batch(language=["fra", "", "nld", "fra"])
     z = torch.randn(4, 4)
     found = []
@@ -192,9 +198,9 @@ def test_looking_the_positive_up_is_the_same_as_masks(max_labels):
 
 def test_each_identity_learns_its_own_mix_of_layers():
     loss = MASRLoss("soft", activation="softplus")
-    options = {"prototypes": Prototypes(), "layers": {"language": [0, 1, 2], "gender": [0, 1, 2]}}
-    head = MultiLabelHead({"language": 1.0, "gender": 0.5}, [], loss, 6, 4, **options)
-    head.bind(Metadata.from_columns(CORPUS))
+    options = {"prototypes": Prototypes, "layers": {"language": [0, 1, 2], "gender": [0, 1, 2]}}
+    corpus = Metadata.from_columns(CORPUS)
+    head = MultiLabelHead({"language": 1.0, "gender": 0.5}, [], loss, 6, 4, corpus, **options)
     pooled = torch.randn(4, 3, 6)
     metadata = batch(language=["fra", "spa", "deu", "nld"], gender=["f", "m", "f", "m"])
     head(pooled, metadata).loss.backward()

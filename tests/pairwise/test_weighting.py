@@ -14,7 +14,7 @@ from masr_modules.pairwise.weighting import soft_mine
 SCALE, ALPHA = 7.0, 0.4
 
 
-def random_problem(seed, anchors=6, others=9, alternatives=False):
+def random_problem(seed, anchors=6, others=9, partial=False):
     """Unit vectors in float64 and a Similarity with unknown pairs; the last anchor has none."""
     generator = torch.Generator().manual_seed(seed)
     draw = {"generator": generator, "dtype": torch.float64}
@@ -24,8 +24,8 @@ def random_problem(seed, anchors=6, others=9, alternatives=False):
     values = torch.rand(anchors, others, **draw) * valid
     kind = torch.randint(0, 3, (anchors, others), generator=generator)
     kind[-1] = 2
-    told = torch.arange(anchors) % 2 == 0 if alternatives else None
-    return z, candidates, Similarity(values, valid, kind == 0, kind == 1, None, told)
+    told = torch.arange(anchors) % 2 == 0 if partial else None
+    return z, candidates, Similarity.of_tensors(values, valid, kind == 0, kind == 1, None, told)
 
 
 def by_loops(z, candidates, similarity, log_counts=None, alpha=ALPHA):
@@ -44,7 +44,7 @@ def by_loops(z, candidates, similarity, log_counts=None, alpha=ALPHA):
             moved = alpha * (float(similarity.values[i, j]) - mean) * bool(similarity.valid[i, j])
             count = 1.0 if log_counts is None else math.exp(log_counts[j])
             near += count * math.exp(SCALE * (s[j] + moved))
-        told = similarity.alternatives is not None and bool(similarity.alternatives[i])
+        told = similarity.partial is not None and bool(similarity.partial[i])
         for j in positives:
             moved = alpha * (float(similarity.values[i, j]) - 1) * bool(similarity.valid[i, j])
             far += math.exp(SCALE * s[j] if told else -SCALE * (s[j] + moved))
@@ -54,11 +54,11 @@ def by_loops(z, candidates, similarity, log_counts=None, alpha=ALPHA):
 
 
 @pytest.mark.parametrize("tile", [10**6, 1, 20])
-@pytest.mark.parametrize("alternatives", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
 @pytest.mark.parametrize("alpha", [ALPHA, -ALPHA])
-def test_distances_equal_loops_over_pairs(tile, alternatives, alpha):
+def test_distances_equal_loops_over_pairs(tile, partial, alpha):
     for seed in range(20):
-        z, candidates, similarity = random_problem(seed, alternatives=alternatives)
+        z, candidates, similarity = random_problem(seed, partial=partial)
         counts = torch.linspace(0, 2, len(candidates), dtype=torch.float64) if seed % 2 else None
         pairs = soft_mine(z, candidates, similarity, SCALE, alpha, counts, tile)
         expected = by_loops(z, candidates, similarity, counts, alpha)
@@ -83,7 +83,7 @@ def test_a_large_scale_gives_the_hardest_pairs():
 
 @pytest.mark.parametrize("tile", [10**6, 1])
 def test_gradients_are_those_of_finite_differences(tile):
-    z, candidates, similarity = random_problem(3, alternatives=True)
+    z, candidates, similarity = random_problem(3, partial=True)
 
     def usable_distances(z, candidates):
         pairs = soft_mine(z, candidates, similarity, SCALE, ALPHA, tile=tile)
@@ -107,7 +107,7 @@ def test_one_positive_each_and_no_knowledge_is_the_normalised_softmax_with_a_mar
     labels = torch.arange(8) % 4
     same = labels.unsqueeze(1) == torch.arange(4)
     nothing = torch.zeros(8, 4, dtype=torch.float64)
-    similarity = Similarity(nothing, nothing.bool(), same, ~same)
+    similarity = Similarity.of_tensors(nothing, nothing.bool(), same, ~same)
     loss = MASRLoss("soft", ALPHA, margin=0.1, activation="softplus", scale=SCALE)
     logits = SCALE * (z @ w.T - 0.1 * same)
     expected = F.cross_entropy(logits, labels)

@@ -31,9 +31,9 @@ data_folder: !PLACEHOLDER
 batch_identity: language
 scale: 10.0
 knowledge:
-    - !new:masr_modules.knowledge.Geographic
+    - !name:masr_modules.knowledge.Geographic
         column: language
-    - !new:masr_modules.knowledge.Numeric
+    - !name:masr_modules.knowledge.Numeric
         column: year
         length_scale: !ref <scale>
         weight: 0.5

@@ -30,7 +30,7 @@ def weights(folder, name="ssl"):
     [
         {"loss": "!new:masr_modules.pairwise.losses.XSampleLoss {temperature: 0.2}"},
         {
-            "head": "!new:masr_modules.heads.ClassifierHead "
+            "head": "!name:masr_modules.heads.ClassifierHead "
             "{columns: [language, speaker], input_size: !ref 2 * <d_model>, embedding_size: 8}"
         },
     ],
@@ -199,7 +199,7 @@ def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatc
         {},
         {"masr_weight": 0},
         {"mining": "hardest"},
-        {"head": f"!new:masr_modules.heads.ClassifierHead {classifier}"},
+        {"head": f"!name:masr_modules.heads.ClassifierHead {classifier}"},
     )
     for i, overrides in enumerate(arms):
         seen.append([])
@@ -212,7 +212,7 @@ def test_batches_of_one_utterance_train(pretrain, arguments):
 
 
 def test_branches_tell_of_languages_that_are_hidden(pretrain, arguments, tmp_path):
-    pretrain.main(arguments(hidden_labels={"language": 0.5, "region": 1}, family_depth=3))
+    pretrain.main(arguments(missing_labels={"language": 0.5, "region": 1}, family_depth=3))
     log = (tmp_path / "out/train_log.txt").read_text()
     assert "train anchors_language: 1.00e+00" in log
 

@@ -53,7 +53,7 @@ def test_a_label_that_is_no_language_names_source_column_and_label(
         pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
 
 
-NUMERIC_SESSION = "[!new:masr_modules.knowledge.Numeric {column: session, length_scale: 2}]"
+NUMERIC_SESSION = "[!name:masr_modules.knowledge.Numeric {column: session, length_scale: 2}]"
 
 
 def test_a_source_of_numbers_has_its_column_read_as_numbers(
@@ -95,9 +95,9 @@ def test_a_csv_needs_only_what_is_told_apart(pretrain, arguments, mini_corpus, t
         f"{split}_csv": edited_csv(mini_corpus, tmp_path, minimal, split)
         for split in ("train", "valid", "test")
     }
-    knowledge = "[!new:masr_modules.knowledge.LanguageDistance [language]]"
+    knowledge = "[!name:masr_modules.knowledge.LanguageDistance [language]]"
     settings = {"identities": "{language: 1.0}", "layers": "{}", "knowledge": knowledge}
-    prototypes = "!new:masr_modules.pairwise.prototypes.Prototypes"
+    prototypes = "!name:masr_modules.pairwise.prototypes.Prototypes"
     pretrain.main(arguments(**csvs, **settings, labelled_csv="null", prototypes=prototypes))
     results = json.loads((tmp_path / "out/results.json").read_text())["MASR"]
     assert results["knn"] == results["knn"] and results["gender"] != results["gender"]

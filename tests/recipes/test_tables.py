@@ -126,7 +126,7 @@ def record(tmp_path, systems):
     path = tmp_path / "studies.yaml"
     path.write_text(
         "systems: {SSL: {lr: 1}, MASR: {}}\n"
-        "conditions: {half: {hidden_labels: {language: 0.5}}}\n"
+        "conditions: {half: {missing_labels: {language: 0.5}}}\n"
         "studies:\n"
         "  two: {systems: [SSL, MASR], seeds: [1, 2], against: [SSL], files: [a.md]}\n"
         "  curve:\n"
@@ -194,7 +194,7 @@ def test_the_same_picture_is_the_same_bytes(tmp_path):
     [
         ("MISR", "arm 'MISR': its system is none of SSL, MASR"),
         ("MASR, third", "arm 'MASR, third': there is no condition 'third'"),
-        ("MASR, half, half", r"two of its conditions override \['hidden_labels'\]"),
+        ("MASR, half, half", r"two of its conditions override \['missing_labels'\]"),
     ],
 )
 def test_an_arm_that_is_not_there_is_named(arm, message, tmp_path):

@@ -82,4 +82,4 @@ def random_similarity(size, width, generator, missing=0.3, identities=3):
     known = (rows.unsqueeze(1) >= 0) & (columns >= 0)
     same = rows.unsqueeze(1) == columns
     itself = torch.eye(size, width, dtype=torch.bool) if width == size else torch.tensor(False)
-    return Similarity(values, valid, known & same & ~itself, known & ~same)
+    return Similarity.of_tensors(values, valid, known & same & ~itself, known & ~same)

@@ -215,7 +215,7 @@ def test_the_temperature_of_an_experiment_reaches_its_batches():
         "num_buckets": 1,
         "seed": 0,
     }
-    table = MetadataTable(rows, ["language", "speaker"])
+    table = MetadataTable(rows)
     assert make_sampler(settings, rows, table).rates is None
     rates = make_sampler(settings | {"language_temperature": 2.0}, rows, table).rates
     assert rates[64:].sum() == pytest.approx(13.6)  # 2 of 8 + 2 parts of 68
