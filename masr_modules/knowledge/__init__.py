@@ -3,12 +3,34 @@
 Each source turns one column into a similarity S^k in [0, 1] and a validity V^k, which is
 False where nothing is known about a pair. ``masr_modules.pairwise.similarity`` combines them;
 ``python recipes/pretrain/knowledge_report.py YAML CSV`` reports what they say about a corpus.
+
+A source is whole when it is constructed, with ``metadata=`` of the corpus. A YAML lists factories
+(``!name:masr_modules.knowledge.LanguageDistance``), and :func:`build_sources` builds them.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from masr_modules.knowledge.base import (
+        KnowledgeSource,
+        LabelSource,
+        build_sources,
+        numeric_columns,
+        source_settings,
+    )
+    from masr_modules.knowledge.branches import name_branches
+    from masr_modules.knowledge.control import RandomSimilarity
+    from masr_modules.knowledge.geographic import Geographic
+    from masr_modules.knowledge.labels import Categorical
+    from masr_modules.knowledge.language import LanguageDistance
+    from masr_modules.knowledge.languages import resolve_language
+    from masr_modules.knowledge.numeric import Numeric
+    from masr_modules.knowledge.sets import SetOverlap
+    from masr_modules.knowledge.table import TableSource
 
 # Imported when they are asked for: preparing a corpus needs `languages` alone, and not torch.
-_MODULES = {
+_MODULE_OF = {
     "Categorical": "labels",
     "Geographic": "geographic",
     "KnowledgeSource": "base",
@@ -18,16 +40,33 @@ _MODULES = {
     "RandomSimilarity": "control",
     "SetOverlap": "sets",
     "TableSource": "table",
+    "build_sources": "base",
     "name_branches": "branches",
     "numeric_columns": "base",
     "resolve_language": "languages",
+    "source_settings": "base",
 }
 
-__all__ = list(_MODULES)
+__all__ = [
+    "Categorical",
+    "Geographic",
+    "KnowledgeSource",
+    "LabelSource",
+    "LanguageDistance",
+    "Numeric",
+    "RandomSimilarity",
+    "SetOverlap",
+    "TableSource",
+    "build_sources",
+    "name_branches",
+    "numeric_columns",
+    "resolve_language",
+    "source_settings",
+]
 
 
 def __getattr__(name: str) -> object:
     """A source or function, from its module."""
-    if name not in _MODULES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

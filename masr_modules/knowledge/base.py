@@ -1,15 +1,19 @@
-"""What all knowledge sources share."""
+"""What all knowledge sources share, and how a list of them is built for a corpus."""
 
+import inspect
 import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from masr_modules.data.metadata import NUMERIC_COLUMNS
+from masr_modules import knowledge
+from masr_modules.data.metadata import Metadata
+from masr_modules.data.schema import NUMERIC_COLUMNS
+from masr_modules.knowledge.pair_table import OnEachDevice, PairTable
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +21,10 @@ Found = TypeVar("Found")
 
 
 class KnowledgeSource:
-    """Base of the knowledge sources: pair-wise similarity from one metadata column.
+    """Base of the knowledge sources: pairwise similarity from one metadata column.
 
-    A new source sets ``reads`` and defines ``pairs``; where it needs the labels themselves,
-    it defines ``bind`` too. If its similarity depends on the two labels alone, derive it from
-    :class:`LabelSource`.
+    A source is whole when it is constructed. A new one sets ``reads`` and defines ``pairs``. If
+    its similarity depends on the two labels alone, derive it from :class:`LabelSource`.
 
     Arguments
     ---------
@@ -29,14 +32,20 @@ class KnowledgeSource:
         The CSV column that the source reads.
     weight : float
         Weight of the source against the others, at least 0.
+    metadata : Metadata, optional
+        Of the corpus; where it is given, the column must be there as the source reads it.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the column has no name, or the weight is negative or not a number.
+        If the column has no name, or the weight is negative or not a number. If the column holds
+        labels where the source reads numbers, or the other way round.
 
     Example
     -------
+    >>> import torch
     >>> class Constant(KnowledgeSource):
     ...     def pairs(self, rows, columns):
     ...         shape = (len(rows), len(columns))
@@ -46,58 +55,104 @@ class KnowledgeSource:
     """
 
     #: How the column becomes a tensor: "labels" (int64 codes, -1 missing) or "numbers".
-    reads = "labels"
+    reads: Literal["labels", "numbers"] = "labels"
 
-    def __init__(self, column: str, weight: float = 1.0):
-        name = type(self).__name__
-        if not isinstance(column, str) or not column:
-            raise ValueError(f"{name}: column must name a CSV column, got {column!r}")
-        self.column = column
+    def __init__(self, column: str, weight: float = 1.0, metadata: Metadata | None = None):
+        self.column = _column(type(self), column)
         self.weight = _float(weight)
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"{self}: weight must be at least 0, got {weight!r}")
+        #: The labels whose codes ``pairs`` reads; None for a source that any corpus's codes suit.
+        self.vocabulary: list[str] | None = None
+        if metadata is not None:
+            self.check(metadata)
+
+    @classmethod
+    def named(cls, column: str) -> str:
+        """What messages call such a source on a column."""
+        return f"{cls.__name__} on '{column}'"
 
     def __str__(self) -> str:
-        return f"{type(self).__name__} on '{self.column}'"
+        return self.named(self.column)
 
-    def bind(self, vocabulary: list[str]) -> None:
-        """Makes the column's labels known; called before ``pairs``, again at no cost.
+    def check(self, metadata: Metadata) -> None:
+        """Makes sure that the source can read a corpus.
 
         Arguments
         ---------
-        vocabulary : list[str]
-            The column's labels; the codes given to ``pairs`` index it.
+        metadata : Metadata
+            Of the corpus.
+
+        Raises
+        ------
+        KeyError
+            If the column is not there.
+        ValueError
+            If it does not hold what the source reads, or labels other than the source's own.
         """
+        try:
+            metadata.require(self.column, reads=self.reads)
+        except (KeyError, ValueError) as problem:
+            raise type(problem)(f"{self}: {problem.args[0]}") from None
+        if self.vocabulary is not None and self.vocabulary != metadata.vocabulary(self.column):
+            raise ValueError(
+                f"{self}: it was built for a corpus with other labels in column '{self.column}'; "
+                "build it with metadata= of this one"
+            )
 
     def pairs(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Compares each utterance of one set with each of another.
 
         Arguments
         ---------
-        rows : Tensor
+        rows : torch.Tensor
             Values of the column for B utterances, shape (B,): codes (int64, -1 where missing)
             or, where the source reads numbers, float32 (NaN where missing).
-        columns : Tensor
+        columns : torch.Tensor
             The same for C utterances, shape (C,).
 
         Returns
         -------
-        similarity : Tensor
+        similarity : torch.Tensor
             In [0, 1], float32 of shape (B, C); 0 where it is not valid.
-        valid : Tensor
+        valid : torch.Tensor
             Where something is known on both sides, bool of shape (B, C).
         """
         raise NotImplementedError
 
-    def _positive(self, name: str, value: float) -> float:
+    def _labels(self, metadata: Metadata | None) -> list[str]:
+        """The labels of the column, for a source whose table is made of them."""
+        if metadata is None:
+            raise ValueError(
+                f"{type(self).__name__}: its table is of a corpus's labels: in a YAML write "
+                f"`!name:{_yaml_name(type(self))}` in the place of `!new:`; in Python pass "
+                "metadata="
+            )
+        return metadata.vocabulary(self.column)
+
+    @classmethod
+    def _positive(cls, column: str, name: str, value: Any) -> float:
         """A setting that must be a number above 0."""
         number = _float(value)
         if not (math.isfinite(number) and number > 0):
-            raise ValueError(f"{self}: {name} must be a number above 0, got {value!r}")
+            raise ValueError(f"{cls.named(column)}: {name} must be a number above 0, got {value!r}")
         return number
 
 
-def _float(value: float) -> float:
+def _column(kind: type[KnowledgeSource], column: Any) -> str:
+    """The column, where it is a name of one."""
+    if not isinstance(column, str) or not column:
+        raise ValueError(f"{kind.__name__}: column must name a CSV column, got {column!r}")
+    return column
+
+
+def _yaml_name(kind: type[KnowledgeSource]) -> str:
+    """The dotted name of a class, the shortest that YAMLs may use."""
+    offered = getattr(knowledge, kind.__name__, None) is kind
+    return f"{knowledge.__name__ if offered else kind.__module__}.{kind.__name__}"
+
+
+def _float(value: Any) -> float:
     """The number, or NaN where there is none."""
     try:
         return float(value)
@@ -108,8 +163,9 @@ def _float(value: float) -> float:
 class LabelSource(KnowledgeSource):
     """Base of the sources whose similarity depends on the two labels alone.
 
-    A new one defines ``similarities``: a table that is computed once for the corpus's labels.
-    A batch of pairs is then a look-up.
+    A new one defines ``similarities``: a table that is computed once for the corpus's labels, at
+    the end of this constructor. A batch of pairs is then a look-up. A source that has settings of
+    its own sets them before it calls this constructor.
 
     Arguments
     ---------
@@ -120,31 +176,50 @@ class LabelSource(KnowledgeSource):
     on_unknown : str
         What a label that the source cannot place is: "error", or "missing" to leave its
         pairs out.
+    metadata : Metadata
+        Of the corpus: its labels are those of the table.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the weight or ``on_unknown`` is none of the above.
+        If the weight or ``on_unknown`` is none of the above, if there is no metadata or its column
+        holds numbers, or if the source cannot place a label and ``on_unknown`` is "error".
 
     Example
     -------
+    >>> import torch
     >>> class SameInitial(LabelSource):
     ...     def similarities(self, vocabulary):
     ...         return np.array([[float(a[0] == b[0]) for a in vocabulary] for b in vocabulary])
-    >>> source = SameInitial("speaker")
-    >>> source.bind(["ann", "art", "bob"])
+    >>> metadata = Metadata.from_columns({"speaker": ["ann", "art", "bob"]})
+    >>> source = SameInitial("speaker", metadata=metadata)
     >>> similarity, valid = source.pairs(torch.tensor([0]), torch.tensor([1, 2, -1]))
     >>> similarity.tolist(), valid.tolist()
     ([[1.0, 0.0, 0.0]], [[True, True, False]])
     """
 
-    def __init__(self, column: str, weight: float = 1.0, on_unknown: str = "error"):
-        super().__init__(column, weight)
+    def __init__(
+        self,
+        column: str,
+        weight: float = 1.0,
+        on_unknown: str = "error",
+        metadata: Metadata | None = None,
+    ):
+        super().__init__(column, weight, metadata)
         if on_unknown not in ("error", "missing"):
             raise ValueError(f"{self}: on_unknown must be 'error' or 'missing', got {on_unknown!r}")
         self.on_unknown = on_unknown
-        self._vocabulary: list[str] | None = None
-        self._tables: dict[torch.device, _PairTable] = {}
+        self.vocabulary = self._labels(metadata)
+        size = len(self.vocabulary)
+        table = self.similarities(self.vocabulary) if size else np.empty((0, 0))
+        if table.shape != (size, size):
+            raise ValueError(
+                f"{self}: similarities() of {size} labels must be of shape ({size}, {size}), "
+                f"not {table.shape}"
+            )
+        self._tables = OnEachDevice(PairTable.of(table))
 
     def similarities(self, vocabulary: list[str]) -> np.ndarray:
         """Compares the labels with each other.
@@ -152,7 +227,7 @@ class LabelSource(KnowledgeSource):
         Arguments
         ---------
         vocabulary : list[str]
-            L labels.
+            L labels, at least one.
 
         Returns
         -------
@@ -161,131 +236,203 @@ class LabelSource(KnowledgeSource):
         """
         raise NotImplementedError
 
-    def bind(self, vocabulary: list[str]) -> None:
-        """Computes the table of the column's labels.
-
-        Arguments
-        ---------
-        vocabulary : list[str]
-            The column's labels; the codes given to ``pairs`` index it.
-
-        Raises
-        ------
-        ValueError
-            If the source cannot place a label and ``on_unknown`` is "error".
-        """
-        if vocabulary == self._vocabulary:
-            return
-        self._tables = {torch.device("cpu"): _PairTable.of(self.similarities(vocabulary))}
-        self._vocabulary = list(vocabulary)
-
     def pairs(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Looks the pairs up; see :meth:`KnowledgeSource.pairs`."""
-        if self._vocabulary is None:
-            raise RuntimeError(f"{self}: call bind(vocabulary) before pairs()")
-        if rows.device not in self._tables:
-            self._tables[rows.device] = self._tables[torch.device("cpu")].to(rows.device)
         return self._tables[rows.device].look_up(rows, columns)
 
-    def _find(
-        self, vocabulary: list[str], find: Callable[[str], Found | None]
-    ) -> list[Found | None]:
-        """What each label stands for, None where nothing is known.
+    def _find(self, vocabulary: list[str], find: Callable[[str], Found | None]) -> dict[int, Found]:
+        """Code of a label -> what it stands for, without those of which nothing is known.
 
         A label that ``find`` raises a ValueError for is treated as ``on_unknown`` says.
         """
-        found = []
-        for label in vocabulary:
+        found, unknown = {}, []
+        for code, label in enumerate(vocabulary):
             try:
-                found.append(find(label))
+                meaning = find(label)
             except ValueError as problem:
                 if self.on_unknown == "error":
                     raise ValueError(
                         f"{self}: label {label!r} in column '{self.column}': {problem}; or leave "
                         "the cell empty, or pass on_unknown='missing' to leave its pairs out"
                     ) from None
-                found.append(None)
-        unknown = [label for label, it in zip(vocabulary, found, strict=True) if it is None]
+                meaning = None
+            if meaning is None:
+                unknown.append(label)
+            else:
+                found[code] = meaning
         if unknown:
             logger.warning(
                 "%s: nothing is known of %s. Their pairs are left out.", self, ", ".join(unknown)
             )
         return found
 
+    @staticmethod
+    def _among(vocabulary: list[str], codes: Iterable[int], table: np.ndarray) -> np.ndarray:
+        """A table of some labels, by their codes, among all labels: NaN for the others."""
+        known = list(codes)
+        whole = np.full((len(vocabulary),) * 2, np.nan)
+        whole[np.ix_(known, known)] = table
+        return whole
 
-class _PairTable:
-    """A table of similarities laid out for looking up many pairs fast.
 
-    Copying whole rows is several times faster than gathering single numbers, so the shorter
-    side of the table is gathered first. Validity has few different rows, mostly two (label
-    known or not): each is held once.
+#: What builds a source when it is called with ``metadata=``: `!name:` of its class, in a YAML.
+SourceFactory = Callable[..., KnowledgeSource]
+
+
+class SourceSettings(NamedTuple):
+    """What is known of a source before it is built.
 
     Arguments
     ---------
-    values : Tensor
-        (L + 1, L + 1) float32, 0 where not known; the last row and column are those of a
-        missing label.
-    patterns : Tensor
-        (U, L + 1) bool, the different rows of the validity.
-    pattern_of : Tensor
-        (L + 1,) int64, each label's row of ``patterns``.
+    kind : type
+        Its class.
+    column : str
+        The CSV column that it reads.
+    reads : str
+        "labels" or "numbers", as the column becomes a tensor.
     """
 
-    def __init__(self, values: Tensor, patterns: Tensor, pattern_of: Tensor):
-        self.values, self.patterns, self.pattern_of = values, patterns, pattern_of
+    kind: type[KnowledgeSource]
+    column: str
+    reads: Literal["labels", "numbers"]
 
-    @classmethod
-    def of(cls, similarities: np.ndarray) -> "_PairTable":
-        """From the (L, L) similarities of the labels, NaN where not known."""
-        table = np.pad(similarities.astype(np.float32), (0, 1), constant_values=np.nan)
-        known = ~np.isnan(table)
-        first: dict[bytes, int] = {}  # a row of the validity -> where it first occurs
-        pattern_of = [first.setdefault(row.tobytes(), len(first)) for row in known]
-        patterns = np.stack([np.frombuffer(row, dtype=bool) for row in first])
-        arrays = (np.where(known, table, np.float32(0)), patterns, np.array(pattern_of))
-        return cls(*(torch.from_numpy(array) for array in arrays))
+    def __str__(self) -> str:
+        return self.kind.named(self.column)
 
-    def to(self, device: torch.device) -> "_PairTable":
-        """The same on a device."""
-        return _PairTable(*(t.to(device) for t in (self.values, self.patterns, self.pattern_of)))
 
-    def look_up(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity and validity (B, C) of codes (B,) and (C,), -1 where missing."""
-        size = len(self.values)
-        rows, columns = rows.remainder(size), columns.remainder(size)  # -1 is the last
-        if size <= len(rows):
-            similarity = self.values.index_select(1, columns).index_select(0, rows)
+def source_settings(source: KnowledgeSource | SourceFactory) -> SourceSettings:
+    """Tells of a source, or of a factory of one, what it reads; nothing is built.
+
+    Arguments
+    ---------
+    source : KnowledgeSource or SourceFactory
+        A source, its class, or a ``functools.partial`` of its class.
+
+    Returns
+    -------
+    SourceSettings
+        Its class, its column, and how the column is read.
+
+    Raises
+    ------
+    TypeError
+        If it is none of the above, or its class does not take such arguments.
+    ValueError
+        If the column has no name.
+
+    Example
+    -------
+    >>> from masr_modules.knowledge import LanguageDistance, Numeric
+    >>> source_settings(partial(Numeric, "year", length_scale=5.0))[1:]
+    ('year', 'numbers')
+    >>> str(source_settings(LanguageDistance))
+    "LanguageDistance on 'language'"
+    """
+    if isinstance(source, KnowledgeSource):
+        return SourceSettings(type(source), source.column, source.reads)
+    kind, args, keywords = source, (), {}
+    if isinstance(source, partial):
+        kind, args, keywords = source.func, source.args, source.keywords
+    if not (isinstance(kind, type) and issubclass(kind, KnowledgeSource)):
+        raise TypeError(
+            f"{source!r} is no knowledge source: write `!name:` and its class, such as "
+            "masr_modules.knowledge.Categorical, and its settings"
+        )
+    signature = inspect.signature(kind)
+    try:
+        bound = signature.bind(*args, **{**keywords, "metadata": None})
+    except TypeError as problem:
+        raise TypeError(
+            f"{kind.__name__}: {problem}; it takes {', '.join(signature.parameters)}"
+        ) from None
+    bound.apply_defaults()
+    return SourceSettings(kind, _column(kind, bound.arguments.get("column")), kind.reads)
+
+
+def build_sources(
+    sources: Iterable[KnowledgeSource | SourceFactory], metadata: Metadata
+) -> list[KnowledgeSource]:
+    """Builds the sources of an experiment for a corpus.
+
+    Arguments
+    ---------
+    sources : iterable of KnowledgeSource or SourceFactory
+        Factories, see :func:`source_settings`; a source that is built already is passed on.
+    metadata : Metadata
+        Of the corpus.
+
+    Returns
+    -------
+    list[KnowledgeSource]
+        In the same order.
+
+    Raises
+    ------
+    KeyError
+        If the metadata lack a source's column.
+    TypeError
+        If an entry is neither source nor factory: says which.
+    ValueError
+        If a setting is wrong, a column does not hold what its source reads, or a source was built
+        for other labels.
+
+    Example
+    -------
+    >>> from masr_modules.knowledge import Categorical, LanguageDistance
+    >>> metadata = Metadata.from_columns({"language": ["cat", "spa"], "speaker": ["a", "b"]})
+    >>> entries = [partial(LanguageDistance, kinds=["genetic"]), Categorical("speaker")]
+    >>> [str(source) for source in build_sources(entries, metadata)]
+    ["LanguageDistance on 'language'", "Categorical on 'speaker'"]
+    """
+    sources = list(sources)
+    _settings_of_all(sources)  # all entries, before any table is computed
+    built = []
+    for source in sources:
+        if isinstance(source, KnowledgeSource):
+            source.check(metadata)
+            built.append(source)
         else:
-            similarity = self.values.index_select(0, rows).index_select(1, columns)
-        valid = self.patterns.index_select(1, columns)
-        return similarity, valid.index_select(0, self.pattern_of.index_select(0, rows))
+            built.append(source(metadata=metadata))
+    return built
 
 
-def numeric_columns(sources: Iterable[KnowledgeSource]) -> set[str]:
+def numeric_columns(sources: Iterable[KnowledgeSource | SourceFactory]) -> set[str]:
     """The columns that the sources read as numbers.
 
     Arguments
     ---------
-    sources : iterable of KnowledgeSource
-        All sources of an experiment.
+    sources : iterable of KnowledgeSource or SourceFactory
+        All sources of an experiment, built or not.
 
     Raises
     ------
+    TypeError
+        If an entry is neither source nor factory: says which.
     ValueError
         If a source reads labels from a column that holds numbers.
 
     Example
     -------
     >>> from masr_modules.knowledge import Categorical, Numeric
-    >>> numeric_columns([Categorical("speaker"), Numeric("year", length_scale=5)])
+    >>> numeric_columns([Categorical("speaker"), partial(Numeric, "year", length_scale=5)])
     {'year'}
     """
-    sources = list(sources)
-    numeric = {source.column for source in sources if source.reads == "numbers"}
-    for source in sources:
+    settings = _settings_of_all(sources)
+    numeric = {source.column for source in settings if source.reads == "numbers"}
+    for source in settings:
         if source.reads == "labels" and source.column in numeric | set(NUMERIC_COLUMNS):
             raise ValueError(
                 f"{source}: the column is read as numbers, this source compares labels; "
                 f"use Numeric, or copy the column under another name"
             )
     return numeric
+
+
+def _settings_of_all(sources: Iterable[KnowledgeSource | SourceFactory]) -> list[SourceSettings]:
+    settings = []
+    for place, source in enumerate(sources, start=1):
+        try:
+            settings.append(source_settings(source))
+        except (TypeError, ValueError) as problem:
+            raise type(problem)(f"knowledge, entry {place}: {problem}") from None
+    return settings

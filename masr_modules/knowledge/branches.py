@@ -24,7 +24,7 @@ def name_branches(rows: dict[str, dict], depth: int) -> dict[str, dict]:
         raise ValueError(f"family_depth: {depth} is below 1, the family")
     if depth == 1:
         return rows
-    languages = {row.get("language") for row in rows.values()} - {None, ""}
+    languages = {str(row["language"]) for row in rows.values() if row.get("language")}
     branch = {language: language_lineage(language)[:depth] for language in languages}
     named = {language: levels[-1] for language, levels in branch.items() if levels}
     return {

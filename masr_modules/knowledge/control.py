@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import LabelSource
 
 
@@ -20,17 +21,33 @@ class RandomSimilarity(LabelSource):
         Weight of the source against the others, at least 0.
     seed : int
         Of the draws.
+    metadata : Metadata
+        Of the corpus: its labels are those of the table.
+
+    Raises
+    ------
+    ValueError
+        If the weight is negative or not a number, or there is no metadata.
 
     Example
     -------
-    >>> table = RandomSimilarity("language").similarities(["fra", "spa", "deu"])
+    >>> import torch
+    >>> metadata = Metadata.from_columns({"language": ["fra", "spa", "deu"]})
+    >>> source = RandomSimilarity("language", metadata=metadata)
+    >>> table, _ = source.pairs(torch.arange(3), torch.arange(3))
     >>> table.diagonal().tolist(), bool((table == table.T).all())
     ([1.0, 1.0, 1.0], True)
     """
 
-    def __init__(self, column: str, weight: float = 1.0, seed: int = 0):
-        super().__init__(column, weight)
+    def __init__(
+        self,
+        column: str,
+        weight: float = 1.0,
+        seed: int = 0,
+        metadata: Metadata | None = None,
+    ):
         self.seed = seed
+        super().__init__(column, weight, metadata=metadata)
 
     def similarities(self, vocabulary: list[str]) -> np.ndarray:
         """Uniform in [0, 1], by seed and labels alone; see :meth:`LabelSource.similarities`."""

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.metrics.pairwise import haversine_distances
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import LabelSource
 from masr_modules.knowledge.languages import language_place
 from masr_modules.knowledge.territories import territory_place
@@ -33,17 +34,22 @@ class Geographic(LabelSource):
     on_unknown : str
         What a label that names no language or territory is: "error", or "missing" to leave
         its pairs out.
+    metadata : Metadata
+        Of the corpus: its labels are those of the table.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the kind, the length scale, the weight or ``on_unknown`` is none of the above.
+        If the kind, the length scale, the weight or ``on_unknown`` is none of the above, if there
+        is no metadata, or if a label names no language or territory.
 
     Example
     -------
     >>> import torch
-    >>> region = Geographic("region", kind="region", length_scale=1000)
-    >>> region.bind(["DE", "FR"])  # Berlin and Paris are 875 km apart
+    >>> metadata = Metadata.from_columns({"region": ["DE", "FR"]})  # their capitals: 875 km
+    >>> region = Geographic("region", kind="region", length_scale=1000, metadata=metadata)
     >>> region.pairs(torch.tensor([0]), torch.tensor([0, 1, -1]))[0]
     tensor([[1.0000, 0.4169, 0.0000]])
     """
@@ -55,21 +61,20 @@ class Geographic(LabelSource):
         length_scale: float = 1000.0,
         weight: float = 1.0,
         on_unknown: str = "error",
+        metadata: Metadata | None = None,
     ):
-        super().__init__(column, weight, on_unknown)
         if kind not in _PLACES:
-            raise ValueError(f"{self}: kind must be one of {', '.join(_PLACES)}, got {kind!r}")
+            raise ValueError(
+                f"{self.named(column)}: kind must be one of {', '.join(_PLACES)}, got {kind!r}"
+            )
         self.kind = kind
-        self.length_scale = self._positive("length_scale", length_scale)
+        self.length_scale = self._positive(column, "length_scale", length_scale)
+        super().__init__(column, weight, on_unknown, metadata)
 
     def similarities(self, vocabulary: list[str]) -> np.ndarray:
         """Compares places; see :meth:`LabelSource.similarities`."""
         places = self._find(vocabulary, _PLACES[self.kind])
-        placed = [label for label, place in enumerate(places) if place is not None]
-        table = np.full((len(vocabulary),) * 2, np.nan)
-        if placed:
-            kilometres = EARTH_RADIUS * haversine_distances(
-                np.radians([places[label] for label in placed])
-            )
-            table[np.ix_(placed, placed)] = np.exp(-kilometres / self.length_scale)
-        return table
+        if not places:
+            return np.full((len(vocabulary),) * 2, np.nan)
+        kilometres = EARTH_RADIUS * haversine_distances(np.radians(list(places.values())))
+        return self._among(vocabulary, places, np.exp(-kilometres / self.length_scale))

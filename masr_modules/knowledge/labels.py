@@ -15,16 +15,19 @@ class Categorical(KnowledgeSource):
         The CSV column that the source reads, such as ``speaker`` or ``gender``.
     weight : float
         Weight of the source against the others, at least 0.
+    metadata : Metadata, optional
+        Of the corpus, to make sure that it has labels in the column.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the weight is negative or not a number.
+        If the weight is negative or not a number, or the column holds numbers.
 
     Example
     -------
     >>> gender = Categorical("gender")
-    >>> gender.bind(["female", "male"])
     >>> similarity, valid = gender.pairs(torch.tensor([0, 1]), torch.tensor([0, -1]))
     >>> similarity
     tensor([[1., 0.],

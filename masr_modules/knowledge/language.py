@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import LabelSource
 from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
 from masr_modules.knowledge.languages import resolve_language
@@ -31,18 +32,23 @@ class LanguageDistance(LabelSource):
     on_unknown : str
         What a label that names no language is: "error", or "missing" to leave its
         pairs out.
+    metadata : Metadata
+        Of the corpus: its labels are those of the table.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If a kind, the weight or ``on_unknown`` is none of the above.
+        If a kind, the weight or ``on_unknown`` is none of the above, if there is no metadata, or
+        if a label names no language.
 
     Example
     -------
     >>> import torch
-    >>> language = LanguageDistance(kinds="genetic")
-    >>> language.bind(["nob", "swe", "fin"])
-    >>> similarity, valid = language.pairs(torch.tensor([0]), torch.tensor([0, 1, 2, -1]))
+    >>> metadata = Metadata.from_columns({"language": ["fin", "nob", "swe"]})
+    >>> language = LanguageDistance(kinds="genetic", metadata=metadata)
+    >>> similarity, valid = language.pairs(torch.tensor([1]), torch.tensor([1, 2, 0, -1]))
     >>> similarity
     tensor([[1.0000, 0.5212, 0.0000, 0.0000]])
     >>> valid
@@ -55,28 +61,27 @@ class LanguageDistance(LabelSource):
         kinds: str | Sequence[str] = ("genetic", "geographic", "featural"),
         weight: float = 1.0,
         on_unknown: str = "error",
+        metadata: Metadata | None = None,
     ):
-        super().__init__(column, weight, on_unknown)
         self.kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
         unknown = [kind for kind in self.kinds if kind not in DISTANCE_KINDS]
         if unknown or not self.kinds:
             raise ValueError(
-                f"{self}: kinds must be one or more of {', '.join(DISTANCE_KINDS)}, got {kinds!r}"
+                f"{self.named(column)}: kinds must be one or more of {', '.join(DISTANCE_KINDS)}, "
+                f"got {kinds!r}"
             )
+        super().__init__(column, weight, on_unknown, metadata)
 
     def similarities(self, vocabulary: list[str]) -> np.ndarray:
         """Compares languages; see :meth:`LabelSource.similarities`."""
         resolved = self._find(vocabulary, resolve_language)
-        labels = [label for label, code in enumerate(resolved) if code is not None]
-        codes = [resolved[label] for label in labels]
+        codes = list(resolved.values())
         distances = np.stack([language_distances(codes, kind) for kind in self.kinds])
         self._warn_of_gaps(codes, distances)
         known = ~np.isnan(distances)
         total, count = np.where(known, distances, 0.0).sum(axis=0), known.sum(axis=0)
         mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-        table = np.full((len(vocabulary),) * 2, np.nan)
-        table[np.ix_(labels, labels)] = 1.0 - mean
-        return table
+        return self._among(vocabulary, resolved, 1.0 - mean)
 
     def _warn_of_gaps(self, codes: Sequence[str], distances: np.ndarray) -> None:
         gaps = []

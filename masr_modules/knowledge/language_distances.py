@@ -85,7 +85,7 @@ def _compute_distances(codes: Sequence[str], kind: str) -> np.ndarray:
             distance = _angular_distance(values[a, shared], values[b, shared])
             distances[a, b] = distances[b, a] = distance
     place = {row: i for i, row in enumerate(unique)}
-    places = [place.get(row, -1) for row in rows]
+    places = [-1 if row is None else place[row] for row in rows]
     table = distances[np.ix_(places, places)]
     if kind == "genetic":
         _add_isolates(table, codes)

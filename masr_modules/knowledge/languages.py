@@ -7,7 +7,7 @@ its phylogeny is Glottolog's), the successor of URIEL (Littell et al., 2017).
 
 import csv
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 
 import langcodes
 from langcodes.data_dicts import (
@@ -49,7 +49,7 @@ def _bcp47(code: str) -> str:
 
 def _language_entry(subtag: str | None) -> dict | None:
     """Registry entry of an ISO 639-1 or 639-3 code, None where it names no language."""
-    entry = _registry().get(_ALPHA2.get(subtag, subtag))
+    entry = _registry().get(_ALPHA2.get(subtag, subtag)) if subtag else None
     if entry is None or entry["Type"] != "language" or entry.get("Scope") in _NOT_A_LANGUAGE:
         return None
     return entry
@@ -172,7 +172,7 @@ def equivalents(iso: str) -> tuple[str, ...]:
 
 def _uriel_rows(name: str) -> list[dict[str, str]]:
     path = files("urielplus") / "database" / "urielplus_csvs" / name
-    with path.open(encoding="utf-8", newline="") as table:
+    with as_file(path) as file, file.open(encoding="utf-8", newline="") as table:
         return list(csv.DictReader(table))
 
 
@@ -182,9 +182,8 @@ def _catalogue() -> dict[str, dict[str, str]]:
     iso_codes = {
         row["glottocode"]: row["iso_code"] for row in _uriel_rows("uriel_glottocode_map.csv")
     }
-    rows = {iso_codes.get(row["language_id"]): row for row in _uriel_rows("lang_fam_geo.csv")}
-    rows.pop(None, None)
-    return rows
+    rows = _uriel_rows("lang_fam_geo.csv")
+    return {iso_codes[r["language_id"]]: r for r in rows if r["language_id"] in iso_codes}
 
 
 def _lineage(row: dict[str, str]) -> list[str]:

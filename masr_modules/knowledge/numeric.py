@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.labels import known_pairs
 
@@ -26,11 +27,15 @@ class Numeric(KnowledgeSource):
         The difference, in the column's unit, at which the similarity has fallen to 0.61.
     weight : float
         Weight of the source against the others, at least 0.
+    metadata : Metadata, optional
+        Of the corpus, to make sure that it has numbers in the column.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the length scale is not above 0, or the weight is negative.
+        If the length scale is not above 0, the weight is negative, or the column holds labels.
 
     Example
     -------
@@ -44,9 +49,15 @@ class Numeric(KnowledgeSource):
 
     reads = "numbers"
 
-    def __init__(self, column: str, length_scale: float, weight: float = 1.0):
-        super().__init__(column, weight)
-        self.length_scale = self._positive("length_scale", length_scale)
+    def __init__(
+        self,
+        column: str,
+        length_scale: float,
+        weight: float = 1.0,
+        metadata: Metadata | None = None,
+    ):
+        self.length_scale = self._positive(column, "length_scale", length_scale)
+        super().__init__(column, weight, metadata)
 
     def pairs(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Compares numbers; see :meth:`KnowledgeSource.pairs`."""

@@ -1,18 +1,19 @@
 """Sets: how many of their members two cells share."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masr_modules.knowledge.base import LabelSource
+from masr_modules.data.metadata import Metadata
+from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.labels import known_pairs
+from masr_modules.knowledge.pair_table import OnEachDevice, PairTable
 
 # For more cells than this a table is no faster than comparing the sets of each batch.
 _LARGEST_TABLE = 1024
 
 
-class SetOverlap(LabelSource):
+class SetOverlap(KnowledgeSource):
     """Similarity of sets: the share of their members that both have (Jaccard).
 
     A cell lists the members of a set, in any order: "a|b", "b|a" and " a | b" are equal.
@@ -26,48 +27,49 @@ class SetOverlap(LabelSource):
         What stands between two members.
     weight : float
         Weight of the source against the others, at least 0.
+    metadata : Metadata
+        Of the corpus: its cells are the sets that are compared.
 
     Raises
     ------
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the separator is empty or blank, or the weight is negative.
+        If the separator is empty or blank, the weight is negative, there is no metadata, or its
+        column holds numbers.
 
     Example
     -------
-    >>> speaks = SetOverlap("speaks")
-    >>> speaks.bind(["de|fr", "fr | de", "fr|it|rm"])
+    >>> metadata = Metadata.from_columns({"speaks": ["de|fr", "fr | de", "fr|it|rm"]})
+    >>> speaks = SetOverlap("speaks", metadata=metadata)
     >>> speaks.pairs(torch.tensor([0]), torch.tensor([1, 2, -1]))[0]
     tensor([[1.0000, 0.2500, 0.0000]])
     """
 
-    def __init__(self, column: str, separator: str = "|", weight: float = 1.0):
-        super().__init__(column, weight)
+    def __init__(
+        self,
+        column: str,
+        separator: str = "|",
+        weight: float = 1.0,
+        metadata: Metadata | None = None,
+    ):
+        super().__init__(column, weight, metadata)
         if not isinstance(separator, str) or not separator.strip():
             raise ValueError(f"{self}: separator must not be blank, got {separator!r}")
         self.separator = separator
-        self._members: dict[torch.device, Tensor] = {}
-
-    def bind(self, vocabulary: list[str]) -> None:
-        """Reads the cells; see :meth:`LabelSource.bind`."""
-        if vocabulary == self._vocabulary:
-            return
-        self._members = {torch.device("cpu"): self._read(vocabulary)}
-        if len(vocabulary) <= _LARGEST_TABLE:
-            super().bind(vocabulary)
-        self._vocabulary = list(vocabulary)
-
-    def similarities(self, vocabulary: list[str]) -> np.ndarray:
-        """Compares sets; see :meth:`LabelSource.similarities`."""
-        members = self._read(vocabulary)[:-1]
-        similarity, valid = _jaccard(members, members)
-        return similarity.masked_fill(~valid, torch.nan).numpy()
+        self.vocabulary = self._labels(metadata)
+        members = self._read(self.vocabulary)
+        self._members = OnEachDevice(members)
+        self._tables: OnEachDevice[PairTable] | None = None
+        if len(self.vocabulary) <= _LARGEST_TABLE:
+            similarity, valid = _jaccard(members[:-1], members[:-1])
+            table = similarity.masked_fill(~valid, torch.nan).numpy()
+            self._tables = OnEachDevice(PairTable.of(table))
 
     def pairs(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Compares sets; see :meth:`KnowledgeSource.pairs`."""
-        if self._vocabulary is None or len(self._vocabulary) <= _LARGEST_TABLE:
-            return super().pairs(rows, columns)
-        if rows.device not in self._members:
-            self._members[rows.device] = self._members[torch.device("cpu")].to(rows.device)
+        if self._tables is not None:
+            return self._tables[rows.device].look_up(rows, columns)
         members = self._members[rows.device]
         return _jaccard(members[rows], members[columns])  # code -1 is the last row: no members
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import LabelSource
 
 # Numbers that differ by less are equal: tables are often rounded.
@@ -30,13 +31,18 @@ class TableSource(LabelSource):
         Weight of the source against the others, at least 0.
     on_unknown : str
         What a label that the table lacks is: "error", or "missing" to leave its pairs out.
+    metadata : Metadata
+        Of the corpus: its labels are those of the table.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
+    KeyError
+        If the metadata lack the column.
     ValueError
-        If the file holds no such table: names file, row and column.
+        If the file holds no such table: names file, row and column. If there is no metadata, or a
+        label is not in the table.
 
     Example
     -------
@@ -44,39 +50,41 @@ class TableSource(LabelSource):
     >>> path = getfixture("tmp_path") / "accents.csv"
     >>> _ = path.write_text(",scottish,irish,cockney\\n"
     ...     "scottish,1,0.7,0.3\\nirish,0.7,1,\\ncockney,0.3,,1\\n")
-    >>> accent = TableSource("accent", path)
-    >>> accent.bind(["cockney", "irish", "scottish"])
+    >>> metadata = Metadata.from_columns({"accent": ["cockney", "irish", "scottish"]})
+    >>> accent = TableSource("accent", path, metadata=metadata)
     >>> accent.pairs(torch.tensor([1]), torch.tensor([0, 1, 2]))
     (tensor([[0.0000, 1.0000, 0.7000]]), tensor([[False,  True,  True]]))
     """
 
     def __init__(
-        self, column: str, path: str | Path, weight: float = 1.0, on_unknown: str = "error"
+        self,
+        column: str,
+        path: str | Path,
+        weight: float = 1.0,
+        on_unknown: str = "error",
+        metadata: Metadata | None = None,
     ):
-        super().__init__(column, weight, on_unknown)
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f"{self}: {self.path}: no such file")
+            raise FileNotFoundError(f"{self.named(column)}: {self.path}: no such file")
         try:
-            self._labels, self._table = _read(self.path)
-            _check(self._labels, self._table)
+            labels, self._values = _read(self.path)
+            _check(labels, self._values)
         except ValueError as problem:
-            raise ValueError(f"{self}: {self.path}: {problem}") from None
-        self._index = {label: i for i, label in enumerate(self._labels)}
+            raise ValueError(f"{self.named(column)}: {self.path}: {problem}") from None
+        self._row_of = {label: row for row, label in enumerate(labels)}
+        super().__init__(column, weight, on_unknown, metadata)
 
     def similarities(self, vocabulary: list[str]) -> np.ndarray:
         """Looks the labels up; see :meth:`LabelSource.similarities`."""
-        found = self._find(vocabulary, self._place)
-        known = [label for label, place in enumerate(found) if place is not None]
-        places = [found[label] for label in known]
-        table = np.full((len(vocabulary),) * 2, np.nan)
-        table[np.ix_(known, known)] = self._table[np.ix_(places, places)]
-        return table
+        found = self._find(vocabulary, self._row)
+        rows = list(found.values())
+        return self._among(vocabulary, found, self._values[np.ix_(rows, rows)])
 
-    def _place(self, label: str) -> int:
-        if label not in self._index:
+    def _row(self, label: str) -> int:
+        if label not in self._row_of:
             raise ValueError(f"{self.path} has no such label; add its row and column")
-        return self._index[label]
+        return self._row_of[label]
 
 
 def _read(path: Path) -> tuple[list[str], np.ndarray]:

@@ -37,6 +37,15 @@ def _degrees(sign: str, degrees: str, minutes: str, seconds: str | None) -> floa
     return -size if sign == "-" else size
 
 
+def _point(place: str) -> tuple[float, float]:
+    """Latitude and longitude in degrees."""
+    parts = _PLACE.fullmatch(place)
+    if parts is None:
+        raise ValueError(f"tzdata's zone.tab: {place!r} is no place of ISO 6709")
+    groups = parts.groups()
+    return _degrees(*groups[:4]), _degrees(*groups[4:])
+
+
 def _centre(places: list[tuple[float, float]]) -> tuple[float, float]:
     """The middle of places on the sphere: the direction of the mean of their unit vectors."""
     latitude, longitude = np.radians(places).T
@@ -55,9 +64,7 @@ def _places() -> dict[str, tuple[float, float]]:
         if line.startswith("#"):
             continue
         territory, place, _, *comment = line.split("\t")
-        parts = _PLACE.fullmatch(place).groups()
-        place = (_degrees(*parts[:4]), _degrees(*parts[4:]))
-        zones.setdefault(territory, []).append((place, "".join(comment)))
+        zones.setdefault(territory, []).append((_point(place), "".join(comment)))
     places = {}
     for territory, listed in zones.items():
         main = [place for place, comment in listed if _MAIN.search(comment)]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from label_sources import all_pairs, corpus_of
 
 from masr_modules.knowledge import Geographic
 from masr_modules.knowledge.languages import language_place
@@ -17,18 +18,12 @@ def kilometres(a, b):
     return 6371.0088 * math.acos(cosine)
 
 
-def bound(vocabulary, **settings):
-    source = Geographic(**settings)
-    source.bind(vocabulary)
-    return source
-
-
-def all_pairs(source, count):
-    return source.pairs(torch.arange(count), torch.arange(count))
+def geographic(labels, column="language", **settings):
+    return Geographic(column, metadata=corpus_of(column, labels), **settings)
 
 
 def test_similarity_falls_with_the_distance_on_the_globe():
-    similarity, valid = all_pairs(bound(["swe", "fin"], length_scale=500), 2)
+    similarity, valid = all_pairs(geographic(["swe", "fin"], length_scale=500))
     distance = kilometres((59.800634, 17.389526), (64.7628, 25.5577))  # as in URIEL+
     assert 600 < distance < 750
     assert similarity[0, 1].item() == pytest.approx(math.exp(-distance / 500), rel=1e-4)
@@ -36,13 +31,13 @@ def test_similarity_falls_with_the_distance_on_the_globe():
 
 
 def test_labels_of_one_language_are_at_one_place():
-    similarity, _ = all_pairs(bound(["sv_se", "swe"]), 2)
+    similarity, _ = all_pairs(geographic(["sv_se", "swe"]))
     assert similarity.tolist() == [[1, 1], [1, 1]]
 
 
 def test_the_globe_is_round():
     # Fiji and Samoa lie on both sides of 180 degrees.
-    similarity, _ = all_pairs(bound(["FJ", "WS"], column="region", kind="region"), 2)
+    similarity, _ = all_pairs(geographic(["FJ", "WS"], column="region", kind="region"))
     assert similarity[0, 1] > math.exp(-1.3)
 
 
@@ -52,8 +47,8 @@ def test_a_macrolanguage_and_its_members_share_a_place_where_one_has_none(code):
 
 
 def test_longer_scale_makes_more_alike():
-    near, _ = all_pairs(bound(["DE", "FR"], column="region", kind="region", length_scale=100), 2)
-    far, _ = all_pairs(bound(["DE", "FR"], column="region", kind="region", length_scale=9000), 2)
+    near, _ = all_pairs(geographic(["DE", "FR"], column="region", kind="region", length_scale=100))
+    far, _ = all_pairs(geographic(["DE", "FR"], column="region", kind="region", length_scale=9000))
     assert near[0, 1] < 0.01 < 0.9 < far[0, 1]
 
 
@@ -81,16 +76,16 @@ def test_a_territory_of_several_zones_is_at_their_centre():
 def test_a_label_that_is_no_territory_names_source_column_and_label(code):
     message = f"Geographic on 'region': label '{code}' in column 'region'.*ISO 3166.*on_unknown"
     with pytest.raises(ValueError, match=message):
-        bound(["DE", code], column="region", kind="region")
+        geographic(["DE", code], column="region", kind="region")
 
 
 def test_a_label_that_is_no_language_names_source_column_and_label():
     with pytest.raises(ValueError, match="Geographic on 'home': label 'xx' in column 'home'"):
-        bound(["swe", "xx"], column="home")
+        geographic(["swe", "xx"], column="home")
 
 
 def test_unknown_labels_can_count_as_missing(caplog):
-    source = bound(["swe", "xx"], on_unknown="missing")
+    source = geographic(["swe", "xx"], on_unknown="missing")
     similarity, valid = source.pairs(torch.tensor([0, 1, -1]), torch.tensor([0, 1, -1]))
     assert valid.tolist() == [[True, False, False], [False] * 3, [False] * 3]
     assert similarity.tolist() == [[1, 0, 0], [0] * 3, [0] * 3]

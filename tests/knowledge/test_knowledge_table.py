@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-import torch
+from label_sources import all_pairs, corpus_of
 
 from masr_modules.knowledge import TableSource
 
@@ -23,10 +23,8 @@ def npz(folder, **arrays):
     return path
 
 
-def pairs(path, vocabulary, **settings):
-    source = TableSource("accent", path, **settings)
-    source.bind(vocabulary)
-    return source.pairs(torch.arange(len(vocabulary)), torch.arange(len(vocabulary)))
+def pairs(path, labels, **settings):
+    return all_pairs(TableSource("accent", path, metadata=corpus_of("accent", labels), **settings))
 
 
 def test_csv_is_looked_up_by_label(tmp_path):
