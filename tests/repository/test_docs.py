@@ -13,7 +13,7 @@ DOCUMENTS = [
     for folder in (".", "docs", "data_prep", "recipes")
     for path in sorted((ROOT / folder).glob("**/*.md" if folder == "recipes" else "*.md"))
 ]
-TOP = ("masr_modules", "data_prep", "recipes", "hparams", "tests", "docs", "benchmarks")
+TOP = ("masr_modules", "data_prep", "recipes", "hparams", "tests", "docs", "benchmarks", "examples")
 each_document = pytest.mark.parametrize(
     "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
 )
