@@ -58,6 +58,8 @@ class CandidateLabels(nn.Module):
     [False, True, True]
     """
 
+    codes: Tensor
+
     def __init__(
         self, column: str, by: Sequence[str], metadata: Metadata, agreement: float = AGREEMENT
     ):

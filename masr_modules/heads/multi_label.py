@@ -141,7 +141,8 @@ class MultiLabelHead(nn.Module):
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
-        losses, stats = [], {}
+        losses: list[Tensor] = []
+        stats: dict[str, Tensor] = {}
         for identity, head in self.heads.items():
             output = head(pooled, metadata)
             losses.append(self.weights[identity] * output.loss)

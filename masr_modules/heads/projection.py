@@ -49,7 +49,7 @@ class Projection(nn.Module):
         """(B, input_size), or (B, K, input_size), of this rank -> (joint batch, output_size)."""
         if pooled.ndim == 3 and self.layer_scores is None:
             pooled = pooled[:, self.layers[0]]
-        elif pooled.ndim == 3:
+        elif pooled.ndim == 3 and self.layer_scores is not None:
             layers = torch.stack([pooled[:, layer] for layer in self.layers], dim=1)
             layers = F.layer_norm(layers, layers.shape[-1:])
             pooled = torch.einsum("k,bkd->bd", self.layer_scores.softmax(dim=0), layers)

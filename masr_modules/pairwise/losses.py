@@ -5,6 +5,7 @@ one can be swapped for another in the YAML. Across ranks each is scaled by
 `masr_modules.distributed.global_mean`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +17,7 @@ from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import Similarity
 from masr_modules.pairwise.weighting import soft_mine
 
-ACTIVATIONS = {"relu": F.relu, "softplus": F.softplus}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "softplus": F.softplus}
 
 
 @dataclass
@@ -171,7 +172,7 @@ class MASRLoss(nn.Module):
                 raise ValueError(f"scale must be above 0; it is {scale}")
             if graded:
                 raise ValueError("margin_mode: graded is of one negative; soft mining has all")
-            self.miner = SoftMiner(scale, knowledge_weight)
+            self.miner: SoftMiner | HardMiner = SoftMiner(scale, knowledge_weight)
         else:
             self.miner = HardMiner(mining, knowledge_weight, with_similarity=graded)
         self.margin = margin

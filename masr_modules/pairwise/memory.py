@@ -83,6 +83,8 @@ class CrossBatchMemory(nn.Module):
         """
         embeddings = embeddings[-self.size :]
         metadata = metadata.select(slice(-len(embeddings), None))
+        if metadata.ids is None:
+            raise ValueError("a memory needs metadata with ids; MetadataTable gives them")
         places = torch.arange(len(embeddings), device=embeddings.device)
         places = (places + self.place) % self.size
         self.embeddings[places] = embeddings.to(self.embeddings.dtype)

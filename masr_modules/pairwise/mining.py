@@ -111,19 +111,19 @@ class _Found:
     """
 
     def __init__(self, size: int, like: Tensor, with_similarity: bool):
-        index = {"dtype": torch.long, "device": like.device}
+        device = like.device
         self.pairs = Pairs(
-            torch.empty(size, **index),
-            torch.empty(size, **index),
-            torch.empty(size, dtype=torch.bool, device=like.device),
-            torch.empty(size, dtype=like.dtype, device=like.device) if with_similarity else None,
+            torch.empty(size, dtype=torch.long, device=device),
+            torch.empty(size, dtype=torch.long, device=device),
+            torch.empty(size, dtype=torch.bool, device=device),
+            torch.empty(size, dtype=like.dtype, device=device) if with_similarity else None,
         )
 
     def fill(self, rows: slice, positive, negative, usable, near) -> None:
         self.pairs.positive[rows] = positive
         self.pairs.negative[rows] = negative
         self.pairs.usable[rows] = usable
-        if near is not None:
+        if near is not None and self.pairs.negative_similarity is not None:
             self.pairs.negative_similarity[rows] = near
 
 

@@ -117,10 +117,11 @@ class Prototypes(nn.Module):
             O(L D), or O(max_labels D + L) where labels are drawn.
         """
         every = self.candidates.labels
+        log_counts: Tensor | None
         chosen, log_counts, own = self.candidates.codes, None, metadata[self.identity]
         if self.training and self.max_labels is not None and self.max_labels < len(chosen):
             places = torch.full_like(chosen, MISSING)
-            chosen, log_counts = self._draw(own)
+            chosen, log_counts = self._draw(own, self.max_labels)
             places[chosen] = torch.arange(len(chosen), device=chosen.device)
             own = torch.where(own == MISSING, MISSING, places[own])
         columns = {}
@@ -133,7 +134,7 @@ class Prototypes(nn.Module):
         weight = self.weight if log_counts is None else self.weight[chosen]
         return Candidates(weight, Metadata(columns, metadata.vocabularies), log_counts, own)
 
-    def _draw(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def _draw(self, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Labels of the batch, each once, then others; the number is the same at every step."""
         size = len(self.labels)
         # The batch's labels sort before all others, in a random order among themselves.
@@ -141,9 +142,9 @@ class Prototypes(nn.Module):
         present = torch.zeros(size + 1, dtype=torch.bool, device=codes.device)
         present[codes] = True  # a missing label is -1: the last place, which is cut off
         present = present[:size]
-        chosen = (order - present.float()).argsort()[: self.max_labels]
-        there = present.sum().clamp(max=self.max_labels - 1)
-        drawn = self.max_labels - there
+        chosen = (order - present.float()).argsort()[:count]
+        there = present.sum().clamp(max=count - 1)
+        drawn = count - there
         log_ratio = ((size - there) / drawn).log()
         return chosen, torch.where(present[chosen], 0.0, log_ratio)
 

@@ -320,7 +320,8 @@ def combine(
             ids = torch.arange(len(metadata), device=metadata.device)
             metadata = Metadata(metadata.columns, metadata.vocabularies, ids)
         candidates = metadata
-    for column in {source.column for source in sources} | ({identity} - {None}):
+    read = {source.column for source in sources} | (set() if identity is None else {identity})
+    for column in read:
         metadata[column], candidates[column]  # a missing column is told here, not mid-way
     return Similarity(
         list(sources),

@@ -18,6 +18,7 @@ from masr_modules.knowledge import (
     Numeric,
     SetOverlap,
     TableSource,
+    source_settings,
 )
 from masr_modules.reporting import knowledge_report as report_module
 from masr_modules.reporting.heat_map import save_heat_map
@@ -71,7 +72,7 @@ def files(tmp_path):
 def test_nothing_else_of_the_experiment_is_built(files):
     settings = load_settings(files[0], {"data_folder": "/corpus"}, SETTINGS)
     assert settings["data_folder"] == "/corpus" and settings["batch_identity"] == "language"
-    assert [str(source) for source in settings["knowledge"]] == [
+    assert [str(source_settings(source)) for source in settings["knowledge"]] == [
         "Geographic on 'language'",
         "Numeric on 'year'",
     ]
@@ -80,7 +81,7 @@ def test_nothing_else_of_the_experiment_is_built(files):
 
 def test_an_override_reaches_the_sources(files):
     settings = load_settings(files[0], {"data_folder": "/corpus", "scale": 3.0}, SETTINGS)
-    assert settings["knowledge"][1].length_scale == 3.0
+    assert settings["knowledge"][1].keywords["length_scale"] == 3.0
 
 
 def test_an_override_of_nothing_is_an_error(files):
@@ -110,11 +111,11 @@ def test_the_sources_of_the_documents_can_be_pasted(document, tmp_path, monkeypa
     Path("my").mkdir()
     Path("my/accents.csv").write_text(",x\nx,1\n")
     sources = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
-    assert len(sources) == block.count("!new:")
+    assert len(sources) == block.count("!name:")
     kinds = {Categorical, LanguageDistance, Geographic, Numeric}
     if document != "README.md":
         kinds |= {SetOverlap, TableSource}
-    assert {type(source) for source in sources} == kinds
+    assert {source_settings(source).kind for source in sources} == kinds
 
 
 # Statistics
@@ -202,5 +203,5 @@ def test_no_picture_where_no_source_grades_the_labels(tmp_path):
 
 def test_no_picture_where_no_label_is_known(tmp_path):
     metadata = Metadata.from_columns({"language": ["", ""]})
-    sources = [LanguageDistance(kinds="genetic")]
+    sources = [LanguageDistance(kinds="genetic", metadata=metadata)]
     assert not save_heat_map(sources, "language", metadata, tmp_path / "similarity.png")

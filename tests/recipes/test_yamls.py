@@ -76,7 +76,7 @@ def test_an_override_reaches_the_object_it_is_for():
     parts = ["ssl", "head", "opt_class", "lr_schedule"]
     hparams = load_settings(ROOT / "hparams/masr.yaml", changes, only=parts)
     assert len(hparams["ssl"].encoder.context.layers) == 1
-    assert hparams["head"].heads["speaker"].loss.margin == 0.7
+    assert hparams["head"].keywords["loss"].margin == 0.7
     assert hparams["ssl"].mask_span == 4
     assert hparams["ssl"].prediction.classifier.out_features == 32
     assert hparams["opt_class"].keywords["lr"] == hparams["lr_schedule"].base_lr == 0.5
