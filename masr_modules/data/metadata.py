@@ -50,7 +50,7 @@ class Metadata:
         columns: Mapping[str, Sequence[str]],
         vocabularies: Mapping[str, list[str]] | None = None,
         numeric: Iterable[str] = (),
-        utterances: Sequence[str] | None = None,
+        utterances: Iterable[str] | None = None,
     ) -> "Metadata":
         """Encodes columns of cells; an empty cell is missing.
 
@@ -63,7 +63,7 @@ class Metadata:
             default the sorted labels that occur.
         numeric : iterable of str
             Columns to read as numbers, beside NUMERIC_COLUMNS.
-        utterances : sequence of str, optional
+        utterances : iterable of str, optional
             Whose cells these are, for errors.
 
         Raises
