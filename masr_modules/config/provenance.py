@@ -143,9 +143,9 @@ def _canonical(node: object) -> object:
     """What a value of the YAML builds, as JSON; a class goes by its name alone."""
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, Mapping):
-        value: object = {str(key): _canonical(part) for key, part in node.items()}
-        if not tag:  # the order of arguments changes nothing, that of identities may
-            value = [*value.items()]
+        parts = {str(key): _canonical(part) for key, part in node.items()}
+        # The order of arguments changes nothing, that of identities may.
+        value: object = parts if tag else [*parts.items()]
     elif isinstance(node, list):
         value = [_canonical(part) for part in node]
     elif isinstance(node, TaggedScalar):

@@ -80,7 +80,7 @@ def dump(tree: Mapping) -> str:
     return text.getvalue()
 
 
-def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> Mapping:
+def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> CommentedMap:
     """The tree of a YAML on top of its bases; `below` are the files that led to it."""
     path = path.resolve()
     if path in below:
@@ -89,7 +89,7 @@ def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> Mapping:
         asked = f", which {below[-1]} names as its base" if below else ""
         raise FileNotFoundError(f"{path}: no such file{asked}")
     tree = YAML().load(path.read_text(encoding="utf-8"))
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, CommentedMap):
         raise ValueError(f"{path}: holds no keys")
     if "base" not in tree:
         return tree

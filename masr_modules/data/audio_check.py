@@ -43,12 +43,12 @@ def drop_unreadable(
     ValueError
         If more than `limit` of the rows are unreadable.
     """
-    key = None if memory is None else _digest(rows)
-    if key is not None and _recall(Path(memory)) == key:
+    key = "" if memory is None else _digest(rows)
+    if memory is not None and _recall(Path(memory)) == key:
         return rows
     broken = _broken(rows, num_workers)
     if not broken:
-        if key is not None:
+        if memory is not None:
             _remember(Path(memory), key)
         return rows
     for utterance, problem in list(broken.items())[:20]:

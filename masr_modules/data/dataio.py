@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torchaudio
@@ -78,7 +78,7 @@ def read_audio(
     return torchaudio.functional.resample(audio, info.sample_rate, sample_rate)
 
 
-def read_segment(row: Mapping[str, str]) -> tuple[int, int | None]:
+def read_segment(row: Mapping[str, Any]) -> tuple[int, int | None]:
     """The part of its file that a row stands for, see `read_audio`.
 
     Raises
@@ -122,7 +122,7 @@ class EpochClock:
 
 
 def make_dataset(
-    rows: dict[str, dict[str, str]],
+    rows: Mapping[str, Mapping],
     sample_rate: int,
     max_crop_seconds: float | None = None,
     seed: int = 0,
@@ -133,7 +133,7 @@ def make_dataset(
 
     Arguments
     ---------
-    rows : dict
+    rows : mapping
         From load_csv. Where a row has `start` and `stop`, it is
         that part of its file (samples at the file's rate), as in SpeechBrain's recipes.
     sample_rate : int
@@ -166,7 +166,7 @@ def make_dataset(
     return dataset
 
 
-def length_sorted_batches(rows: dict[str, dict], max_batch_seconds: float) -> list[list[int]]:
+def length_sorted_batches(rows: Mapping[str, Mapping], max_batch_seconds: float) -> list[list[int]]:
     """Index batches for evaluation: sorted by length, so that little is padded.
 
     Example

@@ -90,7 +90,9 @@ def read_headers(
     >>> list(read_headers(["/nowhere/b.wav"], str, num_workers=2))
     [('/nowhere/b.wav', 'no such file')]
     """
-    items, workers, pending = iter(items), deque(), deque()
+    items = iter(items)
+    workers: deque[_Worker] = deque()
+    pending: deque[tuple[_Worker, list[Item]]] = deque()
     with ExitStack() as stack:
         while True:
             while len(pending) < 2 * num_workers and (chunk := list(islice(items, CHUNK))):
@@ -114,26 +116,28 @@ class _Worker:
         pipe = subprocess.PIPE
         command = (sys.executable, "-S", "-P", header_worker.__file__)
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, process_group=0)
+        assert self.process.stdin and self.process.stdout  # both are pipes
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.asked: deque[list[str]] = deque()
         self._send(list(map(str, sys.path)))
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.process.kill()
         with suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+            self.stdin.close()
+        self.stdout.close()
         self.process.wait()
 
     def ask(self, paths: list[str]) -> None:
         self._send(paths)
         self.asked.append(paths)
 
-    def answer(self) -> list[tuple | str]:
+    def answer(self) -> list[tuple[float, int, int] | str]:
         """To the first question that is open."""
         paths = self.asked.popleft()
         try:
-            return pickle.load(self.process.stdout)
+            return pickle.load(self.stdout)
         except (EOFError, pickle.UnpicklingError) as error:
             raise RuntimeError(
                 f"a process that reads audio headers ended (exit status {self.process.wait()}) at "
@@ -142,5 +146,5 @@ class _Worker:
 
     def _send(self, message: list[str]) -> None:
         with suppress(BrokenPipeError):  # it has ended: the missing answer tells
-            pickle.dump(message, self.process.stdin)
-            self.process.stdin.flush()
+            pickle.dump(message, self.stdin)
+            self.stdin.flush()

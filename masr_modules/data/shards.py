@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import webdataset
@@ -247,9 +248,8 @@ class ShardBatches(IterableDataset):
     def _batches(self) -> Iterator[list[dict]]:
         for reading in itertools.count():
             utterances = read_shards(self.shard_folder, (self.seed, self.epoch, reading))
-            windows = iter(lambda u=utterances: list(islice(u, self.window)), [])
             empty = True
-            for window in windows:
+            while window := list(islice(utterances, self.window)):
                 empty = False
                 for batch in self.plan([row for row, _ in window], self.epoch):
                     yield [self._decode(*window[i]) for i in batch]
@@ -285,11 +285,11 @@ class ShardLoader(DataLoader):
         Of a DataLoader, such as `collate_fn`, `num_workers` and `generator`.
     """
 
-    def __init__(self, batches: ShardBatches, **options):
+    def __init__(self, batches: ShardBatches, **options: Any):
         super().__init__(batches, batch_size=None, **options)
         self.given = self.to_skip = 0
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator:  # type: ignore[override]  # torch's own iterators are private
         to_skip, self.to_skip = self.to_skip, 0
         for number, batch in enumerate(super().__iter__(), start=1):
             self.given = number

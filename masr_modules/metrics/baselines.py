@@ -1,7 +1,10 @@
 """What an encoder has to beat: statistics of plain features, and a guess that does not listen."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from speechbrain.processing.features import DCT
+from torch import Tensor
 
 from masr_modules.encoders.pooling import valid_frames
 
@@ -26,11 +29,11 @@ class LogMelStatistics:
     torch.Size([2, 1, 160])
     """
 
-    def __init__(self, fbank, hop: int):
+    def __init__(self, fbank: Callable[[Tensor], Tensor], hop: int):
         self.fbank = fbank
         self.hop = hop
 
-    def __call__(self, wavs, wav_lens):
+    def __call__(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
         """As SSLObjective.encode; one layer of one frame that holds the statistics."""
         features = self.fbank(wavs)
         lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
@@ -66,17 +69,17 @@ class MFCCStatistics(LogMelStatistics):
     torch.Size([2, 1, 40])
     """
 
-    def __init__(self, fbank, hop: int, n_mels: int, n_mfcc: int = 20):
+    def __init__(self, fbank: Callable[[Tensor], Tensor], hop: int, n_mels: int, n_mfcc: int = 20):
         cosines = DCT(input_size=n_mels, n_out=n_mfcc)
         super().__init__(lambda wavs: cosines(fbank(wavs)), hop)
 
 
-def blind_guess(test: dict[str, dict], column: str = "language") -> dict[str, float]:
+def blind_guess(test: Mapping[str, Mapping], column: str = "language") -> dict[str, float]:
     """What a guess that does not listen reaches at most: the row `chance` of the table.
 
     Arguments
     ---------
-    test : dict
+    test : mapping
         Rows of the test set.
     column : str
         What neighbours and probe tell.

@@ -4,7 +4,7 @@ In every metric a row whose class the classifier does not have is an error, as i
 scikit-learn on names; a row whose class is not known is left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -252,14 +252,14 @@ def plot_confusion(
     axes.set_xticks(range(len(order)), labels, fontsize=8, rotation=90)
     axes.set_xlabel("predicted", fontsize=9)
     axes.set_ylabel("truth", fontsize=9)
-    mark_groups(axes, names[order], color="grey")
+    mark_groups(axes, names[order].tolist(), color="grey")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("share of the true class (grey: no rows)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     save_figure(figure, path)
 
 
-def _families(labels: Sequence[str], families: Mapping[str, str | None]) -> np.ndarray:
+def _families(labels: Iterable[str], families: Mapping[str, str | None]) -> np.ndarray:
     return np.array([families.get(str(label)) or "" for label in labels], dtype=np.str_)
 
 

@@ -34,9 +34,10 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
     >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]))
     0.5
     """
-    missed, accepted = _error_rates(scores, targets)
-    if missed is None:
+    rates = _error_rates(scores, targets)
+    if rates is None:
         return float("nan")
+    missed, accepted = rates
     gap = missed - accepted
     # The gap falls from 1 to -1; it crosses zero between two thresholds.
     after = int(np.argmax(gap <= 0))
@@ -85,18 +86,19 @@ def min_dcf(
     >>> min_dcf(scores, np.array([True, True, False, False]))
     0.5
     """
-    missed, accepted = _error_rates(scores, targets)
-    if missed is None:
+    rates = _error_rates(scores, targets)
+    if rates is None:
         return float("nan")
+    missed, accepted = rates
     miss, alarm = c_miss * p_target, c_fa * (1 - p_target)
     return float((miss * missed + alarm * accepted).min() / min(miss, alarm))
 
 
-def _error_rates(scores: np.ndarray, targets: np.ndarray):
+def _error_rates(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """P_miss and P_fa at each threshold, from accepting none to all; None without both kinds."""
     targets = np.asarray(targets, dtype=bool)
     if targets.all() or not targets.any():
-        return None, None
+        return None
     accepted, detected, _ = roc_curve(targets, scores, drop_intermediate=False)
     return 1 - detected, accepted
 

@@ -1,10 +1,12 @@
 """Pooled embeddings of utterances, with the labels that metrics ask for."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from speechbrain.dataio.batch import PaddedBatch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -33,7 +35,7 @@ class LabelledEmbeddings:
 
     @classmethod
     def of(
-        cls, layers: np.ndarray, rows: dict[str, dict], label: str = "language"
+        cls, layers: np.ndarray, rows: Mapping[str, Mapping], label: str = "language"
     ) -> "LabelledEmbeddings":
         """Joins embeddings, in the order of the rows, with the rows' labels.
 
@@ -76,13 +78,13 @@ class LabelledEmbeddings:
 
 @torch.no_grad()
 def embed(
-    encode,
-    rows: dict[str, dict],
+    encode: Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]],
+    rows: Mapping[str, Mapping],
     sample_rate: int,
     device: str = "cpu",
     max_seconds: float = 20.0,
     max_batch_seconds: float = 120.0,
-    pool=None,
+    pool: Callable[[Tensor, Tensor], Tensor] | None = None,
     progressbar: bool = False,
 ) -> np.ndarray:
     """Pooled embeddings of all layers.
@@ -91,7 +93,7 @@ def embed(
     ---------
     encode : callable
         (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens), as SSLObjective.encode.
-    rows : dict
+    rows : mapping
         From load_csv.
     sample_rate : int
         Hz.

@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 #: Okabe and Ito's colours, which the colour-blind tell apart ("Color universal design", 2008);
 #: their yellow is left out, which white hides.
@@ -30,9 +31,11 @@ INK = "#333333"
 
 #: A mean and its 95 % interval.
 Estimate = tuple[float, float, float]
+#: What a panel has of each system: an estimate, or one for each label or place of a curve.
+Shown = TypeVar("Shown", Estimate, Mapping[str, Estimate], Mapping[float, Estimate])
 
 
-class Panel(NamedTuple):
+class Panel(NamedTuple, Generic[Shown]):
     """One metric of a picture.
 
     Arguments
@@ -42,12 +45,13 @@ class Panel(NamedTuple):
     less_is_better : bool
         As of an error rate.
     values : mapping
-        System -> its estimate; of a curve, place on the axis -> estimate.
+        System -> its estimate; of rows, label -> estimate; of a curve, place on the axis ->
+        estimate.
     """
 
     title: str
     less_is_better: bool
-    values: Mapping[str, Estimate] | Mapping[str, Mapping[float, Estimate]]
+    values: Mapping[str, Shown]
 
 
 def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -56,7 +60,11 @@ def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figur
     for axes, panel in zip(every, panels, strict=True):
         better = "less" if panel.less_is_better else "more"
         axes.set_title(f"{panel.title}\n", fontsize=11, color=INK)
-        note = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8.5}
+        note: dict[str, Any] = {
+            "xycoords": "axes fraction",
+            "textcoords": "offset points",
+            "fontsize": 8.5,
+        }
         axes.annotate(
             f"{better} is better", (0.5, 1), xytext=(0, 5), **note, ha="center", color="#666666"
         )
@@ -66,14 +74,18 @@ def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figur
     return figure, every
 
 
-def _mark(axes: Axes, x: object, y: object, style: tuple[str, str], **more) -> None:
+def _mark(
+    axes: Axes, x: ArrayLike, y: ArrayLike, style: tuple[str, str], **more: ArrayLike
+) -> None:
     """Points with whiskers, and a line where there are several."""
     colour, marker = style
-    line = {"marker": marker, "color": colour, "markersize": 6, "linewidth": 1.8}
+    line: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 6, "linewidth": 1.8}
     axes.errorbar(x, y, **line | more, elinewidth=1.8, capsize=3)
 
 
-def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]]) -> Figure:
+def draw_intervals(
+    panels: Sequence[Panel[Estimate]], styles: Mapping[str, tuple[str, str]]
+) -> Figure:
     """Each system's mean and interval, a panel for each metric.
 
     Arguments
@@ -95,7 +107,11 @@ def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]
     for axes, panel in zip(every, panels, strict=True):
         for place, (system, (mean, low, high)) in enumerate(panel.values.items()):
             _mark(axes, mean, place, styles[system], xerr=[[mean - low], [high - mean]])
-            where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+            where: dict[str, Any] = {
+                "xytext": (0, 6),
+                "textcoords": "offset points",
+                "ha": "center",
+            }
             axes.annotate(f"{mean:.1f}", (mean, place), **where, fontsize=8, color=INK)
         axes.set_yticks(range(len(systems)), systems if axes is every[0] else [""] * len(systems))
         axes.set_ylim(len(systems) - 0.5, -0.7)
@@ -106,7 +122,9 @@ def draw_intervals(panels: Sequence[Panel], styles: Mapping[str, tuple[str, str]
 
 
 def draw_rows(
-    panels: Sequence[Panel], groups: Mapping[str, str], styles: Mapping[str, tuple[str, str]]
+    panels: Sequence[Panel[Mapping[str, Estimate]]],
+    groups: Mapping[str, str],
+    styles: Mapping[str, tuple[str, str]],
 ) -> Figure:
     """A row for each label, in it every system's mean and interval; groups of rows stand apart.
 
@@ -128,8 +146,10 @@ def draw_rows(
     >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
     ['French', 'Dutch']
     """
-    places, names, place = {}, {}, 0.0
-    for group, members in groupby(groups, groups.get):
+    places: dict[str, float] = {}
+    names: dict[float, str] = {}
+    place = 0.0
+    for group, members in groupby(groups, groups.__getitem__):
         names[place - 0.75] = group
         for label in members:
             places[label] = place
@@ -142,7 +162,11 @@ def draw_rows(
             aside = (number - (len(panel.values) - 1) / 2) * step
             mean, low, high = np.array(list(row.values())).T
             y = [places[label] + aside for label in row]
-            bars = {"xerr": [mean - low, high - mean], "label": system, "linestyle": "none"}
+            bars: dict[str, Any] = {
+                "xerr": [mean - low, high - mean],
+                "label": system,
+                "linestyle": "none",
+            }
             _mark(axes, mean, y, styles[system], **bars, markersize=5)
             if low.min() < 0:
                 axes.axvline(0, color=INK, linewidth=1, zorder=0)
@@ -151,14 +175,20 @@ def draw_rows(
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     for at, group in names.items():
-        where = {"transform": every[0].get_yaxis_transform(), "va": "center", "weight": "bold"}
+        where: dict[str, Any] = {
+            "transform": every[0].get_yaxis_transform(),
+            "va": "center",
+            "weight": "bold",
+        }
         every[0].text(0.005, at, group, fontsize=8.5, color=INK, **where)
     _name_systems(figure, every[0], len(styles))
     return figure
 
 
 def draw_curves(
-    panels: Sequence[Panel], axis: str, styles: Mapping[str, tuple[str, str]]
+    panels: Sequence[Panel[Mapping[float, Estimate]]],
+    axis: str,
+    styles: Mapping[str, tuple[str, str]],
 ) -> Figure:
     """A line with intervals for each system, a panel for each metric.
 
@@ -203,7 +233,11 @@ def draw_curves(
 
 def _name_systems(figure: Figure, axes: Axes, columns: int) -> None:
     handles, names = axes.get_legend_handles_labels()
-    place = {"loc": "outside lower center", "ncols": min(columns, len(names)), "frameon": False}
+    place: dict[str, Any] = {
+        "loc": "outside lower center",
+        "ncols": min(columns, len(names)),
+        "frameon": False,
+    }
     figure.legend(handles, names, **place, fontsize=9)
 
 
@@ -255,7 +289,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    options = {"metadata": {"Date": None, "Creator": None}} if path.suffix == ".svg" else {}
+    undated = {"metadata": {"Date": None, "Creator": None}}
+    options: dict[str, Any] = undated if path.suffix == ".svg" else {}
     with matplotlib.rc_context({"svg.hashsalt": "masr"}):
         figure.savefig(temporary, dpi=150, bbox_inches="tight", **options)
     temporary.replace(path)

@@ -57,7 +57,7 @@ class Predictions:
     truth: np.ndarray
     unseen: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.ids, self.labels = list(self.ids), tuple(self.labels)
         self.truth = np.asarray(self.truth, dtype=np.int64)
         self.log_posteriors = np.asarray(self.log_posteriors, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +14,11 @@ from masr_modules.metrics.embeddings import LabelledEmbeddings
 
 NEIGHBOURS = 10
 PROBE_STRENGTHS = (0.01, 0.1)
+
+#: Of one layer: references, valid, test -> the labels predicted of valid and of test.
+_Predict = Callable[
+    [LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings], tuple[np.ndarray, np.ndarray]
+]
 
 
 @dataclass
@@ -126,15 +132,14 @@ def best_layer(
     (1.0, 0, ['a', 'a', 'b', 'b'])
     """
     column, predict = _PREDICTIONS[metric]
-    best = None
-    for layer in range(len(references.layers)):
+
+    def measure(layer: int) -> tuple[float, int, np.ndarray]:
         on_valid, on_test = predict(*(s.at(layer) for s in (references, valid, test)))
         right = (on_valid == valid[column]).astype(float)
         right[on_valid == ""] = float("nan")
-        score = macro(valid[column], right)
-        if best is None or score > best[0]:
-            best = (score, layer, on_test)
-    return best
+        return macro(valid[column], right), layer, on_test
+
+    return max(map(measure, range(len(references.layers))), key=itemgetter(0))
 
 
 def _neighbours(
@@ -144,35 +149,37 @@ def _neighbours(
     near = min(NEIGHBOURS, len(references["label"]))
     knn = KNeighborsClassifier(near, weights="distance")
     knn.fit(_unit(scale.transform(references.embeddings)), references["label"])
-    return tuple(knn.predict(_unit(scale.transform(s.embeddings))) for s in (valid, test))
+    on_valid, on_test = (knn.predict(_unit(scale.transform(s.embeddings))) for s in (valid, test))
+    return on_valid, on_test
 
 
 def _neighbours_of_family(
     references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
-) -> list[np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The family is given: neighbours of that family alone, where it has two languages or more.
 
     How well close relatives come apart; "" where there is nothing to tell.
     """
-    predictions = [
+    on_valid, on_test = (
         np.full(len(s["label"]), "", dtype=references["label"].dtype) for s in (valid, test)
-    ]
+    )
     scale = StandardScaler().fit(references.embeddings)
     x, *others = (_unit(scale.transform(s.embeddings)) for s in (references, valid, test))
+    parts = list(zip((valid, test), others, (on_valid, on_test), strict=True))
     for family in sorted(set(references["family"]) - {""}):
         near = references["family"] == family
         if len(set(references["label"][near])) < 2:
             continue
         knn = KNeighborsClassifier(min(NEIGHBOURS, near.sum()), weights="distance")
         knn.fit(x[near], references["label"][near])
-        for split, points, predicted in zip((valid, test), others, predictions, strict=True):
+        for split, points, predicted in parts:
             asked = split["family"] == family
             if asked.any():
                 predicted[asked] = knn.predict(points[asked])
-    return predictions
+    return on_valid, on_test
 
 
-def _probe(column: str) -> Callable:
+def _probe(column: str) -> _Predict:
     """Logistic regression, its strength chosen on valid."""
 
     def predict(
@@ -180,19 +187,20 @@ def _probe(column: str) -> Callable:
     ) -> tuple[np.ndarray, np.ndarray]:
         scale = StandardScaler().fit(references.embeddings)
         x, on_valid, on_test = (scale.transform(s.embeddings) for s in (references, valid, test))
-        best, best_score = None, -1.0
-        for strength in PROBE_STRENGTHS:
-            probe = LogisticRegression(C=strength, max_iter=300).fit(x, references[column])
+
+        def score(probe: LogisticRegression) -> float:
             right = (probe.predict(on_valid) == valid[column]).astype(float)
-            if macro(valid[column], right) > best_score:
-                best, best_score = probe, macro(valid[column], right)
+            return macro(valid[column], right)
+
+        probes = (LogisticRegression(C=strength, max_iter=300) for strength in PROBE_STRENGTHS)
+        best = max((probe.fit(x, references[column]) for probe in probes), key=score)
         return best.predict(on_valid), best.predict(on_test)
 
     return predict
 
 
 #: Metric -> the column it tells, and what predicts it on the validation and the test set.
-_PREDICTIONS = {
+_PREDICTIONS: dict[str, tuple[str, _Predict]] = {
     "knn": ("label", _neighbours),
     "linear": ("label", _probe("label")),
     "within_family": ("label", _neighbours_of_family),

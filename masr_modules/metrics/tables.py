@@ -43,7 +43,7 @@ def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
     >>> [title for title, _, _ in pretrain_columns("emotion")][1:3]
     ['emotion kNN', 'emotion linear']
     """
-    return [(title.replace("language", label), *rest) for title, *rest in PRETRAIN_COLUMNS]
+    return [(title.replace("language", label), key, kind) for title, key, kind in PRETRAIN_COLUMNS]
 
 
 def replace_block(path: str | Path, name: str, text: str) -> None:
@@ -94,7 +94,8 @@ def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]
     >>> join_results([folder / "a/results.json", folder / "b/results.json"])
     {'MASR': [{'ssl_loss': 4.0}], 'SSL only': [{'ssl_loss': 3.0}], 'chance': [{'knn': 0.1}]}
     """
-    trained, beside = {}, {}
+    trained: dict[str, list[dict[str, float]]] = {}
+    beside: dict[str, list[dict[str, float]]] = {}
     for path in paths:
         for system, metrics in json.loads(Path(path).read_text(encoding="utf-8")).items():
             runs = trained if "ssl_loss" in metrics else beside
@@ -103,22 +104,22 @@ def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]
     return trained | beside
 
 
-def format_cell(values: Sequence[float], kind: str) -> str:
-    """Mean, and ± sample standard deviation where there are several values.
+def format_cell(values: Sequence[float | None], kind: str) -> str:
+    """Mean, and ± sample standard deviation of several values; None and NaN are left out.
 
     Example
     -------
     >>> format_cell([0.25, 0.75], "share"), format_cell([2.0], "loss")
     ('50.0 ± 35.4', '2.00')
     """
-    values = [value for value in values if value is not None and value == value]
-    if not values:
+    known = [value for value in values if value is not None and value == value]
+    if not known:
         return ""
     scale, digits, _ = KINDS[kind]
-    mean = sum(values) / len(values)
+    mean = sum(known) / len(known)
     text = f"{scale * mean:.{digits}f}"
-    if len(values) > 1:
-        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    if len(known) > 1:
+        variance = sum((value - mean) ** 2 for value in known) / (len(known) - 1)
         text += f" ± {scale * variance**0.5:.{digits}f}"
     return text
 
@@ -130,7 +131,9 @@ def column_title(column: tuple[str, str, str]) -> str:
 
 
 def format_table(
-    runs: dict[str, list[dict[str, float]]], columns=PRETRAIN_COLUMNS, title: str = "encoder"
+    runs: dict[str, list[dict[str, float]]],
+    columns: Sequence[tuple[str, str, str]] = PRETRAIN_COLUMNS,
+    title: str = "encoder",
 ) -> str:
     """A Markdown table, one row a system.
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,13 +60,13 @@ def speaker_mean_cohort(embeddings: np.ndarray, speakers: Sequence[str]) -> np.n
     array([[0.707, 0.707],
            [0.   , 1.   ]])
     """
-    speakers = np.asarray(speakers, dtype=np.str_)
-    if len(speakers) != len(embeddings):
-        raise ValueError(f"{len(embeddings)} embeddings of {len(speakers)} speakers")
-    known = speakers != ""
+    cells = np.asarray(speakers, dtype=np.str_)
+    if len(cells) != len(embeddings):
+        raise ValueError(f"{len(embeddings)} embeddings of {len(cells)} speakers")
+    known = cells != ""
     if not known.any():
         raise ValueError("no utterance has a speaker: a cohort needs the CSV's column 'speaker'")
-    names, index = np.unique(speakers[known], return_inverse=True)
+    names, index = np.unique(cells[known], return_inverse=True)
     sums = np.zeros((len(names), np.shape(embeddings)[1]))
     np.add.at(sums, index, _unit(embeddings)[known])
     return _unit(sums)
@@ -137,7 +137,9 @@ def score_trials(
     return 0.5 * (enrol_score + (scores - mean[test]) / deviation[test])
 
 
-def _cohort_statistics(x: np.ndarray, cohort: np.ndarray, top: int) -> tuple:
+def _cohort_statistics(
+    x: np.ndarray, cohort: np.ndarray, top: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(N,) mean and standard deviation of the `top` highest cosines with the cohort."""
     if len(cohort) < 2 or top < 2:
         raise ValueError(
@@ -162,7 +164,8 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-class _Pairs(NamedTuple):
+@dataclass(frozen=True)
+class _Pairs:
     """Pairs of one kind, numbered without being built.
 
     The utterance at place p of `order` is paired with those at places starts[p] to stops[p].
@@ -175,7 +178,14 @@ class _Pairs(NamedTuple):
     count: int  # of the pairs; may be less than the numbers: some are of the other kind
 
     @classmethod
-    def of(cls, order, starts, stops, target: bool, others: int = 0) -> "_Pairs":
+    def of(
+        cls,
+        order: np.ndarray,
+        starts: np.ndarray,
+        stops: np.ndarray,
+        target: bool,
+        others: int = 0,
+    ) -> "_Pairs":
         starts = np.minimum(starts, stops)
         return cls(order, starts, stops, target, int((stops - starts).sum()) - others)
 
@@ -251,7 +261,7 @@ def _codes(names: Sequence[str]) -> np.ndarray:
 def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
     """Targets and non-targets, within a language, across, and where one is not known."""
 
-    def run_ends(codes):
+    def run_ends(codes: np.ndarray) -> np.ndarray:
         return np.searchsorted(codes, codes, side="right")
 
     known = np.flatnonzero(language >= 0)
@@ -269,7 +279,7 @@ def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
     other_cross = _Pairs.of(by_language, tongues, size, False, others=cross.count)
 
     # Those of unknown language come first, so that each pair is met from their side.
-    def first(order, stops):
+    def first(order: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         after = np.arange(len(order)) + 1
         return after, np.where(language[order] < 0, stops, after)
 
