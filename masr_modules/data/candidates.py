@@ -162,8 +162,8 @@ def shared_values(labels: Tensor, values: Tensor, size: int, agreement: float = 
 
 
 def drop_non_candidates(
-    rows: dict[str, dict], checks: Mapping[str, Sequence[str]]
-) -> dict[str, dict]:
+    rows: Mapping[str, Mapping], checks: Mapping[str, Sequence[str]]
+) -> Mapping[str, Mapping]:
     """Empties the labels that are no candidates by what other columns say, and counts them.
 
     A label and a value speak against each other where the value comes less often with the label
@@ -176,7 +176,7 @@ def drop_non_candidates(
 
     Arguments
     ---------
-    rows : dict
+    rows : mapping
         ID -> row.
     checks : mapping of str to sequence of str
         Label column -> columns that are known from elsewhere. An empty cell says nothing.
@@ -207,7 +207,7 @@ def drop_non_candidates(
     return rows
 
 
-def _contradicted(rows: dict[str, dict], column: str, other: str) -> set[str]:
+def _contradicted(rows: Mapping[str, Mapping], column: str, other: str) -> set[str]:
     """IDs of the rows whose two cells come together less often than by chance."""
     if column == other:
         raise ValueError(f"drop_non_candidates: {column!r} cannot check itself")

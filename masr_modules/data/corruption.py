@@ -7,12 +7,12 @@ import random
 from collections.abc import Mapping, Sequence
 
 
-def corrupt(rows: dict[str, dict], settings: Mapping, seed: int) -> dict[str, dict]:
+def corrupt(rows: Mapping[str, Mapping], settings: Mapping, seed: int) -> Mapping[str, Mapping]:
     """Applies `leave_out`, `add_label_noise`, `remove_labels` and `permute_columns`, in this order.
 
     Arguments
     ---------
-    rows : dict
+    rows : mapping
         ID -> row of the training set.
     settings : mapping
         An experiment's: `left_out`, `label_noise`, `missing_labels` and `permuted_columns` are
@@ -32,7 +32,9 @@ def corrupt(rows: dict[str, dict], settings: Mapping, seed: int) -> dict[str, di
     return permute_columns(rows, settings.get("permuted_columns") or [], seed)
 
 
-def leave_out(rows: dict[str, dict], values: Mapping[str, Sequence[str]]) -> dict[str, dict]:
+def leave_out(
+    rows: Mapping[str, Mapping], values: Mapping[str, Sequence[str]]
+) -> Mapping[str, Mapping]:
     """The rows without those that have one of the values of a column.
 
     Raises
@@ -51,7 +53,9 @@ def leave_out(rows: dict[str, dict], values: Mapping[str, Sequence[str]]) -> dic
     return rows
 
 
-def remove_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int) -> dict[str, dict]:
+def remove_labels(
+    rows: Mapping[str, Mapping], shares: Mapping[str, float], seed: int
+) -> Mapping[str, Mapping]:
     """Empties a share of a column's known cells, the same share of each label.
 
     Each label keeps an utterance that says so, unless the share is 1. Which ones are hidden
@@ -70,7 +74,7 @@ def remove_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int)
     ['deu', 'deu', 'fra', 'fra']
     """
     for column, share in shares.items():
-        hidden = set()
+        hidden: set[str] = set()
         for label, utterances in _by_label(rows, column, share, "missing_labels").items():
             random.Random(f"{seed}|{column}|{label}").shuffle(utterances)
             kept = max(1, round((1 - share) * len(utterances))) if share < 1 else 0
@@ -80,8 +84,8 @@ def remove_labels(rows: dict[str, dict], shares: Mapping[str, float], seed: int)
 
 
 def add_label_noise(
-    rows: dict[str, dict], shares: Mapping[str, float], seed: int
-) -> dict[str, dict]:
+    rows: Mapping[str, Mapping], shares: Mapping[str, float], seed: int
+) -> Mapping[str, Mapping]:
     """Gives a share of a column's known cells another label, drawn from the others.
 
     The same share of each label. Which ones are wrong, and what they become, depends on seed,
@@ -106,7 +110,7 @@ def add_label_noise(
             raise ValueError(f"label_noise: the share of {column!r} is 1, not in [0, 1)")
         if len(by_label) < 2:
             raise ValueError(f"label_noise: {column!r} has no other label than {[*by_label]}")
-        wrong = {}
+        wrong: dict[str, str] = {}
         for label, utterances in by_label.items():
             others = sorted(set(by_label) - {label})
             draw = random.Random(f"{seed}|{column}|{label}|wrong")
@@ -117,7 +121,9 @@ def add_label_noise(
     return rows
 
 
-def _by_label(rows: dict[str, dict], column: str, share: float, key: str) -> dict[str, list[str]]:
+def _by_label(
+    rows: Mapping[str, Mapping], column: str, share: float, key: str
+) -> dict[str, list[str]]:
     """Label -> its utterances; errors name the YAML's key."""
     if not 0 <= share <= 1:
         raise ValueError(f"{key}: the share of {column!r} is {share}, not in [0, 1]")
@@ -131,8 +137,8 @@ def _by_label(rows: dict[str, dict], column: str, share: float, key: str) -> dic
 
 
 def keep_share(
-    rows: dict[str, dict], share: float, columns: Sequence[str], seed: int
-) -> dict[str, dict]:
+    rows: Mapping[str, Mapping], share: float, columns: Sequence[str], seed: int
+) -> Mapping[str, Mapping]:
     """A share of the rows, the same of each label of the first column.
 
     Each label of any of the columns keeps a row that has it. A larger share has the rows of a
@@ -169,7 +175,9 @@ def keep_share(
     return {utterance: row for utterance, row in rows.items() if utterance in kept}
 
 
-def permute_columns(rows: dict[str, dict], columns: Sequence[str], seed: int) -> dict[str, dict]:
+def permute_columns(
+    rows: Mapping[str, Mapping], columns: Sequence[str], seed: int
+) -> Mapping[str, Mapping]:
     """Deals the cells of these columns out anew, all of a row together.
 
     How often each value comes stays; that it belongs to the recording is lost.
