@@ -21,8 +21,9 @@ COLUMNS = {
     "speaker": ["Ana", "Ben", "Ana", "Devi", ""],
     "gender": ["female", "male", "female", "female", "male"],
 }
+METADATA = Metadata.from_columns(COLUMNS)
 SOURCES = [
-    LanguageDistance("language", kinds=["genetic", "geographic", "featural"]),
+    LanguageDistance("language", kinds=["genetic", "geographic", "featural"], metadata=METADATA),
     Categorical("speaker"),
     Categorical("gender", weight=0.5),
 ]
@@ -108,7 +109,7 @@ def space(x: float, y: float, points: torch.Tensor, positive: int, mined: int, n
 
 def draw() -> str:
     """The picture, as SVG."""
-    similarity = combine(SOURCES, Metadata.from_columns(COLUMNS))
+    similarity = combine(SOURCES, METADATA)
     angles = torch.deg2rad(torch.tensor(ANGLES))
     points = torch.stack([angles.cos(), angles.sin()], dim=1)
     pairs = mine(points, points, similarity, "knowledge", KNOWLEDGE_WEIGHT)
