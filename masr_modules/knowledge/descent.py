@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import langcodes
 
-from masr_modules.knowledge.languages import language_lineage
+from masr_modules.knowledge.languages import language_lineage, resolve_language
 
 #: Name of what has no known descent, and of the branches that are too many to tell apart.
 OTHER = "other"
@@ -14,27 +14,46 @@ DEEPEST = 3
 
 
 def display_name(code: str) -> str:
-    """English name of a language, with its code.
+    """English name of a language, with its code; a label that names no language as it is.
 
     Example
     -------
-    >>> display_name("spa")
-    'Spanish (spa)'
+    >>> display_name("spa"), display_name("cmn_hans_cn"), display_name("klingonese")
+    ('Spanish (spa)', 'Mandarin Chinese (cmn_hans_cn)', 'klingonese')
     """
-    return f"{langcodes.get(code).display_name()} ({code})"
+    try:
+        return f"{langcodes.get(resolve_language(code)).display_name()} ({code})"
+    except ValueError:
+        return code
+
+
+def descent(code: str) -> tuple[str, ...]:
+    """Families of a language, see `language_lineage`; none of a label that names no language.
+
+    Example
+    -------
+    >>> descent("est")[:2], descent("klingonese")
+    (('Uralic', 'Finnic'), ())
+    """
+    try:
+        return language_lineage(code)
+    except ValueError:
+        return ()
 
 
 def order_by_descent(codes: Sequence[str]) -> list[str]:
     """The different codes, relatives side by side; those without a known descent last.
 
+    Codes are of any kind, see `resolve_language`.
+
     Example
     -------
-    >>> order_by_descent(["fin", "spa", "est", "por", "spa"])
-    ['spa', 'por', 'est', 'fin']
+    >>> order_by_descent(["fin", "klingonese", "spa", "est", "por", "spa"])
+    ['spa', 'por', 'est', 'fin', 'klingonese']
     """
 
     def place(code: str) -> tuple:
-        lineage = language_lineage(code)
+        lineage = descent(code)
         return not lineage, lineage, display_name(code)
 
     return sorted(set(codes), key=place)
