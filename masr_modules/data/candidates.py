@@ -1,11 +1,10 @@
 """Labels that other columns of the same row contradict."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from speechbrain.utils.logger import get_logger
-
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def drop_contradicted(

@@ -1,16 +1,16 @@
 """A learned embedding for each label, as candidates of mining."""
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 
 from masr_modules.data.metadata import MISSING, Metadata
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Share of a label's utterances that have to agree in another column.
 AGREEMENT = 0.9
