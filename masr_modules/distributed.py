@@ -5,7 +5,9 @@ torchrun is the only launcher, and the caller need not know whether it was used.
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather, all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from masr_modules.data.metadata import Metadata
@@ -72,7 +74,7 @@ def joint_mean(values: Tensor) -> Tensor:
         return values.mean(dim=0)
     total = values.sum(dim=0)
     counted = torch.cat([total.flatten(), total.new_tensor([len(values)])])
-    summed = _AddUp.apply(counted)
+    summed = all_reduce(counted)
     return (summed[:-1] / summed[-1].detach()).view_as(total)
 
 
@@ -119,7 +121,10 @@ class JointBatch:
         """Joins (B, ...) rows of all ranks in rank order; gradients flow back to their rank."""
         if self.is_own:
             return values
-        return _Gather.apply(values, self.sizes, self.own)
+        missing = max(self.sizes) - len(values)  # a collective takes tensors of one size
+        padded = F.pad(values, (0, 0) * (values.dim() - 1) + (0, missing))
+        parts = zip(all_gather(padded), self.sizes, strict=True)
+        return torch.cat([part[:size] for part, size in parts])
 
     def gather_metadata(self, metadata: Metadata) -> Metadata:
         """Joins the metadata of all ranks; vocabularies must agree, ids must be known."""
@@ -139,25 +144,6 @@ class JointBatch:
             values = self.gather(torch.stack([metadata[c] for c in numbers], dim=1))
             columns |= {name: values[:, i] for i, name in enumerate(numbers)}
         return Metadata(columns, metadata.vocabularies, codes[:, 0])
-
-
-class _Gather(torch.autograd.Function):
-    """All ranks' rows, padded to the longest on their way; the backward pass adds up."""
-
-    @staticmethod
-    def forward(ctx, values: Tensor, sizes: list[int], own: slice) -> Tensor:
-        ctx.own = own
-        padded = values.new_zeros(max(sizes), *values.shape[1:])
-        padded[: len(values)] = values
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        gradient = gradient.contiguous().clone()
-        dist.all_reduce(gradient)
-        return gradient[ctx.own], None, None
 
 
 class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -197,7 +183,7 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
         others = [dim for dim in range(input.dim()) if dim != 1]
         count = input.new_tensor([input.numel() / input.shape[1]])
         sums = torch.cat([input.sum(others), input.square().sum(others), count])
-        sums = _AddUp.apply(sums)
+        sums = all_reduce(sums)
         size, count = self.num_features, sums[-1].detach()
         mean = sums[:size] / count
         variance = sums[size : 2 * size] / count - mean.square()
@@ -210,19 +196,3 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
         scale = (variance.clamp(min=0) + self.eps).rsqrt()
         out = (input - mean.view(shape)) * scale.view(shape)
         return out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
-
-
-class _AddUp(torch.autograd.Function):
-    """Sum over ranks; so is the gradient."""
-
-    @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
-        values = values.clone()
-        dist.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        dist.all_reduce(gradient)
-        return gradient

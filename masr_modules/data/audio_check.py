@@ -2,14 +2,13 @@
 
 import hashlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.compute as pc
-import soundfile
 
 from masr_modules.config.files import write_atomic
 from masr_modules.data.corpus import Rows
+from masr_modules.data.headers import read_headers
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ def drop_unreadable(
 ) -> Rows:
     """Leaves out rows whose audio file is missing or has no readable header.
 
-    Reads headers only, in threads. Each dropped row is logged by ID and file.
+    Reads headers only, in processes. The first 20 dropped rows are logged by ID and file.
 
     Arguments
     ---------
@@ -28,7 +27,7 @@ def drop_unreadable(
     limit : float
         Largest share of rows that may be dropped.
     num_workers : int
-        Threads.
+        Processes at most.
     memory : str or Path, optional
         A file that remembers that all of these files were readable: the next run does not look
         again.
@@ -70,11 +69,12 @@ def drop_unreadable(
 def _broken(rows: Rows, num_workers: int) -> dict[str, str]:
     """ID -> problem; a file that several rows are part of is looked at once."""
     files = pc.unique(rows.table["wav"]).to_pylist()
-    with ThreadPoolExecutor(num_workers) as pool:
-        problems = dict(zip(files, pool.map(_problem, files, chunksize=100), strict=True))
-    if not any(problems.values()):
+    found = read_headers(files, str, num_workers)
+    problems = {file: problem for file, problem in found if isinstance(problem, str)}
+    if not problems:
         return {}
-    return {i: problems[w] for i, w in zip(rows, rows.column("wav"), strict=True) if problems[w]}
+    each = zip(rows, rows.column("wav"), strict=True)
+    return {utterance: problems[file] for utterance, file in each if file in problems}
 
 
 def _digest(rows: Rows) -> str:
@@ -95,12 +95,3 @@ def _remember(memory: Path, key: str) -> None:
         write_atomic(memory, key)
     except OSError as error:  # a corpus that cannot be written to is looked at every time
         logger.info("%s: %s", memory, error)
-
-
-def _problem(wav: str) -> str:
-    if not Path(wav).is_file():
-        return "no such file"
-    try:
-        return "" if soundfile.info(wav).frames > 0 else "no samples"
-    except soundfile.SoundFileError as error:
-        return f"unreadable ({error})"

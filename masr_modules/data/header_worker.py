@@ -16,6 +16,7 @@ Example
 
 import os
 import pickle
+import stat
 import struct
 import sys
 
@@ -40,6 +41,9 @@ def header_or_reason(path: str) -> tuple[float, int, int] | str:
         Duration (seconds), sample rate (Hz) and channels; or why the file cannot be used.
     """
     try:
+        status = os.stat(path)  # first: a pipe waits to be opened, a device may act on it
+        if not stat.S_ISREG(status.st_mode):
+            return "not a regular file"
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return "no such file"
@@ -48,14 +52,14 @@ def header_or_reason(path: str) -> tuple[float, int, int] | str:
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     try:
-        start, size = os.read(descriptor, 4096), os.lseek(descriptor, 0, os.SEEK_END)
+        start = os.read(descriptor, 4096)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     finally:
         os.close(descriptor)
-    if size == 0:
+    if status.st_size == 0:
         return "empty file"
-    return _read_wav_header(start, size) or _read_other_header(path)
+    return _read_wav_header(start, status.st_size) or _read_other_header(path)
 
 
 def _read_wav_header(start: bytes, size: int) -> tuple[float, int, int] | str | None:

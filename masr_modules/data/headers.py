@@ -45,7 +45,8 @@ def read_header(path: str) -> AudioInfo:
     Raises
     ------
     BrokenAudio
-        If the file is missing, empty, without samples, truncated or not readable.
+        If the file is missing, no regular file, empty, without samples, truncated or not
+        readable.
 
     Example
     -------

@@ -1,11 +1,11 @@
 """Speech to text by CTC: the Brain, and which utterances it can learn from."""
 
+import logging
 from collections.abc import Callable, Mapping
 
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
 from masr_modules.distributed import global_mean
@@ -16,7 +16,7 @@ from masr_modules.downstream.tokens import BLANK, Tokenizer, frames_needed
 from masr_modules.encoders.pretrained import PretrainedEncoder
 from masr_modules.metrics.transcripts import Scores, Transcript
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def with_text(rows: dict[str, dict], name: str, written: Callable[[str], str]) -> dict[str, dict]:

@@ -1,5 +1,6 @@
 """What the downstream recipes share: an encoder, frozen or fine-tuned, and a head on it."""
 
+import logging
 import time
 
 import speechbrain as sb
@@ -8,7 +9,6 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import DynamicBatchSampler
 from speechbrain.utils.distributed import run_on_main
-from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,7 +19,7 @@ from masr_modules.downstream.layers import WeightedLayers
 from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
 from masr_modules.training.trainer import Trainer
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Bytes of a gigabyte, as disks are sold.
 GIGABYTE = 10**9

@@ -1,5 +1,6 @@
 """One label per utterance: what the tasks that name a class share."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +8,6 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.encoder import CategoricalEncoder
-from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
 from masr_modules.distributed import global_mean
@@ -18,7 +18,7 @@ from masr_modules.metrics.classification import accuracy, macro_accuracy
 from masr_modules.metrics.predictions import Predictions
 from masr_modules.training.experiment import load_rows
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def encode_labels(labels: Iterable[str]) -> CategoricalEncoder:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from masr_modules.data.dataio import length_sorted_batches, make_dataset
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class FrameCache:

@@ -1,11 +1,10 @@
 """A held-out share of each training voice's utterances."""
 
+import logging
 import random
 from collections import Counter, defaultdict
 
-from speechbrain.utils.logger import get_logger
-
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def hold_out(

@@ -1,13 +1,13 @@
 """The tokens that a recogniser writes: one SentencePiece model for all languages."""
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from speechbrain.utils.logger import get_logger
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: SentencePiece's number of what CTC calls blank: its padding, which no text has.
 BLANK = 0

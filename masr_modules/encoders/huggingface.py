@@ -4,20 +4,20 @@ Loaded with `transformers` itself: SpeechBrain's interface builds pretraining mo
 without their weights and normalises waveforms over padding.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from speechbrain.utils.logger import get_logger
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
 from masr_modules.encoders.pooling import valid_frames
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Family (`model_type`) -> the linear maps that LoRA adapts. WavLM reads the weights of its
 #: attention without calling its modules, so adapters there would not be heard.

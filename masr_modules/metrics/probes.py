@@ -33,7 +33,7 @@ class Evaluation:
         validation set, to choose between systems.
     layers : dict of str to int
         The layer of each, chosen on the validation set.
-    answers : dict of str to np.ndarray
+    correct : dict of str to np.ndarray
         (N,) of each accuracy: 1 where the test utterance was named right, 0 where not, NaN
         where it was not asked; of speaker_eer (V,): the rate without each voice in turn,
         voices sorted.
@@ -41,7 +41,7 @@ class Evaluation:
 
     metrics: dict[str, float]
     layers: dict[str, int]
-    answers: dict[str, np.ndarray]
+    correct: dict[str, np.ndarray]
 
 
 def evaluate(
@@ -66,8 +66,8 @@ def evaluate(
         right[predicted == ""] = float("nan")
         found.metrics[name] = macro(asked[2][column], right)
         found.layers[name] = layer
-        found.answers[name] = np.full(len(test[column]), float("nan"))
-        found.answers[name][test[column] != ""] = right
+        found.correct[name] = np.full(len(test[column]), float("nan"))
+        found.correct[name][test[column] != ""] = right
         found.metrics[f"valid_{name}"] = score
         if name == "knn":
             found.metrics["family"] = _family_accuracy(references, asked[2], predicted)
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def macro(truth: np.ndarray, right: np.ndarray) -> float:
-    """Mean over labels of the share named right; NaN answers are left out.
+    """Mean over labels of the share named right; NaN, what was not asked, is left out.
 
     Example
     -------
@@ -239,7 +239,7 @@ def _add_speaker_eer(
     found.metrics["speaker_eer"] = rate
     found.layers["speaker_eer"] = layer
     if np.isfinite(rate) and pairs.max() > 1:
-        found.answers["speaker_eer"] = rates_without(scores, pairs)
+        found.correct["speaker_eer"] = rates_without(scores, pairs)
 
 
 #: Utterances whose pairs make the speaker EER: 4.5 million pairs.

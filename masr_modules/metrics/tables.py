@@ -6,6 +6,7 @@ table of some runs between two marks of a Markdown file.
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -122,6 +123,24 @@ def format_cell(values: Sequence[float | None], kind: str) -> str:
         variance = sum((value - mean) ** 2 for value in known) / (len(known) - 1)
         text += f" ± {scale * variance**0.5:.{digits}f}"
     return text
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """The number, or a dash where nothing is known.
+
+    Arguments
+    ---------
+    value : float
+        NaN where nothing is known.
+    digits : int
+        Decimals.
+
+    Example
+    -------
+    >>> format_number(0.25), format_number(float("nan"))
+    ('0.250', '-')
+    """
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def column_title(column: tuple[str, str, str]) -> str:

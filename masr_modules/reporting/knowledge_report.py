@@ -12,7 +12,7 @@ from tqdm import tqdm
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.knowledge.base import KnowledgeSource, build_sources
-from masr_modules.metrics.tables import align
+from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.similarity import combine
 from masr_modules.reporting.heat_map import save_heat_map
 from masr_modules.training.train_batches import make_sampler
@@ -256,7 +256,7 @@ def _source_table(
             values = metadata[sources[k].column]
             known = ~values.isnan() if values.is_floating_point() else values >= 0
             weight, cells = f"{sources[k].weight:g}", f"{100 * float(known.float().mean()):.1f}"
-        means = (_number(mean, 3) for mean in (found.within[k], found.across[k]))
+        means = (format_number(mean, 3) for mean in (found.within[k], found.across[k]))
         body.append([name, weight, cells, f"{100 * found.known[k]:.1f}", *means])
     return align(header, body)
 
@@ -264,15 +264,10 @@ def _source_table(
 def _correlation_table(sources: Sequence[KnowledgeSource], found: PairStatistics) -> str:
     names = _names(sources)
     body = [
-        [name, *(_number(value, 2) for value in row)]
+        [name, *(format_number(value, 2) for value in row)]
         for name, row in zip(names, found.correlation, strict=True)
     ]
     return align(["", *(name.split()[0] for name in names)], body)
-
-
-def _number(value: float, digits: int) -> str:
-    """The number, or a dash where nothing is known."""
-    return "-" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _names(sources: Sequence[KnowledgeSource]) -> list[str]:

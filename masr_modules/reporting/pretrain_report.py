@@ -110,28 +110,28 @@ def report(
     table = format_table(runs, pretrain_columns(brain.probe_column))
     print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
     write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
-    write_answers(hparams["output_folder"], found)
+    write_correct(hparams["output_folder"], found)
     write_results(hparams["output_folder"], results)
     folder = export_encoder(hparams["output_folder"], facts, encoder_card(facts, table))
     print(f"The encoder, for other tasks or to share: {folder}")
 
 
-def write_answers(folder: str, found: dict[str, Evaluation]) -> None:
-    """Writes answers.json: of each system and metric, its layer and what it got right.
+def write_correct(folder: str, found: dict[str, Evaluation]) -> None:
+    """Writes correct.json: of each system and metric, its layer and what it got right.
 
     What intervals are computed from; see masr_modules.metrics.probes.Evaluation.
     """
-    answers = {
+    correct = {
         system: {
             metric: {
                 "layer": evaluation.layers[metric],
-                "answers": [None if x != x else round(x, 5) for x in values.tolist()],
+                "correct": [None if x != x else round(x, 5) for x in values.tolist()],
             }
-            for metric, values in evaluation.answers.items()
+            for metric, values in evaluation.correct.items()
         }
         for system, evaluation in found.items()
     }
-    write_atomic(Path(folder) / "answers.json", json.dumps(answers) + "\n")
+    write_atomic(Path(folder) / "correct.json", json.dumps(correct) + "\n")
 
 
 def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> dict:

@@ -1,301 +1,158 @@
 """The record of what runs measured: one CSV, a row for each run and metric."""
 
-import base64
 import csv
 import fcntl
 import io
-import zlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
+from typing import Generic, Literal, TypeVar
 
 from masr_modules.config.files import write_atomic
-from masr_modules.metrics.intervals import Difference, paired_bootstrap, pseudo_values
-from masr_modules.metrics.tables import KINDS, PRETRAIN_COLUMNS, align
 
-COLUMNS = ("settings", "ssl", "system", "seed", "metric", "value", "layer", "answers")
+Run = TypeVar("Run", bound=tuple)
 
 
-def pack(answers: Sequence[float | None]) -> str:
-    """Right (1), wrong (0) and not asked (None): five to a byte, deflated, in base 85.
-
-    Example
-    -------
-    >>> unpack(pack([1.0, None, 0.0])).tolist()
-    [1.0, nan, 0.0]
-    """
-    trits = np.array([2 if x is None or x != x else int(x) for x in answers], dtype=np.uint8)
-    whole = np.zeros(-len(trits) % 5 + len(trits), dtype=np.uint8)
-    whole[: len(trits)] = trits
-    data = (whole.reshape(-1, 5) @ 3 ** np.arange(5)).astype(np.uint8)
-    return f"{len(trits)}:{base64.b85encode(zlib.compress(data.tobytes(), 9)).decode()}"
-
-
-def unpack(text: str) -> np.ndarray:
-    """(N,) float, NaN where not asked; see `pack`."""
-    count, data = text.split(":", 1)
-    numbers = np.frombuffer(zlib.decompress(base64.b85decode(data)), dtype=np.uint8).astype(int)
-    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[: int(count)]
-    return np.where(trits == 2, np.nan, trits.astype(float))
-
-
-class Runs:
-    """The record; a file that grows by whole runs, from several processes too.
+class Record(Generic[Run]):
+    """Runs of one kind and their metrics; several processes may add runs to one file.
 
     Arguments
     ---------
     path : str or Path
-        The CSV; made where it is missing.
+        The CSV; made by `add` where it is missing.
+    key : type of NamedTuple
+        What tells runs apart. Its fields are the first columns; the last is `seed`, an int.
+    extra : sequence of str
+        Columns after `metric` and `value`.
 
     Raises
     ------
     ValueError
-        If the file has other columns.
+        If the file has other columns, or a row that does not fit them.
 
     Example
     -------
-    >>> runs = Runs(getfixture("tmp_path") / "runs.csv")
-    >>> found = {"knn": {"layer": 2, "answers": [1.0, 0.0]}}
-    >>> runs.add("ab12", "best_rq", "MASR", 1234, {"knn": 0.5, "ssl_loss": 4.0}, found)
-    >>> Runs(runs.path).metrics("ab12", "MASR", 1234)
-    {'knn': 0.5, 'ssl_loss': 4.0}
+    >>> from typing import NamedTuple
+    >>> Training = NamedTuple("Training", [("system", str), ("seed", int)])
+    >>> record = Record(getfixture("tmp_path") / "runs.csv", Training, extra=["layer"])
+    >>> run = Training("MASR", 1234)
+    >>> record.add(run, {"knn": 0.5}, {"knn": {"layer": "2"}}, if_recorded="skip")
+    >>> print(record.path.read_text().strip())
+    system,seed,metric,value,layer
+    MASR,1234,knn,0.5,2
+    >>> found = Record(record.path, Training, extra=["layer"])
+    >>> run in found, found.metrics(run), found.seeds(("MASR",))
+    (True, {'knn': 0.5}, [1234])
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.rows: dict[tuple[str, str, int], dict[str, dict]] = {}
-        if not self.path.is_file():
-            return
-        with self.path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"{self.path}: its columns are not {', '.join(COLUMNS)}")
-            for row in reader:
-                run = (row["settings"], row["system"], int(row["seed"]))
-                self.rows.setdefault(run, {})[row["metric"]] = row
+    def __init__(self, path: str | Path, key: type[Run], extra: Sequence[str] = ()):
+        self.path, self.key = Path(path), key
+        self.values = ("value", *extra)
+        self.columns = (*key._fields, "metric", *self.values)
+        #: Run -> metric -> column -> cell, in the order of the file.
+        self.runs: dict[Run, dict[str, dict[str, str]]] = self._read()
 
-    def has(self, settings: str, system: str, seed: int) -> bool:
-        """Whether a run is recorded."""
-        return (settings, system, seed) in self.rows
+    def __contains__(self, run: Run) -> bool:
+        return run in self.runs
+
+    def metrics(self, run: Run) -> dict[str, float]:
+        """Metric -> value of a run."""
+        return {metric: float(cells["value"]) for metric, cells in self.runs[run].items()}
+
+    def seeds(self, system: tuple) -> list[int]:
+        """Seeds of the runs that have this key but for the seed, sorted."""
+        return sorted(run[-1] for run in self.runs if run[:-1] == tuple(system))
 
     def add(
         self,
-        settings: str,
-        ssl: str,
-        system: str,
-        seed: int,
+        run: Run,
         metrics: Mapping[str, float],
-        answers: Mapping[str, Mapping],
+        extra: Mapping[str, Mapping[str, str]] | None = None,
+        *,
+        if_recorded: Literal["skip", "replace"],
     ) -> None:
-        """Records a run: its metrics, and of some the layer and the answers (answers.json)."""
-        if self.has(settings, system, seed):
-            return
-        rows = {}
-        for metric, value in metrics.items():
-            found = answers.get(metric, {"layer": "", "answers": []})
-            text = pack(found["answers"])
-            if metric == "speaker_eer":
-                text = " ".join(f"{rate:.5f}" for rate in found["answers"])
-            cells = (settings, ssl, system, seed, metric, repr(float(value)), found["layer"])
-            rows[metric] = dict(
-                zip(COLUMNS, (*cells, text if found["answers"] else ""), strict=True)
+        """Records a run, beside what other processes have recorded meanwhile.
+
+        Arguments
+        ---------
+        run : NamedTuple
+            Of the record's kind.
+        metrics : mapping of str to float
+            Metric -> value.
+        extra : mapping, optional
+            Metric -> extra column -> cell; what is left out is empty.
+        if_recorded : str
+            Where the record has the run already: `skip` keeps that, `replace` puts this in its
+            place.
+        """
+        extra = extra or {}
+        rows = {
+            metric: dict.fromkeys(self.values, "")
+            | {"value": repr(float(value)), **extra.get(metric, {})}
+            for metric, value in metrics.items()
+        }
+        with self._locked():
+            self.runs = self._read()
+            if run in self.runs and if_recorded == "skip":
+                return
+            self.runs[run] = rows
+            cells = (
+                (*key, metric, *(row[name] for name in self.values))
+                for key, found in self.runs.items()
+                for metric, row in found.items()
             )
+            write_atomic(self.path, csv_text(self.columns, cells))
+
+    def _read(self) -> dict[Run, dict[str, dict[str, str]]]:
+        runs: dict[Run, dict[str, dict[str, str]]] = {}
+        if not self.path.is_file():
+            return runs
+        size = len(self.key._fields)
+        with self.path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            if tuple(next(reader, self.columns)) != self.columns:  # an empty file is a new one
+                raise ValueError(
+                    f"{self.path}: its columns are not {', '.join(self.columns)}: name another "
+                    "record, or rename its columns with recipes/study/rekey.py"
+                )
+            for row in reader:
+                try:
+                    run = self.key(*row[: size - 1], int(row[size - 1]))
+                    metric, *cells = row[size:]
+                    values = dict(zip(self.values, cells, strict=True))
+                    float(values["value"])
+                except (IndexError, ValueError) as error:
+                    raise ValueError(
+                        f"{self.path}, line {reader.line_num}: no row of {', '.join(self.columns)} "
+                        "with a whole number as seed: mend it or take it out"
+                    ) from error
+                runs.setdefault(run, {})[metric] = values
+        return runs
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Other writers wait meanwhile."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerows(rows.values())
-        self.rows[settings, system, seed] = rows
-
-    def metrics(self, settings: str, system: str, seed: int) -> dict[str, float]:
-        """Metric -> value of a run."""
-        run = self.rows[settings, system, seed]
-        return {metric: float(row["value"]) for metric, row in run.items()}
-
-    def seeds(self, settings: str, system: str) -> list[int]:
-        """Those that are recorded."""
-        return sorted(seed for key, name, seed in self.rows if (key, name) == (settings, system))
-
-    def values(self, settings: str, system: str, metric: str) -> dict[int, np.ndarray]:
-        """Seed -> value of each test item: right or wrong, or a voice's part of the EER."""
-        found = {}
-        for seed in self.seeds(settings, system):
-            row = self.rows[settings, system, seed].get(metric)
-            if row is None or not row["answers"]:
-                continue
-            if metric == "speaker_eer":
-                rates = np.array(row["answers"].split(), dtype=float)
-                found[seed] = pseudo_values(float(row["value"]), rates)
-            else:
-                found[seed] = unpack(row["answers"])
-        return found
+        while True:
+            with self.path.open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # A writer before this one has put another file in the place of the one locked.
+                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    yield
+                    return
 
 
-#: Metric -> the column of the test set that its macro mean is over.
-STRATA = {
-    "knn": "language",
-    "linear": "language",
-    "within_family": "language",
-    "gender": "gender",
-    "emotion": "emotion",
-}
-
-
-def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None:
-    """Keeps the labels of the test set beside the record, which holds its answers in their order.
-
-    Arguments
-    ---------
-    rows : mapping
-        The test set, from load_csv.
-    path : str or Path
-        The CSV: ID and the columns of STRATA.
-
-    Raises
-    ------
-    ValueError
-        If the file is of another test set.
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable]) -> str:
+    """A CSV with a header, as the records are written.
 
     Example
     -------
-    >>> path = getfixture("tmp_path") / "test_labels.csv"
-    >>> save_labels({"a": {"language": "fra", "gender": "", "emotion": "sad", "text": "Oui"}}, path)
-    >>> load_labels(path)
-    {'a': {'language': 'fra', 'gender': '', 'emotion': 'sad'}}
+    >>> csv_text(["a", "b"], [[1, "x, y"]])
+    'a,b\\n1,"x, y"\\n'
     """
-    columns = list(dict.fromkeys(STRATA.values()))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["ID", *columns])
-    for utterance, row in rows.items():
-        writer.writerow([utterance, *(row.get(column) or "" for column in columns)])
-    path = Path(path)
-    if not path.is_file():
-        write_atomic(path, file.getvalue())
-    elif path.read_text(encoding="utf-8") != file.getvalue():
-        raise ValueError(f"{path} is of another test set: name another --record for this one")
-
-
-def load_labels(path: str | Path) -> dict[str, dict[str, str]]:
-    """ID -> labels of each test utterance; see `save_labels`."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return {row.pop("ID"): row for row in csv.DictReader(file)}
-
-
-def difference(
-    runs: Runs,
-    ours: tuple[str, str],
-    theirs: tuple[str, str],
-    metric: str,
-    rows: Mapping[str, Mapping[str, str]],
-    only: Sequence[str] | None = None,
-) -> Difference | None:
-    """How far a system is above another, with its interval; None where it was not measured.
-
-    Arguments
-    ---------
-    runs : Runs
-        The record.
-    ours, theirs : (str, str)
-        Fingerprint and name of each system.
-    metric : str
-        A key of STRATA, or speaker_eer.
-    rows : mapping
-        The test set, from load_labels.
-    only : sequence of str, optional
-        Values of the metric's column: the mean is over these alone.
-    """
-    mine, other = runs.values(*ours, metric), runs.values(*theirs, metric)
-    if not set(mine) & set(other):
-        return None
-    count = len(next(iter(mine.values())))
-    strata = _strata(metric, rows, count)
-    asked = _asked(strata, only)
-    mine, other = ({s: v[asked] for s, v in run.items()} for run in (mine, other))
-    return paired_bootstrap(mine, other, strata[asked])
-
-
-def _strata(metric: str, rows: Mapping[str, Mapping[str, str]], count: int) -> np.ndarray:
-    """(count,) label of each test utterance; of the EER's voices, all alike."""
-    if metric == "speaker_eer":
-        return np.array([""] * count)
-    strata = np.array([row[STRATA[metric]] for row in rows.values()])
-    if len(strata) != count:
-        raise ValueError(f"{metric}: {count} answers, but {len(strata)} test utterances")
-    return strata
-
-
-def _asked(strata: np.ndarray, only: Sequence[str] | None) -> np.ndarray:
-    """(count,) bool: which items the mean is over."""
-    return np.ones(len(strata), dtype=bool) if only is None else np.isin(strata, only)
-
-
-def estimate(
-    runs: Runs,
-    system: tuple[str, str],
-    metric: str,
-    rows: Mapping[str, Mapping[str, str]],
-    seeds: Sequence[int],
-    only: Sequence[str] | None = None,
-) -> Difference | None:
-    """A system's mean over seeds with its interval; None where it was not measured.
-
-    Seeds and test items are drawn as in `difference`. The interval of the EER, whose mean of
-    jackknife values is without its bias, is laid around the mean that was measured.
-
-    Arguments
-    ---------
-    runs, system, metric, rows, only
-        As of `difference`.
-    seeds : sequence of int
-        Those to use, as far as they are recorded.
-    """
-    values = {s: v for s, v in runs.values(*system, metric).items() if s in seeds}
-    if not values:
-        return None
-    strata = _strata(metric, rows, len(next(iter(values.values()))))
-    asked = _asked(strata, only)
-    nothing = {seed: np.zeros(asked.sum()) for seed in values}
-    found = paired_bootstrap({s: v[asked] for s, v in values.items()}, nothing, strata[asked])
-    if only is not None:
-        return found
-    mean = float(np.mean([runs.metrics(*system, seed)[metric] for seed in values]))
-    return Difference(*(value + mean - found.mean for value in found))
-
-
-def compare_table(
-    runs: Runs,
-    ours: tuple[str, str],
-    others: Sequence[tuple[str, str]],
-    rows: Mapping[str, Mapping[str, str]],
-    only: Sequence[str] | None = None,
-) -> str:
-    """A Markdown table: ours less each other system, with 95 % intervals.
-
-    Arguments
-    ---------
-    runs, ours, others, rows
-        As of `difference`.
-    only : sequence of str, optional
-        Languages that the language's metrics are over.
-    """
-    columns = [c for c in PRETRAIN_COLUMNS if c[1] in STRATA or c[1] == "speaker_eer"]
-    header = [f"{ours[1]} less", "seeds", *(title for title, _, _ in columns)]
-    body = []
-    for other in others:
-        cells = []
-        for _, metric, kind in columns:
-            languages = only if STRATA.get(metric) == "language" else None
-            found = difference(runs, ours, other, metric, rows, languages)
-            scale, digits, _ = KINDS[kind]
-            cells.append(
-                ""
-                if found is None
-                else "{} [{}, {}]".format(*(f"{scale * x:+.{digits}f}" for x in found))
-            )
-        common = set(runs.seeds(*ours)) & set(runs.seeds(*other))
-        body.append([other[1], str(len(common)), *cells])
-    return align(header, body)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()

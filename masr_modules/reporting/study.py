@@ -11,7 +11,9 @@ from ruamel.yaml import YAML
 
 from masr_modules.config.provenance import fingerprint, same_training
 from masr_modules.metrics.tables import PRETRAIN_COLUMNS, format_table
-from masr_modules.reporting.runs import Runs, compare_table
+from masr_modules.reporting.comparison import compare_table
+from masr_modules.reporting.pretrain_record import PretrainRun, System
+from masr_modules.reporting.runs import Record
 
 #: Rows that train nothing: recorded once a seed, beside the first system.
 BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
@@ -192,10 +194,12 @@ class Comparison:
         The arms.
     yaml : str or Path
         The experiment.
-    runs : Runs
-        The record.
+    ssl : str
+        Its SSL method, of METHODS.
+    record : Record
+        Of pretraining.
     labels : mapping
-        Those of the test set, from masr_modules.reporting.runs.load_labels.
+        Those of the test set, from masr_modules.reporting.pretrain_record.load_labels.
     extra : sequence of str
         Overrides of every run.
     """
@@ -204,11 +208,12 @@ class Comparison:
         self,
         studies: Studies,
         yaml: str | Path,
-        runs: Runs,
+        ssl: str,
+        record: Record[PretrainRun],
         labels: Mapping[str, Mapping[str, str]],
         extra: Sequence[str] = (),
     ):
-        self.studies, self.yaml, self.runs = studies, yaml, runs
+        self.studies, self.yaml, self.ssl, self.record = studies, yaml, ssl, record
         self.labels, self.extra = labels, list(extra)
         self.key = cache(self._key)
 
@@ -217,27 +222,34 @@ class Comparison:
         arm = self.studies.first if arm in BASELINES else arm
         return fingerprint(self.yaml, [*self.studies.overrides(arm), *self.extra])
 
+    def system(self, arm: str) -> System:
+        """What the runs of an arm have in common in the record."""
+        return self.key(arm), self.ssl, arm
+
     def recorded(self, arm: str, seeds: Sequence[int]) -> list[int]:
         """Those of the seeds that the record has."""
-        return [seed for seed in seeds if self.runs.has(self.key(arm), arm, seed)]
+        system = self.system(arm)
+        return [seed for seed in seeds if PretrainRun(*system, seed) in self.record]
 
     def metrics(self, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict]]:
         """Arm -> its metrics with each seed that the record has; baselines last."""
         found = {}
         for arm in (*arms, *BASELINES):
             if there := self.recorded(arm, seeds):
-                found[arm] = [self.runs.metrics(self.key(arm), arm, seed) for seed in there]
+                runs = (PretrainRun(*self.system(arm), seed) for seed in there)
+                found[arm] = [self.record.metrics(run) for run in runs]
                 found[arm][0] = found[arm][0] | {"seeds": len(there)}
         return found
 
     def gains(self, arm: str, against: Sequence[str], only: Sequence[str] | None = None) -> str:
         """The table of what an arm is above others, as far as they are recorded."""
-        others = [(self.key(name), name) for name in against if self.common(arm, name)]
-        return compare_table(self.runs, (self.key(arm), arm), others, self.labels, only)
+        others = [self.system(name) for name in against if self.common(arm, name)]
+        return compare_table(self.record, self.system(arm), others, self.labels, only)
 
     def common(self, arm: str, other: str) -> set[int]:
         """Seeds that the record has of both."""
-        return {*self.runs.seeds(self.key(arm), arm)} & {*self.runs.seeds(self.key(other), other)}
+        ours, theirs = (self.record.seeds(self.system(name)) for name in (arm, other))
+        return {*ours} & {*theirs}
 
     def tables(
         self, study: Study, arms: Sequence[str], seeds: Sequence[int], against: Sequence[str]

@@ -1,5 +1,6 @@
 """Checkpoints that are there whole or not at all."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -7,9 +8,8 @@ from pathlib import Path
 from speechbrain.utils import checkpoints
 from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpoint
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
-from speechbrain.utils.logger import get_logger
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Checkpointer(checkpoints.Checkpointer):

@@ -1,5 +1,6 @@
 """What every recipe starts with: its YAML, its folder, its corpus."""
 
+import logging
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,7 @@ from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.candidates import drop_non_candidates
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.corruption import corrupt, keep_share
+from masr_modules.distributed import rank
 from masr_modules.knowledge import name_branches
 
 
@@ -38,6 +40,8 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     """
     path, run_opts, overrides = parse_arguments(arguments)
     sb.utils.distributed.ddp_init_group(run_opts)
+    if rank() > 0:  # all ranks have the same to say: SpeechBrain sets logging up on the first alone
+        logging.getLogger("masr_modules").setLevel(logging.ERROR)
     text = resolve_settings(path, overrides)
     hparams = load_hyperpyyaml(text)
     sb.create_experiment_directory(hparams["output_folder"])

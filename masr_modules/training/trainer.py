@@ -1,5 +1,6 @@
 """The training loop of pretraining and the tasks: SpeechBrain's, for many ranks and for faults."""
 
+import logging
 import os
 import signal
 import sys
@@ -13,14 +14,13 @@ import speechbrain as sb
 import torch
 import torch.distributed as dist
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.utils.logger import get_logger
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from masr_modules.distributed import JointBatchNorm, rank, world_size
 from masr_modules.training.loading import RankLoader
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Updates between two looks at whether another rank was asked to leave.
 LEAVE_EVERY = 10

@@ -28,7 +28,13 @@ from pathlib import Path
 from masr_modules.config.files import write_atomic
 from masr_modules.config.provenance import check_same, facts_of
 from masr_modules.config.settings import parse_arguments, resolve_settings
-from masr_modules.downstream.outcomes import Outcomes, Run
+from masr_modules.downstream.tables import (
+    DownstreamRun,
+    downstream_record,
+    joint_table,
+    recorded_metrics,
+    task_table,
+)
 from masr_modules.downstream.task import Task, find_tasks
 from masr_modules.training.experiment import prepare_corpus
 
@@ -43,12 +49,14 @@ def yaml_of(task: Task, corpus: str) -> Path:
     return HPARAMS / (name if corpus == "mini" else f"{corpus}_{name.removeprefix('mini_')}")
 
 
-def folder_of(run: Run, root: Path) -> Path:
+def folder_of(run: DownstreamRun, root: Path) -> Path:
     """Where a run writes."""
     return root / run.task / run.row.replace(", ", "_").replace(" ", "_") / str(run.seed)
 
 
-def train(run: Run, task: Task, source: str, root: Path, threads: int, extra: list[str]) -> None:
+def train(
+    run: DownstreamRun, task: Task, source: str, root: Path, threads: int, extra: list[str]
+) -> None:
     """Trains and tests, unless the results are there; those of another encoder are refused."""
     folder = folder_of(run, root)
     settings = {
@@ -115,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     for task in args.tasks:
         prepare_corpus([str(yaml_of(task, args.corpus)), "--pretrained", "", *args.overrides])
     runs = [
-        (Run(args.corpus, task.name, encoder, mode, seed), task)
+        (DownstreamRun(args.corpus, task.name, encoder, mode, seed), task)
         for mode, task, encoder, seed in product(args.modes, args.tasks, encoders, args.seeds)
     ]
     root = args.output_folder
@@ -126,16 +134,15 @@ def main(arguments: list[str] | None = None) -> None:
         ]
     for future in futures:
         future.result()
-    outcomes = Outcomes(args.record or root / "runs.csv")
+    record = downstream_record(args.record or root / "runs.csv")
     for run, task in runs:
         results = json.loads((folder_of(run, root) / "results.json").read_text(encoding="utf-8"))
-        outcomes.add(run, results, task.chance(results))
-    outcomes.save()
-    table = outcomes.joint_table(args.corpus, args.tasks)
+        record.add(run, recorded_metrics(results, task.chance(results)), if_recorded="replace")
+    table = joint_table(record, args.corpus, args.tasks)
     print(f"\nTest sets of {args.corpus}, seeds {args.seeds}:\n\n{table}")
     write_atomic(root / "results.md", table + "\n")
     for task in args.tasks:
-        write_atomic(root / f"{task.name}.md", outcomes.task_table(args.corpus, task) + "\n")
+        write_atomic(root / f"{task.name}.md", task_table(record, args.corpus, task) + "\n")
 
 
 if __name__ == "__main__":

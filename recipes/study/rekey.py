@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from masr_modules.config.files import write_atomic
+from masr_modules.reporting.runs import csv_text
 from masr_modules.reporting.study import BASELINES, Studies
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,8 @@ def list_keys(tree: Path, ssl: str, arms: Sequence[str]) -> dict[str, str]:
     """
     command = [sys.executable, "recipes/study/run.py", "--list", "--ssl", ssl, "--seeds", "0"]
     done = subprocess.run(
-        [*command, "--systems", *arms],
+        # Of no record: the columns of the one that is there may be those of the other tree.
+        [*command, "--record", os.devnull, "--systems", *arms],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
         capture_output=True,
@@ -117,11 +119,7 @@ def read(path: Path) -> Rows:
 
 def write(path: Path, rows: Rows) -> None:
     """Writes a CSV, whole."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, file.getvalue())
+    write_atomic(path, csv_text(list(rows[0]), (row.values() for row in rows)))
 
 
 def rename(rows: Rows, renames: Mapping[str, Mapping[str, str]]) -> Rows:

@@ -29,7 +29,13 @@ from pathlib import Path
 from masr_modules.config.files import write_atomic
 from masr_modules.config.settings import load_settings, parse_arguments
 from masr_modules.data.corpus import load_corpora
-from masr_modules.reporting.runs import Runs, load_labels, save_labels
+from masr_modules.reporting.pretrain_record import (
+    PretrainRun,
+    extra_columns,
+    load_labels,
+    pretrain_record,
+    save_labels,
+)
 from masr_modules.reporting.study import BASELINES, METHODS, Comparison, Studies
 from masr_modules.training.experiment import prepare_corpus
 
@@ -68,16 +74,14 @@ class Training:
     ---------
     comparison : Comparison
         The arms, and the record.
-    ssl : str
-        SSL method, for the record.
     root : Path
         Where runs write.
     threads : int
         Of each run.
     """
 
-    def __init__(self, comparison: Comparison, ssl: str, root: Path, threads: int):
-        self.comparison, self.ssl, self.root, self.threads = comparison, ssl, root, threads
+    def __init__(self, comparison: Comparison, root: Path, threads: int):
+        self.comparison, self.root, self.threads = comparison, root, threads
 
     def folder(self, arm: str, seed: int | str) -> Path:
         """Where an arm with a seed writes."""
@@ -120,11 +124,12 @@ class Training:
     def record(self, arm: str, seed: int, folder: Path) -> None:
         """Enters what a run measured."""
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
-        key = self.comparison.key(arm)
+        correct = json.loads((folder / "correct.json").read_text(encoding="utf-8"))
+        key, ssl, _ = self.comparison.system(arm)
         for row in (arm, *BASELINES):
             if row in results:
-                self.comparison.runs.add(key, self.ssl, row, seed, results[row], answers[row])
+                run, extra = PretrainRun(key, ssl, row, seed), extra_columns(correct[row])
+                self.comparison.record.add(run, results[row], extra, if_recorded="skip")
 
 
 def one_of(arms: Sequence[str]) -> Callable[[str], str]:
@@ -182,7 +187,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Runs what is missing, then prints and saves the tables."""
     args = parse()
-    comparison = Comparison(STUDIES, args.yaml, Runs(args.record), {}, args.overrides)
+    record = pretrain_record(args.record)
+    comparison = Comparison(STUDIES, args.yaml, args.ssl, record, {}, args.overrides)
     arms = [(arm, seed) for seed in args.seeds for arm in args.systems]
     if args.list:
         for arm, seed in arms:
@@ -191,7 +197,7 @@ def main() -> None:
         return
     labels = args.record.with_name("test_labels.csv")
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    training = Training(comparison, args.ssl, args.output_folder, threads)
+    training = Training(comparison, args.output_folder, threads)
     if args.recorded:
         comparison.labels = load_labels(labels) if labels.is_file() else {}
     else:

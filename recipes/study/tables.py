@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from masr_modules.downstream.outcomes import Outcomes
+from masr_modules.downstream.tables import blocks, downstream_record
 from masr_modules.downstream.task import find_tasks
 from masr_modules.knowledge.descent import branches, display_name, order_by_descent
 from masr_modules.metrics.intervals import Difference
@@ -26,7 +26,8 @@ from masr_modules.metrics.plots import (
     save_figure,
 )
 from masr_modules.metrics.tables import PRETRAIN_COLUMNS, column_title, replace_block
-from masr_modules.reporting.runs import Runs, difference, estimate, load_labels
+from masr_modules.reporting.comparison import difference, estimate
+from masr_modules.reporting.pretrain_record import load_labels, pretrain_record
 from masr_modules.reporting.study import METHODS, Comparison, Studies, Study
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +38,9 @@ DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 
 def read_record(path: Path = RECORD) -> dict[str, Comparison]:
     """SSL method -> what is recorded of it on the embedded corpus."""
-    labels, runs = load_labels(path.with_name("test_labels.csv")), Runs(path)
+    labels, record = load_labels(path.with_name("test_labels.csv")), pretrain_record(path)
     return {
-        name: Comparison(STUDIES, ROOT / "hparams" / yaml, runs, labels)
+        name: Comparison(STUDIES, ROOT / "hparams" / yaml, name, record, labels)
         for name, yaml in METHODS.items()
     }
 
@@ -55,19 +56,18 @@ def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
     if not study.files:
         return
     tables = comparison.tables(study, study.arms, study.seeds, study.against)
-    blocks = {f"pretrain-{name}": table for name, table in tables.items()}
+    tables = {f"pretrain-{name}": table for name, table in tables.items()}
     for path in (root / file for file in study.files):
         text = path.read_text(encoding="utf-8")
-        for block in [block for block in blocks if f"<!-- {block} -->" in text] or blocks:
-            replace_block(path, block, blocks[block])
+        for block in [block for block in tables if f"<!-- {block} -->" in text] or tables:
+            replace_block(path, block, tables[block])
             print(f"{path.relative_to(root)}: {block}")
 
 
 def fill_downstream(root: Path) -> None:
     """Puts the tables of downstream tasks into the READMEs of their recipes."""
-    for (folder, block), table in (
-        Outcomes(DOWNSTREAM).blocks(find_tasks(ROOT / "recipes").values()).items()
-    ):
+    tasks = list(find_tasks(ROOT / "recipes").values())
+    for (folder, block), table in blocks(downstream_record(DOWNSTREAM), tasks).items():
         path = root / "recipes" / folder / "README.md"
         replace_block(path, block, table)
         print(f"{path.relative_to(root)}: {block}")
@@ -105,9 +105,11 @@ def draw_languages(study: Study, comparison: Comparison) -> Figure:
         for arm in study.arms
         if comparison.recorded(arm, study.seeds)
     }
-    pair = [(comparison.key(arm), arm) for arm in (last, other)]
+    pair = [comparison.system(arm) for arm in (last, other)]
     gains = {
-        names[code]: _percent(difference(comparison.runs, *pair, metric, comparison.labels, [code]))
+        names[code]: _percent(
+            difference(comparison.record, *pair, metric, comparison.labels, [code])
+        )
         for code in codes
     }
     panels = [
@@ -131,8 +133,8 @@ def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -
 def _estimate(
     study: Study, comparison: Comparison, arm: str, metric: str, only: list[str] | None = None
 ) -> tuple[float, ...]:
-    run = (comparison.key(arm), arm)
-    return _percent(estimate(comparison.runs, run, metric, comparison.labels, study.seeds, only))
+    system, labels = comparison.system(arm), comparison.labels
+    return _percent(estimate(comparison.record, system, metric, labels, study.seeds, only))
 
 
 def _percent(found: Difference | None) -> tuple[float, ...]:

@@ -1,5 +1,7 @@
 """CSVs and metadata, the good and the bad."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -88,6 +90,20 @@ def test_unreadable_audio_is_left_out_named_and_counted(ten_rows, tmp_path, capl
     assert sorted(ten_rows.keys() - kept.keys()) == ["u3", "u4"]
     assert "left out u3" in caplog.text and "3.wav: no such file" in caplog.text
     assert "left out u4" in caplog.text and "2 of 10 audio files" in caplog.text
+
+
+def test_a_pipe_among_the_audio_files_is_left_out(ten_rows, tmp_path, caplog):
+    (tmp_path / "3.wav").unlink()
+    os.mkfifo(tmp_path / "3.wav")
+    assert ten_rows.keys() - drop_unreadable(ten_rows, limit=0.2).keys() == {"u3"}
+    assert "3.wav: not a regular file" in caplog.text
+
+
+def test_a_file_that_several_rows_are_part_of_takes_them_all_along(ten_rows, tmp_path):
+    (tmp_path / "3.wav").unlink()
+    wavs = [str(tmp_path / f"{i % 5}.wav") for i in range(10)]
+    rows = Rows(pa.table({"ID": [f"u{i}" for i in range(10)], "wav": wavs}))
+    assert rows.keys() - drop_unreadable(rows, limit=0.2).keys() == {"u3", "u8"}
 
 
 def test_too_many_unreadable_files_stop_the_run(ten_rows, tmp_path):

@@ -71,6 +71,13 @@ def test_broken_files_say_why(tmp_path):
             read_header(str(tmp_path / name))
 
 
+def test_pipes_devices_and_folders_are_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    paths = [str(tmp_path / "pipe.wav"), "/dev/zero", str(tmp_path)]
+    results = list(read_headers(paths, str, num_workers=1))
+    assert results == [(path, "not a regular file") for path in paths]
+
+
 def test_broken_files_are_left_out_and_odd_ones_kept(tmp_path):
     names = list(broken_files(tmp_path))
     write_wav(tmp_path / "fine é 1.wav", 0.5)

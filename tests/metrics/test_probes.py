@@ -55,12 +55,12 @@ def test_each_metric_has_the_layer_that_validation_chooses():
     assert {layers[name] for name in ("knn", "linear", "within_family", "speaker_eer")} == {1}
 
 
-def test_answers_are_what_the_metrics_are_made_of():
+def test_correctness_is_what_the_metrics_are_made_of():
     references, valid, test = splits(1.5)
     found = evaluate(references, valid, test)
     for name in ("knn", "linear", "within_family"):
-        assert 0 < np.mean(found.answers[name]) < 1
-        assert macro(test["label"], found.answers[name]) == found.metrics[name]
+        assert 0 < np.mean(found.correct[name]) < 1
+        assert macro(test["label"], found.correct[name]) == found.metrics[name]
 
 
 def test_the_rate_without_a_voice_is_that_of_the_others():
@@ -77,7 +77,7 @@ def test_inside_a_family_only_its_own_languages_compete():
     split = labelled(x, np.array(["a", "b", "c", "c", "d"]), np.array(["F", "F", "G", "G", "H"]))
     found = evaluate(split, split, split)
     assert found.metrics["within_family"] == 1.0
-    assert np.isnan(found.answers["within_family"]).tolist() == [False, False, True, True, True]
+    assert np.isnan(found.correct["within_family"]).tolist() == [False, False, True, True, True]
 
 
 def test_table_leaves_out_what_was_not_measured():
@@ -91,7 +91,7 @@ def test_gender_where_it_is_not_known_is_left_out():
     split = labelled(x, language, gender=np.array(["female", "male", "", ""]))
     found = evaluate(split, split, split)
     assert found.metrics["gender"] == 1.0
-    assert np.isnan(found.answers["gender"]).tolist() == [False, False, True, True]
+    assert np.isnan(found.correct["gender"]).tolist() == [False, False, True, True]
     nothing = labelled(x, language)
     assert np.isnan(evaluate(split, split, nothing).metrics["gender"])
 

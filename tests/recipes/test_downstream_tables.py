@@ -8,7 +8,7 @@ import pytest
 from conftest import load_recipe
 from test_corpora import TREES
 
-from masr_modules.downstream.outcomes import Outcomes
+from masr_modules.downstream.tables import downstream_record
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_one_table_of_encoders_and_tasks(
     for encoder in ("untrained", "MASR"):
         assert (encoder, "frozen") in names and (encoder, "fine-tuned") in names
     assert "untrained, frozen" in (tmp_path / "compare/language_id.md").read_text()
-    assert len(Outcomes(tmp_path / "compare/runs.csv").runs) == 8
+    assert len(downstream_record(tmp_path / "compare/runs.csv").runs) == 8
 
 
 def test_another_corpus_has_its_tasks(tmp_path, capsys):

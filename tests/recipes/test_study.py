@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, load_recipe
 
 from masr_modules.config.settings import load_settings, parse_arguments
-from masr_modules.reporting.runs import Runs
+from masr_modules.reporting.pretrain_record import pretrain_record
 from masr_modules.reporting.study import Studies
 
 STUDIES = Studies(ROOT / "recipes/study/studies.yaml")
@@ -37,8 +37,8 @@ def fake_train(monkeypatch, study, returncode=0):
         folder = Path(value["--output_folder"])
         results = {name: {"knn": knn} for name in names}
         (folder / "results.json").write_text(json.dumps(results))
-        answers = {name: {"knn": {"layer": 1, "answers": [1.0, 0.0]}} for name in names}
-        (folder / "answers.json").write_text(json.dumps(answers))
+        correct = {name: {"knn": {"layer": 1, "correct": [1.0, 0.0]}} for name in names}
+        (folder / "correct.json").write_text(json.dumps(correct))
         return type("Done", (), {"returncode": returncode})
 
     monkeypatch.setattr(study.subprocess, "run", run)
@@ -102,8 +102,9 @@ def test_the_last_row_is_compared_with_others(study, monkeypatch, tmp_path, call
         lambda *args: seen.append(args[1:3]) or "gains",
     )
     call("--systems", "SSL only", "MASR", "--against", "SSL only", "untrained", "LASR")
-    (((key, name), others),) = seen
-    assert name == "MASR" and [other for _, other in others] == ["SSL only", "untrained"]
+    (((key, ssl, name), others),) = seen
+    assert (name, ssl) == ("MASR", "best_rq")
+    assert [other[1:] for other in others] == [(ssl, "SSL only"), (ssl, "untrained")]
     assert others[0][0] == others[1][0] != key  # baselines go with the first system
     assert (tmp_path / "systems-gains.md").read_text() == "gains\n"
 
@@ -112,7 +113,7 @@ def test_a_study_brings_its_arms_seeds_and_comparisons(study, monkeypatch, tmp_p
     commands = fake_train(monkeypatch, study)
     monkeypatch.setattr(
         "masr_modules.reporting.study.compare_table",
-        lambda *args: " ".join(name for _, name in args[2]),
+        lambda *args: " ".join(name for _, _, name in args[2]),
     )
     call("--study", "partial10")
     partial = STUDIES["partial10"]
@@ -215,7 +216,7 @@ def test_an_encoder_that_only_probes_differ_on_is_trained_once(
     assert "TRAIN" not in steps and "TEST" in steps
     whole, share, _ = (
         {metric: row["value"] for metric, row in run.items()}
-        for run in Runs(tmp_path / "runs.csv").rows.values()
+        for run in pretrain_record(tmp_path / "runs.csv").runs.values()
     )
     assert whole["ssl_loss"] == share["ssl_loss"] and whole != share
 

@@ -9,10 +9,17 @@ import pytest
 from conftest import ROOT, load_recipe
 
 from masr_modules.data.corpus import load_csv
-from masr_modules.downstream.outcomes import Outcomes
+from masr_modules.downstream.tables import blocks as task_blocks
+from masr_modules.downstream.tables import downstream_record
 from masr_modules.downstream.task import find_tasks
 from masr_modules.metrics.plots import STYLES, Panel, draw_curves, save_figure
-from masr_modules.reporting.runs import Runs, load_labels, save_labels
+from masr_modules.reporting.pretrain_record import (
+    PretrainRun,
+    extra_columns,
+    load_labels,
+    pretrain_record,
+    save_labels,
+)
 from masr_modules.reporting.study import BASELINES, Comparison, Studies
 
 TABLES = load_recipe("study/tables")
@@ -37,17 +44,15 @@ def blocks(text, start="pretrain-"):
 
 
 def test_recorded_runs_have_the_fingerprints_of_their_arms(comparisons):
-    recorded = {
-        (metrics["linear"]["ssl"], key, arm)
-        for (key, arm, _), metrics in comparisons["best_rq"].runs.rows.items()
-    }
+    recorded = {(run.ssl, run.settings, run.system) for run in comparisons["best_rq"].record.runs}
     assert len(recorded) >= 12
     for ssl, key, arm in recorded:
         assert arm in (*STUDIES.arms, *BASELINES) and comparisons[ssl].key(arm) == key, arm
 
 
 def test_tables_and_pictures_are_those_of_the_record(comparisons, tmp_path):
-    tasks = Outcomes(TABLES.DOWNSTREAM).blocks(list(find_tasks(ROOT / "recipes").values()))
+    record = downstream_record(TABLES.DOWNSTREAM)
+    tasks = task_blocks(record, list(find_tasks(ROOT / "recipes").values()))
     assert ("asr", "debian-asr-results") in tasks
     written = {block for _, block in tasks}
     files = {*FILES, *(f"recipes/{folder}/README.md" for folder, _ in tasks)}
@@ -122,7 +127,7 @@ def test_pictures_have_their_own_background_and_no_date(file):
 
 
 def record(tmp_path, systems):
-    """A comparison whose record has these runs: (arm, seed) -> share of right answers."""
+    """A comparison whose record has these runs: (arm, seed) -> how many of six are correct."""
     path = tmp_path / "studies.yaml"
     path.write_text(
         "systems: {SSL: {lr: 1}, MASR: {}}\n"
@@ -135,11 +140,12 @@ def record(tmp_path, systems):
     )
     (tmp_path / "a.yaml").write_text("lr: 0\nhidden_labels: {}\n")
     labels = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
-    runs = Runs(tmp_path / "runs.csv")
-    comparison = Comparison(Studies(path), tmp_path / "a.yaml", runs, labels)
+    runs = pretrain_record(tmp_path / "runs.csv")
+    comparison = Comparison(Studies(path), tmp_path / "a.yaml", "best_rq", runs, labels)
     for (arm, seed), right in systems.items():
-        answers = {"linear": {"layer": 1, "answers": [1.0] * right + [0.0] * (6 - right)}}
-        runs.add(comparison.key(arm), "best_rq", arm, seed, {"linear": right / 6}, answers)
+        correct = {"linear": {"layer": 1, "correct": [1.0] * right + [0.0] * (6 - right)}}
+        run, extra = PretrainRun(*comparison.system(arm), seed), extra_columns(correct)
+        runs.add(run, {"linear": right / 6}, extra, if_recorded="skip")
     return comparison
 
 

@@ -109,6 +109,7 @@ def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
     finally:
         process.kill()
     assert process.returncode == 0, printed[-5000:]
+    (folder / "printed.txt").write_text(printed)
     return folder
 
 
@@ -129,6 +130,13 @@ def test_two_ranks_are_one_process(
     assert len(found) == len(table.read_text().splitlines())
     written = (two_ranks / yaml / "train_log.txt").read_text().splitlines()
     assert len(written) == len(log.read_text().splitlines())
+
+
+def test_what_all_ranks_have_to_say_is_said_once(two_ranks):
+    lines = (two_ranks / "printed.txt").read_text().splitlines()
+    said = [line for line in lines if "'region' cannot tell of" in line]
+    # The second rank has no handler, and would print the bare message.
+    assert said and all(line.startswith("masr_modules.pairwise.prototypes - ") for line in said)
 
 
 @pytest.mark.parametrize("folder", ["resumed", "asked"])

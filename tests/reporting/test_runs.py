@@ -1,92 +1,109 @@
 """The record of runs."""
 
-import numpy as np
+import csv
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
 import pytest
 
-from masr_modules.reporting.runs import (
-    COLUMNS,
-    Runs,
-    compare_table,
-    difference,
-    estimate,
-    load_labels,
-    pack,
-    save_labels,
-    unpack,
-)
-
-TEST = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+from masr_modules.reporting.runs import Record
 
 
-def add(runs, system, seed, right, eer=0.1):
-    metrics = {"knn": float(np.mean(right)), "speaker_eer": eer, "ssl_loss": 4.0}
-    answers = {
-        "knn": {"layer": 2, "answers": right},
-        "speaker_eer": {"layer": 0, "answers": [eer, eer + 0.01, eer - 0.01]},
-    }
-    runs.add("k1", "best_rq", system, seed, metrics, answers)
+class Training(NamedTuple):
+    system: str
+    seed: int
 
 
-@pytest.mark.parametrize("size", [0, 1, 4, 5, 2259])
-def test_answers_survive_packing(size):
-    answers = np.random.default_rng(size).choice([0.0, 1.0, np.nan], size)
-    np.testing.assert_array_equal(unpack(pack(answers)), answers)
+def record(path):
+    return Record(path, Training, extra=["layer"])
 
 
-def test_runs_of_several_writers_are_all_there(tmp_path):
+def test_a_run_that_is_there_is_skipped_or_replaced_as_is_asked(tmp_path):
+    found, first, second = record(tmp_path / "runs.csv"), Training("a, b", 1), Training("c", -1)
+    found.add(first, {"knn": 0.1, "eer": 1}, {"knn": {"layer": "2"}}, if_recorded="skip")
+    found.add(second, {"knn": 0.2}, if_recorded="replace")
+    before = found.path.read_bytes()
+    found.add(first, {"knn": 0.9}, if_recorded="skip")
+    assert found.path.read_bytes() == before
+    assert found.metrics(first) == {"knn": 0.1, "eer": 1.0}
+    found.add(first, {"knn": 0.9}, if_recorded="replace")
+    assert list(record(found.path).runs.items()) == list(found.runs.items())
+    assert list(found.runs) == [first, second]  # it keeps its place
+    assert found.metrics(first) == {"knn": 0.9} and found.seeds(("c",)) == [-1]
+    with pytest.raises(TypeError, match="if_recorded"):
+        found.add(first, {"knn": 0.9})
+
+
+def test_runs_of_several_writers_are_all_there_once(tmp_path):
     path = tmp_path / "folder/runs.csv"
-    first, second = Runs(path), Runs(path)
-    add(first, "MASR", 1, [1.0] * 6)
-    add(second, "LASR", 1, [0.0] * 6)
-    add(first, "MASR", 1, [0.0] * 6)  # there already
-    found = Runs(path)
-    assert found.has("k1", "MASR", 1) and found.has("k1", "LASR", 1)
-    assert found.metrics("k1", "MASR", 1) == {"knn": 1.0, "speaker_eer": 0.1, "ssl_loss": 4.0}
-    assert path.read_text().count(",".join(COLUMNS)) == 1
+    first, second = record(path), record(path)
+    first.add(Training("MASR", 1), {"knn": 1.0}, if_recorded="skip")
+    second.add(Training("LASR", 1), {"knn": 0.0}, if_recorded="skip")
+    second.add(Training("MASR", 1), {"knn": 0.5}, if_recorded="skip")  # another process was first
+    assert second.metrics(Training("MASR", 1)) == {"knn": 1.0}
+    assert path.read_text() == "system,seed,metric,value,layer\nMASR,1,knn,1.0,\nLASR,1,knn,0.0,\n"
 
 
-def test_differences_come_with_their_intervals(tmp_path):
-    runs = Runs(tmp_path / "runs.csv")
-    for seed in (1, 2):
-        add(runs, "MASR", seed, [1.0] * 6, eer=0.1)
-        add(runs, "LASR", seed, [1.0, 0.0] * 3, eer=0.2)
-    ours, theirs = ("k1", "MASR"), ("k1", "LASR")
-    assert difference(runs, ours, theirs, "knn", TEST) == (0.5, 0.5, 0.5)
-    assert difference(runs, ours, theirs, "knn", TEST, only=["b"]).mean == 1.0
-    assert difference(runs, ours, theirs, "speaker_eer", TEST).mean == pytest.approx(-0.1)
-    assert difference(runs, ours, theirs, "linear", TEST) is None
-    with pytest.raises(ValueError, match="6 answers, but 2 test utterances"):
-        difference(runs, ours, theirs, "knn", dict(list(TEST.items())[:2]))
-    table = compare_table(runs, ours, [theirs], TEST)
-    assert "| LASR" in table and "+50.0 [+50.0, +50.0]" in table and "| 2 " in table
+#: Adds eight runs of its own, each by the number of one thread.
+WRITER = """
+import sys
+from typing import NamedTuple
+from masr_modules.reporting.runs import Record
+
+class Training(NamedTuple):
+    system: str
+    seed: int
+
+for seed in range(8):
+    for how in ("skip", "replace"):
+        found = Record(sys.argv[1], Training, extra=["layer"])
+        found.add(Training(sys.argv[2], seed), {"knn": seed / 8}, if_recorded=how)
+"""
 
 
-def test_a_mean_comes_with_its_interval_over_the_seeds_asked_for(tmp_path):
-    runs = Runs(tmp_path / "runs.csv")
-    for seed, right in ((1, [1.0, 0.0] * 3), (2, [1.0] * 6), (3, [0.0] * 6)):
-        add(runs, "MASR", seed, right, eer=0.1 * seed)
-    run = ("k1", "MASR")
-    # Language a is always right with seeds 1 and 2, b with seed 2 alone.
-    assert estimate(runs, run, "knn", TEST, [1]) == (0.5, 0.5, 0.5)
-    assert estimate(runs, run, "knn", TEST, [1, 2, 9]) == (0.75, 0.5, 1.0)
-    assert estimate(runs, run, "knn", TEST, [1, 2], ["b"]).mean == 0.5
-    # Of the EER it is the mean that was measured, though jackknife values have another.
-    assert estimate(runs, run, "speaker_eer", TEST, [1, 2]).mean == pytest.approx(0.15)
-    assert estimate(runs, run, "linear", TEST, [1]) is None
-    assert estimate(runs, run, "knn", TEST, [9]) is None
+def test_processes_and_threads_that_write_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "runs.csv"
+    commands = [[sys.executable, "-c", WRITER, str(path), name] for name in ("a", "b", "c")]
+    processes = [subprocess.Popen(command) for command in commands]
+    shared = record(path)
+    with ThreadPoolExecutor(4) as pool:
+        for seed in range(16):
+            pool.submit(shared.add, Training("d", seed), {"knn": 0.5}, if_recorded="skip")
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = {(name, str(seed)) for name in "abc" for seed in range(8)}
+    expected |= {("d", str(seed)) for seed in range(16)}
+    assert len(rows) == len(expected)
+    assert {(row["system"], row["seed"]) for row in rows} == expected
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.csv"]
 
 
-def test_the_record_keeps_to_one_test_set(tmp_path):
-    path = tmp_path / "test_labels.csv"
-    save_labels(TEST, path)
-    save_labels(TEST, path)
-    assert load_labels(path) == TEST
-    with pytest.raises(ValueError, match="test_labels.csv is of another test set: name another"):
-        save_labels({**TEST, "6": TEST["0"]}, path)
-    assert load_labels(path) == TEST
-
-
-def test_a_file_that_is_no_record_is_refused(tmp_path):
+def test_a_file_that_is_no_record_is_refused_and_kept(tmp_path):
     (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="its columns are not settings, ssl"):
-        Runs(tmp_path / "runs.csv")
+    with pytest.raises(ValueError, match="runs.csv: its columns are not system, seed.*rekey.py"):
+        record(tmp_path / "runs.csv")
+    (tmp_path / "runs.csv").unlink()
+    found = record(tmp_path / "runs.csv")
+    (tmp_path / "runs.csv").write_text("a,b\n1,2\n")  # of another program, meanwhile
+    with pytest.raises(ValueError, match="its columns are not system, seed"):
+        found.add(Training("MASR", 1), {"knn": 1.0}, if_recorded="skip")
+    assert (tmp_path / "runs.csv").read_text() == "a,b\n1,2\n"
+
+
+@pytest.mark.parametrize("row", ["MASR,one,knn,0.5,", "MASR,1,knn,0.5", "MASR", "MASR,1,knn,x,"])
+def test_a_row_that_does_not_fit_is_named(tmp_path, row):
+    header = "system,seed,metric,value,layer"
+    (tmp_path / "runs.csv").write_text(f"{header}\nMASR,1,knn,0.5,\n{row}\n")
+    with pytest.raises(ValueError, match="runs.csv, line 3: no row of system, seed"):
+        record(tmp_path / "runs.csv")
+
+
+def test_an_empty_file_is_a_new_record(tmp_path):
+    (tmp_path / "runs.csv").touch()
+    found = record(tmp_path / "runs.csv")
+    assert not found.runs
+    found.add(Training("MASR", 1), {"knn": 1.0}, if_recorded="skip")
+    assert Training("MASR", 1) in record(found.path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CODE = ("masr_modules", "data_prep", "recipes")
 LIBRARY = sorted((ROOT / "masr_modules").rglob("*.py"))
 
 #: From the ground up: a room may use itself and those before it.
@@ -63,3 +64,8 @@ def test_no_module_lies_loose():
     assert loose == {"__init__.py", "inference.py", "distributed.py"}
     folders = {path.name for path in (ROOT / "masr_modules").iterdir() if path.is_dir()}
     assert folders - {"__pycache__"} == set(ROOMS) - {"inference", "distributed"}
+
+
+def test_messages_go_through_the_standard_librarys_logging():
+    for path in (path for top in CODE for path in (ROOT / top).rglob("*.py")):
+        assert "speechbrain.utils.logger" not in imported(path), path

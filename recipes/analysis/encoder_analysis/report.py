@@ -14,7 +14,7 @@ from encoder_analysis.systems import System
 from encoder_analysis.utterances import Utterances
 from masr_modules.knowledge.descent import display_name
 from masr_modules.metrics.intervals import Difference, paired_bootstrap
-from masr_modules.metrics.tables import align
+from masr_modules.metrics.tables import align, format_number
 
 _PROBES = {"knn": "kNN", "linear": "linear"}
 
@@ -82,7 +82,7 @@ def as_markdown(found: Findings) -> str:
     """The tables."""
     sections = [
         f"# Analysis of {found.csv}",
-        _summary(found),
+        _utterance_text(found),
         "## Languages, by the probe",
         _system_table(found),
         *([_gain_text(found)] if found.gain else []),
@@ -91,7 +91,7 @@ def as_markdown(found: Findings) -> str:
         "## Most confused pairs",
         _pair_table(found),
         "## Distances of centroids and by URIEL+",
-        _correlation_table(found),
+        _distance_table(found),
         "## Trees",
         _tree_table(found),
         "## Nearest neighbours with the same value",
@@ -152,7 +152,7 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _summary(found: Findings) -> str:
+def _utterance_text(found: Findings) -> str:
     gone = ", ".join(f"{count} {reason}" for reason, count in found.utterances.left_out.items())
     unplaced = [
         code
@@ -211,7 +211,7 @@ def _pair_table(found: Findings) -> str:
     return align(["pair", "descent", *(f"{name} (%)" for name in found.systems)], body)
 
 
-def _correlation_table(found: Findings) -> str:
+def _distance_table(found: Findings) -> str:
     header = [
         "encoder",
         "distance",
@@ -223,8 +223,8 @@ def _correlation_table(found: Findings) -> str:
     ]
     body = [
         [
-            *(name, kind, _number(c.value), _span(c.low, c.high)),
-            *(_number(c.p, 4), str(c.languages), str(c.pairs)),
+            *(name, kind, format_number(c.value), _span(c.low, c.high)),
+            *(format_number(c.p, 4), str(c.languages), str(c.pairs)),
         ]
         for name, (_, measured) in found.systems.items()
         for kind, c in measured.correlations.items()
@@ -242,7 +242,7 @@ def _tree_table(found: Findings) -> str:
         return "Fewer than three languages of known descent: no trees."
     header = ["encoder", "cophenetic, centroids", "cophenetic, descent", "between the trees"]
     body = [
-        [name, _number(t.own_cophenetic), _number(t.descent_cophenetic), _number(t.between)]
+        [name, *map(format_number, (t.own_cophenetic, t.descent_cophenetic, t.between))]
         for name, t in trees.items()
     ]
     return align(header, body)
@@ -264,13 +264,8 @@ def _purity_table(found: Findings) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return f"[{_number(low)}, {_number(high)}]"
+    return f"[{format_number(low)}, {format_number(high)}]"
 
 
 def _share(value: float) -> str:
-    return _number(100 * value, 1)
-
-
-def _number(value: float, digits: int = 3) -> str:
-    """The number, or a dash where nothing is known."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    return format_number(100 * value, 1)

@@ -1,0 +1,163 @@
+"""What is recorded of pretraining: metrics, and per-utterance correctness beside them."""
+
+import base64
+import csv
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from masr_modules.config.files import write_atomic
+from masr_modules.metrics.intervals import pseudo_values
+from masr_modules.reporting.runs import Record, csv_text
+
+#: Metric -> the column of the test set that its macro mean is over.
+STRATA = {
+    "knn": "language",
+    "linear": "language",
+    "within_family": "language",
+    "gender": "gender",
+    "emotion": "emotion",
+}
+
+
+#: Fingerprint, SSL method and name: a run but for its seed.
+System = tuple[str, str, str]
+
+
+class PretrainRun(NamedTuple):
+    """One training: fingerprint of its settings, SSL method, name of the system, and seed."""
+
+    settings: str
+    ssl: str
+    system: str
+    seed: int
+
+
+def pretrain_record(path: str | Path) -> Record[PretrainRun]:
+    """The record of pretraining in a CSV.
+
+    Example
+    -------
+    >>> record = pretrain_record(getfixture("tmp_path") / "runs.csv")
+    >>> system = ("ab12", "best_rq", "MASR")
+    >>> found = {"knn": {"layer": 2, "correct": [1.0, 0.0]}}
+    >>> metrics = {"knn": 0.5, "ssl_loss": 4.0}
+    >>> run = PretrainRun(*system, 1234)
+    >>> record.add(run, metrics, extra_columns(found), if_recorded="skip")
+    >>> correctness(pretrain_record(record.path), system, "knn")
+    {1234: array([1., 0.])}
+    """
+    return Record(path, PretrainRun, extra=("layer", "correct"))
+
+
+def extra_columns(correct: Mapping[str, Mapping]) -> dict[str, dict[str, str]]:
+    """A system's part of correct.json as columns of the record.
+
+    Arguments
+    ---------
+    correct : mapping
+        Metric -> `layer`, and `correct`: right (1), wrong (0) or not asked (None) of each test
+        utterance; of speaker_eer the rate without each speaker in turn.
+    """
+    columns = {}
+    for metric, found in correct.items():
+        values, text = found["correct"], ""
+        if values:
+            rates = metric == "speaker_eer"
+            text = " ".join(f"{rate:.5f}" for rate in values) if rates else pack(values)
+        columns[metric] = {"layer": str(found["layer"]), "correct": text}
+    return columns
+
+
+def correctness(record: Record[PretrainRun], system: System, metric: str) -> dict[int, np.ndarray]:
+    """Seed -> value of each test item: right or wrong, or a speaker's part of the EER.
+
+    Arguments
+    ---------
+    record : Record
+        Of pretraining.
+    system : (str, str, str)
+        Fingerprint, SSL method and name.
+    metric : str
+        A key of STRATA, or speaker_eer.
+    """
+    found = {}
+    for seed in record.seeds(system):
+        row = record.runs[PretrainRun(*system, seed)].get(metric)
+        if row is None or not row["correct"]:
+            continue
+        if metric == "speaker_eer":
+            rates = np.array(row["correct"].split(), dtype=float)
+            found[seed] = pseudo_values(float(row["value"]), rates)
+        else:
+            found[seed] = unpack(row["correct"])
+    return found
+
+
+def pack(correct: Sequence[float | None]) -> str:
+    """Right (1), wrong (0) and not asked (None): five to a byte, deflated, in base 85.
+
+    Example
+    -------
+    >>> unpack(pack([1.0, None, 0.0])).tolist()
+    [1.0, nan, 0.0]
+    """
+    trits = np.array([2 if x is None or x != x else int(x) for x in correct], dtype=np.uint8)
+    whole = np.zeros(-len(trits) % 5 + len(trits), dtype=np.uint8)
+    whole[: len(trits)] = trits
+    data = (whole.reshape(-1, 5) @ 3 ** np.arange(5)).astype(np.uint8)
+    return f"{len(trits)}:{base64.b85encode(zlib.compress(data.tobytes(), 9)).decode()}"
+
+
+def unpack(text: str) -> np.ndarray:
+    """(N,) float, NaN where not asked; see `pack`."""
+    count, data = text.split(":", 1)
+    numbers = np.frombuffer(zlib.decompress(base64.b85decode(data)), dtype=np.uint8).astype(int)
+    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[: int(count)]
+    return np.where(trits == 2, np.nan, trits.astype(float))
+
+
+def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None:
+    """Keeps the labels of the test set beside the record, which holds correctness in their order.
+
+    Arguments
+    ---------
+    rows : mapping
+        The test set, from load_csv.
+    path : str or Path
+        The CSV: ID and the columns of STRATA.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another test set.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "test_labels.csv"
+    >>> save_labels({"a": {"language": "fra", "gender": "", "emotion": "sad", "text": "Oui"}}, path)
+    >>> load_labels(path)
+    {'a': {'language': 'fra', 'gender': '', 'emotion': 'sad'}}
+    """
+    columns = list(dict.fromkeys(STRATA.values()))
+    text = csv_text(
+        ["ID", *columns],
+        (
+            [utterance, *(row.get(column) or "" for column in columns)]
+            for utterance, row in rows.items()
+        ),
+    )
+    path = Path(path)
+    if not path.is_file():
+        write_atomic(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{path} is of another test set: name another --record for this one")
+
+
+def load_labels(path: str | Path) -> dict[str, dict[str, str]]:
+    """ID -> labels of each test utterance; see `save_labels`."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return {row.pop("ID"): row for row in csv.DictReader(file)}

@@ -1,0 +1,56 @@
+"""What is recorded of pretraining."""
+
+import numpy as np
+import pytest
+
+from masr_modules.reporting.pretrain_record import (
+    PretrainRun,
+    correctness,
+    extra_columns,
+    load_labels,
+    pack,
+    pretrain_record,
+    save_labels,
+    unpack,
+)
+
+TEST = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 2259])
+def test_correctness_survives_packing(size):
+    correct = np.random.default_rng(size).choice([0.0, 1.0, np.nan], size)
+    np.testing.assert_array_equal(unpack(pack(correct)), correct)
+
+
+def test_correctness_is_read_by_seed_and_rates_as_jackknife_values(tmp_path):
+    record, system = pretrain_record(tmp_path / "runs.csv"), ("k1", "best_rq", "MASR")
+    found = {
+        "knn": {"layer": 2, "correct": [1.0, 0.0, None]},
+        "speaker_eer": {"layer": 0, "correct": [0.1, 0.125]},
+        "gender": {"layer": 3, "correct": []},
+    }
+    metrics = {"knn": 0.5, "speaker_eer": 0.1, "gender": 0.25, "ssl_loss": 4.0}
+    record.add(PretrainRun(*system, 7), metrics, extra_columns(found), if_recorded="skip")
+    assert record.path.read_text().splitlines() == [
+        "settings,ssl,system,seed,metric,value,layer,correct",
+        f"k1,best_rq,MASR,7,knn,0.5,2,{pack([1.0, 0.0, None])}",
+        "k1,best_rq,MASR,7,speaker_eer,0.1,0,0.10000 0.12500",
+        "k1,best_rq,MASR,7,gender,0.25,3,",
+        "k1,best_rq,MASR,7,ssl_loss,4.0,,",
+    ]
+    np.testing.assert_array_equal(correctness(record, system, "knn")[7], [1.0, 0.0, np.nan])
+    # 2 * 0.1 less each rate without one speaker.
+    assert correctness(record, system, "speaker_eer")[7].tolist() == pytest.approx([0.1, 0.075])
+    assert correctness(record, system, "gender") == {}
+    assert correctness(record, ("k1", "hubert", "MASR"), "knn") == {}
+
+
+def test_the_record_keeps_to_one_test_set(tmp_path):
+    path = tmp_path / "test_labels.csv"
+    save_labels(TEST, path)
+    save_labels(TEST, path)
+    assert load_labels(path) == TEST
+    with pytest.raises(ValueError, match="test_labels.csv is of another test set: name another"):
+        save_labels({**TEST, "6": TEST["0"]}, path)
+    assert load_labels(path) == TEST
