@@ -110,8 +110,10 @@ def test_unknown_kind_is_an_error_that_lists_the_known(kinds):
 
 def test_binding_the_same_vocabulary_again_costs_nothing(monkeypatch):
     source = bound(["eng", "deu"])
+    before, _ = all_pairs(source, 2)
     monkeypatch.setattr("masr_modules.knowledge.language.language_distances", None)
     source.bind(["eng", "deu"])
+    assert torch.equal(all_pairs(source, 2)[0], before)
 
 
 def test_binding_another_vocabulary_replaces_the_first():
