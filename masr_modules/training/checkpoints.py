@@ -11,6 +11,9 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 logger = logging.getLogger(__name__)
 
+#: As in trainer.py: a private method of SpeechBrain's Checkpointer -> the method that calls it.
+PRIVATE_HOOKS = {"_save_checkpoint_metafile": "save_checkpoint"}
+
 
 class Checkpointer(checkpoints.Checkpointer):
     """SpeechBrain's, with the file that makes a folder a checkpoint written last.
