@@ -32,7 +32,7 @@ TASK = Task(
         Column("Cavg", "cavg", "cost"),
         Column("top 3", "top_3", "share"),
         Column("family error", "family_error", "share"),
-        Column("inside family", "within_family", "share"),
+        Column("within family", "within_family", "share"),
     ),
     higher_is_better=True,
     chance=guess_a_class,

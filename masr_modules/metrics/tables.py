@@ -28,7 +28,7 @@ PRETRAIN_COLUMNS = (
     ("language kNN", "knn", "share"),
     ("language linear", "linear", "share"),
     ("family", "family", "share"),
-    ("inside family", "within_family", "share"),
+    ("within family", "within_family", "share"),
     ("speaker EER", "speaker_eer", "share"),
     ("gender", "gender", "share"),
     ("emotion", "emotion", "share"),
