@@ -12,14 +12,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from masr_modules.knowledge.base import (
-        KnowledgeSource,
-        LabelSource,
-        build_sources,
-        numeric_columns,
-        source_settings,
-    )
+    from masr_modules.knowledge.base import KnowledgeSource, LabelSource
     from masr_modules.knowledge.branches import name_branches
+    from masr_modules.knowledge.building import build_sources, source_settings
     from masr_modules.knowledge.control import RandomSimilarity
     from masr_modules.knowledge.geographic import Geographic
     from masr_modules.knowledge.labels import Categorical
@@ -40,11 +35,10 @@ _MODULE_OF = {
     "RandomSimilarity": "control",
     "SetOverlap": "sets",
     "TableSource": "table",
-    "build_sources": "base",
+    "build_sources": "building",
     "name_branches": "branches",
-    "numeric_columns": "base",
     "resolve_language": "languages",
-    "source_settings": "base",
+    "source_settings": "building",
 }
 
 __all__ = [
@@ -59,7 +53,6 @@ __all__ = [
     "TableSource",
     "build_sources",
     "name_branches",
-    "numeric_columns",
     "resolve_language",
     "source_settings",
 ]

@@ -1,18 +1,15 @@
-"""What all knowledge sources share, and how a list of them is built for a corpus."""
+"""What all knowledge sources share."""
 
-import inspect
 import logging
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from masr_modules import knowledge
 from masr_modules.data.metadata import Metadata
-from masr_modules.data.schema import NUMERIC_COLUMNS
 from masr_modules.knowledge.pair_table import OnEachDevice, PairTable
 
 logger = logging.getLogger(__name__)
@@ -58,7 +55,7 @@ class KnowledgeSource:
     reads: Literal["labels", "numbers"] = "labels"
 
     def __init__(self, column: str, weight: float = 1.0, metadata: Metadata | None = None):
-        self.column = _column(type(self), column)
+        self.column = check_column(type(self), column)
         self.weight = _float(weight)
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"{self}: weight must be at least 0, got {weight!r}")
@@ -139,7 +136,7 @@ class KnowledgeSource:
         return number
 
 
-def _column(kind: type[KnowledgeSource], column: Any) -> str:
+def check_column(kind: type[KnowledgeSource], column: Any) -> str:
     """The column, where it is a name of one."""
     if not isinstance(column, str) or not column:
         raise ValueError(f"{kind.__name__}: column must name a CSV column, got {column!r}")
@@ -273,166 +270,3 @@ class LabelSource(KnowledgeSource):
         whole = np.full((len(vocabulary),) * 2, np.nan)
         whole[np.ix_(known, known)] = table
         return whole
-
-
-#: What builds a source when it is called with ``metadata=``: `!name:` of its class, in a YAML.
-SourceFactory = Callable[..., KnowledgeSource]
-
-
-class SourceSettings(NamedTuple):
-    """What is known of a source before it is built.
-
-    Arguments
-    ---------
-    kind : type
-        Its class.
-    column : str
-        The CSV column that it reads.
-    reads : str
-        "labels" or "numbers", as the column becomes a tensor.
-    """
-
-    kind: type[KnowledgeSource]
-    column: str
-    reads: Literal["labels", "numbers"]
-
-    def __str__(self) -> str:
-        return self.kind.named(self.column)
-
-
-def source_settings(source: KnowledgeSource | SourceFactory) -> SourceSettings:
-    """Tells of a source, or of a factory of one, what it reads; nothing is built.
-
-    Arguments
-    ---------
-    source : KnowledgeSource or SourceFactory
-        A source, its class, or a ``functools.partial`` of its class.
-
-    Returns
-    -------
-    SourceSettings
-        Its class, its column, and how the column is read.
-
-    Raises
-    ------
-    TypeError
-        If it is none of the above, or its class does not take such arguments.
-    ValueError
-        If the column has no name.
-
-    Example
-    -------
-    >>> from masr_modules.knowledge import LanguageDistance, Numeric
-    >>> source_settings(partial(Numeric, "year", length_scale=5.0))[1:]
-    ('year', 'numbers')
-    >>> str(source_settings(LanguageDistance))
-    "LanguageDistance on 'language'"
-    """
-    if isinstance(source, KnowledgeSource):
-        return SourceSettings(type(source), source.column, source.reads)
-    kind, args, keywords = source, (), {}
-    if isinstance(source, partial):
-        kind, args, keywords = source.func, source.args, source.keywords
-    if not (isinstance(kind, type) and issubclass(kind, KnowledgeSource)):
-        raise TypeError(
-            f"{source!r} is no knowledge source: write `!name:` and its class, such as "
-            "masr_modules.knowledge.Categorical, and its settings"
-        )
-    signature = inspect.signature(kind)
-    try:
-        bound = signature.bind(*args, **{**keywords, "metadata": None})
-    except TypeError as problem:
-        raise TypeError(
-            f"{kind.__name__}: {problem}; it takes {', '.join(signature.parameters)}"
-        ) from None
-    bound.apply_defaults()
-    return SourceSettings(kind, _column(kind, bound.arguments.get("column")), kind.reads)
-
-
-def build_sources(
-    sources: Iterable[KnowledgeSource | SourceFactory], metadata: Metadata
-) -> list[KnowledgeSource]:
-    """Builds the sources of an experiment for a corpus.
-
-    Arguments
-    ---------
-    sources : iterable of KnowledgeSource or SourceFactory
-        Factories, see :func:`source_settings`; a source that is built already is passed on.
-    metadata : Metadata
-        Of the corpus.
-
-    Returns
-    -------
-    list[KnowledgeSource]
-        In the same order.
-
-    Raises
-    ------
-    KeyError
-        If the metadata lack a source's column.
-    TypeError
-        If an entry is neither source nor factory: says which.
-    ValueError
-        If a setting is wrong, a column does not hold what its source reads, or a source was built
-        for other labels.
-
-    Example
-    -------
-    >>> from masr_modules.knowledge import Categorical, LanguageDistance
-    >>> metadata = Metadata.from_columns({"language": ["cat", "spa"], "speaker": ["a", "b"]})
-    >>> entries = [partial(LanguageDistance, kinds=["genetic"]), Categorical("speaker")]
-    >>> [str(source) for source in build_sources(entries, metadata)]
-    ["LanguageDistance on 'language'", "Categorical on 'speaker'"]
-    """
-    sources = list(sources)
-    _settings_of_all(sources)  # all entries, before any table is computed
-    built = []
-    for source in sources:
-        if isinstance(source, KnowledgeSource):
-            source.check(metadata)
-            built.append(source)
-        else:
-            built.append(source(metadata=metadata))
-    return built
-
-
-def numeric_columns(sources: Iterable[KnowledgeSource | SourceFactory]) -> set[str]:
-    """The columns that the sources read as numbers.
-
-    Arguments
-    ---------
-    sources : iterable of KnowledgeSource or SourceFactory
-        All sources of an experiment, built or not.
-
-    Raises
-    ------
-    TypeError
-        If an entry is neither source nor factory: says which.
-    ValueError
-        If a source reads labels from a column that holds numbers.
-
-    Example
-    -------
-    >>> from masr_modules.knowledge import Categorical, Numeric
-    >>> numeric_columns([Categorical("speaker"), partial(Numeric, "year", length_scale=5)])
-    {'year'}
-    """
-    settings = _settings_of_all(sources)
-    numeric = {source.column for source in settings if source.reads == "numbers"}
-    for source in settings:
-        if source.reads == "labels" and source.column in numeric | set(NUMERIC_COLUMNS):
-            raise ValueError(
-                f"{source}: the column is read as numbers, this source compares labels; "
-                f"use Numeric, or copy the column under another name"
-            )
-    return numeric
-
-
-def _settings_of_all(sources: Iterable[KnowledgeSource | SourceFactory]) -> list[SourceSettings]:
-    settings = []
-    for place, source in enumerate(sources, start=1):
-        try:
-            settings.append(source_settings(source))
-        except (TypeError, ValueError) as problem:
-            raise type(problem)(f"knowledge, entry {place}: {problem}") from None
-    return settings

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import langcodes
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -12,23 +10,14 @@ from matplotlib.figure import Figure
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
+from masr_modules.knowledge.descent import descent, display_name, order_by_descent
 from masr_modules.knowledge.geographic import Geographic
 from masr_modules.knowledge.language import LanguageDistance
-from masr_modules.knowledge.languages import language_lineage, resolve_language
 from masr_modules.metrics.plots import mark_groups, save_figure
 from masr_modules.pairwise.similarity import combine, graded_sources
 
 # More rows than this cannot be read; the most frequent labels are shown.
 _MOST_LABELS = 150
-
-
-class _Shown(NamedTuple):
-    """A label in the picture; sorts by descent, those without a known one last."""
-
-    orphan: bool
-    lineage: tuple[str, ...]
-    text: str
-    code: int
 
 
 def save_heat_map(
@@ -65,12 +54,16 @@ def save_heat_map(
         isinstance(s, LanguageDistance) or (isinstance(s, Geographic) and s.kind == "language")
         for s in graded
     )
-    shown = sorted(_show(vocabulary[code], code, languages) for code in codes)
-    order = torch.tensor([label.code for label in shown])
+    place = {vocabulary[code]: code for code in codes}
+    labels = order_by_descent(list(place)) if languages else sorted(place)
+    order = torch.tensor([place[label] for label in labels])
     similarity = combine(graded, Metadata({column: order}, {column: vocabulary}), column)
     table = np.where(similarity.valid, similarity.values, np.nan)
     by = ", ".join(type(source).__name__ for source in graded)
-    figure = _figure(table, shown, f"Similarity S of each {column} to each other, by {by}")
+    texts = [display_name(label) if languages else label for label in labels]
+    families = ["".join(descent(label)[:1]) if languages else "" for label in labels]
+    title = f"Similarity S of each {column} to each other, by {by}"
+    figure = _figure(table, texts, families, title)
     save_figure(figure, path)
     return True
 
@@ -96,6 +89,7 @@ def batch_heat_map(
 
     Example
     -------
+    >>> from masr_modules.knowledge import Categorical
     >>> batch = Metadata.from_columns({"language": ["fra", "deu", "fra"], "gender": ["female"] * 3})
     >>> figure = batch_heat_map([Categorical("gender")], "language", batch)
     >>> figure.axes[0].images[0].get_array().shape
@@ -119,27 +113,16 @@ def batch_heat_map(
     return figure
 
 
-def _show(label: str, code: int, languages: bool) -> _Shown:
-    try:
-        iso = resolve_language(label) if languages else None
-    except ValueError:
-        iso = None
-    if iso is None:
-        return _Shown(True, (), label, code)
-    lineage = language_lineage(iso)
-    return _Shown(not lineage, lineage, f"{langcodes.get(iso).display_name()} ({label})", code)
-
-
-def _figure(table: np.ndarray, shown: Sequence[_Shown], title: str) -> Figure:
-    side = 0.19 * len(shown)  # inches; room for a line of text in each row
+def _figure(table: np.ndarray, texts: Sequence[str], groups: Sequence[str], title: str) -> Figure:
+    side = 0.19 * len(texts)  # inches; room for a line of text in each row
     figure = Figure(figsize=(side + 5.0, side + 2.0), layout="constrained")
     axes = figure.add_subplot()
     _image(figure, axes, table)
-    texts, ticks = [label.text for label in shown], range(len(shown))
+    ticks = range(len(texts))
     axes.set_yticks(ticks, texts, fontsize=8)
     axes.set_xticks(ticks, texts, fontsize=8, rotation=90)
     axes.set_title(title, fontsize=10)
-    mark_groups(axes, [label.lineage[0] if label.lineage else "" for label in shown])
+    mark_groups(axes, groups)
     return figure
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import Metadata, MetadataTable
-from masr_modules.knowledge.base import KnowledgeSource, build_sources
+from masr_modules.knowledge import KnowledgeSource, build_sources
 from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.similarity import combine
 from masr_modules.reporting.heat_map import save_heat_map
@@ -216,8 +216,7 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     identity = settings["batch_identity"]
     table = MetadataTable(rows)
     table.require(identity)
-    factories = tqdm(settings["knowledge"], desc="sources", leave=False, disable=None)
-    sources = [source for one in factories for source in build_sources([one], table)]
+    sources = build_sources(settings["knowledge"], table)
     found = pair_statistics(sources, table, identity, settings["seed"])
     sections = [
         _summary(rows, table, identity, found),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from label_sources import corpus_of
 
 from masr_modules import knowledge
-from masr_modules.data.metadata import Metadata
+from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.knowledge import (
     Categorical,
     Geographic,
@@ -29,7 +29,6 @@ from masr_modules.knowledge import (
     SetOverlap,
     TableSource,
     build_sources,
-    numeric_columns,
     source_settings,
 )
 
@@ -226,7 +225,6 @@ knowledge:
     ]
     assert [source_settings(entry).kind for entry in entries[2:4]] == [Numeric, Categorical]
     assert [source_settings(entry).reads for entry in entries[1:3]] == ["labels", "numbers"]
-    assert numeric_columns(entries) == {"year"}
     columns = {"language": ["cat", "spa"], "speaker": ["a", "b"], "year": ["1", "2"]}
     metadata = Metadata.from_columns(columns | {"gender": ["", "female"]}, numeric=["year"])
     built = build_sources(entries, metadata)
@@ -240,7 +238,6 @@ def test_an_old_yaml_is_told_what_to_write():
         load_hyperpyyaml(text)
 
 
-@pytest.mark.parametrize("read", [numeric_columns, lambda e: build_sources(e, corpus_of("x", "a"))])
 @pytest.mark.parametrize(
     ("entry", "error", "words"),
     [
@@ -257,23 +254,17 @@ def test_an_old_yaml_is_told_what_to_write():
         (partial(Categorical, column=["x"]), ValueError, "Categorical: column must name a CSV col"),
     ],
 )
-def test_an_entry_that_is_no_source_is_named_by_its_place(read, entry, error, words):
+def test_an_entry_that_is_no_source_is_named_by_its_place(entry, error, words):
     with pytest.raises(error, match=f"knowledge, entry 2: {words}"):
-        read([Categorical("x"), entry])
-
-
-# Numeric columns
-
-
-def test_any_column_is_numeric_where_a_source_reads_numbers():
-    sources = [Categorical("speaker"), Numeric("year", 5.0), partial(Numeric, "age", 10.0)]
-    assert numeric_columns(sources) == {"year", "age"}
+        build_sources([Categorical("x"), entry], corpus_of("x", "a"))
 
 
 @pytest.mark.parametrize("column", ["year", "age"])
-def test_labels_of_a_numeric_column_are_an_error(column):
-    with pytest.raises(ValueError, match=f"Categorical on '{column}'.*numbers.*use Numeric"):
-        numeric_columns([Numeric("year", 5.0), partial(Categorical, column)])
+def test_a_column_is_read_as_labels_or_as_numbers_and_not_as_both(column):
+    entries = [partial(Numeric, column, 5.0), partial(Categorical, column)]
+    table = MetadataTable({"a": {"year": "1998", "age": "7"}})
+    with pytest.raises(ValueError, match=f"Categorical on '{column}': .*read as numbers"):
+        build_sources(entries, table)
 
 
 # Sources of labels

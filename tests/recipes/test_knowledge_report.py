@@ -18,6 +18,7 @@ from masr_modules.knowledge import (
     Numeric,
     SetOverlap,
     TableSource,
+    build_sources,
     source_settings,
 )
 from masr_modules.reporting import knowledge_report as report_module
@@ -109,13 +110,17 @@ def test_the_sources_of_the_documents_can_be_pasted(document, tmp_path, monkeypa
     block = re.search(r"^ *knowledge:\n((?: +- .*\n)+)", (ROOT / document).read_text(), re.M)[1]
     monkeypatch.chdir(tmp_path)
     Path("my").mkdir()
-    Path("my/accents.csv").write_text(",x\nx,1\n")
-    sources = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
-    assert len(sources) == block.count("!name:")
+    Path("my/accents.csv").write_text(",valencian\nvalencian,1\n")
+    entries = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
+    assert len(entries) == block.count("!name:")
+    cells = {"speaker": "a", "language": "cat", "region": "ES", "age": "7", "topics": "news|sports"}
+    cells["accent"] = "valencian"
+    metadata = Metadata.from_columns({name: [cell] for name, cell in cells.items()})
+    sources = build_sources(entries, metadata)
     kinds = {Categorical, LanguageDistance, Geographic, Numeric}
     if document != "README.md":
         kinds |= {SetOverlap, TableSource}
-    assert {source_settings(source).kind for source in sources} == kinds
+    assert {type(source) for source in sources} == kinds
 
 
 # Statistics
