@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.knowledge.base import KnowledgeSource, numeric_columns
 from masr_modules.metrics.tables import align
 from masr_modules.pairwise.similarity import combine
-from masr_modules.reporting.heat_map import save_heat_map
 from masr_modules.training.train_batches import make_sampler
 
 #: The top-level keys of an experiment that the report reads.
@@ -224,8 +224,12 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
         _anchor_text(anchor_statistics(settings, rows, table)),
     ]
     image = Path(output) / "similarity.png"
-    if identity in table.vocabularies and save_heat_map(sources, identity, table.metadata, image):
-        sections.append(f"Similarity of the labels of '{identity}': {image}")
+    if identity in table.vocabularies:
+        with skip_without_extra(image.name):
+            from masr_modules.reporting.heat_map import save_heat_map
+
+            if save_heat_map(sources, identity, table.metadata, image):
+                sections.append(f"Similarity of the labels of '{identity}': {image}")
     text = "\n\n".join(sections) + "\n"
     write_atomic(Path(output) / "report.md", text)
     return text
