@@ -8,7 +8,8 @@ SSL ?= best_rq
 KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare tables downstream debian test test-fast soak lint clean
+.PHONY: pretrain compare tables downstream debian test test-fast soak clean \
+	lint ruff format codespell yamllint
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
@@ -42,9 +43,20 @@ test-fast: $(INSTALLED)
 soak: $(INSTALLED)
 	$(RUN) -m benchmarks.soak --kills $(KILLS)
 
-lint: $(INSTALLED)
+# Each part is a hook of .pre-commit-config.yaml too.
+lint: ruff format codespell yamllint
+
+ruff: $(INSTALLED)
 	$(VENV)/bin/ruff check .
+
+format: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
+
+codespell: $(INSTALLED)
+	$(VENV)/bin/codespell
+
+yamllint: $(INSTALLED)
+	$(VENV)/bin/yamllint --strict .
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

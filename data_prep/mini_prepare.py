@@ -1,10 +1,10 @@
 """The mini corpus: some hours of synthetic speech in many languages, made on the spot.
 
 Nothing is downloaded: eSpeak NG speaks dates, quantities, names and numbers in
-words (``mini_text.py``) with its voice variants as speakers (``mini_voices.py``).
+words (``mini/text.py``) with its voice variants as speakers (``mini/voices.py``).
 It serves to try recipes and to test them. It is no substitute for recordings:
 the languages share one engine, and ``emotion`` is a *simulated speaking style*,
-made of rate, pitch, pitch range and volume (``mini_plan.py`` deals them out).
+made of rate, pitch, pitch range and volume (``mini/plan.py`` deals them out).
 
 Training, validation and test differ in speakers and in sentences. ``labelled.csv`` is what
 downstream tasks learn from: voices of the training set, sentences of its own. The same seed
@@ -12,160 +12,15 @@ gives the same bytes in any order, with any number of workers; more hours or
 more languages only add utterances to those of a smaller corpus.
 
 eSpeak NG is licensed under the GPL-3. It comes with the package
-``espeakng-loader`` and runs as a separate process (``espeak_worker.py``).
+``espeakng-loader`` and runs as a separate process (``mini/espeak_worker.py``).
 
 Example
 -------
 ``python -m data_prep.mini_prepare --data_folder data/mini --save_folder data/mini/csv``
 """
 
-import json
-import logging
-import os
-from collections import defaultdict
-from collections.abc import Iterable
-
-from tqdm import tqdm
-
-from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
-from data_prep.common.corpus import language_cells
-from data_prep.common.writing import is_prepared, write_corpus
-from data_prep.mini import espeak_synthesis
-from data_prep.mini.plan import SIDES, Utterance, plan_corpus
-from data_prep.mini.vocabulary import check_languages, has_digits
-from masr_modules.config.files import atomic_file
-
-logger = logging.getLogger(__name__)
-
-#: What each file was made from.
-FILES_FILE = "mini_files.json"
-
-
-def make_row(utterance: Utterance, duration: float) -> dict[str, object]:
-    """Describe a spoken utterance by the schema's columns.
-
-    Arguments
-    ---------
-    utterance : Utterance
-        The utterance.
-    duration : float
-        Duration of its file (seconds).
-
-    Returns
-    -------
-    dict of str to object
-        Its row.
-
-    Raises
-    ------
-    AssertionError
-        If a digit has found its way into the text.
-    """
-    assert not has_digits(utterance.text), f"{utterance.ID}: digits in {utterance.text!r}"
-    return {
-        "ID": utterance.ID,
-        "duration": duration,
-        "wav": f"$data_root/{utterance.file}",
-        **language_cells(utterance.code),
-        "speaker": f"espeak_{utterance.voice.name}",
-        "gender": utterance.voice.gender,
-        "emotion": utterance.emotion,
-        "source": "espeak-ng",
-        "text": utterance.text,
-    }
-
-
-def speak_corpus(
-    plan: dict[str, list[Utterance]], data_folder: str, num_workers: int
-) -> dict[str, float]:
-    """Speak the utterances that are not there yet.
-
-    Arguments
-    ---------
-    plan : dict of str to list of Utterance
-        The utterances of each side.
-    data_folder : str
-        Folder of the corpus.
-    num_workers : int
-        How many processes to start.
-
-    Returns
-    -------
-    dict of str to float
-        ID -> duration (seconds) of each utterance that has a file.
-
-    Raises
-    ------
-    RuntimeError
-        If the engine fails on more than one utterance in twenty.
-    """
-    paths, durations, jobs = {}, {}, []
-    for utterance in (utterance for side in plan.values() for utterance in side):
-        path = paths[utterance.ID] = os.path.join(data_folder, utterance.file)
-        key = espeak_synthesis.job_key(utterance.job)
-        duration = espeak_synthesis.duration_if_made(path, key)
-        if duration is None:
-            jobs.append(utterance.job)
-        else:
-            durations[utterance.ID] = duration
-    with tqdm(total=len(jobs), desc="speaking", unit="utt", disable=not jobs) as bar:
-        made, errors = espeak_synthesis.synthesise(jobs, paths, num_workers, bar.update)
-    for name, error in sorted(errors.items()):
-        logger.warning("left out %s, %s", name, error)
-    if errors:
-        logger.warning("%d of %d utterances left out", len(errors), len(paths))
-    if 20 * len(errors) > len(paths):
-        raise RuntimeError(f"eSpeak NG failed on {len(errors)} of {len(paths)} utterances")
-    return {**durations, **made}
-
-
-def all_files_made(data_folder: str, save_folder: str) -> bool:
-    """Whether every file of the last run is there, as that run made it.
-
-    Arguments
-    ---------
-    data_folder : str
-        Folder of the corpus.
-    save_folder : str
-        Folder of the CSVs.
-
-    Returns
-    -------
-    bool
-        False also where no run has been completed.
-    """
-    try:
-        with open(os.path.join(save_folder, FILES_FILE), encoding="utf-8") as file:
-            files = json.load(file)
-    except (OSError, ValueError):
-        return False
-    return all(
-        espeak_synthesis.duration_if_made(os.path.join(data_folder, name), key) is not None
-        for name, key in files.items()
-    )
-
-
-def check_unheard(utterances: Iterable[tuple[str, Utterance]]) -> None:
-    """Checks that voices of valid and test, and what sounds like them, are nowhere else.
-
-    Arguments
-    ---------
-    utterances : iterable of (str, Utterance)
-        Side and utterance.
-
-    Raises
-    ------
-    AssertionError
-        If a voice, or one like it, is on two sides; the message names both.
-    """
-    voices = defaultdict(list)
-    for side, utterance in utterances:
-        heard = "train or labelled" if side in ("train", "labelled") else side
-        voice = {"voice": utterance.voice.name, "voices like": utterance.voice.group}
-        voices[heard].append(voice)
-    check_disjoint(voices, ("voice",))
-    check_disjoint(voices, ("voices like",))
+from masr_modules.config.extras import extra
 
 
 def prepare_mini(
@@ -202,6 +57,8 @@ def prepare_mini(
         If a language is unknown, or the hours or the workers are not positive.
     RuntimeError
         If the engine fails.
+    MissingExtraError
+        If the extra `mini` is not installed.
 
     Example
     -------
@@ -211,26 +68,9 @@ def prepare_mini(
         return
     if hours <= 0 or num_workers < 1:
         raise ValueError(f"hours ({hours}) and num_workers ({num_workers}) have to be positive")
-    codes = check_languages(languages)
-    settings = {
-        "languages": list(codes),
-        "hours": hours,
-        "seed": seed,
-        "engine": espeak_synthesis.engine_version(),
-    }
-    if all_files_made(data_folder, save_folder) and is_prepared(save_folder, settings, SIDES):
-        return
-    plan = plan_corpus(codes, hours, seed, num_workers)
-    durations = speak_corpus(plan, data_folder, num_workers)
-    plan = {side: [u for u in plan[side] if u.ID in durations] for side in SIDES}
-    utterances = [(side, utterance) for side in SIDES for utterance in plan[side]]
-    check_unheard(utterances)
-    files = {u.file: espeak_synthesis.job_key(u.job) for _, u in utterances}
-    path = os.path.join(save_folder, FILES_FILE)
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(files, file, indent=1)
-    rows = ((side, make_row(u, durations[u.ID])) for side, u in utterances)
-    write_corpus(save_folder, rows, settings, disjoint=[("language", "text")], sides=SIDES)
+    with extra("mini"):  # here, for a corpus that is there is used without it
+        from data_prep.mini.corpus import make_corpus
+    make_corpus(data_folder, save_folder, languages, hours, seed, num_workers)
 
 
 if __name__ == "__main__":

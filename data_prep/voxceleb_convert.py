@@ -15,14 +15,17 @@ import os
 import sys
 from multiprocessing import Pool
 
-import av
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
 from data_prep.common.skips import SkipRegister
 from data_prep.voxceleb.files import find_speakers, list_files, list_videos
+from masr_modules.config.extras import extra
 from masr_modules.config.files import atomic_file
+
+with extra("prep"):
+    import av
 
 logger = logging.getLogger(__name__)
 

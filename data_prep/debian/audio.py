@@ -4,12 +4,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-import av
 import numpy as np
 import soundfile
 import torch
 import torchaudio
 
+from masr_modules.config.extras import extra
 from masr_modules.config.files import atomic_file
 from masr_modules.data.headers import BrokenAudio
 
@@ -58,19 +58,29 @@ def decode(path: str) -> tuple[np.ndarray, int]:
     BrokenAudio
         If it cannot be decoded or is empty.
     """
-    try:
-        if path.endswith(".g722"):
-            with av.open(path, format="g722") as container:
-                rate = container.streams.audio[0].rate
-                frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
-            samples = np.concatenate(frames or [np.zeros(0, np.int16)]).astype(np.float32) / 2**15
-        else:
+    if path.endswith(".g722"):
+        samples, rate = _decode_g722(path)
+    else:
+        try:
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            samples = samples.mean(axis=1)
-    except (av.error.FFmpegError, soundfile.SoundFileError) as error:
-        raise BrokenAudio(f"cannot be decoded ({error})") from error
+        except soundfile.SoundFileError as error:
+            raise BrokenAudio(f"cannot be decoded ({error})") from error
+        samples = samples.mean(axis=1)
     if not np.isfinite(samples).all():
         raise BrokenAudio("samples that are no numbers")
+    return samples, rate
+
+
+def _decode_g722(path: str) -> tuple[np.ndarray, int]:
+    with extra("prep"):
+        import av
+    try:
+        with av.open(path, format="g722") as container:
+            rate = container.streams.audio[0].rate
+            frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    except av.error.FFmpegError as error:
+        raise BrokenAudio(f"cannot be decoded ({error})") from error
+    samples = np.concatenate(frames or [np.zeros(0, np.int16)]).astype(np.float32) / 2**15
     return samples, rate
 
 

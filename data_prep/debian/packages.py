@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from lzma import LZMAError
 
-import arpy
 from tqdm import tqdm
 
 from data_prep.common.archives import inner_path
+from masr_modules.config.extras import extra
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,8 @@ PACKAGES = {
 #: What is unpacked: recordings, and the files that tell their text.
 WANTED = (".ogg", ".opus", ".wav", ".g722", ".lua", ".txt", ".txt.gz")
 
-#: What readers of ar, tar and their compression raise on a broken file.
-_BROKEN = (
-    arpy.ArchiveFormatError,
-    arpy.ArchiveAccessError,
-    tarfile.TarError,
-    LZMAError,
-    EOFError,
-)
+#: What readers of tar and its compression raise on a broken file.
+_BROKEN = (tarfile.TarError, LZMAError, EOFError)
 
 
 def find_package(name: str, folder: str) -> str | None:
@@ -163,31 +158,33 @@ def unpack(deb: str, folder: str) -> str:
     target = os.path.join(folder, os.path.basename(deb).removesuffix(".deb"))
     if os.path.isdir(target):
         return target
+    with extra("prep"):
+        import arpy  # here, for what is unpacked already does not need it
     partial = f"{target}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
     try:
-        _unpack_wanted(deb, partial)
+        with arpy.Archive(deb) as parts:
+            _unpack_wanted(parts, deb, partial)
         os.replace(partial, target)
-    except _BROKEN as error:
+    except (arpy.ArchiveFormatError, arpy.ArchiveAccessError, *_BROKEN) as error:
         raise ValueError(f"{deb}: cannot be unpacked ({error}); download it again") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
-def _unpack_wanted(deb: str, folder: str) -> None:
-    """A .deb file is an ar archive that holds the files in a compressed tar."""
-    with arpy.Archive(deb) as parts:
-        data = next((part for part in parts if part.header.name.startswith(b"data.tar")), None)
-        if data is None:
-            raise EOFError("it holds no files")
-        with tarfile.open(fileobj=data, mode="r|*") as files:
-            for member in tqdm(files, desc=f"unpacking {os.path.basename(deb)}", unit="file"):
-                if not member.isfile():
-                    continue  # packages link to fonts and documents; none is followed
-                path = os.path.join(folder, inner_path(member.name, deb))
-                if path.endswith(WANTED):
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    with open(path, "wb") as file:
-                        shutil.copyfileobj(files.extractfile(member), file)
+def _unpack_wanted(parts: Iterable, deb: str, folder: str) -> None:
+    """The parts are those of a .deb file, an ar archive; one is a compressed tar of the files."""
+    data = next((part for part in parts if part.header.name.startswith(b"data.tar")), None)
+    if data is None:
+        raise EOFError("it holds no files")
+    with tarfile.open(fileobj=data, mode="r|*") as files:
+        for member in tqdm(files, desc=f"unpacking {os.path.basename(deb)}", unit="file"):
+            if not member.isfile():
+                continue  # packages link to fonts and documents; none is followed
+            path = os.path.join(folder, inner_path(member.name, deb))
+            if path.endswith(WANTED):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb") as file:
+                    shutil.copyfileobj(files.extractfile(member), file)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
 from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
 from masr_modules.downstream.task import Column, Task, Use
@@ -139,7 +140,8 @@ def save_confusions(folder: Path, predictions: Predictions, family_of: Mapping[s
     family_of : Mapping
         Class -> family, by which classes are sorted.
     """
-    plot_confusion(predictions, family_of, folder / "confusion.png")
+    with skip_without_extra("confusion.png"):
+        plot_confusion(predictions, family_of, folder / "confusion.png")
     header = ["language", "taken for", "share (%)", "utterances"]
     body = [
         [truth, other, f"{100 * share:.1f}", str(count)]

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
+from masr_modules.config.extras import extra
 from masr_modules.encoders.pooling import valid_frames
+
+with extra("hub"):
+    from peft import LoraConfig, inject_adapter_in_model
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
 logger = logging.getLogger(__name__)
 

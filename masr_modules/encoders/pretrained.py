@@ -20,6 +20,7 @@ from ruamel.yaml import YAML, YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
+from masr_modules.config.extras import MissingExtraError
 from masr_modules.config.files import write_atomic
 from masr_modules.encoders import registry
 
@@ -266,9 +267,9 @@ def _find_weights(folder: Path) -> Path:
 def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
     try:
         from masr_modules.encoders.huggingface import HuggingFaceEncoder
-    except ImportError as error:
-        raise ImportError(
-            f"{source} is a model of the transformers library: pip install 'masr[hub]' ({error})"
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            f"{source} is a model of the transformers library: {error}"
         ) from error
     sample_rate = 16000
     encoder = HuggingFaceEncoder(source, sample_rate)

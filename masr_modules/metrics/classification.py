@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from masr_modules.metrics.plots import mark_groups, save_figure
+from masr_modules.config.extras import extra
 from masr_modules.metrics.predictions import Predictions
 
 #: Longest utterance (seconds) and name of each group but the last.
@@ -229,6 +227,11 @@ def plot_confusion(
     path : str or Path
         The PNG, written whole or not at all.
 
+    Raises
+    ------
+    MissingExtraError
+        If the extra `report` is not installed.
+
     Example
     -------
     >>> scores = np.log([[0.7, 0.3], [0.6, 0.4]])
@@ -236,6 +239,11 @@ def plot_confusion(
     >>> path = getfixture("tmp_path") / "confusion.png"
     >>> plot_confusion(predictions, {"fra": "Romance", "fin": "Uralic"}, path)
     """
+    with extra("report"):  # here, for metrics need no matplotlib
+        from matplotlib.colors import PowerNorm
+        from matplotlib.figure import Figure
+
+        from masr_modules.metrics.plots import mark_groups, save_figure
     names = _families(predictions.labels, families)
     order = sorted(range(len(names)), key=lambda i: (not names[i], names[i], predictions.labels[i]))
     counts = confusion(predictions)[np.ix_(order, order)]

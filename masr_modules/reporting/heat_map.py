@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from masr_modules.config.extras import extra
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.descent import descent, display_name, order_by_descent
@@ -15,6 +14,10 @@ from masr_modules.knowledge.geographic import Geographic
 from masr_modules.knowledge.language import LanguageDistance
 from masr_modules.metrics.plots import mark_groups, save_figure
 from masr_modules.pairwise.similarity import combine, graded_sources
+
+with extra("report"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # More rows than this cannot be read; the most frequent labels are shown.
 _MOST_LABELS = 150

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.knowledge import KnowledgeSource, build_sources
 from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.similarity import combine
-from masr_modules.reporting.heat_map import save_heat_map
 from masr_modules.training.train_batches import make_sampler
 
 #: The top-level keys of an experiment that the report reads.
@@ -226,8 +226,11 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
         _anchor_text(anchor_statistics(settings, sources, rows, table)),
     ]
     image = Path(output) / "similarity.png"
-    if save_heat_map(sources, identity, table, image):
-        sections.append(f"Similarity of the labels of '{identity}': {image}")
+    with skip_without_extra(image.name):
+        from masr_modules.reporting.heat_map import save_heat_map
+
+        if save_heat_map(sources, identity, table, image):
+            sections.append(f"Similarity of the labels of '{identity}': {image}")
     text = "\n\n".join(sections) + "\n"
     write_atomic(Path(output) / "report.md", text)
     return text

@@ -8,6 +8,7 @@ import numpy as np
 import speechbrain as sb
 from torch import nn
 
+from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import column_of
 from masr_modules.distributed import unwrap
@@ -17,7 +18,6 @@ from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, bli
 from masr_modules.metrics.embeddings import COLUMNS, LabelledEmbeddings
 from masr_modules.metrics.probes import Evaluation, evaluate
 from masr_modules.metrics.tables import format_table, pretrain_columns, write_results
-from masr_modules.reporting.heat_map import batch_heat_map
 
 #: Neighbours and probes learn from more utterances than these, of all layers, only if
 #: `table_references` (utterances a label at most) says so.
@@ -70,8 +70,11 @@ def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
         return
     sources = unwrap(brain.modules.head).used_sources
     metadata = brain.table(brain.batch_ids[:MAX_MAPPED])
-    if figure := batch_heat_map(sources, brain.hparams.batch_identity, metadata):
-        writer.add_figure("knowledge/batch", figure, step)
+    with skip_without_extra("the heat map in TensorBoard"):
+        from masr_modules.reporting.heat_map import batch_heat_map
+
+        if figure := batch_heat_map(sources, brain.hparams.batch_identity, metadata):
+            writer.add_figure("knowledge/batch", figure, step)
 
 
 def report(

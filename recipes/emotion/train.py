@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
+from masr_modules.config.extras import skip_without_extra
 from masr_modules.downstream.brain import load_for
 from masr_modules.downstream.classification import labelled_rows
 from masr_modules.downstream.emotion import TASK
@@ -35,7 +36,8 @@ def main(arguments: list[str]) -> None:
     def report() -> None:
         folder, predictions = Path(hparams["output_folder"]), brain.predictions
         predictions.write_csv(folder / "predictions.csv")
-        plot_confusion(predictions, {}, folder / "confusion.png")
+        with skip_without_extra("confusion.png"):
+            plot_confusion(predictions, {}, folder / "confusion.png")
         for truth, other, share, _ in most_confused(predictions, 3):
             print(f"{truth} is taken for {other}: {100 * share:.0f} %")
         finish(brain, hparams, TASK, metrics, rows["test"])

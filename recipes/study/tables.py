@@ -11,8 +11,7 @@ of their recipes.
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
+from masr_modules.config.extras import extra
 from masr_modules.downstream.tables import blocks, downstream_record
 from masr_modules.downstream.task import find_tasks
 from masr_modules.knowledge.descent import branches, display_name, order_by_descent
@@ -29,6 +28,9 @@ from masr_modules.metrics.tables import PRETRAIN_COLUMNS, column_title, replace_
 from masr_modules.reporting.comparison import difference, estimate
 from masr_modules.reporting.pretrain_record import load_labels, pretrain_record
 from masr_modules.reporting.study import METHODS, Comparison, Studies, Study
+
+with extra("report"):
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))

@@ -63,7 +63,7 @@ def test_only_what_is_asked_for_is_built(files):
     [
         ({"b": "base: a.yaml\n"}, FileNotFoundError, "a.yaml: no such file, which .*b.yaml names"),
         ({"b": "base: b.yaml\n"}, ValueError, "lead back"),
-        ({"a": BASE, "b": "base: a.yaml\nwithout: [hight]\n"}, ValueError, "b.yaml: .* 'hight'"),
+        ({"a": BASE, "b": "base: a.yaml\nwithout: [height]\n"}, ValueError, "b.yaml: .* 'height'"),
         ({"b": "- 1\n"}, ValueError, "holds no keys"),
         ({"b": "data: !PLACEHOLDER\n"}, ValueError, "data.* must be replaced|PLACEHOLDER"),
     ],
@@ -74,8 +74,8 @@ def test_errors_name_file_and_key(files, texts, error, message):
 
 
 def test_a_misspelt_override_names_the_key_that_was_meant(files):
-    with pytest.raises(KeyError, match="'widht' to override; did you mean width"):
-        resolve_settings(files(a=BASE), {"widht": 3})
+    with pytest.raises(KeyError, match="'widths' to override; did you mean width"):
+        resolve_settings(files(a=BASE), {"widths": 3})
 
 
 def test_print_yaml_shows_the_resolved_file_and_leaves(files, capsys):

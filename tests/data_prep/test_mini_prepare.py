@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import mini_prepare
 from data_prep.common.checks import check_disjoint
+from data_prep.mini import corpus as mini_corpus
 from data_prep.mini import espeak_synthesis, espeak_worker
 from data_prep.mini.plan import SIDES, TIME_SHARES, make_job
 from data_prep.mini.text import sentences
@@ -181,7 +181,7 @@ def test_resumes_after_partial_deletion(corpus, monkeypatch):
     assert times == {path: path.stat().st_mtime_ns for path in kept}
     assert not list(corpus.rglob("*.tmp"))
     # complete: nothing is planned or spoken any more
-    monkeypatch.setattr(mini_prepare, "plan_corpus", None)
+    monkeypatch.setattr(mini_corpus, "plan_corpus", None)
     prepare(corpus)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import keys_of, yamls
+from core_only import run_with_core
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from masr_modules.inference import MASREncoder
@@ -62,6 +63,17 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     exported = MASREncoder.from_hparams(tmp_path / "out/encoder")
     assert exported.embed_batch(torch.randn(1, 16000)).shape == (1, exported.encoder.d_model)
     assert "MASREncoder" in (tmp_path / "out/encoder/README.md").read_text()
+
+
+def test_the_core_alone_trains(arguments, tmp_path):
+    train = "import runpy; runpy.run_path('recipes/pretrain/train.py', run_name='__main__')"
+    done = run_with_core(train, *arguments("masr.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "| MASR" in done.stdout
+    log = (tmp_path / "out/log.txt").read_text()
+    said = 'TensorBoard is left out: tensorboard is not installed: pip install "masr[report]"'
+    assert log.count(said) == 1
+    assert not (tmp_path / "out/tensorboard").exists()
 
 
 def logged_images(folder):

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from encoder_analysis.clips import MIME
 from encoder_analysis.colours import styles
 from encoder_analysis.tsne import name_places
+from masr_modules.config.extras import extra
 from masr_modules.config.files import write_atomic
+
+with extra("report"):
+    import plotly.graph_objects as go
+    from plotly.offline import get_plotlyjs
 
 _LONGEST = 80  # characters of a name that a hover label has room for
 

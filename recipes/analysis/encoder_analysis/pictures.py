@@ -4,17 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from scipy.cluster.hierarchy import dendrogram, leaves_list
 
 from encoder_analysis.colours import GREY, styles
 from encoder_analysis.mantel import Correlation
 from encoder_analysis.trees import Trees
 from encoder_analysis.tsne import name_places
+from masr_modules.config.extras import extra
 from masr_modules.knowledge.descent import display_name
 from masr_modules.metrics.plots import mark_groups, save_figure
+
+with extra("report"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
 
 
 def save_picture(figure: Figure, path: Path) -> None:
