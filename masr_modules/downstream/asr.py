@@ -85,7 +85,23 @@ def drop_crowded(
 
 
 class AsrBrain(DownstreamBrain):
-    """A CTC head on an encoder (Graves et al., ICML 2006)."""
+    """A CTC head on an encoder (Graves et al., ICML 2006).
+
+    Arguments
+    ---------
+    tokenizer : Tokenizer
+        Of texts.
+    row_of : mapping of str to dict
+        ID -> row of every utterance.
+    decoders : mapping of sb.Stage to callable
+        Log-posteriors -> tokens, in validation and test.
+    **options
+        Of DownstreamBrain.
+    """
+
+    def __init__(self, *, tokenizer: Tokenizer, row_of: Mapping, decoders: Mapping, **options):
+        super().__init__(**options)
+        self.tokenizer, self.row_of, self.decoders = tokenizer, row_of, decoders
 
     @classmethod
     def build(
@@ -113,11 +129,15 @@ class AsrBrain(DownstreamBrain):
         """
         head = hparams["head"](input_size=pretrained.d_model, out_neurons=tokenizer.vocab_size())
         test_decoder = make_decoder(hparams, tokenizer)
-        brain = cls.from_hparams(hparams, run_opts, pretrained, head=head)
-        brain.tokenizer = tokenizer
-        brain.row_of = {key: row for split in rows.values() for key, row in split.items()}
-        brain.decoders = {sb.Stage.VALID: greedy_decoder(tokenizer), sb.Stage.TEST: test_decoder}
-        return brain
+        return cls.from_hparams(
+            hparams,
+            run_opts,
+            pretrained,
+            {"head": head},
+            tokenizer=tokenizer,
+            row_of={key: row for split in rows.values() for key, row in split.items()},
+            decoders={sb.Stage.VALID: greedy_decoder(tokenizer), sb.Stage.TEST: test_decoder},
+        )
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
         """(B, F, V) log-posteriors, and (B,) the number of valid frames."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 
 import speechbrain as sb
 import torch
@@ -48,8 +49,20 @@ class DownstreamBrain(Trainer):
     take more than `max_cache_gb`. Crops and augmentation change waveforms, not cached frames.
     """
 
+    def __init__(self, *, pretrained: PretrainedEncoder, num_layers: int, **options):
+        super().__init__(**options)
+        self.pretrained, self.num_layers = pretrained, num_layers
+        self.clock = EpochClock()
+
     @classmethod
-    def from_hparams(cls, hparams: dict, run_opts: dict, pretrained: PretrainedEncoder, **modules):
+    def from_hparams(
+        cls,
+        hparams: dict,
+        run_opts: dict,
+        pretrained: PretrainedEncoder,
+        modules: Mapping[str, nn.Module],
+        **own,
+    ):
         """Builds the Brain of a recipe.
 
         Arguments
@@ -60,8 +73,10 @@ class DownstreamBrain(Trainer):
             Of SpeechBrain.
         pretrained : PretrainedEncoder
             From `load_encoder`.
-        **modules : nn.Module
+        modules : mapping of str to nn.Module
             `head`, and what the task adds.
+        **own
+            What the task's Brain takes beside.
         """
         num_layers = pretrained.count_layers()
         learnt = {"mixer": WeightedLayers(num_layers), **modules}
@@ -71,16 +86,16 @@ class DownstreamBrain(Trainer):
             learnt["encoder"] = encoder
         checkpointer = hparams["checkpointer"]
         checkpointer.add_recoverables(learnt)
-        brain = cls(
+        return cls(
             modules={"encoder": encoder, **learnt},
             opt_class=hparams["opt_class"],
             hparams=hparams,
             run_opts=run_opts,
             checkpointer=checkpointer,
+            pretrained=pretrained,
+            num_layers=num_layers,
+            **own,
         )
-        brain.pretrained, brain.num_layers = pretrained, num_layers
-        brain.clock = EpochClock()
-        return brain
 
     @property
     def mixer(self) -> WeightedLayers:

@@ -60,11 +60,30 @@ def labelled_rows(hparams: dict) -> dict[str, dict[str, dict]]:
 
 
 class ClassificationBrain(DownstreamBrain):
-    """Head and classifier on an encoder; `self.labels` tells the classes apart."""
+    """Head and classifier on an encoder.
+
+    Arguments
+    ---------
+    labels : CategoricalEncoder
+        The classes.
+    label_of : mapping of str to str
+        ID -> label of every utterance.
+    **options
+        Of DownstreamBrain.
+    """
+
+    def __init__(self, *, labels: CategoricalEncoder, label_of: Mapping[str, str], **options):
+        super().__init__(**options)
+        self.labels, self.label_of = labels, label_of
 
     @classmethod
     def build(
-        cls, hparams: dict, run_opts: dict, pretrained: PretrainedEncoder, rows: dict[str, dict]
+        cls,
+        hparams: dict,
+        run_opts: dict,
+        pretrained: PretrainedEncoder,
+        rows: dict[str, dict],
+        **own,
     ) -> "ClassificationBrain":
         """The Brain for the labels of the training set.
 
@@ -78,6 +97,8 @@ class ClassificationBrain(DownstreamBrain):
             From `load_encoder`.
         rows : dict
             Split -> rows, all with a label.
+        **own
+            What a subclass takes beside.
         """
         column = hparams["label"]
         labels = encode_labels(row[column] for row in rows["train"].values())
@@ -86,12 +107,12 @@ class ClassificationBrain(DownstreamBrain):
         classifier = hparams["classifier"](
             input_size=head.embedding_size, out_neurons=len(labels.lab2ind)
         )
-        brain = cls.from_hparams(hparams, run_opts, pretrained, head=head, classifier=classifier)
+        label_of = {key: row[column] for split in rows.values() for key, row in split.items()}
+        modules = {"head": head, "classifier": classifier}
+        brain = cls.from_hparams(
+            hparams, run_opts, pretrained, modules, labels=labels, label_of=label_of, **own
+        )
         hparams["checkpointer"].add_recoverable("label_encoder", labels)
-        brain.labels = labels
-        brain.label_of = {
-            utterance: row[column] for split in rows.values() for utterance, row in split.items()
-        }
         return brain
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:

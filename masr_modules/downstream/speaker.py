@@ -25,10 +25,17 @@ Trials = list[tuple[str, str, int]]
 class SpeakerBrain(ClassificationBrain):
     """Tells training voices apart by angles between embeddings, which unseen voices get too.
 
-    Set `valid_trials` before training where `valid_metric` is eer.
+    Arguments
+    ---------
+    valid_trials : Trials
+        Of the validation set, for `valid_metric: eer`; none by default.
+    **options
+        Of ClassificationBrain.
     """
 
-    valid_trials: Trials = ()
+    def __init__(self, *, valid_trials: Trials = (), **options):
+        super().__init__(**options)
+        self.valid_trials = valid_trials
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
         """(B, E) embeddings and (B, 1, voices) cosines."""

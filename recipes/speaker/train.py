@@ -72,8 +72,8 @@ def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
         valid_trials = draw_trials(valid, hparams)
         check_trials(valid_trials, valid, "drawn from valid, for valid_metric: eer")
     known = {"train": train, "valid": held_out, "test": {}}
-    brain = TASK.brain.build(hparams, run_opts, load_for(hparams), known)
-    brain.valid_trials = valid_trials
+    encoder = load_for(hparams)
+    brain = TASK.brain.build(hparams, run_opts, encoder, known, valid_trials=valid_trials)
     brain.train_on(train, held_out | valid)
     metrics = brain.test_on(held_out | test)
     cohort = brain.cohort(train)
