@@ -108,11 +108,13 @@ def without_hub(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_core_alone_is_enough_for_inference(without_hub):
     done = without_hub("from masr_modules.inference import MASREncoder")
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_without_transformers_its_models_name_the_extra(without_hub, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
