@@ -17,6 +17,8 @@ from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.prototypes import Prototypes
 
+pytestmark = pytest.mark.slow
+
 #: Two steps of two ranks with 7 and 2 utterances. On rank 1 no language has a partner at
 #: all (b: alone in the joint batch; unknown), so that it is without a single anchor.
 STEPS = [[list("aacacca"), ["b", ""]], [list("ccaabba"), ["d", ""]]]

@@ -1,5 +1,6 @@
 """Folders of results and the runs they belong to."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,11 @@ def run(tmp_path):
 
 def test_the_same_run_may_go_on(run, tmp_path):
     claim(tmp_path / "out", run(), begun=False)
+    begun = facts_of(run())
     claim(tmp_path / "out", run(num_workers=4), begun=True)
     (tmp_path / "pretrained/encoder/README.md").write_text("another card")
     check_same(tmp_path / "out", facts_of(run()))
+    assert json.loads((tmp_path / "out/run.json").read_text()) == facts_of(run()) == begun
 
 
 def test_a_folder_may_move(run, tmp_path):
@@ -44,6 +47,7 @@ def test_a_folder_may_move(run, tmp_path):
     (tmp_path / "out").rename(tmp_path / "moved")
     moved = run(output_folder=tmp_path / "moved", log=f"!new:Log [{tmp_path}/moved/log.txt]")
     check_same(tmp_path / "moved", facts_of(moved))
+    assert facts_of(moved) == facts_of(run())
 
 
 @pytest.mark.parametrize(

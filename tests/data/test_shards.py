@@ -161,7 +161,7 @@ def test_audio_is_read_from_memory_too(corpus):
     assert torch.equal(from_memory, read_audio(str(path), 16000, None, 0))
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_loader_goes_on_where_it_was_saved(corpus, num_workers):
     batches = ShardBatches(write(corpus), whole, 6, 16000, window=2)
     options = {"num_workers": num_workers, "collate_fn": lambda batch: [i["id"] for i in batch]}

@@ -173,6 +173,8 @@ def test_a_value_on_two_sides_is_an_error(tmp_path):
 
 def test_unknown_values_are_not_the_same_value():
     check_disjoint({"train": [{"speaker": ""}], "test": [{"speaker": ""}, {}]}, ("speaker",))
+    with pytest.raises(AssertionError, match="speaker 's' is in both train and test"):
+        check_disjoint({"train": [{"speaker": "s"}], "test": [{"speaker": "s"}, {}]}, ("speaker",))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):

@@ -8,6 +8,8 @@ from data_prep.common.corpus import language_cells
 from data_prep.commonvoice.cells import AGES, sentence_key
 from data_prep.commonvoice_prepare import prepare_commonvoice
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tree(tmp_path):
@@ -263,6 +265,6 @@ def test_a_table_that_changed_is_seen(tree):
 
 
 def test_a_rerun_with_the_same_settings_does_nothing(tree, monkeypatch):
-    prepare(tree)
+    rows = prepare(tree)
     monkeypatch.setattr("data_prep.commonvoice_prepare.read_release", None)
-    prepare(tree)
+    assert prepare(tree) == rows

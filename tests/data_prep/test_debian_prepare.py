@@ -21,6 +21,8 @@ from data_prep.debian_prepare import convert_clips, prepare_debian, write_tasks
 from masr_modules.data.corpus import load_csv
 from masr_modules.data.schema import METADATA_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 SIDES = ("train", "valid", "test")
 TASKS = ("pretrain", "asr", "speaker")
 

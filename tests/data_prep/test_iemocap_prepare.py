@@ -250,9 +250,9 @@ def test_an_interrupted_run_goes_on(corpus, tmp_path, monkeypatch):
 
 
 def test_a_prepared_corpus_is_not_read_again(corpus, tmp_path, monkeypatch):
-    prepare(corpus, tmp_path)
+    rows = prepare(corpus, tmp_path)
     monkeypatch.setattr("data_prep.iemocap_prepare.read_rows", None)
-    prepare(corpus, tmp_path)
+    assert prepare(corpus, tmp_path) == rows
 
 
 def test_wrong_folder(tmp_path):

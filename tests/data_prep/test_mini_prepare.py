@@ -23,6 +23,8 @@ from data_prep.mini.voices import CLOSE_VARIANTS, STYLES, load_voices, split_voi
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = ["fr", "hi", "ru"]
 HOURS = 0.012
 

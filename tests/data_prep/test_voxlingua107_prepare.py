@@ -230,9 +230,9 @@ def test_wrong_folder_says_what_is_expected(tree, tmp_path):
 
 
 def test_a_rerun_with_the_same_settings_does_nothing(tree, monkeypatch):
-    prepare(tree)
+    rows = prepare(tree)
     monkeypatch.setattr("data_prep.voxlingua107_prepare.read_segments", None)
-    prepare(tree)
+    assert prepare(tree) == rows
 
 
 def test_shards_are_written_after_the_csvs(tree):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from small_models import small_encoder
 from speechbrain.nnet.losses import ContrastiveLoss
 from speechbrain.nnet.quantisers import GumbelVectorQuantizer
-from test_objectives_conformance import small_encoder
 
 from masr_modules.objectives.contrastive import (
     AnnealedGumbelQuantizer,

@@ -8,11 +8,13 @@ import pytest
 import torch
 import transformers
 from hf_models import MODELS, save_small
-from test_objectives_conformance import small_huggingface, speech, step
+from small_models import small_huggingface, speech, step
 
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.encoders.pretrained import load_encoder
 from masr_modules.objectives.huggingface import HuggingFaceSSL
+
+pytestmark = pytest.mark.slow
 
 
 def trained(module):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_objectives_conformance import SPAN, small_encoder, speech
+from small_models import SPAN, small_encoder, speech
 
 from masr_modules.objectives.best_rq import BestRQ
 from masr_modules.objectives.hubert import Hubert

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -146,6 +147,13 @@ def arguments(small_overrides):
     return lambda yaml="masr.yaml", **overrides: command_line(
         yaml, small_overrides(yaml, **overrides)
     )
+
+
+def logged(folder):
+    """The numbers of a run's last epoch, such as `train ssl`, as its log has them."""
+    (*_, epoch) = (folder / "train_log.txt").read_text().splitlines()
+    pairs = re.findall(r"([\w ]+): ([-+.\w]+)", epoch)
+    return {name.strip(): float(value) for name, value in pairs}
 
 
 def yamls(*patterns):

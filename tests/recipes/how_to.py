@@ -22,11 +22,12 @@ class Block(NamedTuple):
 
 def blocks():
     """All blocks, in order."""
-    info = r'(\w+)(?: title=(\S+))?(?: after="([^"\n]*)")?'
+    info = r"(\w+)(?: title=(\S+))?(?: after=([\"'])([^\n]*)\3)?"
     fence = re.compile(rf"^```{info}\n(.*?)^```$", re.M | re.S)
     for section in re.split(r"^## ", TEXT, flags=re.M)[1:]:
         for found in fence.findall(section):
-            yield Block(section.split("\n")[0], *found)
+            kind, title, _, after, body = found
+            yield Block(section.split("\n")[0], kind, title, after, body)
 
 
 def paste(root, section):

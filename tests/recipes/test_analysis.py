@@ -8,9 +8,11 @@ import pytest
 import soundfile
 from conftest import load_recipe
 from encoder_analysis import embeddings
-from test_pretrained import make_run
+from run_folder import make_run
 
 from masr_modules.encoders.pretrained import export_encoder
+
+pytestmark = pytest.mark.slow
 
 recipe = load_recipe("analysis/analyse")
 LANGUAGES = ["spa", "por", "swe", "tam"]

@@ -7,9 +7,12 @@ from browser import CHROMIUM, Browser
 from encoder_analysis.clips import make_clips
 from encoder_analysis.page import Points, write_page
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium in PATH (Debian: apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium in PATH (Debian: apt-get install chromium)"
+    ),
+]
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>%{x}'
 

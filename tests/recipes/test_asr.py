@@ -13,6 +13,8 @@ from trees import fleurs_tree
 
 from masr_modules.metrics.transcripts import normalise_text
 
+pytestmark = pytest.mark.slow
+
 #: What makes a run small. A step this small leaves the head as it was drawn, which writes
 #: something at almost every frame: there is text to compare.
 SMALL = {

@@ -13,6 +13,8 @@ from trees_voxceleb import voxceleb1_tree, voxceleb2_tree
 
 from masr_modules.data.corpus import load_csv
 
+pytestmark = pytest.mark.slow
+
 #: Name of the YAML -> builds its corpus.
 TREES = {
     "fleurs": fleurs_tree,

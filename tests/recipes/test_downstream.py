@@ -17,6 +17,8 @@ from test_corpora import OPTIONS, TREES
 from test_pretrain import YAMLS as PRETRAIN_YAMLS
 from test_pretrain import Killed, weights
 
+pytestmark = pytest.mark.slow
+
 #: YAML -> the recipe it is for, and the tree of its corpus (none: the embedded one).
 RECIPES = {
     "mini_lid.yaml": ("language_id", None),

@@ -10,6 +10,8 @@ from test_corpora import TREES
 
 from masr_modules.downstream.tables import downstream_record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def in_process(monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, command_line, small_settings
-from how_to import commands, paste
+from conftest import ROOT, command_line, logged, small_settings
+from how_to import TEXT, blocks, commands, paste
+
+pytestmark = pytest.mark.slow
 
 PARTS = ("masr_modules", "data_prep", "recipes", "hparams", "tests")
 
@@ -32,7 +35,7 @@ def follow(tmp_path, mini_corpus):
         printed = []
         for python, *words in commands(section):
             assert python == "python"
-            if words[0] == "recipes/pretrain/train.py":
+            if words[0].endswith("/train.py"):
                 yaml = str(copy / words[1])
                 settings = small_settings(yaml, corpus, tmp_path / "out") | extra
                 words = [words[0], *command_line(yaml, settings)]
@@ -52,6 +55,13 @@ def follow(tmp_path, mini_corpus):
 
 def results(tmp_path):
     return json.loads((tmp_path / "out/results.json").read_text()).popitem()[1]
+
+
+def table_of(printed):
+    """Header, then a row each, of the Markdown table that a run printed."""
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    header, _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    return header, rows
 
 
 def test_a_source(follow, tmp_path):
@@ -79,3 +89,34 @@ def test_an_ssl_method(follow, tmp_path):
     suite, _ = follow("An SSL method")
     assert " passed" in suite and "failed" not in suite
     assert 0 <= results(tmp_path)["knn"] <= 1
+
+
+def test_a_metric(follow, tmp_path, pretrained_folder):
+    places = {"pretrained": pretrained_folder, "cache_folder": tmp_path / "frames"}
+    doctest, training = follow("A metric", **places)
+    assert "1 passed" in doctest
+    found = json.loads((tmp_path / "out/results.json").read_text())["metrics"]
+    assert 0 < found["calibration_error"] <= 1
+    header, (row, *_) = table_of(training)
+    assert row[header.index("calibration error (%)")] == f"{100 * found['calibration_error']:.1f}"
+
+
+def test_a_loss(follow, tmp_path):
+    doctest, _ = follow("A loss")
+    assert "1 passed" in doctest
+    found = logged(tmp_path / "out")
+    assert 0 < found["train masr"] < 4 * 3.25 and 0 < found["train pairs_language"] < 1
+    assert results(tmp_path)
+
+
+def test_each_question_of_a_newcomer_has_its_section_and_its_test():
+    sections = re.findall(r"^## (.*)$", TEXT, re.M)
+    assert sections == [
+        "A source",
+        "A corpus",
+        "An SSL method",
+        "A task",
+        "A metric",
+        "A loss",
+    ]
+    assert {block.section for block in blocks() if block.kind == "sh"} == set(sections)

@@ -11,6 +11,8 @@ from speechbrain.inference.encoders import WaveformEncoder
 
 from masr_modules.downstream.task import find_tasks
 
+pytestmark = pytest.mark.slow
+
 YAML = file_of("hparams/mini_seconds.yaml").replace("base: ", f"base: {ROOT}/hparams/")
 
 

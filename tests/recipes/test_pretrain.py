@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import keys_of, yamls
+from conftest import keys_of, logged, yamls
 from core_only import run_with_core
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -26,6 +26,7 @@ def weights(folder, name="ssl"):
     return torch.load(newest / f"{name}.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block",
     [
@@ -44,7 +45,14 @@ def test_a_block_of_the_command_line_replaces_the_whole_block(block, pretrain, a
     assert next(iter(block.values())).split()[0] in kept
 
 
-@pytest.mark.parametrize("yaml", [yaml for yaml in YAMLS if yaml not in CORPORA])
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        pytest.param(yaml, marks=[] if yaml == "masr.yaml" else pytest.mark.slow)
+        for yaml in YAMLS
+        if yaml not in CORPORA
+    ],
+)
 def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, capsys):
     if "hubert" in yaml:
         kmeans.main(arguments(yaml))
@@ -86,6 +94,7 @@ def logged_images(folder):
     }
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_embeddings_and_the_knowledge_of_a_batch(pretrained_folder, mini_corpus):
     projector = (pretrained_folder / "tensorboard/projector_config.pbtxt").read_text()
     (step,) = set(re.findall(r'"(\d{5})/valid/tensors.tsv"', projector))
@@ -103,6 +112,7 @@ def test_tensorboard_holds_embeddings_and_the_knowledge_of_a_batch(pretrained_fo
     assert tag == "knowledge/batch" and step == 4 and picture.startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_no_more_than_it_can_and_no_knowledge_without_a_head(
     pretrain, arguments, tmp_path, monkeypatch
 ):
@@ -128,6 +138,7 @@ def kill_before_step(monkeypatch, pretrain, step):
     monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", dying)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "yaml, step",
     [
@@ -155,6 +166,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
             assert torch.equal(value, resumed[key]), key
 
 
+@pytest.mark.slow
 def test_a_folder_is_that_of_one_run(pretrain, arguments, tmp_path):
     pretrain.main(arguments(number_of_steps=2))
     table = (tmp_path / "out/results.md").read_text()
@@ -164,6 +176,7 @@ def test_a_folder_is_that_of_one_run(pretrain, arguments, tmp_path):
     assert "0.77" not in (tmp_path / "out/hyperparams.yaml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every, lr", [(1, 0.0), (4, 0.0)])
 def test_accumulation_changes_no_number_of_updates(every, lr, pretrain, arguments, tmp_path):
     pretrain.main(arguments(grad_accumulation_factor=every, max_batch_seconds=6.0))
@@ -172,6 +185,7 @@ def test_accumulation_changes_no_number_of_updates(every, lr, pretrain, argument
     assert len(lines) > (every > 1)
 
 
+@pytest.mark.slow
 def test_ssl_only_trains_no_head(pretrain, arguments, tmp_path):
     pretrain.main(arguments(masr_weight=0))
     log = (tmp_path / "out/train_log.txt").read_text()
@@ -179,6 +193,7 @@ def test_ssl_only_trains_no_head(pretrain, arguments, tmp_path):
     assert not list((tmp_path / "out/save").glob("CKPT*/head.ckpt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides, said, not_said",
     [
@@ -196,6 +211,7 @@ def test_the_card_says_what_was_used_and_no_more(
     assert said in used and not_said not in used
 
 
+@pytest.mark.slow
 def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatch):
     seen = []
     forward = pretrain.PretrainBrain.compute_forward
@@ -219,16 +235,30 @@ def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatc
     assert len(seen[0]) == 4 and all(arm == seen[0] for arm in seen)
 
 
-def test_batches_of_one_utterance_train(pretrain, arguments):
+@pytest.mark.slow
+def test_batches_of_one_utterance_train(pretrain, arguments, tmp_path, monkeypatch):
+    sizes, forward = [], pretrain.PretrainBrain.compute_forward
+
+    def spy(brain, batch, stage):
+        if stage.name == "TRAIN":
+            sizes.append(len(batch.id))
+        return forward(brain, batch, stage)
+
+    monkeypatch.setattr(pretrain.PretrainBrain, "compute_forward", spy)
     pretrain.main(arguments(max_batch_seconds=2.0, max_crop_seconds=2.0, number_of_steps=2))
+    assert sizes == [1, 1]
+    losses = logged(tmp_path / "out")
+    assert losses["train ssl"] > 0 and losses["train masr"] > 0
 
 
+@pytest.mark.slow
 def test_branches_tell_of_languages_that_are_hidden(pretrain, arguments, tmp_path):
     pretrain.main(arguments(missing_labels={"language": 0.5, "region": 1}, family_depth=3))
     log = (tmp_path / "out/train_log.txt").read_text()
     assert "train anchors_language: 1.00e+00" in log
 
 
+@pytest.mark.slow
 def test_the_progress_bar_shows_both_losses(pretrain, arguments, capsys):
     pretrain.main(arguments()[:-1])  # the last argument is --noprogressbar
     shown = capsys.readouterr().err

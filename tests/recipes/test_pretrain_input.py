@@ -2,9 +2,14 @@
 
 import csv
 import json
+import math
 
 import pytest
-from conftest import edited_csv
+from conftest import edited_csv, logged
+
+from masr_modules.knowledge import Numeric
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_unknown_metadata_column_in_the_yaml(pretrain, arguments):
@@ -57,13 +62,23 @@ NUMERIC_SESSION = "[!name:masr_modules.knowledge.Numeric {column: session, lengt
 
 
 def test_a_source_of_numbers_has_its_column_read_as_numbers(
-    pretrain, arguments, mini_corpus, tmp_path
+    pretrain, arguments, mini_corpus, tmp_path, monkeypatch
 ):
+    seen, pairs = set(), Numeric.pairs
+
+    def spy(source, rows, columns):
+        seen.update(rows.tolist())
+        return pairs(source, rows, columns)
+
     def edit(rows):
         return [row | {"session": f"{2000 + i % 5}"} for i, row in enumerate(rows)]
 
+    monkeypatch.setattr(Numeric, "pairs", spy)
     path = edited_csv(mini_corpus, tmp_path, edit)
-    pretrain.main(arguments(train_csv=path, knowledge=NUMERIC_SESSION, number_of_steps=2))
+    settings = {"knowledge": NUMERIC_SESSION, "prototypes": "null", "number_of_steps": 2}
+    pretrain.main(arguments(train_csv=path, **settings))
+    read = {number for number in seen if number == number}  # of the other splits: not known
+    assert read and read <= {2000.0, 2001.0, 2002.0, 2003.0, 2004.0}
 
 
 def test_a_cell_that_is_no_number_names_column_cell_and_utterance(
@@ -85,6 +100,9 @@ def test_half_of_the_metadata_missing_still_trains(pretrain, arguments, mini_cor
         return rows
 
     pretrain.main(arguments(train_csv=edited_csv(mini_corpus, tmp_path, edit)))
+    found = logged(tmp_path / "out")
+    assert found["step"] == 4 and all(map(math.isfinite, found.values()))
+    assert found["train masr"] > 0 and 0 < found["train anchors_gender"] < 1
 
 
 def test_a_csv_needs_only_what_is_told_apart(pretrain, arguments, mini_corpus, tmp_path):

@@ -16,6 +16,8 @@ from trees_voxceleb import SPEAKERS_1, voxceleb1_tree, voxceleb2_tree
 
 from data_prep.common.trials import trials_path, write_trials
 
+pytestmark = pytest.mark.slow
+
 YAML = "mini_speaker.yaml"
 
 

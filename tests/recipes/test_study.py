@@ -12,6 +12,8 @@ from masr_modules.config.settings import load_settings, parse_arguments
 from masr_modules.reporting.pretrain_record import pretrain_record
 from masr_modules.reporting.study import Studies
 
+pytestmark = pytest.mark.slow
+
 STUDIES = Studies(ROOT / "recipes/study/studies.yaml")
 
 

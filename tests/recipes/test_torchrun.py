@@ -19,6 +19,8 @@ from test_pretrain import weights
 from data_prep.voxlingua107_prepare import prepare_voxlingua107
 from masr_modules.data.shards import write_shards
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 #: YAML -> its recipe; batches of several lengths, so that epochs are uneven.

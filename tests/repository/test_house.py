@@ -1,4 +1,4 @@
-"""How the folders lie: imports run one way, and no file outgrows its name."""
+"""How the folders lie: imports run one way, tests mirror the package; every test asserts."""
 
 import ast
 from pathlib import Path
@@ -69,3 +69,64 @@ def test_no_module_lies_loose():
 def test_messages_go_through_the_standard_librarys_logging():
     for path in (path for top in CODE for path in (ROOT / top).rglob("*.py")):
         assert "speechbrain.utils.logger" not in imported(path), path
+
+
+def test_tests_mirror_the_package():
+    """A file of tests is named after a module of its room, or after the room: what all share."""
+    for room in ROOMS:
+        modules = {path.stem for path in (ROOT / "masr_modules" / room).glob("*.py")}
+        for path in (ROOT / "tests" / room).glob("test_*.py"):
+            assert path.stem.removeprefix("test_") in modules | {room}, path
+    loose = {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    assert loose <= {"test_inference.py", "test_distributed.py"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders <= {*ROOMS, "data_prep", "recipes", "repository", "support"}
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+RAISES = {"pytest.raises", "pytest.warns", "pytest.fail"}
+
+
+def functions(path):
+    """Functions of a file, those of its classes with them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def called(function):
+    return {ast.unparse(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)}
+
+
+def asserts(function, helpers=frozenset()):
+    """Whether a function states something, itself or by a function that does."""
+    calls = called(function)
+    return (
+        any(isinstance(node, ast.Assert) for node in ast.walk(function))
+        or bool(calls & (RAISES | helpers))
+        or any("assert_" in name for name in calls)  # of torch.testing, numpy.testing, mocks
+    )
+
+
+def without_assertion(paths, shared=()):
+    """Tests that would pass whatever the code does; those of `shared` may state it for them."""
+    found = []
+    common = {f.name for path in shared for f in functions(path) if asserts(f)}
+    for path in paths:
+        own = {f.name for f in functions(path) if asserts(f) and not f.name.startswith("test")}
+        tests = [f for f in functions(path) if f.name.startswith("test")]
+        found += [f"{path.name}::{f.name}" for f in tests if not asserts(f, own | common)]
+    return found
+
+
+def test_every_test_asserts_something():
+    helpers = [path for path in TESTS if not path.name.startswith("test_")]
+    assert not without_assertion([path for path in TESTS if path not in helpers], helpers)
+
+
+def test_a_test_without_an_assertion_is_seen(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        "def check(x):\n    assert x\n\ndef prepare():\n    return 1\n\n"
+        "def test_a():\n    prepare()\n\ndef test_b():\n    check(prepare())\n\n"
+        "def test_c():\n    with pytest.raises(OSError):\n        prepare()\n"
+    )
+    assert without_assertion([tmp_path / "test_a.py"]) == ["test_a.py::test_a"]
