@@ -153,6 +153,8 @@ def test_a_source_finds_its_column_when_it_is_constructed():
     metadata = columns_of_a_corpus()
     for source in (Categorical("speaker", metadata=metadata), Numeric("age", 1.0, 1.0, metadata)):
         source.check(metadata)
+        similarity, valid = source.pairs(metadata[source.column], metadata[source.column])
+        assert similarity.shape == valid.shape == (len(metadata), len(metadata))
 
 
 @pytest.mark.parametrize("kind", [Categorical, SetOverlap, LanguageDistance])
@@ -358,6 +360,7 @@ def test_names_are_told_to_type_checkers_as_they_are_imported():
 def test_languages_are_read_without_torch():
     code = (
         "import sys; from masr_modules.knowledge import resolve_language as find; "
-        "assert find('sv') == 'swe'; assert 'torch' not in sys.modules"
+        "print(find('sv'), 'torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["swe", "False"]
