@@ -65,6 +65,7 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     assert "MASREncoder" in (tmp_path / "out/encoder/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_core_alone_trains(arguments, tmp_path):
     train = "import runpy; runpy.run_path('recipes/pretrain/train.py', run_name='__main__')"
     done = run_with_core(train, *arguments("masr.yaml"))

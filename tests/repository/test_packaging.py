@@ -149,6 +149,7 @@ def test_a_commit_is_checked_by_the_parts_of_make_lint():
     assert "make lint" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_core_alone_is_enough_for_all_but_what_names_its_extra():
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -174,6 +175,7 @@ for module in {modules}:
         assert text.endswith(f' is not installed: pip install "masr[{NEEDS[module]}]"')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra, code",
     [
@@ -204,6 +206,7 @@ def test_what_lacks_an_extra_names_it(extra, code):
     assert "MissingExtraError: " in error and f'pip install "masr[{extra}]"' in error
 
 
+@pytest.mark.slow
 def test_without_transformers_its_models_name_the_extra(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
