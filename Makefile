@@ -9,7 +9,7 @@ KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
 .PHONY: pretrain compare tables downstream debian test test-fast soak clean \
-	lint ruff format codespell yamllint
+	lint ruff format codespell yamllint mypy
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
@@ -44,7 +44,7 @@ soak: $(INSTALLED)
 	$(RUN) -m benchmarks.soak --kills $(KILLS)
 
 # Each part is a hook of .pre-commit-config.yaml too.
-lint: ruff format codespell yamllint
+lint: ruff format codespell yamllint mypy
 
 ruff: $(INSTALLED)
 	$(VENV)/bin/ruff check .
@@ -57,6 +57,9 @@ codespell: $(INSTALLED)
 
 yamllint: $(INSTALLED)
 	$(VENV)/bin/yamllint --strict .
+
+mypy: $(INSTALLED)
+	$(VENV)/bin/mypy
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

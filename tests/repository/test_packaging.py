@@ -29,6 +29,8 @@ THROUGH = {
     "ruff": ("Makefile", "bin/ruff check"),
     "codespell": ("Makefile", "bin/codespell"),
     "yamllint": ("Makefile", "bin/yamllint"),
+    "mypy": ("Makefile", "bin/mypy"),
+    "types-tqdm": ("pyproject.toml", "[tool.mypy]"),
     "pre-commit": ("CONTRIBUTING.md", "pre-commit install"),
 }
 #: Folder -> the extra inside which alone another folder imports it.
