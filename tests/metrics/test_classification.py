@@ -176,7 +176,7 @@ def test_predictions_that_do_not_fit_are_an_error():
 def test_the_picture_orders_classes_by_family(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "masr_modules.metrics.classification.save_figure", lambda figure, path: drawn.append(figure)
+        "masr_modules.metrics.plots.save_figure", lambda figure, path: drawn.append(figure)
     )
     plot_confusion(said(["deu", "fin"], ["nld", "fin"]), {**FAMILIES, "fin": None}, "ignored")
     axes = drawn[0].axes[0]
