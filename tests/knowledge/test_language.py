@@ -9,6 +9,8 @@ import torch
 from masr_modules.knowledge import LanguageDistance
 from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path_factory, monkeypatch):
