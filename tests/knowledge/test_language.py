@@ -10,6 +10,8 @@ from label_sources import all_pairs, corpus_of
 from masr_modules.knowledge import LanguageDistance
 from masr_modules.knowledge.language_distances import DISTANCE_KINDS, language_distances
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path_factory, monkeypatch):

@@ -22,19 +22,25 @@ def rows(path, values=ROWS):
     return path
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """The function that draws -> its picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    return {draw: draw(folder / f"{draw.__name__}.svg") for draw in (curves, rows)}
+
+
 @pytest.mark.parametrize("draw", [curves, rows])
 @pytest.mark.parametrize(
     "change",
     [{}, {"font.family": "DejaVu Serif"}, {"xtick.major.pad": 6, "ytick.major.size": 6}],
     ids=["none", "letters", "sizes"],
 )
-def test_the_same_is_known_again_however_it_is_laid_out(draw, change, tmp_path):
-    draw(tmp_path / "a.svg")
+def test_the_same_is_known_again_however_it_is_laid_out(draw, change, original, tmp_path):
     with matplotlib.rc_context(change):
-        draw(tmp_path / "b.svg")
-    same = (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+        other = draw(tmp_path / "b.svg")
+    same = original[draw].read_bytes() == other.read_bytes()
     assert same == (not change)
-    assert picture_differences(tmp_path / "a.svg", tmp_path / "b.svg") == []
+    assert picture_differences(original[draw], other) == []
 
 
 def moved(values, by):
@@ -57,9 +63,8 @@ def moved(values, by):
     ],
     ids=["number", "system", "point", "swapped", "order", "axis", "title", "colours"],
 )
-def test_another_curve_is_told(change, tmp_path):
-    pictures = curves(tmp_path / "a.svg"), curves(tmp_path / "b.svg", **change)
-    assert picture_differences(*pictures)
+def test_another_curve_is_told(change, original, tmp_path):
+    assert picture_differences(original[curves], curves(tmp_path / "b.svg", **change))
 
 
 @pytest.mark.parametrize(
@@ -72,13 +77,12 @@ def test_another_curve_is_told(change, tmp_path):
     ],
     ids=["mean", "interval", "system", "another system"],
 )
-def test_another_row_is_told(values, tmp_path):
-    pictures = rows(tmp_path / "a.svg"), rows(tmp_path / "b.svg", values)
-    assert picture_differences(*pictures)
+def test_another_row_is_told(values, original, tmp_path):
+    assert picture_differences(original[rows], rows(tmp_path / "b.svg", values))
 
 
-def test_a_picture_is_read_with_its_texts_marks_and_places(tmp_path):
-    shown = read_picture(rows(tmp_path / "a.svg"))
+def test_a_picture_is_read_with_its_texts_marks_and_places(original):
+    shown = read_picture(original[rows])
     assert list(shown) == ["", "axes_1", "axes_2"]
     words = [text.words for text in shown["axes_1"].texts]
     assert {"LASR", "MASR", "14.0", "8.0", "EER (%)", "less is better"} <= set(words)

@@ -117,6 +117,7 @@ def test_knowledge_moves_the_loss_only_of_what_prototypes_know():
     assert family != plain and gender == plain
 
 
+@pytest.mark.slow
 def test_drawn_labels_stand_for_all_in_expectation():
     names = [f"l{i:02}" for i in range(40)]
     columns = {"language": names, "family": ["x"] * 40, "gender": ["f"] * 40}

@@ -29,6 +29,8 @@ from masr_modules.knowledge.descent import OTHER, branches, order_by_descent
 from masr_modules.knowledge.language_distances import language_distances
 from masr_modules.metrics.embeddings import LabelledEmbeddings
 
+pytestmark = pytest.mark.slow
+
 EIGHT = ["swe", "dan", "deu", "nld", "spa", "por", "tam", "kan"]
 
 
@@ -48,7 +50,6 @@ def points_at(distances):
 # Distances and trees
 
 
-@pytest.mark.slow
 def test_centroids_arranged_as_the_tree_agree_with_it():
     genetic = language_distances(EIGHT, "genetic")
     ours = centroid_distances(points_at(genetic), np.array(EIGHT), EIGHT)
@@ -57,7 +58,6 @@ def test_centroids_arranged_as_the_tree_agree_with_it():
     assert found.p < 0.01 and (found.languages, found.pairs) == (8, 28)
 
 
-@pytest.mark.slow
 def test_shuffled_centroids_do_not():
     genetic = language_distances(EIGHT, "genetic")
     shuffled = np.random.default_rng(1).permutation(8)
@@ -67,7 +67,6 @@ def test_shuffled_centroids_do_not():
     assert found.low < 0 < found.high
 
 
-@pytest.mark.slow
 def test_p_is_right_where_nothing_agrees():
     rng = np.random.default_rng(0)
     ps = []
@@ -78,7 +77,6 @@ def test_p_is_right_where_nothing_agrees():
     assert 0.01 < np.mean(np.array(ps) <= 0.05) < 0.1  # 0.05, within 3 standard errors
 
 
-@pytest.mark.slow
 def test_what_is_not_known_is_left_out_of_the_correlation():
     points = np.arange(6.0) ** 2
     distances = abs(points[:, None] - points)
@@ -262,7 +260,6 @@ def random_findings(languages=("spa", "por", "swe", "tam", "epo"), each=8):
     return Findings("test.csv", "knn", utterances, found, systems)
 
 
-@pytest.mark.slow
 def test_tables_and_json_hold_all_systems():
     found = random_findings()
     text, numbers = as_markdown(found), json.loads(json.dumps(as_json(found), allow_nan=False))

@@ -1,6 +1,7 @@
 """How the folders lie: imports run one way, tests mirror the package; every test asserts."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 RAISES = {"pytest.raises", "pytest.warns", "pytest.fail"}
 
 
+@cache
 def functions(path):
     """Functions of a file, those of its classes with them."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
