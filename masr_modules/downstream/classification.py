@@ -60,7 +60,7 @@ def labelled_rows(hparams: dict) -> dict[str, dict[str, dict]]:
 
 
 class ClassificationBrain(DownstreamBrain):
-    """Head and classifier on an encoder; `self.labels` tells the classes apart."""
+    """Head and classifier on an encoder; `self.labels` names the classes."""
 
     @classmethod
     def build(
@@ -161,7 +161,7 @@ def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncode
     Raises
     ------
     ValueError
-        If there is nothing to tell apart.
+        If there are fewer than two classes.
     """
     if len(labels.lab2ind) < 2:
         raise ValueError(f"train: only one {column}: {list(labels.lab2ind)}; two are needed")
