@@ -32,7 +32,7 @@ debian: $(INSTALLED)
 		--encoders @results/compare_debian/encoders.txt --record recipes/downstream/runs.csv
 	$(RUN) recipes/study/tables.py
 
-# Two processes, files whole: fixtures are made once a file.
+# Two processes, files whole: fixtures are made once per file.
 test: $(INSTALLED)
 	$(RUN) -m pytest -n 2 --dist loadfile
 

@@ -123,7 +123,7 @@ def with_sources(size: int, device: str, count: int) -> dict[str, Callable[[], o
     sources, metadata = knowledge_of(size)
     sources, metadata = sources[:count], metadata.to(device)
     z, loss = embeddings_of(size, device), MASRLoss("knowledge", knowledge_weight=0.1)
-    combine(sources, metadata)  # binds the look-up tables, once a corpus
+    combine(sources, metadata)  # binds the look-up tables, once per corpus
 
     def similarity() -> object:
         return combine(sources, metadata).values

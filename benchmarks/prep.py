@@ -28,7 +28,7 @@ import soundfile
 from tqdm import tqdm
 
 SECONDS, SAMPLE_RATE, FILES = 8, 16000, 200
-CLIPS, VIDEOS = 10, 10  # clips a video, videos a speaker
+CLIPS, VIDEOS = 10, 10  # clips per video, videos per speaker
 ROUNDS = 3
 
 
@@ -102,7 +102,7 @@ def medians(rounds: list[list[float]]) -> list[float]:
 
 
 def main() -> None:
-    """Both sides in turns, then the table."""
+    """Both preparations in turns, then the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--sample", type=int, default=2000)
@@ -127,7 +127,7 @@ def main() -> None:
     print(f"prepare_voxceleb, {options.rows} files, {workers}: {1 / mine:.0f} rows/s")
     print(f"audio read in one process, {options.sample} files: {1 / other:.0f} rows/s")
     print(f"ratio: {other / mine:.1f}")
-    print(f"processor time a row: {mine_busy * 1e6:.0f} µs and {other_busy * 1e6:.0f} µs")
+    print(f"processor time per row: {mine_busy * 1e6:.0f} µs and {other_busy * 1e6:.0f} µs")
     print(f"ratio: {other_busy / mine_busy:.1f}")
     print(f"peak memory: {', '.join(peaks.values())}")
 

@@ -41,7 +41,7 @@ STAGES = ("data", "forward", "backward", "optimiser")
 
 
 def make_samples(seconds: float) -> list[dict]:
-    """Noise of 2 to 8 seconds an utterance, `seconds` in all with padding."""
+    """Noise of 2 to 8 seconds per utterance, `seconds` in all with padding."""
     generator = torch.Generator().manual_seed(0)
     samples, longest = [], 0.0
     while True:
@@ -126,7 +126,7 @@ class Row:
 
     @property
     def total(self) -> float:
-        """Seconds a step."""
+        """Seconds per step."""
         return sum(self.times.values())
 
 

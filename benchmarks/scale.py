@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What rows and ranks cost: start of a run, planning, step time, MASR's share; a paper model.
+"""What rows and ranks cost: start of a run, planning, step time, MASR's fraction; a paper model.
 
 > python benchmarks/scale.py --rows 10000 100000 1000000 --ranks 1 2 4
 
 Rows: a CSV of that many rows on a thousand short files, until the first step's batch is planned.
 Ranks: gloo on this machine's cores, the small model of hparams/masr.yaml, batches of noise of
-the same seconds a rank; MASR's share is of the whole step. The paper model carries the measured
-constants to GPUs: what is gathered grows with the ranks, and what is computed does not.
+the same seconds per rank; MASR's fraction is of the whole step. The paper model carries the
+measured constants to GPUs: what is gathered grows with the ranks, and what is computed does not.
 """
 
 import argparse
@@ -159,7 +159,7 @@ def measure_ranks(numbers: list[int]) -> tuple[str, dict[int, dict[str, float]]]
 def model_gpus(
     batch: int, size: int, labels: int, heads: int, step_ms: float, flops: float, bytes_per_s: float
 ) -> dict[int, tuple[float, float, float]]:
-    """GPUs -> (megabytes gathered a step, MASR's GFLOP, its share of the step in %).
+    """GPUs -> (megabytes gathered per step, MASR's GFLOP, its fraction of the step in %).
 
     Each rank gathers (W B, D) embeddings and codes of every head, normalises them, and compares
     its own B with L prototypes; the backward pass costs twice the forward one and sums the
@@ -179,7 +179,7 @@ def draw(found: dict[int, tuple[float, float, float]], path: Path) -> None:
     """The paper model."""
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     axes.plot(list(found), [share for _, _, share in found.values()], marker="o", color="#0072b2")
-    axes.set(xscale="log", xlabel="GPUs", ylabel="MASR's share of a step (%)", ylim=0)
+    axes.set(xscale="log", xlabel="GPUs", ylabel="MASR's fraction of a step (%)", ylim=0)
     axes.set_xticks(list(found), [str(ranks) for ranks in found])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--figure", type=Path, default=Path("results/benchmarks/scale.svg"))
-    parser.add_argument("--batch", type=int, default=64, help="utterances a GPU, paper model")
+    parser.add_argument("--batch", type=int, default=64, help="utterances per GPU, paper model")
     parser.add_argument("--labels", type=int, default=7000, help="prototypes, paper model")
     parser.add_argument("--step_ms", type=float, default=300.0, help="of SSL alone, paper model")
     parser.add_argument("--tflops", type=float, default=20.0, help="that small products reach")
@@ -215,7 +215,7 @@ def main() -> None:
         args.batch, 128, args.labels, 4, args.step_ms, 1e12 * args.tflops, 1e9 * args.gigabytes
     )
     body = [[str(n), *(f"{x:.2f}" for x in row)] for n, row in found.items()]
-    print(align(["GPUs", "gathered (MB)", "MASR (GFLOP)", "share of a step (%)"], body))
+    print(align(["GPUs", "gathered (MB)", "MASR (GFLOP)", "fraction of a step (%)"], body))
     draw(found, args.figure)
     print(f"\n{args.figure}")
 

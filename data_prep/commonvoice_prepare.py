@@ -8,7 +8,7 @@ million MP3 files take ten minutes. A delta release has no test set of its own a
 Test and validation sets are the official ones. For pretraining, the training set is
 by default all that was validated, without the speakers and sentences of the others:
 many times what the official training set holds, which has each sentence once. A
-speaker may read in several languages, and is on one side over all of them.
+speaker may read in several languages, and is in one split over all of them.
 
 Ardila et al., "Common Voice: a massively-multilingual speech corpus", LREC 2020,
 arXiv 1912.06670.
@@ -32,7 +32,7 @@ from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corp
 from data_prep.commonvoice.cells import AGES, GENDERS, as_set, sentence_key
 from data_prep.commonvoice.durations import DURATIONS, known_header, read_durations
 
-#: Each side's table; the training set comes last: it leaves out what the others hold.
+#: Each split's table; the training set comes last: it leaves out what the others hold.
 TABLES = {"test": "test.tsv", "valid": "dev.tsv"}
 EXTRA_COLUMNS = ("variant", "sentence_domain", "sentence_id", "age_group")
 
@@ -63,7 +63,7 @@ def prepare_commonvoice(
         The table of the training set: validated, or the official train. Either is
         without the speakers and sentences of dev and test.
     skip_limit : float
-        Largest share of utterances that may be broken.
+        Largest fraction of utterances that may be broken.
     num_workers : int
         Processes that read audio headers.
     skip_prep : bool
@@ -151,7 +151,7 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
 
 
 class HeldOut(NamedTuple):
-    """The clips, speakers and sentences of the sides that were read so far."""
+    """The clips, speakers and sentences of the splits that were read so far."""
 
     clips: set[int]
     speakers: set[str]
@@ -163,7 +163,7 @@ def read_release(
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Reads the tables of all locales, without durations: test, then dev, then training.
 
-    Each side leaves out the speakers and sentences of those before it.
+    Each split leaves out the speakers and sentences of those before it.
 
     Arguments
     ---------
@@ -179,10 +179,10 @@ def read_release(
     Yields
     ------
     (str, dict)
-        Side and row.
+        Split and row.
     """
     seen = HeldOut(set(), set(), set())
-    for side, table in {**TABLES, "train": train_table}.items():
+    for split, table in {**TABLES, "train": train_table}.items():
         earlier = HeldOut(*(frozenset(values) for values in seen))
         clips: set[int] = set()
         for locale in locales:
@@ -199,11 +199,11 @@ def read_release(
                     skips.exclude("sentence is also in dev or test", where)
                 else:
                     clips.add(clip)
-                    if side != "train":
+                    if split != "train":
                         seen.clips.add(clip)
                         seen.speakers.add(row["speaker"])
                         seen.sentences.add(sentence)
-                    yield side, row
+                    yield split, row
 
 
 def _read_locale(

@@ -16,7 +16,7 @@ absolute paths.
 not understood (a gender, a number, a language) is noted and left empty.
 
 Splits: a column `split` (or the dataset's own) decides. Without it, speakers are divided by
-seed so that none is on two sides; where no speaker is known, sources; else utterances.
+seed so that none is in two splits; where no speaker is known, sources; else utterances.
 """
 
 import os
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from data_prep.common.audio import add_durations
 from data_prep.common.command_line import run
 from data_prep.common.skips import SkipRegister
-from data_prep.common.splits import side_of, split_groups
+from data_prep.common.splits import split_groups, split_of
 from data_prep.common.tables import read_table
 from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.custom.columns import ROLES, make_row, map_columns, path_id, wav_cell
@@ -106,14 +106,14 @@ class _Corpus:
             yield where, {name: cells[theirs] for name, theirs in self.mapped.items()}
 
     def group(self, cells: Mapping[str, str], where: str) -> str:
-        """What may not be on two sides; an utterance of an unknown speaker is its own group."""
+        """What may not be in two splits; an utterance of an unknown speaker is its own group."""
         for column in ("speaker", "source"):
             if value := cells.get(column) or self.constants.get(column):
                 return f"{column} {value}"
         return where
 
-    def sides(self, valid_share: float, test_share: float, seed: int) -> dict[str, str] | None:
-        """Group -> side; None where the rows tell their split."""
+    def splits(self, valid_share: float, test_share: float, seed: int) -> dict[str, str] | None:
+        """Group -> split; None where the rows name their split."""
         groups, given = Counter(), 0
         for where, cells in self.rows(False, SkipRegister()):
             groups[self.group(cells, where)] += 1
@@ -128,19 +128,19 @@ class _Corpus:
 
 def assign_rows(
     corpus: _Corpus,
-    sides: dict[str, str] | None,
+    splits: dict[str, str] | None,
     name: str,
     folders: tuple[str, str],
     skips: SkipRegister,
 ) -> Iterator[tuple[str, dict]]:
-    """Side and row of each utterance.
+    """Split and row of each utterance.
 
     Arguments
     ---------
     corpus : _Corpus
         The user's rows.
-    sides : dict of str to str, optional
-        Group -> side; None where the rows tell their split.
+    splits : dict of str to str, optional
+        Group -> split; None where the rows name their split.
     name : str
         Prefix of IDs and speakers.
     folders : (str, str)
@@ -151,9 +151,9 @@ def assign_rows(
     Yields
     ------
     (str, dict)
-        Side and row, without duration.
+        Split and row, without duration.
     """
-    first_side: dict[str, str] = {}
+    first_split: dict[str, str] = {}
     for where, cells in corpus.rows(True, skips):
         roles = {role: cells.pop(role, "") for role in ROLES}
         if not roles["wav"]:
@@ -161,14 +161,14 @@ def assign_rows(
             continue
         wav = wav_cell(roles["wav"], *folders, where)
         group = corpus.group(cells, where)
-        side = side_of(roles["split"], where) if sides is None else sides[group]
-        if sides is None and first_side.setdefault(group, side) != side:
-            skips.note("speaker or source on two sides of the given split", f"{where}: {group}")
+        split = split_of(roles["split"], where) if splits is None else splits[group]
+        if splits is None and first_split.setdefault(group, split) != split:
+            skips.note("speaker or source in two of the given splits", f"{where}: {group}")
         row = make_row(cells, corpus.constants, where, skips)
         if row.get("speaker"):
             row["speaker"] = f"{name}_{row['speaker']}"
         identity = f"{name}_{roles['ID'] or path_id(wav, folders[1])}"
-        yield side, {"ID": identity, "wav": wav, **row}
+        yield split, {"ID": identity, "wav": wav, **row}
 
 
 def prepare_custom(
@@ -204,9 +204,9 @@ def prepare_custom(
     name : str
         Prefix of IDs and speakers; corpora that train together need different ones.
     valid_share : float
-        Share of the utterances for validation, where no column tells the split.
+        Fraction of the utterances for validation, where no column tells the split.
     test_share : float
-        Share of the utterances for the test, where no column tells the split.
+        Fraction of the utterances for the test, where no column tells the split.
     seed : int
         Of the choice of speakers.
     sample_rate : int
@@ -214,7 +214,7 @@ def prepare_custom(
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
-        Largest share of utterances that may be left out as broken.
+        Largest fraction of utterances that may be left out as broken.
     skip_prep : bool
         If True, nothing is done.
 
@@ -245,16 +245,16 @@ def prepare_custom(
         return
     open_rows = _choose_reader(data_folder, save_folder, table)
     corpus = _Corpus(open_rows, columns, constants, table or data_folder)
-    sides = corpus.sides(valid_share, test_share, seed)
+    splits = corpus.splits(valid_share, test_share, seed)
     skips = SkipRegister(skip_limit)
-    rows = assign_rows(corpus, sides, name, (data_folder, save_folder), skips)
+    rows = assign_rows(corpus, splits, name, (data_folder, save_folder), skips)
     write_corpus(
         save_folder,
         add_durations(rows, data_folder, skips, sample_rate, num_workers),
         settings,
         skips,
         extra_columns=corpus.extra_columns,
-        disjoint=[] if sides is None else [("speaker",)],
+        disjoint=[] if splits is None else [("speaker",)],
     )
 
 

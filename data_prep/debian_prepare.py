@@ -6,11 +6,11 @@ The recordings come with games, a drawing program and a telephone exchange
 ``DATA_FOLDER/packages``. The text is what the packages' own files say
 (``debian/clips.py``); it is kept where its length fits the recording.
 
-Each task has its folder of CSVs: ``pretrain``, ``asr`` and ``speaker``. Pretraining hears
+Each task has its folder of CSVs: ``pretrain``, ``asr`` and ``speaker``. Pretraining sees
 nothing that the others validate or test on (``debian/splits.py``), so that one encoder serves
 both. ``speaker/trials_within_language.csv`` (enrol, test, target) has the trials.
 
-Most languages come from one source and one voice: nothing that is measured here tells
+Most languages come from one source and one speaker: nothing that is measured here tells
 languages from recording channels.
 
 Example
@@ -35,7 +35,14 @@ from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.debian.audio import LEVEL, SAMPLE_RATE, convert
 from data_prep.debian.clips import Clip, read_clips
 from data_prep.debian.packages import PACKAGES, fetch_packages, unpack
-from data_prep.debian.splits import SEED, SHARES, VOICES, check_texts, speaker_trials, split_tasks
+from data_prep.debian.splits import (
+    SEED,
+    SHARES,
+    SPEAKER_SOURCES,
+    check_texts,
+    speaker_trials,
+    split_tasks,
+)
 from masr_modules.data.headers import BrokenAudio
 
 logger = logging.getLogger(__name__)
@@ -152,10 +159,10 @@ def write_tasks(save_folder: str, rows: list[dict], settings: dict) -> None:
     speaker = os.path.join(save_folder, "speaker")
     remove_trials(speaker, [TRIALS])
     kept_away = [row for t in ("asr", "speaker") for s in SPLITS[1:] for row in tasks[t][s]]
-    heard = {"pretrain/train": tasks["pretrain"]["train"], "validation or test": kept_away}
-    check_disjoint(heard, ("sentence",))
-    for task, sides in tasks.items():
-        labelled = ((side, row) for side, members in sides.items() for row in members)
+    seen = {"pretrain/train": tasks["pretrain"]["train"], "validation or test": kept_away}
+    check_disjoint(seen, ("sentence",))
+    for task, splits in tasks.items():
+        labelled = ((split, row) for split, members in splits.items() for row in members)
         disjoint = [("recording",), ("sentence",)]
         folder = os.path.join(save_folder, task)
         write_corpus(folder, labelled, settings, None, EXTRA_COLUMNS, disjoint)
@@ -179,7 +186,7 @@ def prepare_debian(
         Its folders ``pretrain``, ``asr`` and ``speaker`` get ``train.csv``, ``valid.csv`` and
         ``test.csv`` each.
     skip_limit : float
-        Largest share of the recordings that may be broken.
+        Largest fraction of the recordings that may be broken.
     skip_prep : bool
         If True, nothing is done.
 
@@ -203,7 +210,7 @@ def prepare_debian(
         "corpus": "debian",
         "version": VERSION,
         "packages": sorted(os.path.basename(path) for path in debs.values()),
-        "split": [SEED, SHARES, VOICES],
+        "split": [SEED, SHARES, SPEAKER_SOURCES],
         "audio": [SAMPLE_RATE, LEVEL],
     }
     folders = {task: os.path.join(save_folder, task) for task in FILES}

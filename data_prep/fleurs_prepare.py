@@ -6,7 +6,7 @@ folder where that is read-only. The tables have seven tab-separated columns, no 
 quoting.
 
 FLEURS names no speakers: the column stays empty, and whether the official splits
-share any cannot be checked. Their sentences are kept apart here.
+share any cannot be checked. Their sentences are kept disjoint here.
 
 Conneau et al., "FLEURS: Few-shot Learning Evaluation of Universal
 Representations of Speech", SLT 2022, arXiv 2205.12446.
@@ -55,8 +55,8 @@ GROUP_OF = {config: group for group, configs in GROUPS.items() for config in con
 
 EXTRA_COLUMNS = ("fleurs_group", "sentence_id", "raw_text")
 
-#: Side -> FLEURS's name of it. The training set comes last: it leaves out what the others hold.
-SIDES = {"test": "test", "valid": "dev", "train": "train"}
+#: Split -> FLEURS's name of it. The training set comes last: it leaves out what the others hold.
+SPLITS = {"test": "test", "valid": "dev", "train": "train"}
 
 #: Of what is written; raised where the same folder gives other CSVs.
 VERSION = 2
@@ -81,7 +81,7 @@ def prepare_fleurs(
     languages : list of str, optional
         Configurations such as fr_fr (default: all whose folder is there).
     skip_limit : float
-        Largest share of utterances that may be broken.
+        Largest fraction of utterances that may be broken.
     num_workers : int
         Processes that read audio headers.
     skip_prep : bool
@@ -103,9 +103,9 @@ def prepare_fleurs(
         return
     configs = find_configs(data_folder, languages)
     found = {
-        (config, side): find_split(data_folder, save_folder, config, name)
+        (config, split): find_split(data_folder, save_folder, config, name)
         for config in configs
-        for side, name in SIDES.items()
+        for split, name in SPLITS.items()
     }
     inputs = [path for split in found.values() for path in inputs_of(split, data_folder)]
     settings = {
@@ -123,7 +123,7 @@ def prepare_fleurs(
         row
         for config in configs
         for row in read_config(
-            config, {side: found[config, side] for side in SIDES}, save_folder, skips
+            config, {split: found[config, split] for split in SPLITS}, save_folder, skips
         )
     )
     rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
@@ -177,7 +177,7 @@ def read_config(
     config : str
         Such as ``fr_fr``.
     found : dict of str to Split
-        Side -> its tables and audio.
+        Split -> its tables and audio.
     save_folder : str
         Folder of the CSVs.
     skips : SkipRegister
@@ -186,14 +186,14 @@ def read_config(
     Yields
     ------
     (str, dict)
-        Side and row.
+        Split and row.
     """
     language = {**language_cells(config), "fleurs_group": GROUP_OF[config]}
     held_out: set[str] = set()  # sentences of test, then of valid too
     stems: set[str] = set()
-    for side, name in SIDES.items():
+    for split, name in SPLITS.items():
         earlier = frozenset(held_out)
-        for where, cells in read_split(found[side], save_folder, config, name, skips):
+        for where, cells in read_split(found[split], save_folder, config, name, skips):
             stem = os.path.splitext(cells["file"])[0]
             if stem in stems:
                 skips.skip("file comes twice in the tables", f"{where}: {cells['file']}")
@@ -204,7 +204,7 @@ def read_config(
                 continue
             held_out.add(cells["sentence_id"])
             yield (
-                side,
+                split,
                 {
                     "ID": f"fleurs_{config}_{stem}",
                     "wav": cells["wav"],

@@ -32,7 +32,7 @@ from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corp
 from data_prep.iemocap.folds import (
     DISJOINT,
     SESSIONS,
-    assign_sides,
+    assign_splits,
     make_folds,
     remove_stale_folds,
 )
@@ -240,10 +240,10 @@ def prepare_iemocap(
         Folder of `fold1/train.csv` and so on.
     classes : str
         `four`: angry, happy (with excited), sad and neutral, the rest is left out. `all`:
-        every utterance, happy and excited apart, emotion empty where raters disagree.
+        every utterance, happy and excited separate, emotion empty where raters disagree.
     leave_out : str
         `superb`: a session, as in published figures; validation is of training speakers.
-        `session` or `speaker`: no speaker is on two sides. See `data_prep.iemocap.folds`.
+        `session` or `speaker`: no speaker is in two splits. See `data_prep.iemocap.folds`.
     seed : int
         Of the utterances that validate in `superb`; a training's seed does not change them.
     sample_rate : int
@@ -251,7 +251,7 @@ def prepare_iemocap(
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
-        Largest share of utterances that may be left out as broken.
+        Largest fraction of utterances that may be left out as broken.
     skip_prep : bool
         If True, nothing is done.
 
@@ -300,10 +300,10 @@ def prepare_iemocap(
     skips.check()
     logger.info("%s", skips.report())
     remove_stale_folds(save_folder, settings)
-    for fold, sides in folds.items():
+    for fold, splits in folds.items():
         write_corpus(
             folders[fold],
-            assign_sides(rows, sides, leave_out, f"{seed}/{fold}"),
+            assign_splits(rows, splits, leave_out, f"{seed}/{fold}"),
             settings,
             extra_columns=("scenario",),
             disjoint=[(column,) for column in DISJOINT[leave_out]],

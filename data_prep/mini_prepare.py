@@ -1,13 +1,13 @@
-"""The mini corpus: some hours of synthetic speech in many languages, made on the spot.
+"""The synthetic corpus: some hours of synthetic speech in many languages, made on the spot.
 
 Nothing is downloaded: eSpeak NG speaks dates, quantities, names and numbers in
 words (``mini/text.py``) with its voice variants as speakers (``mini/voices.py``).
 It serves to try recipes and to test them. It is no substitute for recordings:
-the languages share one engine, and ``emotion`` is a *simulated speaking style*,
+the languages share one engine, and ``emotion`` is *simulated*,
 made of rate, pitch, pitch range and volume (``mini/plan.py`` deals them out).
 
 Training, validation and test differ in speakers and in sentences. ``labelled.csv`` is what
-downstream tasks learn from: voices of the training set, sentences of its own. The same seed
+downstream tasks learn from: speakers of the training set, sentences of its own. The same seed
 gives the same bytes in any order, with any number of workers; more hours or
 more languages only add utterances to those of a smaller corpus.
 
@@ -43,7 +43,7 @@ def prepare_mini(
     languages : list of str, optional
         Codes of the languages (default: 24 of Europe and South Asia).
     hours : float
-        Hours over all languages and sides.
+        Hours over all languages and splits.
     seed : int
         Seed of everything that is drawn.
     num_workers : int

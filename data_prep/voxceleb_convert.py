@@ -133,7 +133,7 @@ def convert_voxceleb(data_folder: str, num_workers: int = 8, skip_limit: float =
     num_workers : int
         Processes.
     skip_limit : float
-        Largest share of broken files.
+        Largest fraction of broken files.
 
     Raises
     ------

@@ -18,7 +18,7 @@ What is written:
   is refused for them. The test speakers of VoxCeleb2 are left out as well.
 - validation by ``speaker`` (other speakers than in train, for verification and pretraining)
   or by ``video`` (the same speakers in other videos, for identification). Clips of one video
-  are never on two sides: they share room, microphone and noise.
+  are never in two splits: they share room, microphone and noise.
 
 With ``protocol: identification`` the official split of VoxCeleb1 alone says who is where:
 ``iden_split.txt``, the same 1251 speakers in train, valid and test, and no trials.
@@ -68,7 +68,7 @@ def make_rows(
     Arguments
     ---------
     clips : iterator of (str, Clip)
-        Side and utterance.
+        Split and utterance.
     about : dict of str to dict
         Speaker -> what is known, see `read_speakers`.
     skips : SkipRegister
@@ -77,9 +77,9 @@ def make_rows(
     Yields
     ------
     (str, dict)
-        Side and row.
+        Split and row.
     """
-    for side, clip in clips:
+    for split, clip in clips:
         known = about.get(clip.speaker)
         if known is None:
             skips.note("speaker is not in the metadata", clip.file)
@@ -87,12 +87,12 @@ def make_rows(
         speaker = clip.ID.partition("--")[0]
         row = {"ID": clip.ID, "wav": DATA_ROOT + clip.file, **known}
         row["speaker"], row["source"] = speaker, clip.video
-        yield side, row
+        yield split, row
 
 
-def _cut(seconds: float, skips: SkipRegister, side: str, row: dict, info: AudioInfo) -> list[dict]:
+def _cut(seconds: float, skips: SkipRegister, split: str, row: dict, info: AudioInfo) -> list[dict]:
     """The segments of a file; what is tested stays whole."""
-    if side == "test":
+    if split == "test":
         return [row]
     segments = list(cut_segments(row, info, seconds))
     if not segments:
@@ -102,10 +102,10 @@ def _cut(seconds: float, skips: SkipRegister, side: str, row: dict, info: AudioI
 
 def _remember(rows: Iterator[tuple[str, dict]], ids: set[str]) -> Iterator[tuple[str, dict]]:
     """Passes rows on and keeps the IDs of the test set."""
-    for side, row in rows:
-        if side == "test":
+    for split, row in rows:
+        if split == "test":
             ids.add(row["ID"])
-        yield side, row
+        yield split, row
 
 
 def _inputs(data_folder: str) -> list[str]:
@@ -153,7 +153,7 @@ def prepare_voxceleb(
         Validation on other speakers (`speaker`) or on other videos of the training
         speakers (`video`).
     valid_share : float
-        Share of the speakers or videos, above 0 and at most 0.5.
+        Fraction of the speakers or videos, above 0 and at most 0.5.
     segment_seconds : float, optional
         Cut train and valid into segments of this length (default: whole utterances).
     seed : int
@@ -163,7 +163,7 @@ def prepare_voxceleb(
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
-        Largest share of utterances, and of trials, that may be left out as broken.
+        Largest fraction of utterances, and of trials, that may be left out as broken.
     skip_prep : bool
         If True, nothing is done.
 
@@ -247,7 +247,7 @@ def _check_options(
 
 
 class _Plan(NamedTuple):
-    """Side and utterance; what is known of speakers; name -> list; what no two sides share."""
+    """Split and utterance; what is known of speakers; name -> list; what no two splits share."""
 
     clips: Iterator[tuple[str, Clip]]
     about: dict[str, dict]
@@ -266,15 +266,15 @@ def _find_speakers(data_folder: str) -> dict[str, list[str]]:
 
 
 def _plan_identification(data_folder: str, skips: SkipRegister) -> _Plan:
-    """The official split says all; speakers are on every side, and it may part a video."""
+    """The official split says all; speakers are in every split, and it may part a video."""
     speakers = _find_speakers(data_folder)
-    side_of = read_split(data_folder, skips)
+    split_of = read_split(data_folder, skips)
     speakers = {s: folders for s, folders in speakers.items() if corpus_of(s) == "voxceleb1"}
     refuse_unconverted(data_folder, speakers)
     about = read_speakers(data_folder, "voxceleb1", skips, required=False)
     for known in about.values():
         del known["set"]
-    return _Plan(follow_split(data_folder, speakers, side_of, skips), about, {}, [])
+    return _Plan(follow_split(data_folder, speakers, split_of, skips), about, {}, [])
 
 
 def _plan_verification(

@@ -10,7 +10,7 @@ video's id may itself hold `_`, `__` and `-`.
 `dev` is the test set; where it is missing, a warning says what is tested instead: videos
 drawn from the training set, whose labels nobody has checked. The validation set is drawn by
 video. No video is on two
-sides, even where it is filed under several languages. Languages are labelled
+splits, even where it is filed under several languages. Languages are labelled
 automatically in the training set: some labels are wrong.
 
 Valk and Alumäe, "VoxLingua107: a dataset for spoken language recognition", SLT
@@ -33,7 +33,7 @@ from data_prep.common.audio import DATA_ROOT, add_durations, audio_path
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
-from data_prep.common.splits import draw_side
+from data_prep.common.splits import draw_split
 from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
 from masr_modules.data.shards import write_shards
 
@@ -88,7 +88,7 @@ def prepare_voxlingua107(
     languages : list of str, optional
         Codes such as de (default: all that are there).
     valid_share : float
-        Share of the training videos that becomes the validation set, above 0 and at
+        Fraction of the training videos that becomes the validation set, above 0 and at
         most 0.5 (below 0.5 without `dev`: there as many again become the test set).
     shard_folder : str, optional
         Where to put the training set once more, as WebDataset shards: for a disk
@@ -96,7 +96,7 @@ def prepare_voxlingua107(
     seed : int
         Of the draw of videos, and of the order in the shards.
     skip_limit : float
-        Largest share of utterances that may be broken.
+        Largest fraction of utterances that may be broken.
     num_workers : int
         Processes that read audio headers.
     skip_prep : bool
@@ -126,7 +126,7 @@ def prepare_voxlingua107(
         "version": VERSION,
         "inputs": fingerprint_inputs(
             data_folder,
-            [audio_path(p, data_folder) for side in audio.values() for p in side.values()],
+            [audio_path(p, data_folder) for split in audio.values() for p in split.values()],
         ),
         "data_folder": os.path.abspath(data_folder),
         "languages": found,
@@ -186,7 +186,7 @@ def find_languages(data_folder: str, folders: Folders, languages: list[str] | No
     data_folder : str
         Folder of the corpus.
     folders : Folders
-        Where its sides lie.
+        Where its splits lie.
     languages : list of str, optional
         Those asked for; all that are there by default.
 
@@ -220,7 +220,7 @@ def unpack_languages(
     save_folder : str
         Folder of the CSVs, for what cannot be unpacked where it lies.
     folders : Folders
-        Where the sides lie.
+        Where the splits lie.
     languages : list of str
         Codes of the languages.
 
@@ -267,9 +267,9 @@ def read_segments(
     data_folder : str
         Folder of the corpus.
     audio : dict of str to dict
-        Side -> language -> its folder, see `unpack_languages`.
+        Split -> language -> its folder, see `unpack_languages`.
     valid_share : float
-        Share of the videos that is validation.
+        Fraction of the videos that is validation.
     seed : int
         Of the draw.
     skips : SkipRegister
@@ -278,12 +278,12 @@ def read_segments(
     Yields
     ------
     (str, dict)
-        Side and row.
+        Split and row.
 
     Raises
     ------
     ValueError
-        If the draw leaves a side empty.
+        If the draw leaves a split empty.
     """
     test_videos: set[str] = set()
     for language, folder in audio["test"].items():
@@ -305,14 +305,14 @@ def read_segments(
             if row["source"] in test_videos:
                 skips.exclude("video is in dev", row["wav"])
                 continue
-            side = draw_side(f"{seed}/{row['source']}", shares)
-            drawn[side] += 1
-            yield side, row
-    empty = [side for side, count in drawn.items() if not count]
+            split = draw_split(f"{seed}/{row['source']}", shares)
+            drawn[split] += 1
+            yield split, row
+    empty = [split for split, count in drawn.items() if not count]
     if empty and drawn.total():
         raise ValueError(
             f"{data_folder}: none of the {drawn.total()} training segments became "
-            f"{' or '.join(empty)}: sides are drawn by video, and there are too few videos for "
+            f"{' or '.join(empty)}: splits are drawn by video, and there are too few videos for "
             f"valid_share {valid_share}. Try another, such as --valid_share 0.2, or more languages"
         )
 

@@ -27,7 +27,7 @@ SOURCES = [
     Categorical("speaker"),
     Categorical("gender", weight=0.5),
 ]
-#: Where each embedding points, degrees: the Tamil one is the nearest stranger.
+#: Where each embedding points, degrees: the Tamil one is the nearest of another language.
 ANGLES = (62.0, 20.0, 104.0, 90.0, 160.0)
 KNOWLEDGE_WEIGHT = 0.5
 
@@ -102,7 +102,7 @@ def space(x: float, y: float, points: torch.Tensor, positive: int, mined: int, n
     return parts + [
         text(x - 120, y + 26, "1 anchor", 13),
         text(x - 120, y + 46, f"{positive + 1} positive: same language, least alike", 13, POSITIVE),
-        text(x - 120, y + 66, f"{mined + 1} negative: same voice, close relative", 13, NEGATIVE),
+        text(x - 120, y + 66, f"{mined + 1} negative: same speaker, close relative", 13, NEGATIVE),
         text(x - 120, y + 86, f"distance alone would take {near + 1}", 12, PALE),
     ]
 

@@ -35,7 +35,7 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def global_mean(total: Tensor, count: Tensor, alone: bool = False) -> Tensor:
-    """This rank's share of a mean over all ranks, for a trainer that averages gradients.
+    """This rank's part of a mean over all ranks, for a trainer that averages gradients.
 
     W * total / (count of all ranks): the average of this over the W ranks, and of its
     gradients, is that of one process with the joint batch, however unevenly what is

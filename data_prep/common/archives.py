@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data_prep.common.audio import DATA_ROOT
 
-#: A file's name without any folder, which most are: told without taking it apart.
+#: A file's name without any folder, which most are: known without parsing it.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 

@@ -38,7 +38,7 @@ def add_durations(
     Arguments
     ---------
     rows : iterable of (str, dict)
-        Side of the split and row; `wav` starts with `$data_root/`.
+        Split and row; `wav` starts with `$data_root/`.
     data_folder : str
         What `$data_root` stands for.
     skips : SkipRegister
@@ -50,20 +50,20 @@ def add_durations(
     total : int, optional
         Number of rows, for the progress bar.
     expand : callable, optional
-        Side, row and header -> the rows that the file gives, such as those of
+        Split, row and header -> the rows that the file gives, such as those of
         `cut_segments`; one by default.
 
     Yields
     ------
     (str, dict)
-        Side and row, in the same order.
+        Split and row, in the same order.
     """
 
     def path_of(item: tuple[str, dict]) -> str:
         return audio_path(item[1]["wav"], data_folder)
 
     results = _infos(rows, path_of, num_workers)
-    for (side, row), info in tqdm(results, "audio headers", total, unit="file"):
+    for (split, row), info in tqdm(results, "audio headers", total, unit="file"):
         if not _is_utf8(row["wav"]):
             info = "file name is not UTF-8"
         if isinstance(info, str):
@@ -75,8 +75,8 @@ def add_durations(
             skips.note(f"{info.channels} channels, mixed down when read", row["wav"])
         skips.kept += 1
         row["duration"] = info.duration
-        for made in (row,) if expand is None else expand(side, row, info):
-            yield side, made
+        for made in (row,) if expand is None else expand(split, row, info):
+            yield split, made
 
 
 def _infos(

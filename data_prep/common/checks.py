@@ -1,4 +1,4 @@
-"""Checks of the rows that a preparation writes: an ID comes once, a value on one side."""
+"""Checks of the rows that a preparation writes: an ID comes once, a value in one split."""
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
@@ -10,40 +10,40 @@ EMPTY = frozenset({None, ""})
 
 
 class Disjoint:
-    """Notices a value that comes on two sides. Keeps 8 bytes per row: there may be millions."""
+    """Notices a value that comes in two splits. Keeps 8 bytes per row: there may be millions."""
 
     def __init__(self, columns: tuple[str, ...]):
         self.columns = columns
         self.hashes: dict[str, array] = {}
 
-    def see(self, side: str, rows: Iterable[Mapping[str, object]]) -> None:
+    def see(self, split: str, rows: Iterable[Mapping[str, object]]) -> None:
         values = (tuple(map(row.get, self.columns)) for row in rows)
         known = (hash(value) for value in values if EMPTY.isdisjoint(value))
-        self.hashes.setdefault(side, array("q")).extend(known)
+        self.hashes.setdefault(split, array("q")).extend(known)
 
     def shared(self) -> dict[int, str]:
-        """Hash of each value that a later side has too -> the first side that has it."""
+        """Hash of each value that a later split has too -> the first split that has it."""
         seen, found = {}, {}
-        for side, hashes in self.hashes.items():
+        for split, hashes in self.hashes.items():
             unique = np.unique(np.frombuffer(hashes, np.int64)) if hashes else np.empty(0, np.int64)
             for first, earlier in seen.items():
                 for value in np.intersect1d(unique, earlier, assume_unique=True).tolist():
                     found.setdefault(value, first)
-            seen[side] = unique
+            seen[split] = unique
         return found
 
     def check(self, rows_of: Callable[[str], Iterable[Mapping[str, object]]]) -> None:
-        """Raises for the first such value; `rows_of` gives a side's rows once more."""
+        """Raises for the first such value; `rows_of` gives a split's rows once more."""
         shared = self.shared()
-        for side in self.hashes if shared else ():
-            for row in rows_of(side):
+        for split in self.hashes if shared else ():
+            for row in rows_of(split):
                 value = tuple(map(row.get, self.columns))
                 first = shared.get(hash(value))
-                if first not in (None, side):
+                if first not in (None, split):
                     what = ", ".join(f"{c} {v!r}" for c, v in zip(self.columns, value, strict=True))
-                    raise AssertionError(f"{what} is in both {first} and {side}")
+                    raise AssertionError(f"{what} is in both {first} and {split}")
         if shared:
-            raise AssertionError(f"{len(shared)} values of {self.columns} are on two sides")
+            raise AssertionError(f"{len(shared)} values of {self.columns} are in two splits")
 
 
 class UniqueIDs:
@@ -71,12 +71,12 @@ class UniqueIDs:
 def check_disjoint(
     splits: Mapping[str, Iterable[Mapping[str, object]]], columns: tuple[str, ...]
 ) -> None:
-    """Checks that no value of some columns is on two sides of the split.
+    """Checks that no value of some columns is in two splits.
 
     Arguments
     ---------
     splits : mapping of str to iterable of mapping
-        Name of each side -> its rows.
+        Name of each split -> its rows.
     columns : tuple of str
         Columns that are taken together, such as ``("language", "text")``. A row
         where one of them is not known is not compared.
@@ -84,14 +84,14 @@ def check_disjoint(
     Raises
     ------
     AssertionError
-        If a value is on two sides; the message names both and the value.
+        If a value is in two splits; the message names both and the value.
 
     Example
     -------
     >>> check_disjoint({"train": [{"speaker": "a"}], "test": [{"speaker": "b"}]}, ("speaker",))
     """
-    splits = {side: list(rows) for side, rows in splits.items()}
+    splits = {split: list(rows) for split, rows in splits.items()}
     disjoint = Disjoint(columns)
-    for side, rows in splits.items():
-        disjoint.see(side, rows)
+    for split, rows in splits.items():
+        disjoint.see(split, rows)
     disjoint.check(splits.get)

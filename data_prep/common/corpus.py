@@ -1,7 +1,7 @@
 """What the preparation scripts of all corpora share, beside reading and writing.
 
 A preparation is a chain of generators: it reads its tables (`tables.py`) and
-yields `(side, row)`; `audio.add_durations` fills in the durations and leaves out
+yields `(split, row)`; `audio.add_durations` fills in the durations and leaves out
 what is broken; `writing.write_corpus` writes the CSVs. No step holds the corpus.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from masr_modules.knowledge.languages import canonical_language, language_family, language_region
 
-#: The sides of a split, each with its CSV.
+#: The splits of a corpus, each with its CSV.
 SPLITS = ("train", "valid", "test")
 
 

@@ -15,7 +15,7 @@ class SkipRegister:
     Arguments
     ---------
     limit : float
-        Largest share of the cases that may be left out; more is an error.
+        Largest fraction of the cases that may be left out; more is an error.
 
     Example
     -------

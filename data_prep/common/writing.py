@@ -26,8 +26,8 @@ SETTINGS_FILE = "prepare_settings.json"
 CHUNK = 512
 
 
-class _SideWriter:
-    """Writes one side's CSV under a temporary name, counting as it goes."""
+class _SplitWriter:
+    """Writes one split's CSV under a temporary name, counting as it goes."""
 
     def __init__(self, path: str, columns: Sequence[str]):
         self.path, self.count, self.seconds = path, 0, 0.0
@@ -37,7 +37,7 @@ class _SideWriter:
         self.columns = columns
         self.destination = atomic_file(path)
 
-    def __enter__(self) -> "_SideWriter":
+    def __enter__(self) -> "_SplitWriter":
         temporary = self.destination.__enter__()
         self.file = open(temporary, "w", encoding="utf-8", newline="")  # noqa: SIM115
         self.writer = csv.writer(self.file, lineterminator="\n")
@@ -76,14 +76,14 @@ class _SideWriter:
             yield from csv.DictReader(file)
 
     def line(self, name: str) -> str:
-        """The side's line in the summary."""
+        """The split's line in the summary."""
         speakers = len(self.speakers - {None, ""})
         languages = len(self.languages - {None, ""})
         hours = self.seconds / 3600
         return f"{name:<8}{hours:>8.3f}{self.count:>12}{speakers:>10}{languages:>11}"
 
     def coverage(self, name: str) -> str:
-        """Share of utterances whose value is known, of each column that has any."""
+        """Fraction of utterances whose value is known, of each column that has any."""
         known = {column: self.count - self.empty[column] for column in self.columns}
         shares = [
             f"{column} {100 * count / self.count:.0f} %"
@@ -93,12 +93,12 @@ class _SideWriter:
         return f"known in {name}: {', '.join(shares) or 'nothing'}"
 
 
-def _by_side(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
+def _by_split(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
     """In the rows' order."""
-    sides: dict[str, list[Mapping]] = {}
-    for side, row in rows:
-        sides.setdefault(side, []).append(row)
-    return sides
+    splits: dict[str, list[Mapping]] = {}
+    for split, row in rows:
+        splits.setdefault(split, []).append(row)
+    return splits
 
 
 def fingerprint_inputs(folder: str, paths: Iterable[str]) -> str:
@@ -137,7 +137,7 @@ def fingerprint_inputs(folder: str, paths: Iterable[str]) -> str:
     return digest.hexdigest()[:12]
 
 
-def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLITS) -> bool:
+def is_prepared(save_folder: str, settings: Mapping, splits: Sequence[str] = SPLITS) -> bool:
     """Whether the CSVs are there and were made with these settings; says what differs, if not.
 
     Arguments
@@ -147,7 +147,7 @@ def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLI
     settings : mapping
         What the result depends on, as it is given to `write_corpus`: the options, `version` of
         the preparation, and `inputs`, see `fingerprint_inputs`.
-    sides : sequence of str
+    splits : sequence of str
         Names of the CSVs.
 
     Returns
@@ -166,7 +166,7 @@ def is_prepared(save_folder: str, settings: Mapping, sides: Sequence[str] = SPLI
     if changed:
         logger.info("%s: other %s than the CSVs were made with", save_folder, ", ".join(changed))
         return False
-    if not all(os.path.exists(os.path.join(save_folder, f"{side}.csv")) for side in sides):
+    if not all(os.path.exists(os.path.join(save_folder, f"{split}.csv")) for split in splits):
         return False
     logger.info("prepared already: %s (delete %s to do it again)", save_folder, path)
     return True
@@ -179,7 +179,7 @@ def write_corpus(
     skips: SkipRegister | None = None,
     extra_columns: Sequence[str] = (),
     disjoint: Sequence[tuple[str, ...]] = (),
-    sides: Sequence[str] = SPLITS,
+    splits: Sequence[str] = SPLITS,
 ) -> str:
     """Writes the CSVs of a corpus, all or none, and prints their summary.
 
@@ -192,7 +192,7 @@ def write_corpus(
     save_folder : str
         Folder of the CSVs.
     rows : iterable of (str, mapping)
-        Side and row: column -> value. What is missing or None becomes an empty cell.
+        Split and row: column -> value. What is missing or None becomes an empty cell.
     settings : mapping
         What the result depends on (JSON); see `is_prepared`.
     skips : SkipRegister, optional
@@ -200,14 +200,14 @@ def write_corpus(
     extra_columns : sequence of str
         Columns beyond the schema.
     disjoint : sequence of tuple of str
-        Columns whose values may not be on two sides; see `check_disjoint`.
-    sides : sequence of str
+        Columns whose values may not be in two splits; see `check_disjoint`.
+    splits : sequence of str
         Names of the CSVs.
 
     Returns
     -------
     str
-        The summary: hours, utterances, speakers, languages, and the share of
+        The summary: hours, utterances, speakers, languages, and the fraction of
         utterances for which each metadata column is known.
 
     Raises
@@ -216,7 +216,7 @@ def write_corpus(
         If a row lacks one of ID, duration and wav, an ID comes twice, or too much
         is left out.
     AssertionError
-        If the sides are not disjoint.
+        If the splits are not disjoint.
 
     Example
     -------
@@ -236,21 +236,21 @@ def write_corpus(
     identities = UniqueIDs()
     with ExitStack() as stack:
         writers = {
-            side: stack.enter_context(
-                _SideWriter(os.path.join(save_folder, f"{side}.csv"), columns)
+            split: stack.enter_context(
+                _SplitWriter(os.path.join(save_folder, f"{split}.csv"), columns)
             )
-            for side in sides
+            for split in splits
         }
         rows = iter(rows)
         while chunk := list(islice(rows, CHUNK)):
-            for side, members in _by_side(chunk).items():
+            for split, members in _by_split(chunk).items():
                 for check in checks:
-                    check.see(side, members)
-                writers[side].write(members)
+                    check.see(split, members)
+                writers[split].write(members)
                 identities.see(members)
         identities.check({writer.path: writer.rows for writer in writers.values()})
         for check in checks:
-            check.check(lambda side: writers[side].rows())
+            check.check(lambda split: writers[split].rows())
         if skips is not None:
             skips.check()
         settings_path = os.path.join(save_folder, SETTINGS_FILE)
@@ -259,8 +259,8 @@ def write_corpus(
     with atomic_file(settings_path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(settings, file, indent=1)
     header = f"{'split':<8}{'hours':>8}{'utterances':>12}{'speakers':>10}{'languages':>11}"
-    lines = [header, *(writer.line(side) for side, writer in writers.items())]
-    lines += [writer.coverage(side) for side, writer in writers.items() if writer.count]
+    lines = [header, *(writer.line(split) for split, writer in writers.items())]
+    lines += [writer.coverage(split) for split, writer in writers.items() if writer.count]
     if skips is not None and skips.report():
         lines.append(skips.report())
     summary = "\n".join(lines)

@@ -16,7 +16,7 @@ from masr_modules.data.headers import BrokenAudio
 SAMPLE_RATE = 16000
 #: Level of every file: its RMS in dB of full scale, less where a peak would clip.
 LEVEL = -26.0
-#: Below this RMS (dB of full scale) nothing is heard.
+#: Below this RMS (dB of full scale) a recording counts as silent.
 SILENCE = -65.0
 #: A shorter recording (seconds) holds no word.
 MIN_SECONDS = 0.2

@@ -58,7 +58,7 @@ _STAMP = re.compile(r"(?P<stem>.+)_desc(?:_(?P<label>[A-Za-z_@]+))?\.(?:ogg|wav)
 #: The leads of the game, one actor each. Other fonts are shared by several characters, and
 #: one actor may play several: their speakers are not known.
 _LEADS = {"font_small": "small", "font_big": "big"}
-#: The English "dialogue" is mostly clicks, alarms and synthetic voices.
+#: The English "dialogue" is mostly clicks, alarms and synthetic speech.
 _FILLETS_LANGUAGES = ("cs", "nl")
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 _DIALOG = re.compile(
@@ -214,7 +214,7 @@ def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
         for folder in sorted(glob.glob(pattern)):
             voice = _VOICE.match(_folder(folder))
             if voice is None:
-                logger.warning("left out %s: no language, gender and voice in its name", folder)
+                logger.warning("left out %s: no language, gender and speaker in its name", folder)
                 continue
             for path in _files(folder, (".g722",)):
                 name = _name(path, folder)

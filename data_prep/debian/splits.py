@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.common.corpus import SPLITS
 from data_prep.common.skips import SkipRegister
-from data_prep.common.splits import draw_side
+from data_prep.common.splits import draw_split
 
 #: One utterance: column -> value.
 Row = dict[str, object]
@@ -20,12 +20,12 @@ MIN_CORRELATION = 0.9
 MIN_TEXTS = 20
 #: A single text is kept where the duration is within this factor of the expected one.
 MAX_RATIO = 2.0
-#: Seed and shares of the sides that sentences are drawn to.
+#: Seed and fractions of the splits that sentences are drawn to.
 SEED = 1234
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
-#: Speaker verification: whose voices train, validate and test. Only fillets has two known
-#: speakers in one language.
-VOICES = {"train": "tuxpaint", "valid": "asterisk", "test": "fillets"}
+#: Speaker verification: the sources whose speakers train, validate and test. Only fillets has two
+#: known speakers in one language.
+SPEAKER_SOURCES = {"train": "tuxpaint", "valid": "asterisk", "test": "fillets"}
 #: Trials of each kind, at most, for each language.
 MAX_TRIALS = 2000
 
@@ -84,12 +84,12 @@ def check_texts(rows: list[Row], skips: SkipRegister) -> None:
 def split_tasks(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
     """What pretraining, speech recognition and speaker verification hear.
 
-    Every sentence is drawn to one side, the same in all tasks.
+    Every sentence is drawn to one split, the same in all tasks.
 
-    - ``asr``: the utterances with a text, by side.
-    - ``speaker``: the voices of a source each (`VOICES`). Validation also has the training
-      voices' utterances of its side, for identification.
-    - ``pretrain``: no source whose voices validate or test, the others by side. So it
+    - ``asr``: the utterances with a text, by split.
+    - ``speaker``: the speakers of a source each (`SPEAKER_SOURCES`). Validation also has the
+      training speakers' utterances of its split, for identification.
+    - ``pretrain``: no source whose speakers validate or test, the others by split. So it
       trains on nothing that a task validates or tests on.
 
     Arguments
@@ -100,7 +100,7 @@ def split_tasks(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
     Returns
     -------
     dict of str to dict
-        Task -> side -> its utterances.
+        Task -> split -> its utterances.
 
     Example
     -------
@@ -109,23 +109,23 @@ def split_tasks(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
     ...     for s in ("tuxpaint", "asterisk", "fillets")
     ... ]
     >>> {
-    ...     task: {side: [row["source"] for row in some] for side, some in sides.items() if some}
-    ...     for task, sides in split_tasks(rows).items()
+    ...     task: {split: [row["source"] for row in some] for split, some in splits.items() if some}
+    ...     for task, splits in split_tasks(rows).items()
     ... }["speaker"]
     {'train': ['tuxpaint'], 'valid': ['asterisk'], 'test': ['fillets']}
     """
-    tasks = {task: {side: [] for side in SPLITS} for task in ("pretrain", "asr", "speaker")}
-    role = {source: side for side, source in VOICES.items()}
+    tasks = {task: {split: [] for split in SPLITS} for task in ("pretrain", "asr", "speaker")}
+    role = {source: split for split, source in SPEAKER_SOURCES.items()}
     for row in rows:
-        side, voices = draw_side(f"{SEED}/{row['sentence']}", SHARES), role.get(row["source"])
+        split, use = draw_split(f"{SEED}/{row['sentence']}", SHARES), role.get(row["source"])
         if row["text"]:
-            tasks["asr"][side].append(row)
-        if voices not in ("valid", "test"):
-            tasks["pretrain"][side].append(row)
-        if row["speaker"] and voices == "train" and side != "test":
-            tasks["speaker"][side].append(row)
-        elif row["speaker"] and voices in ("valid", "test"):
-            tasks["speaker"][voices].append(row)
+            tasks["asr"][split].append(row)
+        if use not in ("valid", "test"):
+            tasks["pretrain"][split].append(row)
+        if row["speaker"] and use == "train" and split != "test":
+            tasks["speaker"][split].append(row)
+        elif row["speaker"] and use in ("valid", "test"):
+            tasks["speaker"][use].append(row)
     return tasks
 
 

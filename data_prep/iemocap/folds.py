@@ -9,7 +9,7 @@ Folds, each in its folder ``foldN`` with ``train.csv``, ``valid.csv`` and ``test
   train too, so that validation looks better than the test will be. Which utterances
   validate differs from s3prl's draw.
 - ``leave_out=session``: five; fold N tests on session N and validates on the next one.
-  Stricter: no speaker is on two sides, and there is less to train on.
+  Stricter: no speaker is in two splits, and there is less to train on.
 - ``leave_out=speaker``: ten; tests on one speaker (Ses01F is fold 1, Ses01M fold 2, ...)
   and validates on the other speaker of that session, so that no speaker of the session
   is in train.
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 SESSIONS = (1, 2, 3, 4, 5)
 
-#: leave_out -> columns that no two sides of a fold share.
+#: leave_out -> columns that no two splits of a fold share.
 DISJOINT = {"superb": (), "session": ("speaker", "session"), "speaker": ("speaker",)}
 
 #: Of the utterances of SUPERB's four sessions.
@@ -73,16 +73,16 @@ def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
     }
 
 
-def assign_sides(
-    rows: Sequence[dict], sides: Mapping[str, str], leave_out: str, key: str
+def assign_splits(
+    rows: Sequence[dict], splits: Mapping[str, str], leave_out: str, key: str
 ) -> list[tuple[str, dict]]:
-    """The side of every row in a fold.
+    """The split of every row in a fold.
 
     Arguments
     ---------
     rows : sequence of dict
         Of the whole corpus.
-    sides : mapping of str to str
+    splits : mapping of str to str
         Of the fold, from `make_folds`.
     leave_out : str
         `superb`, `session` or `speaker`.
@@ -92,24 +92,24 @@ def assign_sides(
     Returns
     -------
     list of (str, dict)
-        Side and row.
+        Split and row.
 
     Raises
     ------
     AssertionError
-        If a test speaker or session of `superb` is on another side; `write_corpus` checks
+        If a test speaker or session of `superb` is in another split; `write_corpus` checks
         the other protocols.
     """
     column = "speaker" if leave_out == "speaker" else "session"
-    assigned = [(sides.get(row[column], "train"), row) for row in rows]
+    assigned = [(splits.get(row[column], "train"), row) for row in rows]
     if leave_out != "superb":
         return assigned
-    learned = sorted(row["ID"] for side, row in assigned if side == "train")
+    learned = sorted(row["ID"] for split, row in assigned if split == "train")
     valid = set(random.Random(key).sample(learned, round(VALID_SHARE * len(learned))))
-    assigned = [("valid" if row["ID"] in valid else side, row) for side, row in assigned]
+    assigned = [("valid" if row["ID"] in valid else split, row) for split, row in assigned]
     halves = {"train or valid": [], "test": []}
-    for side, row in assigned:
-        halves["test" if side == "test" else "train or valid"].append(row)
+    for split, row in assigned:
+        halves["test" if split == "test" else "train or valid"].append(row)
     for column in ("speaker", "session"):
         check_disjoint(halves, (column,))
     return assigned
@@ -155,8 +155,8 @@ def remove_stale_folds(save_folder: str, settings: Mapping) -> list[str]:
             or saved == json.loads(json.dumps(settings))
         ):
             continue
-        for side in SPLITS:
-            (folder / f"{side}.csv").unlink(missing_ok=True)
+        for split in SPLITS:
+            (folder / f"{split}.csv").unlink(missing_ok=True)
         path.unlink()  # last: an interrupted removal is taken up again
         if not any(folder.iterdir()):
             folder.rmdir()

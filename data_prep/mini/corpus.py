@@ -12,7 +12,7 @@ from data_prep.common.checks import check_disjoint
 from data_prep.common.corpus import language_cells
 from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.mini import espeak_synthesis
-from data_prep.mini.plan import SIDES, Utterance, plan_corpus
+from data_prep.mini.plan import SPLITS, Utterance, plan_corpus
 from data_prep.mini.vocabulary import check_languages, has_digits
 from masr_modules.config.files import atomic_file
 
@@ -64,7 +64,7 @@ def speak_corpus(
     Arguments
     ---------
     plan : dict of str to list of Utterance
-        The utterances of each side.
+        The utterances of each split.
     data_folder : str
         Folder of the corpus.
     num_workers : int
@@ -81,7 +81,7 @@ def speak_corpus(
         If the engine fails on more than one utterance in twenty.
     """
     paths, durations, jobs = {}, {}, []
-    for utterance in (utterance for side in plan.values() for utterance in side):
+    for utterance in (utterance for split in plan.values() for utterance in split):
         path = paths[utterance.ID] = os.path.join(data_folder, utterance.file)
         key = espeak_synthesis.job_key(utterance.job)
         duration = espeak_synthesis.duration_if_made(path, key)
@@ -127,23 +127,23 @@ def all_files_made(data_folder: str, save_folder: str) -> bool:
 
 
 def check_unheard(utterances: Iterable[tuple[str, Utterance]]) -> None:
-    """Checks that voices of valid and test, and what sounds like them, are nowhere else.
+    """Checks that speakers of valid and test, and what sounds like them, are nowhere else.
 
     Arguments
     ---------
     utterances : iterable of (str, Utterance)
-        Side and utterance.
+        Split and utterance.
 
     Raises
     ------
     AssertionError
-        If a voice, or one like it, is on two sides; the message names both.
+        If a voice, or one like it, is in two splits; the message names both.
     """
     voices = defaultdict(list)
-    for side, utterance in utterances:
-        heard = "train or labelled" if side in ("train", "labelled") else side
+    for split, utterance in utterances:
+        where = "train or labelled" if split in ("train", "labelled") else split
         voice = {"voice": utterance.voice.name, "voices like": utterance.voice.group}
-        voices[heard].append(voice)
+        voices[where].append(voice)
     check_disjoint(voices, ("voice",))
     check_disjoint(voices, ("voices like",))
 
@@ -164,16 +164,16 @@ def make_corpus(
         "seed": seed,
         "engine": espeak_synthesis.engine_version(),
     }
-    if all_files_made(data_folder, save_folder) and is_prepared(save_folder, settings, SIDES):
+    if all_files_made(data_folder, save_folder) and is_prepared(save_folder, settings, SPLITS):
         return
     plan = plan_corpus(codes, hours, seed, num_workers)
     durations = speak_corpus(plan, data_folder, num_workers)
-    plan = {side: [u for u in plan[side] if u.ID in durations] for side in SIDES}
-    utterances = [(side, utterance) for side in SIDES for utterance in plan[side]]
+    plan = {split: [u for u in plan[split] if u.ID in durations] for split in SPLITS}
+    utterances = [(split, utterance) for split in SPLITS for utterance in plan[split]]
     check_unheard(utterances)
     files = {u.file: espeak_synthesis.job_key(u.job) for _, u in utterances}
     path = os.path.join(save_folder, FILES_FILE)
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(files, file, indent=1)
-    rows = ((side, make_row(u, durations[u.ID])) for side, u in utterances)
-    write_corpus(save_folder, rows, settings, disjoint=[("language", "text")], sides=SIDES)
+    rows = ((split, make_row(u, durations[u.ID])) for split, u in utterances)
+    write_corpus(save_folder, rows, settings, disjoint=[("language", "text")], splits=SPLITS)

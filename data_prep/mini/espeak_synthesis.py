@@ -91,7 +91,7 @@ def duration_if_made(path: str, key: str) -> float | None:
 def write_wav(path: str, samples: np.ndarray, key: str) -> float:
     """Resample what the engine spoke and write it as 16 kHz, 16 bit WAV.
 
-    The level stays as it is, since it is part of the speaking style.
+    The level stays as it is, since it is part of the emotion.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""What the mini corpus will say: every utterance with its speaker, style and text.
+"""What the synthetic corpus will say: every utterance with its speaker, emotion and text.
 
 The plan depends on the seed alone. More hours only add utterances, and a
 language's utterances do not depend on which other languages are there.
@@ -10,19 +10,19 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from data_prep.common.splits import draw_side
+from data_prep.common.splits import draw_split
 from data_prep.mini.espeak_synthesis import measure
 from data_prep.mini.text import sentences
 from data_prep.mini.vocabulary import VOICE_FILES
-from data_prep.mini.voices import STYLES, Style, Voice, split_voices
+from data_prep.mini.voices import EMOTIONS, Prosody, Voice, split_speakers
 
-#: `labelled` is what downstream tasks and probes learn from; its voices are those of `train`.
-SIDES = ("train", "labelled", "valid", "test")
-#: Share of the hours that belongs to each side.
+#: `labelled` is what downstream tasks and probes learn from; its speakers are those of `train`.
+SPLITS = ("train", "labelled", "valid", "test")
+#: Fraction of the hours that belongs to each split.
 TIME_SHARES = {"train": 0.64, "labelled": 0.075, "valid": 0.06, "test": 0.225}
-#: Share of the sentences that belongs to each side; no sentence is on two.
+#: Fraction of the sentences that belongs to each split; no sentence is in two.
 SENTENCE_SHARES = {"train": 0.6, "labelled": 0.1, "valid": 0.07, "test": 0.23}
-#: Sentences a language and style that the speed of speech is measured on.
+#: Sentences per language and emotion that the speed of speech is measured on.
 PROBE_SENTENCES = 6
 PROBE_VARIANT = "m3"
 PROBE_SECONDS_PER_CHAR = 0.07  # a guess, good enough to draw sentences to measure
@@ -41,9 +41,9 @@ class Utterance:
     voice : Voice
         Its speaker.
     emotion : str
-        Its simulated speaking style.
-    style : Style
-        The style as this utterance has it.
+        Its simulated emotion.
+    prosody : Prosody
+        The emotion as this utterance has it.
     text : str
         What is said.
     seed : int
@@ -54,7 +54,7 @@ class Utterance:
     code: str
     voice: Voice
     emotion: str
-    style: Style
+    prosody: Prosody
     text: str
     seed: int
 
@@ -66,10 +66,10 @@ class Utterance:
     @property
     def job(self) -> dict:
         """The job for the synthesis worker."""
-        return make_job(self.ID, self.code, self.voice.variant, self.text, self.style, self.seed)
+        return make_job(self.ID, self.code, self.voice.variant, self.text, self.prosody, self.seed)
 
 
-def make_job(name: str, code: str, variant: str, text: str, style: Style, seed: int) -> dict:
+def make_job(name: str, code: str, variant: str, text: str, prosody: Prosody, seed: int) -> dict:
     """Describe an utterance to the synthesis worker.
 
     Arguments
@@ -82,7 +82,7 @@ def make_job(name: str, code: str, variant: str, text: str, style: Style, seed: 
         The voice variant.
     text : str
         What to say.
-    style : Style
+    prosody : Prosody
         How to say it.
     seed : int
         Seed of the engine's random generators.
@@ -93,7 +93,7 @@ def make_job(name: str, code: str, variant: str, text: str, style: Style, seed: 
         The job, see ``espeak_worker.py``.
     """
     voice = f"{VOICE_FILES.get(code, code)}+{variant}"
-    return {"id": name, "voice": voice, "text": text, **asdict(style), "seed": seed}
+    return {"id": name, "voice": voice, "text": text, **asdict(prosody), "seed": seed}
 
 
 def stable_number(*parts: object) -> int:
@@ -121,7 +121,7 @@ def stable_number(*parts: object) -> int:
 def measure_speech(
     codes: tuple[str, ...], seed: int, num_workers: int
 ) -> dict[tuple[str, str], float]:
-    """Measure how long the engine takes for a character, per language and style.
+    """Measure how long the engine takes for a character, per language and emotion.
 
     Arguments
     ---------
@@ -135,16 +135,16 @@ def measure_speech(
     Returns
     -------
     dict of (str, str) to float
-        Language and style -> seconds per character.
+        Language and emotion -> seconds per character.
     """
     jobs, characters = [], {}
     for code in codes:
         texts = list(islice(sentences(code, seed, PROBE_SECONDS_PER_CHAR), PROBE_SENTENCES))
         characters[code] = sum(map(len, texts))
-        for emotion, style in STYLES.items():
+        for emotion, prosody in EMOTIONS.items():
             names = [f"{code} {emotion} {number}" for number in range(len(texts))]
             jobs += [
-                make_job(name, code, PROBE_VARIANT, text, style, 0)
+                make_job(name, code, PROBE_VARIANT, text, prosody, 0)
                 for name, text in zip(names, texts, strict=True)
             ]
     totals = defaultdict(float)
@@ -164,49 +164,49 @@ def plan_language(
     code : str
         The language's code.
     hours : float
-        Hours of this language, over all sides.
+        Hours of this language, over all splits.
     seed : int
         The corpus's seed.
     speakers : dict of str to list of Voice
-        The voices of each side, from `split_voices`.
+        The speakers of each split, from `split_speakers`.
     speed : dict of str to float
-        Style -> seconds per character.
+        Emotion -> seconds per character.
 
     Returns
     -------
     dict of str to list of Utterance
-        The utterances of each side. Which utterance comes at a place does not
+        The utterances of each split. Which utterance comes at a place does not
         depend on the hours.
     """
-    utterances = {side: [] for side in SIDES}
-    remaining = {side: 3600 * hours * TIME_SHARES[side] for side in SIDES}
+    utterances = {split: [] for split in SPLITS}
+    remaining = {split: 3600 * hours * TIME_SHARES[split] for split in SPLITS}
     for text in sentences(code, seed, speed["neutral"]):
-        side = draw_side(f"{seed}|{code}|{text.casefold()}", SENTENCE_SHARES)
-        if remaining[side] > 0:
-            index = len(utterances[side])
-            utterance = _assign(code, side, index, text, seed, speakers[side])
+        split = draw_split(f"{seed}|{code}|{text.casefold()}", SENTENCE_SHARES)
+        if remaining[split] > 0:
+            index = len(utterances[split])
+            utterance = _assign(code, split, index, text, seed, speakers[split])
             seconds = len(text) * speed[utterance.emotion]
-            if index and remaining[side] < seconds / 2:  # the nearer of one more and one less
-                remaining[side] = 0
+            if index and remaining[split] < seconds / 2:  # the nearer of one more and one less
+                remaining[split] = 0
                 continue
-            remaining[side] -= seconds
-            utterances[side].append(utterance)
+            remaining[split] -= seconds
+            utterances[split].append(utterance)
         elif max(remaining.values()) <= 0:
             break
     return utterances
 
 
 def _assign(
-    code: str, side: str, index: int, text: str, seed: int, speakers: list[Voice]
+    code: str, split: str, index: int, text: str, seed: int, speakers: list[Voice]
 ) -> Utterance:
-    """Give a sentence its speaker and style, each in rotation."""
+    """Give a sentence its speaker and emotion, each in rotation."""
     cycle, place = divmod(index, len(speakers))
-    start = stable_number(seed, code, side)
+    start = stable_number(seed, code, split)
     voice = speakers[(start + place) % len(speakers)]
-    emotion = list(STYLES)[(start + place + cycle) % len(STYLES)]
+    emotion = list(EMOTIONS)[(start + place + cycle) % len(EMOTIONS)]
     name = f"mini_{code}_{voice.name}_{index:05d}"
-    style = STYLES[emotion].vary(random.Random(f"{seed}|{name}|style"))
-    return Utterance(name, code, voice, emotion, style, text, stable_number(seed, name))
+    prosody = EMOTIONS[emotion].vary(random.Random(f"{seed}|{name}|style"))
+    return Utterance(name, code, voice, emotion, prosody, text, stable_number(seed, name))
 
 
 def plan_corpus(
@@ -219,7 +219,7 @@ def plan_corpus(
     codes : tuple of str
         The languages.
     hours : float
-        Hours over all languages and sides.
+        Hours over all languages and splits.
     seed : int
         The corpus's seed.
     num_workers : int
@@ -228,14 +228,14 @@ def plan_corpus(
     Returns
     -------
     dict of str to list of Utterance
-        The utterances of each side.
+        The utterances of each split.
     """
-    speed, speakers = measure_speech(codes, seed, num_workers), split_voices(seed)
+    speed, speakers = measure_speech(codes, seed, num_workers), split_speakers(seed)
     speakers["labelled"] = speakers["train"]
-    plan = {side: [] for side in SIDES}
+    plan = {split: [] for split in SPLITS}
     for code in codes:
-        own_speed = {emotion: speed[code, emotion] for emotion in STYLES}
-        sides = plan_language(code, hours / len(codes), seed, speakers, own_speed)
-        for side, utterances in sides.items():
-            plan[side] += utterances
+        own_speed = {emotion: speed[code, emotion] for emotion in EMOTIONS}
+        splits = plan_language(code, hours / len(codes), seed, speakers, own_speed)
+        for split, utterances in splits.items():
+            plan[split] += utterances
     return plan

@@ -1,8 +1,8 @@
-"""Speakers and speaking styles of the mini corpus.
+"""Speakers and simulated emotions of the synthetic corpus.
 
 A speaker is a voice variant of eSpeak NG, which any of its languages can speak
-with. A speaking style is a setting of rate, pitch, pitch range and volume: it
-simulates an emotion, it is not one.
+with. An emotion is a setting of rate, pitch, pitch range and volume: simulated,
+not acted or felt.
 """
 
 import functools
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import espeakng_loader
 
 #: Variants that sound alike, by ear or by distance of their mean and deviation
-#: of MFCCs over the same sentences. They stay on one side of a split.
+#: of MFCCs over the same sentences. They stay in one split.
 CLOSE_VARIANTS = (
     ("f1", "f2", "f5"),
     ("f3", "f4", "aunty", "linda"),
@@ -33,7 +33,7 @@ CLOSE_VARIANTS = (
 #: Not a voice of its own: the engine's default at another speed.
 EXCLUDED = ("fast",)
 
-SIDE_SHARES = {"train": 0.56, "valid": 0.12, "test": 0.32}
+SPLIT_SHARES = {"train": 0.56, "valid": 0.12, "test": 0.32}
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Style:
-    """Settings of the engine that make a speaking style.
+class Prosody:
+    """Settings of the engine that simulate an emotion.
 
     Arguments
     ---------
@@ -81,9 +81,9 @@ class Style:
     range: int
     volume: int
 
-    def vary(self, rng: random.Random) -> "Style":
-        """Return the style as one utterance has it: a little different each time."""
-        return Style(
+    def vary(self, rng: random.Random) -> "Prosody":
+        """Return the settings as one utterance has them: a little different each time."""
+        return Prosody(
             rate=round(self.rate * rng.uniform(0.95, 1.05)),
             pitch=round(self.pitch + rng.uniform(-4, 4)),
             range=round(self.range + rng.uniform(-6, 6)),
@@ -91,11 +91,11 @@ class Style:
         )
 
 
-STYLES = {
-    "neutral": Style(rate=170, pitch=50, range=50, volume=55),
-    "happy": Style(rate=190, pitch=63, range=80, volume=62),
-    "sad": Style(rate=135, pitch=40, range=22, volume=35),
-    "angry": Style(rate=205, pitch=56, range=88, volume=90),
+EMOTIONS = {
+    "neutral": Prosody(rate=170, pitch=50, range=50, volume=55),
+    "happy": Prosody(rate=190, pitch=63, range=80, volume=62),
+    "sad": Prosody(rate=135, pitch=40, range=22, volume=35),
+    "angry": Prosody(rate=205, pitch=56, range=88, volume=90),
 }
 
 
@@ -152,7 +152,7 @@ def load_voices() -> tuple[Voice, ...]:
     return tuple(voices)
 
 
-def split_voices(seed: int) -> dict[str, list[Voice]]:
+def split_speakers(seed: int) -> dict[str, list[Voice]]:
     """Divide the voices among train, valid and test, groups kept together.
 
     Arguments
@@ -163,13 +163,13 @@ def split_voices(seed: int) -> dict[str, list[Voice]]:
     Returns
     -------
     dict of str to list of Voice
-        The voices of each side in the order of their rotation, in which the
+        The voices of each split in the order of their rotation, in which the
         genders are spread evenly.
 
     Example
     -------
-    >>> sides = split_voices(1234)
-    >>> all({"female", "male"} <= {voice.gender for voice in side} for side in sides.values())
+    >>> splits = split_speakers(1234)
+    >>> all({"female", "male"} <= {voice.gender for voice in split} for split in splits.values())
     True
     """
     groups = defaultdict(list)
@@ -179,22 +179,22 @@ def split_voices(seed: int) -> dict[str, list[Voice]]:
     for group in groups.values():
         genders = [voice.gender for voice in group]
         by_gender[max(("female", "male", ""), key=genders.count)].append(group)
-    sides = {side: [] for side in SIDE_SHARES}
+    splits = {split: [] for split in SPLIT_SHARES}
     for gender in sorted(by_gender):
         members = by_gender[gender]
         random.Random(f"{seed}|{gender}|voices").shuffle(members)
         members.sort(key=len, reverse=True)  # the large groups find room first
-        total, filled = sum(map(len, members)), dict.fromkeys(SIDE_SHARES, 0)
+        total, filled = sum(map(len, members)), dict.fromkeys(SPLIT_SHARES, 0)
         for group in members:
-            # the side that has the most room left by its share takes the group
-            side = max(filled, key=lambda s: SIDE_SHARES[s] * total - filled[s])
-            filled[side] += len(group)
-            sides[side] += group
-    return {side: _spread_genders(voices, seed) for side, voices in sides.items()}
+            # the split that has the most room left for its fraction takes the group
+            split = max(filled, key=lambda s: SPLIT_SHARES[s] * total - filled[s])
+            filled[split] += len(group)
+            splits[split] += group
+    return {split: _spread_genders(voices, seed) for split, voices in splits.items()}
 
 
 def _spread_genders(voices: list[Voice], seed: int) -> list[Voice]:
-    """Order voices so that any stretch holds the genders in about equal shares."""
+    """Order voices so that any stretch holds the genders in about equal numbers."""
     order = []
     for gender in ("", "female", "male"):
         members = sorted((v for v in voices if v.gender == gender), key=lambda v: v.variant)

@@ -1,4 +1,4 @@
-"""VoxCeleb1's official split for identification: the same speakers on every side."""
+"""VoxCeleb1's official split for identification: the same speakers in every split."""
 
 import re
 from collections import defaultdict
@@ -9,8 +9,8 @@ from data_prep.voxceleb.files import Clip, clip_id, find_file, list_clips, list_
 
 SPLIT_FILE = "iden_split.txt"
 
-#: First column of the list -> side.
-SIDES = {"1": "train", "2": "valid", "3": "test"}
+#: First column of the list -> split.
+SPLITS = {"1": "train", "2": "valid", "3": "test"}
 
 # 1 id10001/1zcIwhmdeo4/00001.wav
 _LINE = re.compile(r"([123])\s+(id1\d{4})/([\w-]+)/(\w+)\.wav", re.ASCII)
@@ -19,7 +19,7 @@ _LINE = re.compile(r"([123])\s+(id1\d{4})/([\w-]+)/(\w+)\.wav", re.ASCII)
 def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
     """Reads iden_split.txt.
 
-    What it guarantees is that a clip is on one side. Clips of one video on two sides are
+    What it guarantees is that a clip is in one split. Clips of one video in two splits are
     noted, and stay as they are: figures that are to be compared need the same split.
 
     Arguments
@@ -27,7 +27,7 @@ def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
     data_folder : str
         Folder of the corpus.
     skips : SkipRegister
-        Counts malformed lines, notes videos on two sides.
+        Counts malformed lines, notes videos in two splits.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
     FileNotFoundError
         If it is not there.
     ValueError
-        If a clip is on two sides: names the line.
+        If a clip is in two splits: names the line.
     """
     path = find_file(data_folder, SPLIT_FILE)
     if path is None:
@@ -47,8 +47,8 @@ def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
             f"{data_folder}: no {SPLIT_FILE}, the split for identification, neither there nor in "
             "its folder meta; the VoxCeleb site offers it beside VoxCeleb1"
         )
-    side_of: dict[str, str] = {}
-    sides_of_video = defaultdict(set)
+    split_of: dict[str, str] = {}
+    splits_of_video = defaultdict(set)
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             text = line.decode("utf-8-sig", errors="replace").strip()
@@ -57,23 +57,23 @@ def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
                 if text:
                     skips.skip(f"malformed line of {SPLIT_FILE}", f"line {number}: {text[:80]}")
                 continue
-            side, clip = SIDES[match[1]], clip_id(*match.groups()[1:])
-            if side_of.setdefault(clip, side) != side:
+            split, clip = SPLITS[match[1]], clip_id(*match.groups()[1:])
+            if split_of.setdefault(clip, split) != split:
                 raise ValueError(
-                    f"{path}, line {number}: {text} is in {side_of[clip]} by an earlier line; "
+                    f"{path}, line {number}: {text} is in {split_of[clip]} by an earlier line; "
                     "download the list again"
                 )
-            sides_of_video[match[2], match[3]].add(side)
-    for video, sides in sides_of_video.items():
-        if len(sides) > 1:
-            skips.note(f"clips of a video on several sides of {SPLIT_FILE}", "/".join(video))
-    return side_of
+            splits_of_video[match[2], match[3]].add(split)
+    for video, splits in splits_of_video.items():
+        if len(splits) > 1:
+            skips.note(f"clips of a video in several splits of {SPLIT_FILE}", "/".join(video))
+    return split_of
 
 
 def follow_split(
     data_folder: str,
     speakers: dict[str, list[str]],
-    side_of: dict[str, str],
+    split_of: dict[str, str],
     skips: SkipRegister,
 ) -> Iterator[tuple[str, Clip]]:
     """Walks through the files.
@@ -84,7 +84,7 @@ def follow_split(
         Folder of the corpus.
     speakers : dict of str to list of str
         Speaker -> folders.
-    side_of : dict of str to str
+    split_of : dict of str to str
         See `read_split`.
     skips : SkipRegister
         Counts clips that the split does not name, and those it names that are not there.
@@ -92,15 +92,15 @@ def follow_split(
     Yields
     ------
     (str, Clip)
-        Side and utterance.
+        Split and utterance.
     """
-    missing = dict.fromkeys(side_of)
+    missing = dict.fromkeys(split_of)
     for speaker, folders in speakers.items():
         for video, inside in list_videos(data_folder, folders).items():
             for clip in list_clips(data_folder, speaker, video, inside, skips):
-                if clip.ID in side_of:
+                if clip.ID in split_of:
                     del missing[clip.ID]
-                    yield side_of[clip.ID], clip
+                    yield split_of[clip.ID], clip
                 else:
                     skips.exclude(f"clip is not in {SPLIT_FILE}", clip.file)
     for clip in missing:

@@ -1,4 +1,4 @@
-"""Which speakers, videos and clips of VoxCeleb are on which side."""
+"""Which speakers, videos and clips of VoxCeleb are in which split."""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ CORPORA = ("voxceleb1", "voxceleb2")
 
 
 class Protocol(NamedTuple):
-    """Who and what is on which side.
+    """Who and what is in which split.
 
     Arguments
     ---------
@@ -25,7 +25,7 @@ class Protocol(NamedTuple):
     valid_by : str
         `speaker` or `video`.
     valid_share : float
-        Share of speakers or videos in valid.
+        Fraction of speakers or videos in valid.
     seed : int
         Of the choice.
     """
@@ -104,14 +104,14 @@ def assign_clips(
     speakers : dict of str to list of str
         Speaker -> folders.
     protocol : Protocol
-        Who and what is on which side.
+        Who and what is in which split.
     skips : SkipRegister
         Counts what the protocol leaves out.
 
     Yields
     ------
     (str, Clip)
-        Side and utterance.
+        Split and utterance.
     """
     validating, position = protocol.valid_speakers(list(speakers)), 0
     for speaker, folders in speakers.items():
@@ -119,17 +119,17 @@ def assign_clips(
         trained = protocol.may_train(speaker)
         names = list(videos)
         random.Random(f"{protocol.seed}/{speaker}").shuffle(names)
-        side_of = dict.fromkeys(names, "valid" if speaker in validating else "train")
+        split_of = dict.fromkeys(names, "valid" if speaker in validating else "train")
         if protocol.valid_by == "video" and len(names) > 1 and trained:
             for name in names:
                 position += 1
                 steps = [int(n * protocol.valid_share) for n in (position - 1, position)]
-                side_of[name] = "valid" if steps[0] < steps[1] else "train"
+                split_of[name] = "valid" if steps[0] < steps[1] else "train"
         for video, inside in videos.items():
             for clip in list_clips(data_folder, speaker, video, inside, skips):
                 if clip.ID in protocol.tested:
                     yield "test", clip
                 elif trained:
-                    yield side_of[video], clip
+                    yield split_of[video], clip
                 else:
                     skips.exclude("speaker of a test set, clip in none of the trials", clip.file)

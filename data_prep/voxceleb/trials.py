@@ -103,7 +103,7 @@ def write_lists(
     there : set of str
         IDs of the test set.
     skip_limit : float
-        Largest share of the trials of a list that may be left out.
+        Largest fraction of the trials of a list that may be left out.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which settings make a run: what tells two runs apart, in a folder of results and in a record.
+"""Which settings make a run: what distinguishes two runs, in a folder of results and in a record.
 
 A folder of results belongs to one run, seed and inputs included: the same run resumes in it and
 another is refused (`facts_of`, `check_same`, `claim`). A record of many runs holds each under a

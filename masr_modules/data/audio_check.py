@@ -25,7 +25,7 @@ def drop_unreadable(
     rows : Rows
         From load_csv.
     limit : float
-        Largest share of rows that may be dropped.
+        Largest fraction of rows that may be dropped.
     num_workers : int
         Processes at most.
     memory : str or Path, optional

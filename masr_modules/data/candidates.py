@@ -16,7 +16,7 @@ from masr_modules.data.metadata import MISSING, Metadata
 
 logger = logging.getLogger(__name__)
 
-#: Share of a label's utterances that have to agree in another column.
+#: Fraction of a label's utterances that have to agree in another column.
 AGREEMENT = 0.9
 
 
@@ -36,8 +36,8 @@ class CandidateLabels(nn.Module):
     metadata : Metadata
         Of the corpus.
     agreement : float
-        Share of a label's utterances, above a half, that must have the same value for the label to
-        carry it: less than 1, so that a few wrong cells do not silence a column.
+        Fraction of a label's utterances, above a half, that must have the same value for the label
+        to carry it: less than 1, so that a few wrong cells do not silence a column.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def shared_values(labels: Tensor, values: Tensor, size: int, agreement: float = 
     size : int
         Number of labels.
     agreement : float
-        Share of a label's known utterances that must have the value, above a half.
+        Fraction of a label's known utterances that must have the value, above a half.
 
     Returns
     -------

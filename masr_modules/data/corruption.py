@@ -1,4 +1,4 @@
-"""Sets that know less: labels hidden or wrong, columns permuted, labels left out, a share alone.
+"""Sets that know less: missing labels, label noise, permuted columns, labels left out, a fraction.
 
 Controls and learning curves are made of these. Validation and test sets stay as they are.
 """
@@ -56,15 +56,15 @@ def leave_out(
 def remove_labels(
     rows: Mapping[str, Mapping], shares: Mapping[str, float], seed: int
 ) -> Mapping[str, Mapping]:
-    """Empties a share of a column's known cells, the same share of each label.
+    """Empties a fraction of a column's known cells, the same fraction of each label.
 
-    Each label keeps an utterance that says so, unless the share is 1. Which ones are hidden
-    depends on seed, column and label alone; a larger share hides those of a smaller one and more.
+    Each label keeps an utterance that says so, unless the fraction is 1. Which ones go missing
+    depends on seed, column and label alone; a larger fraction has those of a smaller one and more.
 
     Raises
     ------
     ValueError
-        If a share is not in [0, 1], or no row has the column.
+        If a fraction is not in [0, 1], or no row has the column.
 
     Example
     -------
@@ -74,28 +74,28 @@ def remove_labels(
     ['deu', 'deu', 'fra', 'fra']
     """
     for column, share in shares.items():
-        hidden: set[str] = set()
+        missing: set[str] = set()
         for label, utterances in _by_label(rows, column, share, "missing_labels").items():
             random.Random(f"{seed}|{column}|{label}").shuffle(utterances)
             kept = max(1, round((1 - share) * len(utterances))) if share < 1 else 0
-            hidden.update(utterances[kept:])
-        rows = {i: {**row, column: ""} if i in hidden else row for i, row in rows.items()}
+            missing.update(utterances[kept:])
+        rows = {i: {**row, column: ""} if i in missing else row for i, row in rows.items()}
     return rows
 
 
 def add_label_noise(
     rows: Mapping[str, Mapping], shares: Mapping[str, float], seed: int
 ) -> Mapping[str, Mapping]:
-    """Gives a share of a column's known cells another label, drawn from the others.
+    """Gives a fraction of a column's known cells another label, drawn from the others.
 
-    The same share of each label. Which ones are wrong, and what they become, depends on seed,
-    column and label alone; a larger share takes those of a smaller one and more. Other columns
+    The same fraction of each label. Which ones are wrong, and what they become, depends on seed,
+    column and label alone; a larger fraction takes those of a smaller one and more. Other columns
     still tell what is true.
 
     Raises
     ------
     ValueError
-        If a share is not in [0, 1), no row has the column, or it has one label.
+        If a fraction is not in [0, 1), no row has the column, or it has one label.
 
     Example
     -------
@@ -107,7 +107,7 @@ def add_label_noise(
     for column, share in shares.items():
         by_label = _by_label(rows, column, share, "label_noise")
         if share == 1:
-            raise ValueError(f"label_noise: the share of {column!r} is 1, not in [0, 1)")
+            raise ValueError(f"label_noise: the fraction of {column!r} is 1, not in [0, 1)")
         if len(by_label) < 2:
             raise ValueError(f"label_noise: {column!r} has no other label than {[*by_label]}")
         wrong: dict[str, str] = {}
@@ -126,7 +126,7 @@ def _by_label(
 ) -> dict[str, list[str]]:
     """Label -> its utterances; errors name the YAML's key."""
     if not 0 <= share <= 1:
-        raise ValueError(f"{key}: the share of {column!r} is {share}, not in [0, 1]")
+        raise ValueError(f"{key}: the fraction of {column!r} is {share}, not in [0, 1]")
     by_label: dict[str, list[str]] = {}
     for utterance, row in rows.items():
         if row.get(column):
@@ -139,15 +139,15 @@ def _by_label(
 def keep_share(
     rows: Mapping[str, Mapping], share: float, columns: Sequence[str], seed: int
 ) -> Mapping[str, Mapping]:
-    """A share of the rows, the same of each label of the first column.
+    """A fraction of the rows, the same of each label of the first column.
 
-    Each label of any of the columns keeps a row that has it. A larger share has the rows of a
+    Each label of any of the columns keeps a row that has it. A larger fraction has the rows of a
     smaller one and more.
 
     Raises
     ------
     ValueError
-        If the share is not in (0, 1].
+        If the fraction is not in (0, 1].
 
     Example
     -------

@@ -30,7 +30,7 @@ class Metadata:
     vocabularies : dict[str, list[str]]
         Label column -> its labels.
     ids : torch.Tensor, optional
-        (B,) int64, one number an utterance: two entries with the same number
+        (B,) int64, one number per utterance: two entries with the same number
         are the same recording and never a pair.
 
     Example

@@ -73,13 +73,13 @@ def drop_crowded(
     }
     if not kept:
         raise ValueError(
-            f"train: the encoder's {frames_per_second:.0f} frames a second are too few for the "
+            f"train: the encoder's {frames_per_second:.0f} frames per second are too few for the "
             "tokens of every utterance: choose longer tokens (a larger vocab_size)"
         )
     if len(kept) < len(rows):
         logger.warning(
             f"train: {len(rows) - len(kept)} of {len(rows)} utterances have more tokens than CTC "
-            f"can write in {frames_per_second:.0f} frames a second, and are left out"
+            f"can write in {frames_per_second:.0f} frames per second, and are left out"
         )
     return kept
 

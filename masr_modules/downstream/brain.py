@@ -27,7 +27,7 @@ GIGABYTE = 10**9
 
 
 def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
-    """Share of the learning rate of a step: a linear rise, then a linear fall to 0.
+    """Fraction of the learning rate of a step: a linear rise, then a linear fall to 0.
 
     Example
     -------

@@ -182,7 +182,7 @@ def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncode
     Raises
     ------
     ValueError
-        If there is nothing to tell apart.
+        If there are fewer than two classes.
     """
     if len(labels.lab2ind) < 2:
         raise ValueError(f"train: only one {column}: {list(labels.lab2ind)}; two are needed")

@@ -1,4 +1,4 @@
-"""A held-out share of each training voice's utterances."""
+"""A held-out fraction of each training speaker's utterances."""
 
 import logging
 import random
@@ -10,10 +10,10 @@ logger = logging.getLogger(__name__)
 def hold_out(
     rows: dict[str, dict], label: str, by: str, share: float, seed: int
 ) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Splits off, at random, a share of each label's utterances; logs how many.
+    """Splits off, at random, a fraction of each label's utterances; logs how many.
 
-    Utterances that share what column `by` says, such as a sentence or a video, stay on one
-    side, whoever says them. Every label keeps an utterance in training; one with a single
+    Utterances that share what column `by` says, such as a sentence or a video, stay in one
+    split, whoever says them. Every label keeps an utterance in training; one with a single
     utterance has none held out.
 
     Arguments
@@ -23,7 +23,7 @@ def hold_out(
     label : str
         Column of the label, such as speaker.
     by : str
-        Column that must not be on both sides; an empty cell is shared with nobody.
+        Column that must not be in both splits; an empty cell is shared with nobody.
     share : float
         In (0, 1): the most that a label gives, but at least one utterance.
     seed : int
@@ -42,8 +42,8 @@ def hold_out(
     Example
     -------
     >>> rows = {
-    ...     f"{voice}{i}": {"speaker": voice, "text": f"sentence {i}"}
-    ...     for voice in "ab"
+    ...     f"{speaker}{i}": {"speaker": speaker, "text": f"sentence {i}"}
+    ...     for speaker in "ab"
     ...     for i in range(4)
     ... }
     >>> rows["c"] = {"speaker": "c", "text": "alone"}

@@ -48,7 +48,7 @@ def language_metrics(
     predictions: Predictions,
     rows: Mapping[str, dict],
     label: str = "language",
-    heard: Mapping | None = None,
+    pretrained_on: Mapping | None = None,
 ) -> dict[str, float]:
     """What a test set tells beside accuracy.
 
@@ -60,7 +60,7 @@ def language_metrics(
         ID -> row of the test set, with `family` and `duration`.
     label : str
         Column of the classes.
-    heard : Mapping, optional
+    pretrained_on : Mapping, optional
         Facts of the encoder; its `languages`, if any, are those of pretraining.
 
     Returns
@@ -89,7 +89,7 @@ def language_metrics(
         "not_a_class": sum(predictions.unseen_counts.values()),
     }
     groupings = [{key: duration_group(row["duration"]) for key, row in rows.items()}]
-    if seen := set(map(shared_code, (heard or {}).get("languages", []))):
+    if seen := set(map(shared_code, (pretrained_on or {}).get("languages", []))):
         groupings.append(
             {
                 utterance: "seen in pretraining"
@@ -142,7 +142,7 @@ def save_confusions(folder: Path, predictions: Predictions, family_of: Mapping[s
     """
     with skip_without_extra("confusion.png"):
         plot_confusion(predictions, family_of, folder / "confusion.png")
-    header = ["language", "taken for", "share (%)", "utterances"]
+    header = ["language", "taken for", "fraction (%)", "utterances"]
     body = [
         [truth, other, f"{100 * share:.1f}", str(count)]
         for truth, other, share, count in most_confused(predictions, 20)

@@ -1,4 +1,4 @@
-"""Speaker verification: a Brain that learns to tell voices apart, and which voices it hears."""
+"""Speaker verification: a Brain that learns speaker embeddings, and which speakers it hears."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Trials = list[tuple[str, str, int]]
 
 
 class SpeakerBrain(ClassificationBrain):
-    """Tells training voices apart by angles between embeddings, which unseen voices get too.
+    """Classifies training speakers by angles between embeddings, which unseen speakers get too.
 
     Arguments
     ---------
@@ -38,21 +38,23 @@ class SpeakerBrain(ClassificationBrain):
         self.valid_trials = valid_trials
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
-        """(B, E) embeddings and (B, 1, voices) cosines."""
+        """(B, E) embeddings and (B, 1, speakers) cosines."""
         embeddings = self.modules.head(*self.frames(batch, stage))
         return embeddings, self.modules.classifier(embeddings)
 
     def compute_objectives(self, predictions: tuple, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
-        """Additive angular margin softmax of the utterances of training voices."""
+        """Additive angular margin softmax of the utterances of training speakers."""
         embeddings, cosines = predictions
-        voices = [self.label_of.get(utterance) for utterance in batch.id]
-        truth = [self.labels.lab2ind.get(voice, -1) for voice in voices]
+        speakers = [self.label_of.get(utterance) for utterance in batch.id]
+        truth = [self.labels.lab2ind.get(speaker, -1) for speaker in speakers]
         truth = torch.tensor(truth, device=cosines.device)
         known = truth >= 0
         if stage != sb.Stage.TRAIN:
             self.embeddings |= dict(zip(batch.id, embeddings.float().cpu().numpy(), strict=True))
-            named = cosines.squeeze(1).argmax(dim=1) == truth  # never a voice without training
-            labelled = torch.tensor([voice is not None for voice in voices], device=named.device)
+            named = cosines.squeeze(1).argmax(dim=1) == truth  # never a speaker without training
+            labelled = torch.tensor(
+                [speaker is not None for speaker in speakers], device=named.device
+            )
             self.right += named[labelled].tolist()
         total, count = cosines.sum() * 0.0, known.sum().float()
         if known.any():
@@ -89,7 +91,7 @@ class SpeakerBrain(ClassificationBrain):
         return embeddings
 
     def cohort(self, train: dict[str, dict]) -> np.ndarray:
-        """(voices, E) mean embedding of every training voice."""
+        """(speakers, E) mean embedding of every training speaker."""
         size, label = self.hparams.cohort_utterances, self.hparams.label
         train = utterances_per_label(train, label, size) if size else train
         embeddings = self.embed(train)
@@ -97,12 +99,12 @@ class SpeakerBrain(ClassificationBrain):
         return speaker_mean_cohort(matrix, [train[utterance][label] for utterance in embeddings])
 
 
-def split_voices(
+def split_speakers(
     rows: Mapping[str, dict[str, dict]], hparams: Mapping
 ) -> dict[str, dict[str, dict]]:
-    """Parts training voices from others; some of their utterances are held out.
+    """Separates training speakers from others; some of their utterances are held out.
 
-    Held out is what valid has of training voices, or else a share of train.
+    Held out is what valid has of training speakers, or else a fraction of train.
 
     Arguments
     ---------
@@ -114,45 +116,45 @@ def split_voices(
     Returns
     -------
     dict
-        Split -> rows: train, held_out (same voices), valid and test (other voices).
+        Split -> rows: train, held_out (same speakers), valid and test (other speakers).
 
     Raises
     ------
     ValueError
-        If test has a voice of train or valid, or `valid_metric` asks for what is not there.
+        If test has a speaker of train or valid, or `valid_metric` asks for what is not there.
 
     Example
     -------
-    >>> def row(voice):
-    ...     return {"speaker": voice}
+    >>> def row(speaker):
+    ...     return {"speaker": speaker}
     >>> rows = {
     ...     "train": {"1": row("ann"), "2": row("bo")},
     ...     "valid": {"3": row("ann"), "4": row("cy")},
     ...     "test": {"5": row("di")},
     ... }
-    >>> splits = split_voices(rows, {"label": "speaker", "valid_metric": "eer"})
+    >>> splits = split_speakers(rows, {"label": "speaker", "valid_metric": "eer"})
     >>> {split: list(found) for split, found in splits.items()}
     {'train': ['1', '2'], 'held_out': ['3'], 'valid': ['4'], 'test': ['5']}
     """
     label, train = hparams["label"], rows["train"]
-    voices = {row[label] for row in train.values()}
-    heard = voices | {row[label] for row in rows["valid"].values()}
-    if mixed := [utterance for utterance, row in rows["test"].items() if row[label] in heard]:
+    speakers = {row[label] for row in train.values()}
+    seen = speakers | {row[label] for row in rows["valid"].values()}
+    if mixed := [utterance for utterance, row in rows["test"].items() if row[label] in seen]:
         raise ValueError(
-            f"test: {len(mixed)} of {len(rows['test'])} utterances are of voices of training or "
-            f"validation (first: {mixed[0]}, {rows['test'][mixed[0]][label]}); verification is "
-            "tested on voices that were never heard: leave them out of train_csv and valid_csv"
+            f"test: {len(mixed)} of {len(rows['test'])} utterances are of speakers of training "
+            f"or validation (first: {mixed[0]}, {rows['test'][mixed[0]][label]}); verification is "
+            "tested on unseen speakers: leave them out of train_csv and valid_csv"
         )
     held_out, unseen = {}, {}
     for utterance, row in rows["valid"].items():
-        (held_out if row[label] in voices else unseen)[utterance] = row
+        (held_out if row[label] in speakers else unseen)[utterance] = row
     if not held_out:
         by, share = hparams["held_out_by"], hparams["held_out_share"]
         train, held_out = hold_out(train, label, by, share, hparams["seed"])
     if not held_out and hparams["valid_metric"] == "identification_error":
         raise ValueError(
-            "valid_metric: identification_error, but no utterance of a training voice is held out: "
-            "raise held_out_share, or use valid_metric: eer"
+            "valid_metric: identification_error, but no utterance of a training speaker is held "
+            "out: raise held_out_share, or use valid_metric: eer"
         )
     return {"train": train, "held_out": held_out, "valid": unseen, "test": rows["test"]}
 
@@ -170,7 +172,7 @@ def check_identification(rows: Mapping[str, Mapping[str, dict]], hparams: Mappin
     Raises
     ------
     ValueError
-        If valid or test has no voice of training, or `valid_metric` is another.
+        If valid or test has no speaker of training, or `valid_metric` is another.
 
     Example
     -------
@@ -179,31 +181,31 @@ def check_identification(rows: Mapping[str, Mapping[str, dict]], hparams: Mappin
     >>> check_identification(rows | {"test": {}}, hparams)
     Traceback (most recent call last):
     ...
-    ValueError: valid: no utterance is of a training voice, and trials: [] asks for ...
+    ValueError: valid: no utterance is of a training speaker, and trials: [] asks for ...
     """
     if hparams["valid_metric"] != "identification_error":
         raise ValueError(
             f"valid_metric: {hparams['valid_metric']}, but trials: [] asks for identification "
             "alone: set valid_metric: identification_error"
         )
-    voices = {row[hparams["label"]] for row in rows["train"].values()}
+    speakers = {row[hparams["label"]] for row in rows["train"].values()}
     for split in ("valid", "test"):
-        if not voices & {row[hparams["label"]] for row in rows[split].values()}:
+        if not speakers & {row[hparams["label"]] for row in rows[split].values()}:
             raise ValueError(
-                f"{split}: no utterance is of a training voice, and trials: [] asks for "
+                f"{split}: no utterance is of a training speaker, and trials: [] asks for "
                 f"identification alone: give another {split}_csv, or trials: null"
             )
 
 
 def describe_training(train: Mapping[str, dict], label: str) -> str:
-    """What an error rate was trained on: corpora, as IDs and voices name them, and their voices.
+    """What an error rate was trained on: the number of speakers, per corpus that IDs name.
 
     Arguments
     ---------
     train : Mapping
         ID -> row of the training set.
     label : str
-        Column of the voice.
+        Column of the speaker.
 
     Returns
     -------
@@ -212,17 +214,17 @@ def describe_training(train: Mapping[str, dict], label: str) -> str:
 
     Example
     -------
-    >>> voices = {"voxceleb2_a1": "voxceleb2_a", "voxceleb1_b1": "voxceleb1_b", "1": "cy"}
-    >>> describe_training({key: {"speaker": voice} for key, voice in voices.items()}, "speaker")
-    '1 voice, 1 voice of voxceleb1, 1 voice of voxceleb2'
+    >>> speakers = {"voxceleb2_a1": "voxceleb2_a", "voxceleb1_b1": "voxceleb1_b", "1": "cy"}
+    >>> describe_training({i: {"speaker": name} for i, name in speakers.items()}, "speaker")
+    '1 speaker, 1 speaker of voxceleb1, 1 speaker of voxceleb2'
     """
-    voices = defaultdict(set)
+    speakers = defaultdict(set)
     for utterance, row in train.items():
         corpus = row[label].partition("_")[0]
         named = utterance.startswith(f"{corpus}_") and row[label] != corpus
-        voices[f" of {corpus}" if named else ""].add(row[label])
-    counts = sorted((corpus, len(found)) for corpus, found in voices.items())
-    return ", ".join(f"{count} voice{'s' * (count > 1)}{corpus}" for corpus, count in counts)
+        speakers[f" of {corpus}" if named else ""].add(row[label])
+    counts = sorted((corpus, len(found)) for corpus, found in speakers.items())
+    return ", ".join(f"{count} speaker{'s' * (count > 1)}{corpus}" for corpus, count in counts)
 
 
 def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> Trials:
@@ -246,10 +248,8 @@ def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> Trials:
     >>> sorted(draw_trials(rows, {"label": "who", "max_trials": 10, "seed": 0}))
     [('a1', 'a2', 1), ('a1', 'b1', 0), ('a2', 'b1', 0)]
     """
-    voices = {
-        utterance: row | {"speaker": row[hparams["label"]]} for utterance, row in rows.items()
-    }
-    return sample_trials(voices, hparams["max_trials"], hparams["seed"])
+    rows = {utterance: row | {"speaker": row[hparams["label"]]} for utterance, row in rows.items()}
+    return sample_trials(rows, hparams["max_trials"], hparams["seed"])
 
 
 def guess_a_verdict(results: Mapping) -> Guess:
@@ -304,7 +304,7 @@ TASK = Task(
     place=4,
 )
 
-#: Where the test set is of training voices and there are no trials.
+#: Where the test set is of training speakers and there are no trials.
 IDENTIFICATION = replace(
     TASK,
     title="Speaker identification",

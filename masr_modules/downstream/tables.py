@@ -98,7 +98,7 @@ def blocks(record: Record[DownstreamRun], tasks: Sequence[Task]) -> dict[tuple[s
     """Folder of recipes and name of a block there -> its table.
 
     The joint table is downstream-results of `downstream`, a task's own TASK-results of its
-    recipe; of other corpora than the embedded one with CORPUS- before it.
+    recipe; of other corpora than the synthetic one with CORPUS- before it.
     """
     found = {}
     for corpus in dict.fromkeys(run.corpus for run in record.runs):

@@ -1,4 +1,4 @@
-"""All that is known of a downstream task, in one record: the only thing that sets tasks apart.
+"""All that is known of a downstream task, in one record: the only thing in which tasks differ.
 
 A new task is a module or a train.py with a Brain and a `TASK`, and a YAML; tables, model cards
 and the comparison of encoders follow from the record.
@@ -47,19 +47,19 @@ class Guess(NamedTuple):
 
     @classmethod
     def of_share(cls, share: float, utterances: int) -> "Guess":
-        """A share of the utterances, with two standard errors of grace.
+        """A fraction of the utterances, with two standard errors of grace.
 
         Arguments
         ---------
         share : float
             In [0, 1].
         utterances : int
-            That the share is counted over.
+            That the fraction is counted over.
 
         Returns
         -------
         Guess
-            The share, and 2 √(share (1 - share) / utterances).
+            The fraction, and 2 √(share (1 - share) / utterances).
 
         Example
         -------
@@ -131,7 +131,7 @@ class Task:
     use : Use
         For the model card.
     mini_yaml : str
-        In hparams/, the task on the embedded corpus; without it, encoders are not compared on it.
+        In hparams/, the task on the synthetic corpus; without it, encoders are not compared on it.
     prefix : str
         Of the first column in the joint table, where tasks lie side by side.
     place : int

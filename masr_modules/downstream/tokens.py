@@ -41,7 +41,7 @@ def make_tokenizer(
     vocab_size : int, optional
         Tokens, with blank and unknown; `char` takes all characters, and needs none.
     character_coverage : float
-        Share of the characters that are tokens; rarer ones become the unknown token.
+        Fraction of the characters that are tokens; rarer ones become the unknown token.
 
     Raises
     ------

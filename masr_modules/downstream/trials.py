@@ -158,7 +158,7 @@ def report_lists(
         Name -> scored trials.
     rows : dict
         ID -> row of the test set; where languages are known, trials inside a language and
-        between two are reported apart.
+        between two are reported separately.
     folder : Path
         Of the run.
     trained_on : str

@@ -81,7 +81,7 @@ class ConvFrontEnd(nn.Module):
     Arguments
     ---------
     input_size : int
-        Features a frame.
+        Features per frame.
     d_model : int
         Output channels.
     kernel_sizes : list[int]

@@ -23,7 +23,7 @@ with extra("hub"):
 logger = logging.getLogger(__name__)
 
 #: Family (`model_type`) -> the linear maps that LoRA adapts. WavLM reads the weights of its
-#: attention without calling its modules, so adapters there would not be heard.
+#: attention without calling its modules, so adapters there would have no effect.
 LORA_TARGETS = {
     "wav2vec2": ["q_proj", "k_proj", "v_proj", "out_proj"],
     "hubert": ["q_proj", "k_proj", "v_proj", "out_proj"],
@@ -250,7 +250,7 @@ class HuggingFaceEncoder(nn.Module):
         return EncoderInput(wavs, valid.long(), frame_lens, num_frames)
 
     def _frame_lens(self, samples: Tensor) -> Tensor:
-        if self.hears_features:  # 25 ms windows each 10 ms, two a frame
+        if self.hears_features:  # 25 ms windows each 10 ms, two per frame
             return ((samples - 400).div(160, rounding_mode="floor") + 1).clamp(min=0) // 2
         return self.model._get_feat_extract_output_lengths(samples)
 

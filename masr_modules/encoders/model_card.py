@@ -72,7 +72,7 @@ Representation learning, arXiv 2307.10982).
 
 ## Metadata used
 
-Told apart, each by its label: {identities}. Knowledge that the loss depends on:
+Discriminated, each by its label: {identities}. Knowledge that the loss depends on:
 
 {sources}
 

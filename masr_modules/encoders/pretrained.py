@@ -3,7 +3,7 @@
 A `hyperparams.yaml` can name any function of any Python package, and HyperPyYAML calls
 it. Here an encoder is built from the part of the file that describes it, by `registry`,
 which knows the encoders of this library and nothing else; weights are read with
-`weights_only=True` or from safetensors. A stranger's folder thus runs no code.
+`weights_only=True` or from safetensors. Loading an untrusted folder thus executes no code.
 """
 
 import io

@@ -76,7 +76,7 @@ class ClassifierHead(nn.Module):
 
     @property
     def identities(self) -> list[str]:
-        """What it tells apart."""
+        """The columns that it classifies."""
         return self.targets
 
     @property

@@ -1,4 +1,4 @@
-"""Projection, similarity and a loss on pairs: one label column that is told apart."""
+"""Projection, similarity and a loss on pairs: one label column that is discriminated."""
 
 from collections.abc import Callable, Sequence
 
@@ -113,7 +113,7 @@ class MASRHead(nn.Module):
 
     @property
     def identities(self) -> list[str]:
-        """What it tells apart."""
+        """The label column that it discriminates."""
         return [self.identity or "thresholds on S"]
 
     @property

@@ -1,4 +1,4 @@
-"""Several label columns, each told apart in an embedding space of its own."""
+"""Several label columns, each discriminated in an embedding space of its own."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from masr_modules.pairwise.prototypes import Prototypes
 class MultiLabelHead(nn.Module):
     """Each label column in turn is the identity, in an embedding space of its own.
 
-    So sources that pull apart (speaker and language) do not fight in one space: the
+    So sources that conflict (speaker and language) do not fight in one space: the
     multi-label form. Loss = sum over identities of weight * MASRHead's loss.
 
     Arguments
@@ -130,7 +130,7 @@ class MultiLabelHead(nn.Module):
 
     @property
     def identities(self) -> list[str]:
-        """What it tells apart."""
+        """The label columns that it discriminates."""
         return list(self.heads)
 
     @property

@@ -7,7 +7,7 @@ import langcodes
 
 from masr_modules.knowledge.languages import language_lineage, resolve_language
 
-#: Name of what has no known descent, and of the branches that are too many to tell apart.
+#: Name of what has no known descent, and of the branches that are too many to show.
 OTHER = "other"
 #: Levels of descent; those below mean little to most readers.
 DEEPEST = 3

@@ -1,4 +1,4 @@
-"""Languages: how far apart URIEL+ holds them to be."""
+"""Languages: how distant URIEL+ holds them to be."""
 
 import logging
 from collections.abc import Sequence

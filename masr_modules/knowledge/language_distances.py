@@ -139,7 +139,7 @@ def language_distances(codes: Sequence[str], kind: str) -> np.ndarray:
     """Computes the distances of one kind between languages, as URIEL+ defines them.
 
     Equals ``URIELPlus().new_distance(kind, ...)`` with URIEL+'s default settings (angular
-    distance over the features known for both, sources united), but tells apart what is not
+    distance over the features known for both, sources united), but distinguishes what is not
     known. A language that URIEL+ has no features of the kind for is looked up under
     its macrolanguage or member (``nob`` under ``nor``). An isolate is at genetic distance 1
     from all others. Languages without a family (artificial ones, pidgins) have no genetic

@@ -14,7 +14,7 @@ _LARGEST_TABLE = 1024
 
 
 class SetOverlap(KnowledgeSource):
-    """Similarity of sets: the share of their members that both have (Jaccard).
+    """Similarity of sets: the fraction of their members that both have (Jaccard).
 
     A cell lists the members of a set, in any order: "a|b", "b|a" and " a | b" are equal.
     An empty cell, and one of separators alone, is missing.

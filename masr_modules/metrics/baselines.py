@@ -17,7 +17,7 @@ class LogMelStatistics:
     fbank : callable
         (B, T) -> (B, F, M), not normalised.
     hop : int
-        Samples a frame.
+        Samples per frame.
 
     Example
     -------
@@ -46,14 +46,14 @@ class LogMelStatistics:
 
 
 class MFCCStatistics(LogMelStatistics):
-    """Mean and standard deviation of MFCC: what the recording channel and the voice leave.
+    """Mean and standard deviation of MFCC: what the recording channel and the speaker leave.
 
     Arguments
     ---------
     fbank : callable
         (B, T) -> (B, F, M), log-mel, not normalised.
     hop : int
-        Samples a frame.
+        Samples per frame.
     n_mels : int
         M.
     n_mfcc : int

@@ -18,7 +18,7 @@ _DURATION_GROUPS = ((5.0, "<= 5 s"), (20.0, "5-20 s"))
 
 
 def accuracy(predictions: Predictions) -> float:
-    """Share of the utterances named right: weighted accuracy (WA). NaN without any.
+    """Fraction of the utterances named right: weighted accuracy (WA). NaN without any.
 
     Example
     -------
@@ -30,7 +30,7 @@ def accuracy(predictions: Predictions) -> float:
 
 
 def macro_accuracy(predictions: Predictions) -> float:
-    """Mean over true labels of the share named right: unweighted average recall (UAR, UA).
+    """Mean over true labels of the fraction named right: unweighted average recall (UAR, UA).
 
     Over labels with rows. NaN without any.
 
@@ -46,7 +46,7 @@ def macro_accuracy(predictions: Predictions) -> float:
 
 
 def top_k_accuracy(predictions: Predictions, k: int) -> float:
-    """Share of the utterances whose class is among the k highest scores.
+    """Fraction of the utterances whose class is among the k highest scores.
 
     Of equal scores the class that comes first in `labels` is ranked higher, as `predicted`
     has it.
@@ -105,7 +105,7 @@ def duration_group(seconds: float) -> str:
 
 
 def family_error(predictions: Predictions, families: Mapping[str, str | None]) -> float:
-    """Share of the utterances that are taken for a language of another family.
+    """Fraction of the utterances that are taken for a language of another family.
 
     Arguments
     ---------
@@ -130,7 +130,7 @@ def family_error(predictions: Predictions, families: Mapping[str, str | None]) -
 def within_family_accuracy(predictions: Predictions, families: Mapping[str, str | None]) -> float:
     """Macro accuracy when the family is given: only the classes of the true family compete.
 
-    Over families of two classes or more: how well close relatives come apart. NaN without any.
+    Over families of two classes or more: how well close relatives are separated. NaN without any.
 
     Arguments
     ---------
@@ -179,7 +179,7 @@ def confusion(predictions: Predictions) -> np.ndarray:
 
 
 def most_confused(predictions: Predictions, count: int) -> list[tuple[str, str, float, int]]:
-    """The pairs of classes that are confused most, by the share of the true class's rows.
+    """The pairs of classes that are confused most, by the fraction of the true class's rows.
 
     Arguments
     ---------
@@ -191,7 +191,7 @@ def most_confused(predictions: Predictions, count: int) -> list[tuple[str, str, 
     Returns
     -------
     list of (str, str, float, int)
-        True class, predicted class, share of the true class's rows, number of rows.
+        True class, predicted class, fraction of the true class's rows, number of rows.
 
     Example
     -------
@@ -214,7 +214,7 @@ def most_confused(predictions: Predictions, count: int) -> list[tuple[str, str, 
 def plot_confusion(
     predictions: Predictions, families: Mapping[str, str | None], path: str | Path
 ) -> None:
-    """Draws the confusion matrix, each row the shares of one true class.
+    """Draws the confusion matrix, each row the fractions of one true class.
 
     Classes are ordered by family, those without one last, then by name.
 
@@ -262,7 +262,7 @@ def plot_confusion(
     axes.set_ylabel("truth", fontsize=9)
     mark_groups(axes, names[order].tolist(), color="grey")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-    bar.set_label("share of the true class (grey: no rows)", fontsize=8)
+    bar.set_label("fraction of the true class (grey: no rows)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     save_figure(figure, path)
 

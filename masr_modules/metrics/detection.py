@@ -155,7 +155,7 @@ def average_cost(
 
     Each class is detected where its ratio is above 0. A class l costs
     p_target P_miss(l) + sum over other classes l' of (1 - p_target) / (L - 1) P_fa(l, l'),
-    where P_fa(l, l') is the share of the rows of l' that are taken for l (LRE 2009
+    where P_fa(l, l') is the fraction of the rows of l' that are taken for l (LRE 2009
     evaluation plan, section 4, with costs of 1). Cavg is the mean over classes.
 
     Arguments

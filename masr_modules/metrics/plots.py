@@ -16,7 +16,7 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito's colours, which the colour-blind tell apart ("Color universal design", 2008);
+#: Okabe and Ito's colours, which the colour-blind distinguish ("Color universal design", 2008);
 #: their yellow is left out, which white hides.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 VERMILION, PURPLE, BLUE = "#D55E00", "#CC79A7", "#0072B2"
@@ -130,7 +130,7 @@ def draw_rows(
     groups: Mapping[str, str],
     styles: Mapping[str, tuple[str, str]],
 ) -> Figure:
-    """A row for each label, in it every system's mean and interval; groups of rows stand apart.
+    """A row for each label, in it every system's mean and interval; groups of rows are spaced.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""How well frozen embeddings tell languages, families, speakers and styles apart."""
+"""How well frozen embeddings separate languages, families, speakers and emotions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class Evaluation:
         The layer of each, chosen on the validation set.
     correct : dict of str to np.ndarray
         (N,) of each accuracy: 1 where the test utterance was named right, 0 where not, NaN
-        where it was not asked; of speaker_eer (V,): the rate without each voice in turn,
-        voices sorted.
+        where it was not asked; of speaker_eer (V,): the rate without each speaker in turn,
+        speakers sorted.
     """
 
     metrics: dict[str, float]
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def macro(truth: np.ndarray, right: np.ndarray) -> float:
-    """Mean over labels of the share named right; NaN, what was not asked, is left out.
+    """Mean over labels of the fraction named right; NaN, what was not asked, is left out.
 
     Example
     -------
@@ -158,7 +158,7 @@ def _neighbours_of_family(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The family is given: neighbours of that family alone, where it has two languages or more.
 
-    How well close relatives come apart; "" where there is nothing to tell.
+    How well close relatives are separated; "" where there is nothing to tell.
     """
     on_valid, on_test = (
         np.full(len(s["label"]), "", dtype=references["label"].dtype) for s in (valid, test)
@@ -243,14 +243,14 @@ def _add_speaker_eer(
 
 
 #: Utterances whose pairs make the speaker EER: 4.5 million pairs.
-MAX_VOICED = 3000
+MAX_SPEAKER_UTTERANCES = 3000
 
 
 def speaker_eer(references: LabelledEmbeddings, test: LabelledEmbeddings) -> float:
     """Equal error rate over all pairs of test utterances with known speakers, by cosine.
 
     Embeddings are standardised with the references' statistics. O(N^2 log N) for N utterances,
-    of at most MAX_VOICED, evenly spread.
+    of at most MAX_SPEAKER_UTTERANCES, evenly spread.
     """
     scores, (first, second) = _trials(references, test)
     return equal_error_rate(scores, first == second)
@@ -259,26 +259,28 @@ def speaker_eer(references: LabelledEmbeddings, test: LabelledEmbeddings) -> flo
 def _trials(
     references: LabelledEmbeddings, test: LabelledEmbeddings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of all pairs, and (2, pairs) the place of their voices among the sorted ones."""
+    """Cosines of all pairs, and (2, pairs) the place of their speakers among the sorted ones."""
     test = test.known("speaker")
-    if len(test["speaker"]) > MAX_VOICED:
-        test = test.some(np.linspace(0, len(test["speaker"]) - 1, MAX_VOICED).astype(int))
+    if len(test["speaker"]) > MAX_SPEAKER_UTTERANCES:
+        test = test.some(
+            np.linspace(0, len(test["speaker"]) - 1, MAX_SPEAKER_UTTERANCES).astype(int)
+        )
     scale = StandardScaler().fit(references.embeddings)
     x = _unit(scale.transform(test.embeddings)) if len(test["speaker"]) else test.embeddings
-    voices = np.unique(test["speaker"], return_inverse=True)[1].astype(np.int32)
+    speakers = np.unique(test["speaker"], return_inverse=True)[1].astype(np.int32)
     i, j = np.triu_indices(len(x), k=1)
-    return (x @ x.T)[i, j], np.stack([voices[i], voices[j]])
+    return (x @ x.T)[i, j], np.stack([speakers[i], speakers[j]])
 
 
 def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The equal error rate without each voice in turn; sorts once for all of them.
+    """The equal error rate without each speaker in turn; sorts once for all of them.
 
     Arguments
     ---------
     scores : np.ndarray
         (P,) of pairs of utterances.
     pairs : np.ndarray
-        (2, P) number of the voice of each.
+        (2, P) number of the speaker of each.
 
     Example
     -------
@@ -290,8 +292,8 @@ def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     first, second = pairs[:, order]
     same = first == second
     rates = []
-    for voice in range(int(pairs.max()) + 1):
-        targets = same[(first != voice) & (second != voice)]
+    for speaker in range(int(pairs.max()) + 1):
+        targets = same[(first != speaker) & (second != speaker)]
         missed = np.r_[1.0, 1.0 - np.cumsum(targets) / max(1, targets.sum())]
         accepted = np.r_[0.0, np.cumsum(~targets) / max(1, (~targets).sum())]
         gap = missed - accepted

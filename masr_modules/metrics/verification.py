@@ -268,13 +268,13 @@ def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
     by_speaker = known[np.lexsort([language[known], speaker[known]])]
     by_language = known[np.lexsort([speaker[known], language[known]])]
     base = 1 + max(speaker.max(initial=0), language.max(initial=0))
-    voices = run_ends(speaker[by_speaker])
-    voices_inside = run_ends(speaker[by_speaker] * base + language[by_speaker])
+    speakers = run_ends(speaker[by_speaker])
+    speakers_inside = run_ends(speaker[by_speaker] * base + language[by_speaker])
     tongues = run_ends(language[by_language])
     tongues_inside = run_ends(language[by_language] * base + speaker[by_language])
     everyone, size = np.arange(len(known)), np.full(len(known), len(known))
-    same = _Pairs.of(by_speaker, everyone + 1, voices_inside, True)
-    cross = _Pairs.of(by_speaker, voices_inside, voices, True)
+    same = _Pairs.of(by_speaker, everyone + 1, speakers_inside, True)
+    cross = _Pairs.of(by_speaker, speakers_inside, speakers, True)
     other_same = _Pairs.of(by_language, tongues_inside, tongues, False)
     other_cross = _Pairs.of(by_language, tongues, size, False, others=cross.count)
 

@@ -39,7 +39,7 @@ class SSLOutput:
 
     @property
     def joint_loss(self) -> Tensor:
-        """This rank's share of the mean over the masked frames of all ranks' batches."""
+        """This rank's part of the mean over the masked frames of all ranks' batches."""
         if world_size() == 1:
             return self.loss
         masked = self.frame_mask.sum().float()

@@ -30,7 +30,7 @@ class BestRQ(SSLObjective):
     codebook_dim : int
         Dimension of a code.
     mask_share : float
-        Share of each utterance's frames that is masked.
+        Fraction of each utterance's frames that is masked.
     mask_span : int
         Length of a mask in encoder frames.
     noise_std : float

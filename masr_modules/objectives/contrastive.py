@@ -81,7 +81,7 @@ def sample_distractors(mask: FrameMask, num: int) -> Tensor:
     mask : FrameMask
         Of N masked frames.
     num : int
-        Distractors a frame, drawn with replacement.
+        Distractors per frame, drawn with replacement.
 
     Returns
     -------

@@ -64,7 +64,7 @@ class Data2Vec(MaskedLatents):
         Factor of the loss: about 6 makes it as large as those of the methods that tell units or
         distractors apart, so that the same weight of MASR fits.
     mask_share : float
-        Share of each utterance's frames that is masked.
+        Fraction of each utterance's frames that is masked.
     mask_span : int
         Length of a mask in encoder frames.
 

@@ -36,7 +36,7 @@ class Hubert(MaskedLatents):
     unit_dim : int
         Dimension in which frames and units are compared.
     mask_share : float
-        Share of each utterance's frames that is masked.
+        Fraction of each utterance's frames that is masked.
     mask_span : int
         Length of a mask in encoder frames.
     """

@@ -23,7 +23,7 @@ class HuggingFaceSSL(SSLObjective):
     encoder : HuggingFaceEncoder
         The encoder to train.
     mask_share : float
-        Share of each utterance's frames that is masked.
+        Fraction of each utterance's frames that is masked.
     mask_span : int
         Length of a mask in encoder frames.
     codebook_size : int

@@ -40,7 +40,7 @@ class MaskedLatents(SSLObjective):
     encoder : SpeechEncoder
         The encoder to train.
     mask_share : float
-        Share of each utterance's frames that is masked.
+        Fraction of each utterance's frames that is masked.
     mask_span : int
         Length of a mask in encoder frames.
     """

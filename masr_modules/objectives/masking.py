@@ -50,7 +50,7 @@ def span_mask(
 ) -> FrameMask:
     """Masks at most `share` of each utterance's frames, in spans that do not overlap.
 
-    Whole spans, as many as the share has room for; where it has room for none, a shorter one.
+    Whole spans, as many as the fraction has room for; where it has room for none, a shorter one.
     Runs on the CPU, O(B F); waits for a device where `lens` is not on the CPU.
 
     Arguments
@@ -99,7 +99,7 @@ def span_mask(
 
 
 def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> None:
-    """At most the share, in whole spans; where that is less than one span, in one shorter one."""
+    """At most the fraction, in whole spans; less than one span is one shorter span."""
     most = int(share * length)
     span = min(span, most)
     if span == 0:

@@ -33,7 +33,7 @@ class Wav2Vec2(MaskedLatents):
     diversity_weight : float
         Of the term that asks for even use of the codes.
     mask_share : float
-        Share of each utterance's frames that is masked.
+        Fraction of each utterance's frames that is masked.
     mask_span : int
         Length of a mask in encoder frames.
 

@@ -203,8 +203,8 @@ class MASRLoss(nn.Module):
         -------
         LossOutput
             `loss` is exactly 0, with zero gradient, when no anchor has both a
-            positive and a negative. `stats`: `anchors` (share with both),
-            `active` (share of those whose term is not 0), `d_ap`, `d_an` (mean
+            positive and a negative. `stats`: `anchors` (fraction with both),
+            `active` (fraction of those whose term is not 0), `d_ap`, `d_an` (mean
             distances), `spread` (1 - |mean embedding|^2: 0 is a collapse).
         """
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -259,7 +259,7 @@ class _SoftLabelLoss(nn.Module):
         similarity: Similarity,
         candidates: Tensor | None = None,
     ) -> LossOutput:
-        """As MASRLoss.forward; `stats`: `anchors` (share with a target), `spread`."""
+        """As MASRLoss.forward; `stats`: `anchors` (fraction with a target), `spread`."""
         with torch.autocast(embeddings.device.type, enabled=False):
             z = unit_norm(embeddings)
             others = z if candidates is None else unit_norm(candidates)

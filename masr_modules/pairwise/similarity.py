@@ -341,7 +341,7 @@ def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> T
     Arguments
     ---------
     sources : sequence of KnowledgeSource or of their factories
-        Those of other columns are left out, and so is Categorical, which tells no two labels apart
+        Those of other columns are left out, and so is Categorical, which separates no two labels
         from any other two.
     column : str
         The column.
@@ -372,7 +372,7 @@ def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> T
 def graded_sources(sources: Sequence, column: str) -> list:
     """Those of the sources, or of their factories, that grade the labels of a column.
 
-    Categorical does not: it tells no two labels apart from any other two.
+    Categorical does not: it separates no two labels from any other two.
     """
     return [
         source

@@ -29,7 +29,7 @@ def save_heat_map(
     """Draws how alike the labels of a column are, by the sources that read it.
 
     Languages are ordered by descent, so that relatives stand together; other labels by
-    name. Categorical is left out: it tells no two labels apart from any other two.
+    name. Categorical is left out: it separates no two labels from any other two.
 
     Arguments
     ---------
@@ -81,7 +81,7 @@ def batch_heat_map(
     sources : sequence of KnowledgeSource
         Those whose columns the metadata have are combined.
     column : str
-        The label column that is told apart; pairs' S does not depend on it.
+        The label column that is discriminated; pairs' S does not depend on it.
     metadata : Metadata
         Of the batch.
 

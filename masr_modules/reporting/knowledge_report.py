@@ -43,7 +43,7 @@ class PairStatistics:
     pairs : int
         Number of pairs looked at.
     known : np.ndarray
-        (K + 1,) share of the pairs that are known.
+        (K + 1,) fraction of the pairs that are known.
     within : np.ndarray
         (K + 1,) mean similarity of pairs of the same identity, NaN where there are none.
     across : np.ndarray

@@ -20,14 +20,14 @@ from masr_modules.metrics.probes import Evaluation, evaluate
 from masr_modules.metrics.tables import format_table, pretrain_columns, write_results
 
 #: Neighbours and probes learn from more utterances than these, of all layers, only if
-#: `table_references` (utterances a label at most) says so.
+#: `table_references` (utterances per label at most) says so.
 MAX_REFERENCES = 100_000
 #: Utterances of TensorBoard's projector, and of its heat map.
 MAX_PROJECTED, MAX_MAPPED = 1000, 200
 
 
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
-    """At most `limit` training utterances a label, evenly spread."""
+    """At most `limit` training utterances per label, evenly spread."""
     by_label = defaultdict(list)
     for utterance, label in zip(rows, column_of(rows, column), strict=True):
         if label:
@@ -60,7 +60,7 @@ def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
     rows = list(brain.valid_rows.values())
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_PROJECTED)).astype(int))
     columns = list(dict.fromkeys((brain.probe_column, "language", *COLUMNS)))
-    # Cells are lines and tabs apart.
+    # Lines and tabs separate cells.
     cells = [[" ".join((rows[i].get(c) or "").split()) for c in columns] for i in chosen]
     # Rounded, for they are written as text.
     embeddings = valid.embeddings[chosen].astype(float).round(4)

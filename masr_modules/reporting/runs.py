@@ -22,7 +22,7 @@ class Record(Generic[Run]):
     path : str or Path
         The CSV; made by `add` where it is missing.
     key : type of NamedTuple
-        What tells runs apart. Its fields are the first columns; the last is `seed`, an int.
+        What distinguishes runs. Its fields are the first columns; the last is `seed`, an int.
     extra : sequence of str
         Columns after `metric` and `value`.
 

@@ -15,9 +15,9 @@ from masr_modules.reporting.comparison import compare_table
 from masr_modules.reporting.pretrain_record import PretrainRun, System
 from masr_modules.reporting.runs import Record
 
-#: Rows that train nothing: recorded once a seed, beside the first system.
+#: Rows that train nothing: recorded once per seed, beside the first system.
 BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
-#: SSL method -> its YAML for the embedded corpus.
+#: SSL method -> its YAML for the synthetic corpus.
 METHODS = {"best_rq": "masr.yaml"} | {
     name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
 }
@@ -104,10 +104,10 @@ class Studies(Mapping):
     >>> _ = path.write_text(
     ...     "systems: {SSL: {masr_weight: 0}, MASR: {}}\\n"
     ...     "conditions: {half: {missing_labels: {language: 0.5}}}\\n"
-    ...     "studies: {hidden: {systems: [SSL, MASR], conditions: [null, half]}}\\n"
+    ...     "studies: {missing: {systems: [SSL, MASR], conditions: [null, half]}}\\n"
     ... )
     >>> studies = Studies(path)
-    >>> studies["hidden"].arms
+    >>> studies["missing"].arms
     ['SSL', 'MASR', 'SSL, half', 'MASR, half']
     >>> studies.overrides("SSL, half")
     ['--masr_weight', '0', '--missing_labels', '{language: 0.5}']

@@ -14,7 +14,7 @@ LOOK_AHEAD = 1000
 def language_rates(languages: Sequence[int], temperature: float) -> np.ndarray:
     """How often each utterance should come in an epoch for a temperature on languages.
 
-    A language with the share s of the utterances gets a share in proportion to
+    A language with the fraction s of the utterances gets a fraction in proportion to
     s^(1 / temperature): as it is at 1, all alike as the temperature grows
     (Conneau et al., "Unsupervised cross-lingual representation learning at scale", ACL 2020,
     where 1 / temperature is called alpha).
@@ -57,14 +57,14 @@ def language_rates(languages: Sequence[int], temperature: float) -> np.ndarray:
 
 
 class KnowledgeBatchSampler(Sampler[list[int]]):
-    """P identities x K utterances a batch, half of them relatives of the others.
+    """P identities x K utterances per batch, half of them relatives of the others.
 
     Utterances are bucketed by length. A batch is drawn from one bucket: an
     identity at random, then its nearest relative, until the seconds budget is
     full; K utterances each, from different speakers where these are known.
     Utterances without identity, and singletons, come in the bucket's proportion
     and fill the batch: they take part in the SSL loss. Each utterance comes at
-    most once an epoch unless `rates` say otherwise, and then seldom twice in a batch; what is
+    most once per epoch unless `rates` say otherwise, and then seldom twice in a batch; what is
     left over at the end and would make less than half a batch waits for the next
     epoch. A bucket too small for one batch
     joins its neighbour. Planning an epoch costs O(N) for N utterances, and O(I) a pair of
@@ -241,7 +241,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             identity = self._draw(pools, drawn, last, sizes, rng)
             last = identity if last is None else None
             drawn.add(identity)
-            sizes.set(identity, 0)  # at most once a batch
+            sizes.set(identity, 0)  # at most once per batch
             pool = pools[identity]
             # A rest of one could be nobody's positive: it comes along.
             wanted = self.per_identity + (len(pool) == self.per_identity + 1)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a pretrained encoder knows of languages and voices: tables, pictures and a page to listen.
+"""What a pretrained encoder knows of languages and speakers: tables, pictures and a page to listen.
 
 > python recipes/analysis/analyse.py results/pretrain/masr/1234 data/mini/csv/test.csv
 > python recipes/analysis/analyse.py CHECKPOINT CSV --against OTHER_CHECKPOINT

@@ -35,10 +35,10 @@ def main(arguments: list[str]) -> None:
     hparams, run_opts = start_experiment(arguments)
     hparams["max_crop_seconds"] = None  # a crop would not fit its text
     folder = Path(hparams["output_folder"])
-    heard = {split: drop_short(some, split) for split, some in load_rows(hparams).items()}
+    kept = {split: drop_short(some, split) for split, some in load_rows(hparams).items()}
     normalised = partial(normalise_text, keep=hparams["keep"])
     written = normalised if hparams["normalise"] else official_text
-    rows = {split: with_text(some, split, written) for split, some in heard.items()}
+    rows = {split: with_text(some, split, written) for split, some in kept.items()}
     model = folder / "tokenizer.model"
     settings = {
         "path": model,
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         write_transcripts(folder / "predictions.csv", transcripts)
         scores = Scores(transcripts)
         write_atomic(folder / "languages.md", scores.table() + "\n")
-        metrics = scores.metrics | {"without_text": len(heard["test"]) - len(rows["test"])}
+        metrics = scores.metrics | {"without_text": len(kept["test"]) - len(rows["test"])}
         if not hparams["normalise"]:
             also = Scores([transcript.normalised(hparams["keep"]) for transcript in transcripts])
             metrics |= {f"{key}, normalised": rate for key, rate in also.means.items()}

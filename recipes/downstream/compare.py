@@ -44,7 +44,7 @@ MODES = {"frozen": "true", "fine-tuned": "false"}
 
 
 def yaml_of(task: Task, corpus: str) -> Path:
-    """The task on a corpus: mini_NAME.yaml on the embedded one, CORPUS_NAME.yaml on another."""
+    """The task on a corpus: mini_NAME.yaml on the synthetic one, CORPUS_NAME.yaml on another."""
     name = task.mini_yaml
     return HPARAMS / (name if corpus == "mini" else f"{corpus}_{name.removeprefix('mini_')}")
 

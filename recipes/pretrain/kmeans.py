@@ -54,7 +54,7 @@ def open_folder(folder: Path, plan: dict) -> None:
 
 
 def choose_frames(features, lens, utterances, share: float, seed: int) -> np.ndarray:
-    """A share of each utterance's valid frames, drawn by the utterance's own seed."""
+    """A fraction of each utterance's valid frames, drawn by the utterance's own seed."""
     valid = valid_frames(lens, features.shape[1]).cpu().numpy()
     for row, utterance in zip(valid, utterances, strict=True):
         row &= np.random.default_rng(utterance_seed(seed, 0, utterance)).random(len(row)) < share
@@ -62,7 +62,7 @@ def choose_frames(features, lens, utterances, share: float, seed: int) -> np.nda
 
 
 def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Path]:
-    """One file of frames a batch; those that are there are kept."""
+    """One file of frames per batch; those that are there are kept."""
     extract = hparams["ssl"].unit_features.to(device).eval()
     crop = hparams["max_crop_seconds"]
     lengths = {u: {"duration": min(row["duration"], crop)} for u, row in rows.items()}

@@ -7,7 +7,7 @@
 > python recipes/speaker/train.py hparams/voxceleb_identification.yaml --pretrained FOLDER \\
 >     --data_folder /corpora/voxceleb
 
-With `trials: []` the test set is of training voices, and identification alone is tested.
+With `trials: []` the test set is of training speakers, and identification alone is tested.
 
 FOLDER is what pretraining wrote, or a transformers model. `--test_only` tests the best
 checkpoint again. An interrupted run resumes when the same command is given again.
@@ -30,7 +30,7 @@ from masr_modules.downstream.speaker import (
     check_identification,
     describe_training,
     draw_trials,
-    split_voices,
+    split_speakers,
 )
 from masr_modules.downstream.trials import ScoredTrials, check_trials, report_lists
 from masr_modules.training.experiment import start_experiment
@@ -49,7 +49,7 @@ def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
 
 
 def identify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
-    """Which training voice says an utterance of the test set; no trials."""
+    """Which training speaker says an utterance of the test set; no trials."""
     check_identification(rows, hparams)
     brain = TASK.brain.build(hparams, run_opts, load_for(hparams), rows)
     brain.train_on(rows["train"], rows["valid"])
@@ -64,8 +64,8 @@ def identify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
 
 
 def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
-    """Whether two utterances are of one voice, and identification of what is held out."""
-    train, held_out, valid, test = split_voices(rows, hparams).values()
+    """Whether two utterances are of one speaker, and identification of what is held out."""
+    train, held_out, valid, test = split_speakers(rows, hparams).values()
     lists = trial_lists(hparams, test)
     valid_trials = []
     if hparams["valid_metric"] == "eer":  # or identification_error, which needs none

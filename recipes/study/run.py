@@ -2,7 +2,7 @@
 """Trains the systems of a study alike, tests them, and says who is above whom.
 
 > python recipes/study/run.py                                   # MASR and what it is compared with
-> python recipes/study/run.py --study partial10 --jobs 2        # most languages hidden
+> python recipes/study/run.py --study partial10 --jobs 2        # most labels missing
 > python recipes/study/run.py --study known --list              # what is recorded, and what is not
 > python recipes/study/run.py --study wav2vec2 --jobs 2         # another SSL method
 > python recipes/study/run.py --ssl hubert --seeds 1234         # one that no study declares
@@ -161,7 +161,9 @@ def parse() -> argparse.Namespace:
         help="what the last arm is compared with, by paired bootstrap",
     )
     parser.add_argument("--ssl", choices=list(METHODS), help="SSL method")
-    parser.add_argument("--corpus", help="of hparams/pretrain_CORPUS.yaml; by default embedded")
+    parser.add_argument(
+        "--corpus", help="of hparams/pretrain_CORPUS.yaml; by default the synthetic one"
+    )
     parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
     parser.add_argument("--record", type=Path, help="what all runs measured")
     parser.add_argument("--list", action="store_true", help="name each run, and train nothing")
@@ -174,7 +176,7 @@ def parse() -> argparse.Namespace:
     study = STUDIES[args.study]
     args.ssl = args.ssl or study.ssl
     if args.corpus and args.ssl != "best_rq":
-        parser.error("--ssl is of the embedded corpus; of another, its YAML says which method")
+        parser.error("--ssl is of the synthetic corpus; of another, its YAML says which method")
     args.against = args.against or ([] if args.systems else study.against)
     args.systems, args.seeds = args.systems or study.arms, args.seeds or study.seeds
     args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else METHODS[args.ssl])

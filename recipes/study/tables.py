@@ -39,7 +39,7 @@ DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 
 
 def read_record(path: Path = RECORD) -> dict[str, Comparison]:
-    """SSL method -> what is recorded of it on the embedded corpus."""
+    """SSL method -> what is recorded of it on the synthetic corpus."""
     labels, record = load_labels(path.with_name("test_labels.csv")), pretrain_record(path)
     return {
         name: Comparison(STUDIES, ROOT / "hparams" / yaml, name, record, labels)

@@ -126,14 +126,14 @@ def test_a_share_of_the_rows_has_each_label_and_grows():
     [
         (leave_out, {"language": ["xxx"]}, "no training utterance has language 'xxx'"),
         (leave_out, {"language": ["fra", "deu", ""]}, "leaves no training utterance"),
-        (remove_labels, {"language": 1.1}, r"share of 'language' is 1.1, not in \[0, 1\]"),
+        (remove_labels, {"language": 1.1}, r"fraction of 'language' is 1.1, not in \[0, 1\]"),
         (
             add_label_noise,
             {"language": 1},
-            r"label_noise: the share of 'language' is 1, not in \[0, 1\)",
+            r"label_noise: the fraction of 'language' is 1, not in \[0, 1\)",
         ),
         (remove_labels, {"place": 0.5}, "missing_labels: no training utterance has a 'place'"),
-        (add_label_noise, {"language": -0.1}, "label_noise: the share of 'language' is -0.1"),
+        (add_label_noise, {"language": -0.1}, "label_noise: the fraction of 'language' is -0.1"),
         (add_label_noise, {"source": 0.5}, r"'source' has no other label than \['espeak'\]"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_split_column_decides(tmp_path, caplog):
     write_lines(path, [f"{header},fold", *lines])
     splits = prepare(tmp_path, columns=COLUMNS | {"split": "fold"})
     assert [len(splits[side]) for side in ("train", "valid", "test")] == [1, 2, 1]
-    assert "noted 2: speaker or source on two sides of the given split" in caplog.text
+    assert "noted 2: speaker or source in two of the given splits" in caplog.text
     write_lines(path, [f"{header},fold", *lines[:2], lines[2].replace(",val", ",late")])
     with pytest.raises(ValueError, match="line 4: split 'late' is none"):
         prepare(tmp_path, columns=COLUMNS | {"split": "fold"})
@@ -92,7 +92,7 @@ def test_groups_fill_the_shares():
         sides = split_groups({"big": 70, "a": 10, "b": 10, "c": 10}, 0.1, 0.1, seed)
         assert sorted(sides.values()) == ["test", "train", "train", "valid"]
         assert sides["big"] == "train"
-    with pytest.raises(ValueError, match="2 groups .* cannot be split in three"):
+    with pytest.raises(ValueError, match="2 groups .* cannot be divided into three"):
         split_groups({"a": 1, "b": 1}, 0.1, 0.1, seed=0)
     with pytest.raises(ValueError, match="their sum below 1"):
         split_groups({"a": 1, "b": 1, "c": 1}, 0.5, 0.5, seed=0)

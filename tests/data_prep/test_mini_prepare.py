@@ -16,10 +16,10 @@ import soundfile
 from data_prep.common.checks import check_disjoint
 from data_prep.mini import corpus as mini_corpus
 from data_prep.mini import espeak_synthesis, espeak_worker
-from data_prep.mini.plan import SIDES, TIME_SHARES, make_job
+from data_prep.mini.plan import SPLITS, TIME_SHARES, make_job
 from data_prep.mini.text import sentences
 from data_prep.mini.vocabulary import has_digits, supported_languages, vocabulary
-from data_prep.mini.voices import CLOSE_VARIANTS, STYLES, load_voices, split_voices
+from data_prep.mini.voices import CLOSE_VARIANTS, EMOTIONS, load_voices, split_speakers
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
 
@@ -35,7 +35,7 @@ def prepare(folder, languages=LANGUAGES, hours=HOURS, seed=7, num_workers=2):
 
 def read_rows(folder):
     rows = {}
-    for side in SIDES:
+    for side in SPLITS:
         with open(folder / "csv" / f"{side}.csv", encoding="utf-8", newline="") as file:
             rows[side] = list(csv.DictReader(file))
     return rows
@@ -59,7 +59,7 @@ def test_same_bytes_with_other_workers_and_order(corpus, tmp_path):
     prepare(tmp_path, languages=LANGUAGES[::-1], num_workers=1)
     assert hash_files(tmp_path) == hash_files(corpus)
     first, second = read_rows(corpus), read_rows(tmp_path)
-    for side in SIDES:
+    for side in SPLITS:
         assert sorted(first[side], key=lambda row: row["ID"]) == sorted(
             second[side], key=lambda row: row["ID"]
         )
@@ -67,7 +67,9 @@ def test_same_bytes_with_other_workers_and_order(corpus, tmp_path):
 
 def test_order_of_jobs_does_not_matter(tmp_path):
     jobs = [
-        make_job(f"{variant} {number}", "fr", variant, "mille neuf cent un", STYLES["sad"], number)
+        make_job(
+            f"{variant} {number}", "fr", variant, "mille neuf cent un", EMOTIONS["sad"], number
+        )
         for variant in ("f2", "f3", "m3", "whisper")  # breathy voices draw random numbers
         for number in range(3)
     ]
@@ -101,7 +103,7 @@ def test_rows_have_every_column_and_true_durations(corpus):
             assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16")
             assert float(row["duration"]) == info.duration
             assert row["gender"] in ("female", "male", "")
-            assert row["emotion"] in STYLES
+            assert row["emotion"] in EMOTIONS
             assert row["age"] == row["accent"] == row["valence"] == ""
             assert row["ID"].startswith(f"mini_{row['language_label']}_")
     codes = {row["language_label"]: row["language"] for row in rows}
@@ -132,7 +134,7 @@ def test_a_shared_speaker_is_named():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_close_variants_stay_together(seed):
-    sides = split_voices(seed)
+    sides = split_speakers(seed)
     side_of = {voice.variant: side for side, voices in sides.items() for voice in voices}
     assert len(side_of) == len(load_voices()) >= 60
     close_by_design = [("m2", "m6"), ("f2", "f5"), ("f3", "f4"), ("f1", "f2"), ("m4", "croak")]
@@ -219,7 +221,7 @@ def test_worker_reports_what_it_cannot_say():
     jobs = [
         {"id": "mute", "voice": "fr+m3", "text": " "},
         {"id": "nobody", "voice": "xx+m3", "text": "un deux trois"},
-        make_job("fine", "fr", "m3", "un deux trois", STYLES["neutral"], 1),
+        make_job("fine", "fr", "m3", "un deux trois", EMOTIONS["neutral"], 1),
     ]
     answers = {}
     espeak_synthesis.run_jobs(jobs, 1, lambda job, answer: answers.update({job["id"]: answer}))
@@ -247,7 +249,7 @@ def test_styles_differ_in_level_and_speed(tmp_path):
     text = "mille neuf cent quatre-vingt-sept"
     jobs = [
         make_job(f"{emotion} {variant}", "fr", variant, text, style, 1)
-        for emotion, style in STYLES.items()
+        for emotion, style in EMOTIONS.items()
         for variant in ("f2", "m3", "Denis")
     ]
     paths = {job["id"]: str(tmp_path / f"{job['id']}.wav") for job in jobs}

@@ -194,7 +194,7 @@ def test_the_official_split_of_all_speakers(corpus, tmp_path, caplog):
     assert found == set(split_lines(SPEAKERS_1))
     assert all(speakers(rows) == set(SPEAKERS_1) for rows in splits.values())
     assert splits["test"][0]["gender"] and not list(tmp_path.glob("trials*"))
-    assert f"noted 6: clips of a video on several sides of iden_split.txt (id10001/{FIRST}" in (
+    assert f"noted 6: clips of a video in several splits of iden_split.txt (id10001/{FIRST}" in (
         caplog.text
     )
 

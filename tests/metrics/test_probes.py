@@ -103,6 +103,6 @@ def test_the_eer_of_many_voices_is_that_of_some(monkeypatch):
     labels = {name: voices for name in ("label", "family", "speaker", "gender", "emotion")}
     split = LabelledEmbeddings(x[None], labels)
     whole = speaker_eer(split, split)
-    monkeypatch.setattr(probes, "MAX_VOICED", 100)
+    monkeypatch.setattr(probes, "MAX_SPEAKER_UTTERANCES", 100)
     assert speaker_eer(split, split) == pytest.approx(whole, abs=0.05)
     assert len(probes._trials(split, split)[0]) == 100 * 99 / 2

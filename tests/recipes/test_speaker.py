@@ -182,7 +182,7 @@ def test_a_test_voice_that_was_heard(train, corpus, tmp_path, split):
     rows = rows_of(corpus / f"{split}.csv")
     write_rows(tmp_path / "heard.csv", [*rows[:-1], rows[-1] | {"speaker": "test1"}])
     tested = [row["speaker"] for row in rows_of(corpus / "test.csv")]
-    said = f"test: {tested.count('test1')} of {len(tested)} utterances .* never heard"
+    said = f"test: {tested.count('test1')} of {len(tested)} utterances .* unseen speakers"
     with pytest.raises(ValueError, match=said):
         train(tmp_path / "out", **{f"{split}_csv": str(tmp_path / "heard.csv")})
 
@@ -197,7 +197,7 @@ def test_nothing_held_out(train, corpus, tmp_path):
     rows = [row | {"text": "the same"} for row in rows_of(corpus / "train.csv")]
     write_rows(tmp_path / "same.csv", rows)
     settings = {"train_csv": str(tmp_path / "same.csv"), "valid_metric": "identification_error"}
-    with pytest.raises(ValueError, match="no utterance of a training voice is held out"):
+    with pytest.raises(ValueError, match="no utterance of a training speaker is held out"):
         train(tmp_path / "out", **settings)
 
 
@@ -217,7 +217,7 @@ def test_voxceleb_e_and_h_train_on_voxceleb2_alone(train, tmp_path):
     results = train(out, yaml="voxceleb_speaker.yaml", **settings)
     metrics = results["metrics"]
     heard = {row["speaker"] for row in rows_of(tree / "csv/train.csv")}
-    assert results["trained_on"] == f"{len(heard)} voices of voxceleb2"
+    assert results["trained_on"] == f"{len(heard)} speakers of voxceleb2"
     for file in ("results.md", "verification.md", "inference/README.md"):  # beside the EERs
         assert results["trained_on"] in (out / file).read_text(), file
     assert {"eer, E", "eer, H"} <= metrics.keys() and "eer_cross_language" not in metrics
@@ -250,7 +250,7 @@ def test_identification_alone_is_reported(identified):
     assert not [key for key in metrics if "eer" in key or "dcf" in key]
     table = (folder / "results.md").read_text()
     assert "| trained on" in table and "identification accuracy (%)" in table
-    assert "EER" not in table and f"| {len(SPEAKERS_1)} voices of voxceleb1" in table
+    assert "EER" not in table and f"| {len(SPEAKERS_1)} speakers of voxceleb1" in table
     assert not (folder / "scores.csv").exists()
     assert "identification_error" in (folder / "train_log.txt").read_text()
 
@@ -285,7 +285,7 @@ def test_a_voice_without_training_counts_as_an_error(identified, train, tmp_path
 def test_identification_of_voices_that_were_not_trained(train, tmp_path):
     with pytest.raises(ValueError, match="valid_metric: eer, but trials: "):
         train(tmp_path / "out", trials="[]")
-    with pytest.raises(ValueError, match="valid: no utterance is of a training voice"):
+    with pytest.raises(ValueError, match="valid: no utterance is of a training speaker"):
         train(tmp_path / "out", trials="[]", valid_metric="identification_error")
 
 

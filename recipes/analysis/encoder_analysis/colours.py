@@ -9,7 +9,7 @@ from masr_modules.metrics.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
 #: What has no colour of its own.
 GREY = "#8C8C8C"
-#: Shapes tell groups apart without colour: names of matplotlib and of plotly.
+#: Shapes distinguish groups without colour: names of matplotlib and of plotly.
 SHAPES = (
     *(("o", "circle"), ("s", "square"), ("^", "triangle-up"), ("D", "diamond")),
     *(("v", "triangle-down"), ("P", "cross"), ("X", "x")),

@@ -10,7 +10,7 @@ import numpy as np
 def confusion_matrix(
     truth: np.ndarray, predicted: np.ndarray, languages: Sequence[str]
 ) -> np.ndarray:
-    """Shares of each language's utterances that are named as each.
+    """Fractions of each language's utterances that are named as each.
 
     Arguments
     ---------
@@ -23,7 +23,7 @@ def confusion_matrix(
     Returns
     -------
     np.ndarray
-        (L, L): row i, column j is the share of utterances of i that are named j; NaN in the row
+        (L, L): row i, column j is the fraction of utterances of i that are named j; NaN in the row
         of a language without utterances.
 
     Example
@@ -56,7 +56,7 @@ def confused_pairs(
 
 
 def pair_rate(matrix: np.ndarray, languages: Sequence[str], pair: tuple[str, str]) -> float:
-    """Share of a pair's utterances that are named as the other, mean of both directions."""
+    """Fraction of a pair's utterances that are named as the other, mean of both directions."""
     i, j = (list(languages).index(code) for code in pair)
     return float(np.nan_to_num(matrix[i, j]) + np.nan_to_num(matrix[j, i])) / 2
 
@@ -67,12 +67,12 @@ class GroupAccuracy(NamedTuple):
     Arguments
     ---------
     accuracy : float
-        Share of utterances whose predicted language is of the right group.
+        Fraction of utterances whose predicted language is of the right group.
     inside, across : float
-        Share of utterances that are named as another language of the same group, and as one of
+        Fraction of utterances that are named as another language of the same group, and as one of
         another group.
     inside_of_mistakes, by_chance : float
-        Share of the mistakes that stay inside, and what it would be if a wrong language were
+        Fraction of the mistakes that stay inside, and what it would be if a wrong language were
         drawn evenly; NaN without mistakes.
     """
 

@@ -17,7 +17,7 @@ from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.encoders.pretrained import PretrainedEncoder
 from masr_modules.metrics.embeddings import embed
 
-#: Utterances a file.
+#: Utterances per file.
 PART = 500
 
 

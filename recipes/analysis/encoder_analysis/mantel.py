@@ -118,7 +118,7 @@ def _p_value(
     permutations: int,
     seed: int,
 ) -> float:
-    """Share of the orders of the languages, this one counted in, that agree as well."""
+    """Fraction of the orders of the languages, this one counted in, that agree as well."""
     (i, j), rng = pairs, np.random.default_rng(seed)
     chunk = max(1, _CHUNK // len(i))
     reached = 0

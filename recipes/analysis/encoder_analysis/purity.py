@@ -21,7 +21,7 @@ class Attribute(NamedTuple):
     column : str
         Whose values are compared.
     different : tuple of str
-        Columns in which a neighbour must differ: the speaker, so that a voice is not taken for
+        Columns in which a neighbour must differ: the speaker, so that a speaker is not taken for
         what is asked.
     """
 
@@ -43,7 +43,7 @@ ATTRIBUTES = (
 
 
 class Purity(NamedTuple):
-    """Share of neighbours with the same value.
+    """Fraction of neighbours with the same value.
 
     Arguments
     ---------
@@ -67,9 +67,9 @@ def purity(
     attribute: Attribute,
     neighbours: int = NEIGHBOURS,
 ) -> Purity:
-    """Share of the nearest neighbours, by cosine, that have the same value.
+    """Fraction of the nearest neighbours, by cosine, that have the same value.
 
-    Only utterances whose value is known are asked and can be neighbours. A voice that is not
+    Only utterances whose value is known are asked and can be neighbours. A speaker that is not
     known (an empty cell) counts as different from all others. O(N^2 D), in tiles.
 
     Arguments

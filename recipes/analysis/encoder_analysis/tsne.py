@@ -6,7 +6,7 @@ from sklearn.manifold import TSNE
 
 #: More points are neither seen nor fast.
 MOST_POINTS = 3000
-#: Width and height of a name, as a share of the map's.
+#: Width and height of a name, as a fraction of the map's.
 _NAME_SIZE = np.array([0.05, 0.03])
 
 
@@ -33,7 +33,7 @@ def choose_evenly(labels: np.ndarray, most: int) -> np.ndarray:
 def name_places(places: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, float]]:
     """Where to write the name of each label: at its densest spot, names apart from each other.
 
-    The mean would often lie where the label has no point: voices and styles part its utterances.
+    The mean would often lie where the label has no point: speakers and emotions split it.
 
     Arguments
     ---------
