@@ -1,4 +1,4 @@
-"""A tiny embedded corpus, made once, and the recipe as a function."""
+"""A tiny synthetic corpus, made once, and the recipe as a function."""
 
 import csv
 import importlib.util

@@ -114,7 +114,7 @@ def test_every_block_of_a_pretraining_table_belongs_to_a_study():
 def test_the_labels_beside_the_record_are_those_of_the_test_set(comparisons, tmp_path):
     csv = ROOT / "data/mini/csv/test.csv"
     if not csv.is_file():
-        pytest.skip("the embedded corpus has not been made here")
+        pytest.skip("the synthetic corpus has not been made here")
     save_labels(load_csv(csv, ""), tmp_path / "test_labels.csv")
     assert load_labels(tmp_path / "test_labels.csv") == comparisons["best_rq"].labels
 
