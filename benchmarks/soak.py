@@ -43,7 +43,7 @@ SMALL = {
 
 
 def start(folder: Path, corpus: Path, steps: int) -> subprocess.Popen:
-    """Begins the training, or goes on with it."""
+    """Starts the training or resumes it."""
     settings = SMALL | {"data_folder": corpus, "output_folder": folder, "number_of_steps": steps}
     flags = [str(text) for key, value in settings.items() for text in (f"--{key}", value)]
     command = [sys.executable, str(ROOT / "recipes/pretrain/train.py")]

@@ -1,7 +1,7 @@
 """Your own corpus: a folder of audio with a table, or a Hugging Face dataset on disk.
 
 The table is a CSV (comma, quotes enclose cells) or a TSV (tab, quotes are text) in UTF-8 with
-a header and one row an utterance. Columns that have the schema's names are taken as they are;
+a header and one row per utterance. Columns that have the schema's names are taken as they are;
 `columns` maps others, and adds columns of your own, which a knowledge source can then read:
 
 ``python -m data_prep.custom_prepare --data_folder /corpora/mine --save_folder csv/mine``

@@ -175,7 +175,7 @@ def prepare_debian(
 ) -> None:
     """Make the Debian corpus and the CSVs of its tasks.
 
-    Interrupted work goes on where it was when the same command is given again.
+    Run the same command again to resume.
 
     Arguments
     ---------

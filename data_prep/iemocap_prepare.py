@@ -230,7 +230,7 @@ def prepare_iemocap(
     skip_limit: float = 0.01,
     skip_prep: bool = False,
 ) -> None:
-    """Prepares IEMOCAP: one folder of CSVs a fold.
+    """Prepares IEMOCAP: one folder of CSVs per fold.
 
     Arguments
     ---------

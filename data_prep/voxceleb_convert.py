@@ -2,7 +2,7 @@
 
 From ``…/aac/SPEAKER/VIDEO/CLIP.m4a`` to ``…/wav/SPEAKER/VIDEO/CLIP.wav``; the originals stay.
 A file takes its name when it is complete, and what has a .wav already, in whichever folder, is
-passed over: an interrupted run goes on. About 2 400 hours of audio: 270 GB.
+passed over: run the same command again to resume. About 2 400 hours of audio: 270 GB.
 
 Example
 -------

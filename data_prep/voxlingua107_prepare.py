@@ -92,7 +92,7 @@ def prepare_voxlingua107(
         most 0.5 (below 0.5 without `dev`: there as many again become the test set).
     shard_folder : str, optional
         Where to put the training set once more, as WebDataset shards: for a disk
-        on which millions of small files are slow. An interrupted run goes on.
+        on which millions of small files are slow. Run the same command again to resume.
     seed : int
         Of the draw of videos, and of the order in the shards.
     skip_limit : float

@@ -16,7 +16,7 @@ from masr_modules.encoders.pretrained import load_encoder
 
 
 class MASREncoder(nn.Module):
-    """A pretrained encoder: audio -> frames of any layer, or one embedding an utterance.
+    """A pretrained encoder: audio -> frames of any layer, or one embedding per utterance.
 
     Arguments
     ---------

@@ -47,7 +47,7 @@ class Disjoint:
 
 
 class UniqueIDs:
-    """Notices an ID that comes twice. Keeps 8 bytes an ID: a corpus may have millions."""
+    """Notices an ID that comes twice. Keeps 8 bytes per ID: a corpus may have millions."""
 
     def __init__(self):
         self.hashes = array("q")

@@ -69,7 +69,7 @@ _LUA_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 #: Prompts in which nobody speaks.
 _TONES = {"beep", "beeperr", "ascending-2tone", "descending-2tone", "tt-monkeys"}
 _TONES |= {"confbridge-join", "confbridge-leave"}
-_VOICE = re.compile(r"(?P<label>[a-z]{2}_[A-Z]{2})_(?P<gender>[fm])_(?P<name>\w+)$")
+_PROMPTS = re.compile(r"(?P<label>[a-z]{2}_[A-Z]{2})_(?P<gender>[fm])_(?P<name>\w+)$")
 _GENDERS = {"f": "female", "m": "male"}
 
 #: Made by a commercial speech synthesiser, as klettres' own file says; ktuberling's sound alike.
@@ -204,7 +204,7 @@ def read_prompt_texts(path: str) -> dict[str, str]:
 
 
 def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
-    """Telephone prompts: ``sounds/LANG_REGION_GENDER_VOICE/NAME.g722``; texts of English alone."""
+    """Telephone prompts: ``sounds/LANG_REGION_GENDER_SPEAKER/NAME.g722``; English texts."""
     texts: dict[str, str] = {}
     for _, root in roots:
         for path in _files(os.path.join(root, "usr/share/doc"), ("core-sounds-en.txt.gz",)):
@@ -212,8 +212,8 @@ def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
     for package, root in roots:
         pattern = os.path.join(glob.escape(root), "usr/share/asterisk/sounds/*/")
         for folder in sorted(glob.glob(pattern)):
-            voice = _VOICE.match(_folder(folder))
-            if voice is None:
+            prompts = _PROMPTS.match(_folder(folder))
+            if prompts is None:
                 logger.warning("left out %s: no language, gender and speaker in its name", folder)
                 continue
             for path in _files(folder, (".g722",)):
@@ -223,11 +223,11 @@ def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
                 yield Clip(
                     package,
                     path,
-                    voice["label"],
+                    prompts["label"],
                     name,
-                    text=texts.get(name, "") if voice["label"].startswith("en") else "",
-                    speaker=f"asterisk_{voice['name'].lower()}",
-                    gender=_GENDERS[voice["gender"]],
+                    text=texts.get(name, "") if prompts["label"].startswith("en") else "",
+                    speaker=f"asterisk_{prompts['name'].lower()}",
+                    gender=_GENDERS[prompts["gender"]],
                 )
 
 

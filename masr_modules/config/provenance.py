@@ -300,7 +300,7 @@ def _digest(*paths: Path) -> str:
 
 
 def _digest_encoder(source: str) -> str:
-    """Of weights and settings in a folder; a name on a hub stands for itself."""
+    """Digests weights and settings in a folder; a name on a hub stands for itself."""
     folder = Path(source)
     folder = folder / "encoder" if (folder / "encoder").is_dir() else folder
     if not folder.is_dir():

@@ -110,7 +110,7 @@ def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> CommentedMap:
 
 
 def make_plain(node: object) -> bool:
-    """Takes a tree's comments, and writes what holds a block (`!new:`) one entry a line.
+    """Takes a tree's comments, and writes what holds a block (`!new:`) one entry per line.
 
     A base's comments are about values that may no longer be there. In one line, ruamel.yaml would
     write `[!new:a.B {c: 1}]` as `[!new:a.B c: 1]`, which says something else.

@@ -124,7 +124,7 @@ class Metadata:
 
     @property
     def device(self) -> torch.device:
-        """Where the columns are."""
+        """The device that holds the columns."""
         return next(iter(self.columns.values())).device
 
     def select(self, index: Tensor | slice) -> "Metadata":

@@ -57,7 +57,7 @@ class FrameCache:
 
     @staticmethod
     def estimate_bytes(encoder: nn.Module, num_layers: int, rows: Mapping, sample_rate: int) -> int:
-        """What the file would take on disk, about."""
+        """About how many bytes the file would take on disk."""
         seconds = sum(row["duration"] for row in rows.values())
         frames = seconds * sample_rate / encoder.frame_samples
         return int(frames * num_layers * encoder.d_model * 4)

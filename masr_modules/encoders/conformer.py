@@ -14,7 +14,7 @@ from masr_modules.encoders.pooling import valid_frames
 
 
 class LogMel(nn.Module):
-    """Log-mel features, normalised to zero mean and unit variance an utterance.
+    """Log-mel features, normalised to zero mean and unit variance per utterance.
 
     Arguments
     ---------
@@ -240,7 +240,7 @@ class SpeechEncoder(nn.Module):
         return self.encode_features(*self.features(wavs, wav_lens))
 
     def encode_features(self, features: Tensor, lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """As forward, from (B, F, n_mels) features and their (B,) lengths."""
+        """Encodes (B, F, n_mels) features of (B,) lengths; returns what `forward` does."""
         latents, lens = self.front_end(features, lens)
         return self.contextualise(latents, lens), lens
 

@@ -1,4 +1,4 @@
-"""From frames to one embedding an utterance."""
+"""From frames to one embedding per utterance."""
 
 import torch
 from torch import Tensor, nn

@@ -8,7 +8,7 @@ from masr_modules.encoders.pooling import valid_frames
 
 
 class Waveform(nn.Module):
-    """Samples with zero mean and unit variance an utterance, zero on padding.
+    """Samples with zero mean and unit variance per utterance, zero on padding.
 
     Arguments
     ---------

@@ -125,7 +125,7 @@ class MultiLabelHead(nn.Module):
 
     @property
     def sources(self) -> list[KnowledgeSource]:
-        """Of all heads."""
+        """The sources of knowledge of all heads."""
         return [source for head in self.masr_heads.values() for source in head.sources]
 
     @property

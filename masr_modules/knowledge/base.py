@@ -66,7 +66,7 @@ class KnowledgeSource:
 
     @classmethod
     def named(cls, column: str) -> str:
-        """What messages call such a source on a column."""
+        """The name of such a source on a column, as messages have it."""
         return f"{cls.__name__} on '{column}'"
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class KnowledgeSource:
         similarity : torch.Tensor
             In [0, 1], float32 of shape (B, C); 0 where it is not valid.
         valid : torch.Tensor
-            Where something is known on both sides, bool of shape (B, C).
+            Where something is known of both utterances, bool of shape (B, C).
         """
         raise NotImplementedError
 

@@ -48,7 +48,7 @@ class Categorical(KnowledgeSource):
 
 
 def known_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-    """Where both sides are known: (B,) and (C,) bool -> (B, C) bool.
+    """Where both labels are known: (B,) and (C,) bool -> (B, C) bool.
 
     Example
     -------

@@ -37,7 +37,7 @@ class PairTable:
 
     @classmethod
     def of(cls, similarities: np.ndarray) -> "PairTable":
-        """From the (L, L) similarities of the labels, NaN where not known."""
+        """Makes the table from (L, L) similarities of the labels, NaN where not known."""
         table = np.pad(similarities.astype(np.float32), (0, 1), constant_values=np.nan)
         known = ~np.isnan(table)
         first: dict[bytes, int] = {}  # a row of the validity -> where it first occurs

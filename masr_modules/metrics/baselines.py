@@ -34,7 +34,7 @@ class LogMelStatistics:
         self.hop = hop
 
     def __call__(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """As SSLObjective.encode; one layer of one frame that holds the statistics."""
+        """Returns what `SSLObjective.encode` does: one layer of one frame, the statistics."""
         features = self.fbank(wavs)
         lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
         valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)

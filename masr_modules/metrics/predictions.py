@@ -84,7 +84,7 @@ class Predictions:
         log_posteriors: np.ndarray,
         truth: Sequence[str],
     ) -> "Predictions":
-        """From the names of the true labels, as a corpus has them; "" where not known."""
+        """Makes predictions from names of the true labels, as a corpus has them; "": not known."""
         index = {label: i for i, label in enumerate(labels)}
         unseen = {i: name for i, name in zip(ids, truth, strict=True) if name and name not in index}
         codes = np.array([index.get(name, -1) for name in truth], dtype=np.int64)

@@ -51,13 +51,13 @@ class SSLObjective(nn.Module):
 
     A new method is a subclass in a file of its own that sets `encoder` and `d_model`,
     implements `forward`, and `after_step` where it needs it. All of its state
-    is in its state_dict(), so that a resumed run goes on exactly. Parameters that
+    is in its state_dict(), so that a resumed run is exact. Parameters that
     its loss does not reach have `requires_grad` False.
 
     Attributes
     ----------
     encoder : nn.Module
-        What pretraining is for: the only part that goes on to other tasks.
+        What pretraining is for: the only part that other tasks use.
     d_model : int
         D, the width of the frames.
     """
@@ -77,7 +77,7 @@ class SSLObjective(nn.Module):
         wav_lens : torch.Tensor
             (B,) relative lengths in (0, 1]; on the host, no objective waits for the device.
         mask_seeds : list[int], optional
-            One seed an utterance: the same seed gives the same mask. Without
+            One seed per utterance: the same seed gives the same mask. Without
             it masks come from torch's global generator.
 
         Returns

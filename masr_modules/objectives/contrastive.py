@@ -74,7 +74,7 @@ def sample_distractors(mask: FrameMask, num: int) -> Tensor:
     """Draws, for each masked frame, other masked frames of the same utterance.
 
     SpeechBrain's sampler wants as many frames of each utterance, and shifts its
-    indices by one frame too few an utterance; this one serves ragged batches.
+    indices by one frame too few per utterance; this one serves ragged batches.
 
     Arguments
     ---------
@@ -166,7 +166,7 @@ class MaskedContrastiveLoss(nn.Module):
         return self.of(predicted, targets, sample_distractors(mask, self.num_distractors))
 
     def of(self, predicted: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """As forward, with (K, N) indices of distractors."""
+        """Computes what `forward` does, with (K, N) given indices of distractors."""
         with torch.autocast(predicted.device.type, enabled=False):
             predicted = F.normalize(predicted.float(), dim=-1)
             similarity = predicted @ F.normalize(targets.float(), dim=-1).T / self.temperature

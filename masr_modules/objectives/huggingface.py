@@ -12,9 +12,9 @@ from masr_modules.objectives.random_projection import RandomProjectionLoss, stac
 
 
 class HuggingFaceSSL(SSLObjective):
-    """Goes on with the checkpoint's own objective, or with BEST-RQ's where it ships none.
+    """Continues with the checkpoint's own objective, or with BEST-RQ's where it ships none.
 
-    A checkpoint with wav2vec 2.0's quantiser (wav2vec 2.0, XLS-R) goes on with its
+    A checkpoint with wav2vec 2.0's quantiser (wav2vec 2.0, XLS-R) keeps its
     contrastive and diversity losses, at the temperature where the published annealing
     ends. Any other encoder predicts random-projection codes of log-mel features.
 

@@ -30,7 +30,7 @@ class FrameMask:
 
     @classmethod
     def of(cls, frames: Tensor, device: torch.device | None = None) -> "FrameMask":
-        """From (B, F) bool on the host; the device is by default the host."""
+        """Makes the mask from (B, F) bool on the host, for a device, by default the host."""
         places = frames.flatten().nonzero().squeeze(1)
         return cls(*(part.to(device, non_blocking=True) for part in (frames, places)))
 

@@ -66,7 +66,7 @@ class Mined:
 
 
 class HardMiner:
-    """One positive and one negative an anchor, by `mining.mine`.
+    """One positive and one negative per anchor, by `mining.mine`.
 
     Mined without gradient; only the 2 B chosen distances are computed with it.
     """
@@ -259,7 +259,8 @@ class _SoftLabelLoss(nn.Module):
         similarity: Similarity,
         candidates: Tensor | None = None,
     ) -> LossOutput:
-        """As MASRLoss.forward; `stats`: `anchors` (fraction with a target), `spread`."""
+        """Computes the loss, as `MASRLoss.forward` describes; `stats`: `anchors` (fraction with a
+        target), `spread`."""
         with torch.autocast(embeddings.device.type, enabled=False):
             z = unit_norm(embeddings)
             others = z if candidates is None else unit_norm(candidates)

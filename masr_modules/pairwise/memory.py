@@ -98,7 +98,7 @@ class CrossBatchMemory(nn.Module):
         self.step += 1
 
     def metadata(self, vocabularies: dict[str, list[str]]) -> Metadata:
-        """Of all `size` entries; in one that is empty or too old, everything is missing."""
+        """Metadata of all `size` entries; all of it is missing in an empty or too old one."""
         stale = self.step - self.entered > self.max_age
         columns = {
             column: self.codes[:, i].masked_fill(stale, MISSING)

@@ -15,7 +15,7 @@ TILE = 2**20
 
 @dataclass
 class Pairs:
-    """One positive and one negative an anchor.
+    """One positive and one negative per anchor.
 
     Arguments
     ---------

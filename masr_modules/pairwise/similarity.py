@@ -33,7 +33,7 @@ class Similarity:
     negative : torch.Tensor
         (B, C) bool: N, another identity.
     same_recording : torch.Tensor
-        (B, C) bool: both sides are one recording.
+        (B, C) bool: both utterances are one recording.
     partial : torch.Tensor or None
         (B,) bool: the positives are candidate labels, of which one is right, and which is not
         known. None: nowhere.
@@ -219,7 +219,7 @@ class Similarity:
 
     @cached_property
     def same_recording(self) -> Tensor:
-        """(B, C) whether both sides are one recording."""
+        """(B, C) whether both utterances are one recording."""
         rows, columns = self.metadata.ids, self.candidates.ids
         if rows is None or columns is None:
             nothing = torch.zeros(1, 1, dtype=torch.bool, device=self.metadata.device)

@@ -105,7 +105,7 @@ class _Rule(NamedTuple):
             yield slice(start, min(start + self.rows, size))
 
     def scores(self, z: Tensor, candidates: Tensor, similarity: Similarity) -> "_Scores":
-        """Of a tile of T anchors with all C candidates."""
+        """Scores a tile of T anchors with all C candidates."""
         cosine = z @ candidates.T
         if similarity.one_positive is not None:
             return self._scores_of_labels(cosine, similarity)
@@ -208,5 +208,5 @@ def _log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def _exp(logits: Tensor) -> Tensor:
-    """In place; numbers too small for float32 would take ten times as long."""
+    """Exponentiates in place; numbers too small for float32 would take ten times as long."""
     return logits.clamp_(min=_SMALLEST).exp_()

@@ -133,7 +133,7 @@ class Studies(Mapping):
 
     @property
     def arms(self) -> list[str]:
-        """Of all studies, each once."""
+        """The arms of all studies, each once."""
         return list(dict.fromkeys(arm for study in self.studies.values() for arm in study.arms))
 
     @property
@@ -227,7 +227,7 @@ class Comparison:
         return self.key(arm), self.ssl, arm
 
     def recorded(self, arm: str, seeds: Sequence[int]) -> list[int]:
-        """Those of the seeds that the record has."""
+        """Returns those of the seeds whose runs the record has."""
         system = self.system(arm)
         return [seed for seed in seeds if PretrainRun(*system, seed) in self.record]
 

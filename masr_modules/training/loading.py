@@ -75,7 +75,7 @@ class RankLoader(DataLoader):
     """A DataLoader of RankBatches that SpeechBrain's Checkpointer can save inside an epoch.
 
     What is saved is the number of batches that all ranks together were given: with another
-    number of ranks a run goes on from there, at most one batch per rank away.
+    number of ranks a run resumes from there, at most one batch per rank away.
 
     Arguments
     ---------

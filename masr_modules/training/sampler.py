@@ -144,7 +144,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
 
     @property
     def batches(self) -> list[list[int]]:
-        """Of the epoch, planned when they are first asked for."""
+        """The batches of the epoch, planned when they are first asked for."""
         if self._planned is None or self._planned[0] != self.epoch:
             self._planned = self.epoch, self._plan_epoch()
         return self._planned[1]

@@ -34,7 +34,7 @@ class TensorboardLogger(train_logger.TensorboardLogger):
 
     @main_process_only
     def log_stats(self, *args, **kwargs) -> None:
-        """As of SpeechBrain's loggers."""
+        """Logs statistics; takes what SpeechBrain's loggers take."""
         with skip_without_extra("TensorBoard"):  # here, for a run has its log file by now
             if self.missing:
                 raise self.missing

@@ -118,7 +118,7 @@ class Trainer(sb.Brain):
 
     @property
     def updates_per_epoch(self) -> int:
-        """Of the epoch that is planned."""
+        """Number of updates in the epoch that is planned."""
         return -(-len(self.train_loader) // self.grad_accumulation_factor)
 
     def make_train_loader(self, dataset, batches: Iterable[list[int]], **options) -> RankLoader:

@@ -5,7 +5,7 @@
 > python recipes/analysis/analyse.py CHECKPOINT CSV --against OTHER_CHECKPOINT
 
 The probe learns from `--labelled`; `--valid` chooses the layer. Embeddings are kept in the output
-folder: an interrupted analysis goes on with the same command.
+folder: run the same command again to resume.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Embeddings of all layers, kept on disk: an interrupted analysis goes on where it was."""
+"""Embeddings of all layers, kept on disk: an interrupted analysis resumes."""
 
 import hashlib
 import os
