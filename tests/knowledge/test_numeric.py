@@ -40,8 +40,10 @@ def test_numbers_far_apart_are_alike_by_nothing():
 
 def test_it_reads_a_column_of_a_corpus():
     rows = {"a": {"year": "1998"}, "b": {"year": ""}, "c": {"year": " 2000 "}}
-    year = MetadataTable(rows, ["year"], numeric=["year"])(["a", "b", "c"])["year"]
-    similarity, valid = Numeric("year", length_scale=2.0).pairs(year, year)
+    table = MetadataTable(rows)
+    source = Numeric("year", length_scale=2.0, metadata=table)
+    year = table(["a", "b", "c"])["year"]
+    similarity, valid = source.pairs(year, year)
     assert similarity[0].tolist() == pytest.approx([1, 0, math.exp(-0.5)], rel=1e-6)
     assert valid[0].tolist() == [True, False, True]
 

@@ -226,7 +226,8 @@ def test_an_encoder_that_only_probes_differ_on_is_trained_once(
 def test_pairs_by_thresholds_train(pretrain, arguments, tmp_path):
     head = (
         "!name:masr_modules.heads.MASRHead {identity: null, sources: !ref <knowledge>, "
-        "loss: !ref <loss>, input_size: !ref 2 * <d_model>, embedding_size: !ref <embedding_size>}"
+        "loss: !ref <loss>, projection: !new:masr_modules.heads.Projection "
+        "{input_size: !ref 2 * <d_model>, output_size: !ref <embedding_size>}}"
     )
     pretrain.main(arguments(head=head, number_of_steps=2))
     assert "train anchors:" in (tmp_path / "out/train_log.txt").read_text()

@@ -122,7 +122,7 @@ def test_the_labels_beside_the_record_are_those_of_the_test_set(comparisons, tmp
 @pytest.mark.parametrize("file", PICTURES)
 def test_pictures_have_their_own_background_and_no_date(file):
     text = (ROOT / file).read_text(encoding="utf-8")
-    assert "date" not in text and "Matplotlib" not in text
+    assert "<dc:date" not in text and "Matplotlib" not in text
     tree = ElementTree.fromstring(text)
     width, height = map(float, tree.attrib["viewBox"].split()[2:])
     ground = tree.find(".//*[@id='patch_1']/{http://www.w3.org/2000/svg}path").attrib
@@ -143,7 +143,7 @@ def record(tmp_path, systems):
         "    {systems: [SSL, MASR], conditions: {100: null, 50: half}, axis: '%', seeds: [1],\n"
         "     picture: {file: curve.svg, metrics: [linear]}}\n"
     )
-    (tmp_path / "a.yaml").write_text("lr: 0\nhidden_labels: {}\n")
+    (tmp_path / "a.yaml").write_text("lr: 0\nmissing_labels: {}\n")
     labels = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
     runs = pretrain_record(tmp_path / "runs.csv")
     comparison = Comparison(Studies(path), tmp_path / "a.yaml", "best_rq", runs, labels)

@@ -138,7 +138,7 @@ def test_what_all_ranks_have_to_say_is_said_once(two_ranks):
     lines = (two_ranks / "printed.txt").read_text().splitlines()
     said = [line for line in lines if "'region' cannot tell of" in line]
     # The second rank has no handler, and would print the bare message.
-    assert said and all(line.startswith("masr_modules.pairwise.prototypes - ") for line in said)
+    assert said and all(line.startswith("masr_modules.data.candidates - ") for line in said)
 
 
 @pytest.mark.parametrize("folder", ["resumed", "asked"])
