@@ -97,14 +97,6 @@ def knowledge_of(size: int) -> tuple[list, Metadata]:
         missing = (torch.rand(size, generator=generator) < 0.2).tolist()
         return ["" if gone else make(draw) for draw, gone in zip(draws, missing, strict=True)]
 
-    sources = [
-        LanguageDistance("language"),
-        Categorical("speaker"),
-        Numeric("age", length_scale=10.0),
-        Geographic("region", kind="region", length_scale=1000.0),
-        SetOverlap("accent"),
-        Categorical("gender", weight=0.5),
-    ]
     columns = {
         "language": column(lambda n: LANGUAGES[n % len(LANGUAGES)]),
         "speaker": column(lambda n: f"s{n % (size // 2)}"),
@@ -115,6 +107,14 @@ def knowledge_of(size: int) -> tuple[list, Metadata]:
     }
     metadata = Metadata.from_columns(columns)
     metadata.ids = torch.arange(size)
+    sources = [
+        LanguageDistance("language", metadata=metadata),
+        Categorical("speaker"),
+        Numeric("age", length_scale=10.0),
+        Geographic("region", kind="region", length_scale=1000.0, metadata=metadata),
+        SetOverlap("accent", metadata=metadata),
+        Categorical("gender", weight=0.5),
+    ]
     return sources, metadata
 
 
@@ -123,7 +123,7 @@ def with_sources(size: int, device: str, count: int) -> dict[str, Callable[[], o
     sources, metadata = knowledge_of(size)
     sources, metadata = sources[:count], metadata.to(device)
     z, loss = embeddings_of(size, device), MASRLoss("knowledge", knowledge_weight=0.1)
-    combine(sources, metadata)  # binds the look-up tables, once per corpus
+    _ = combine(sources, metadata).values  # copies the tables to the device, once per corpus
 
     def similarity() -> object:
         return combine(sources, metadata).values
