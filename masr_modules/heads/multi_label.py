@@ -124,11 +124,6 @@ class MultiLabelHead(nn.Module):
         return {name: head for name, head in self.heads.items() if isinstance(head, MASRHead)}
 
     @property
-    def sources(self) -> list[KnowledgeSource]:
-        """The sources of knowledge of all heads."""
-        return [source for head in self.masr_heads.values() for source in head.sources]
-
-    @property
     def identities(self) -> list[str]:
         """The label columns that it discriminates."""
         return list(self.heads)
