@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
-import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 
+from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.factories import class_of, setting_of, settings_of
 from masr_modules.config.files import write_atomic
 from masr_modules.config.settings import dump, make_plain, merge_bases, override
@@ -80,10 +80,10 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
     >>> before == fingerprint(path, ["--margin", "2"])
     False
     """
-    path, _, changes = sb.parse_arguments([str(yaml), *overrides])
+    path, _, changes = parse_arguments([str(yaml), *overrides])
     tree = _relevant_tree(path, changes)
     settings = {key: _canonical(value) for key, value in tree.items()}
-    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -9,12 +9,10 @@ command line work the same way. The rest is HyperPyYAML.
 """
 
 import difflib
-import sys
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 
-import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -30,8 +28,8 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
     path : str or Path
         The YAML.
     overrides : str or Mapping, optional
-        Values to put in place of top-level keys; YAML text, as `sb.parse_arguments` gives, or a
-        mapping.
+        Values to put in place of top-level keys; YAML text or a mapping, as
+        `masr_modules.config.command_line.parse_arguments` gives.
 
     Returns
     -------
@@ -66,11 +64,16 @@ def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Pa
     """The tree with values in place of those of its top-level keys."""
     changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
     for key, value in (changes or {}).items():
-        if key not in tree and key not in renamed.KEYS:
-            raise KeyError(f"{path} has no key {key!r} to override{_alike(key, tree)}")
+        check_key(key, tree, path)
         tree[key] = value
     renamed.check(tree, path)
     return tree
+
+
+def check_key(key: str, tree: Mapping, path: str | Path) -> None:
+    """Raises a KeyError for an override of a key that is not there: names those alike."""
+    if key not in tree and key not in renamed.KEYS:
+        raise KeyError(f"{path} has no key {key!r} to override{_alike(key, tree)}")
 
 
 def dump(tree: Mapping) -> str:
@@ -80,9 +83,9 @@ def dump(tree: Mapping) -> str:
     return text.getvalue()
 
 
-def merge_bases(path: Path, below: tuple[Path, ...] = ()) -> CommentedMap:
+def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
     """The tree of a YAML on top of its bases; `below` are the files that led to it."""
-    path = path.resolve()
+    path = Path(path).resolve()
     if path in below:
         raise ValueError(f"{path}: its bases lead back to it")
     if not path.is_file():
@@ -167,28 +170,3 @@ def load_settings(
     if missing := [key for key in only if key not in tree]:
         raise ValueError(f"{path}: no top-level key {', '.join(missing)}")
     return load_hyperpyyaml(dump({key: tree[key] for key in only}))
-
-
-def parse_arguments(arguments: list[str]) -> tuple[str, dict, str]:
-    """SpeechBrain's command line, and `--print_yaml`, which prints the resolved YAML and leaves.
-
-    Arguments
-    ---------
-    arguments : list[str]
-        The YAML, then `--key value`.
-
-    Returns
-    -------
-    path : str
-        The YAML.
-    run_opts : dict
-        As `sb.Brain` takes them.
-    overrides : str
-        As `resolve_settings` takes them.
-    """
-    printing = "--print_yaml" in arguments
-    path, run_opts, overrides = sb.parse_arguments([a for a in arguments if a != "--print_yaml"])
-    if printing:
-        print(resolve_settings(path, overrides), end="")
-        sys.exit(0)
-    return path, run_opts, overrides

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from masr_modules.config.files import write_atomic
+from masr_modules.config.markdown import one_line
 from masr_modules.distributed import unwrap
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
@@ -208,12 +209,12 @@ def downstream_card(hparams: Mapping, task: Task) -> str:
 {indent(task.use.code(), " " * 4)}
 {note}
 `masr_modules` must be installed. The encoder ({"frozen" if results["freeze"] else "fine-tuned"}) is
-{results["encoder"]}.
+{one_line(results["encoder"])}.
 
 ## Data
 
-Trained on `{hparams["train_csv"]}`, chosen on `{hparams["valid_csv"]}`, tested on
-`{hparams["test_csv"]}`.
+Trained on {one_line(hparams["train_csv"])}, chosen on {one_line(hparams["valid_csv"])}, tested
+on {one_line(hparams["test_csv"])}.
 
 ## Results
 

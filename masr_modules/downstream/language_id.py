@@ -1,5 +1,6 @@
 """Language identification: a classification, and what is told of errors between languages."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from masr_modules.metrics.classification import (
 from masr_modules.metrics.detection import average_cost, log_likelihood_ratios
 from masr_modules.metrics.predictions import Predictions
 from masr_modules.metrics.tables import align
+
+logger = logging.getLogger(__name__)
 
 TASK = Task(
     name="language_id",
@@ -66,7 +69,8 @@ def language_metrics(
     Returns
     -------
     dict[str, float]
-        Key -> metric in [0, 1]; groups of utterances have their name in the key.
+        Key -> metric in [0, 1]; groups of utterances have their name in the key. NaN where
+        nothing can be said: families without a column `family`, Cavg of one language.
 
     Example
     -------
@@ -79,10 +83,17 @@ def language_metrics(
     (0.0, 0.5, 0)
     """
     family_of = families(rows, label)
+    if not family_of:
+        logger.warning("the test set knows no family: what is said of families is empty")
     present = np.unique(predictions.truth[predictions.truth >= 0])
-    ratios = log_likelihood_ratios(predictions.log_posteriors, among=present)
+    cavg = float("nan")
+    if len(present) < 2:
+        logger.warning("the test set has one %s alone: Cavg, a cost of many, is empty", label)
+    else:
+        ratios = log_likelihood_ratios(predictions.log_posteriors, among=present)
+        cavg = average_cost(ratios, predictions.truth)
     metrics = {
-        "cavg": average_cost(ratios, predictions.truth),
+        "cavg": cavg,
         "top_3": top_k_accuracy(predictions, 3),
         "family_error": family_error(predictions, family_of),
         "within_family": within_family_accuracy(predictions, family_of),
@@ -111,7 +122,7 @@ def families(rows: Mapping[str, dict], label: str = "language") -> dict[str, str
     >>> families({"a": {"language": "por", "family": "Romance"}})
     {'por': 'Romance'}
     """
-    return {row[label]: row["family"] for row in rows.values() if row["family"]}
+    return {row[label]: row["family"] for row in rows.values() if row.get("family")}
 
 
 def shared_code(code: str) -> str:

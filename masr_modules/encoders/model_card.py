@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from masr_modules.config.markdown import one_line, yaml_text
+
 LICENCE = """\
 ## Licence
 
@@ -36,9 +38,9 @@ def front_matter(tags: Sequence[str], languages: Sequence[str] = ()) -> str:
     ---
     """
     lines = ["---", "license: other", "library_name: speechbrain", "tags:"]
-    lines += [f"- {tag}" for tag in ["speechbrain", "masr", *tags]]
+    lines += [f"- {yaml_text(tag)}" for tag in ["speechbrain", "masr", *tags]]
     if languages:
-        lines += ["language:", *(f"- {code}" for code in languages)]
+        lines += ["language:", *(f"- {yaml_text(code)}" for code in languages)]
     return "\n".join([*lines, "---", ""])
 
 
@@ -52,10 +54,11 @@ def encoder_card(facts: Mapping, table: str) -> str:
     table : str
         Results in Markdown.
     """
-    identities = ", ".join(facts["identities"]) or "nothing: plain SSL"
-    sources = "\n".join(f"- {source}" for source in facts["sources"]) or "- none"
+    identities = one_line(", ".join(facts["identities"])) or "nothing: plain SSL"
+    sources = "\n".join(f"- {one_line(source)}" for source in facts["sources"]) or "- none"
+    languages = one_line(", ".join(facts["languages"])) or "not known"
     return f"""{front_matter(["speech-encoder", facts["method"]], facts["languages"])}
-# {facts["system"]}
+# {one_line(facts["system"])}
 
 A speech encoder, pretrained with {facts["method"]} and MASR (Multi-label Aware Speech
 Representation learning, arXiv 2307.10982).
@@ -68,7 +71,7 @@ Representation learning, arXiv 2307.10982).
 ## Data
 
 {facts["utterances"]} utterances, {facts["hours"]:.1f} hours, of {len(facts["languages"])} languages
-({", ".join(facts["languages"]) or "not known"}); the list is `{facts["train_csv"]}`.
+({languages}); the list is {one_line(facts["train_csv"])}.
 
 ## Metadata used
 

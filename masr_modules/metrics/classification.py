@@ -249,7 +249,7 @@ def plot_confusion(
     counts = confusion(predictions)[np.ix_(order, order)]
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
-    side = 0.19 * len(order)  # inches; room for a line of text in each row
+    side = min(100, 0.19 * len(order))  # inches; room for a line of text in each row
     figure = Figure(figsize=(side + 3.0, side + 2.0), layout="constrained")
     axes = figure.add_subplot()
     # The square root brings out rare confusions beside the diagonal.

@@ -275,6 +275,8 @@ def _trials(
 def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The equal error rate without each speaker in turn; sorts once for all of them.
 
+    NaN where no target or no non-target is left, as of `equal_error_rate`.
+
     Arguments
     ---------
     scores : np.ndarray
@@ -291,11 +293,17 @@ def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     order = np.argsort(-scores, kind="stable")
     first, second = pairs[:, order]
     same = first == second
+    # Pairs of one score are accepted together: rates are read behind the last of them.
+    last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
     rates = []
     for speaker in range(int(pairs.max()) + 1):
-        targets = same[(first != speaker) & (second != speaker)]
-        missed = np.r_[1.0, 1.0 - np.cumsum(targets) / max(1, targets.sum())]
-        accepted = np.r_[0.0, np.cumsum(~targets) / max(1, (~targets).sum())]
+        others = (first != speaker) & (second != speaker)
+        targets, rest = np.cumsum(same & others)[last], np.cumsum(~same & others)[last]
+        if not (targets[-1] and rest[-1]):
+            rates.append(np.nan)
+            continue
+        missed = np.r_[1.0, 1.0 - targets / targets[-1]]
+        accepted = np.r_[0.0, rest / rest[-1]]
         gap = missed - accepted
         after = int(np.argmax(gap <= 0))
         step = gap[after - 1] / (gap[after - 1] - gap[after])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masr_modules.config.files import write_atomic
+from masr_modules.config.markdown import one_line
 
 #: How a kind of metric is printed: its scale, decimals and unit.
 KINDS = {
@@ -181,7 +182,7 @@ def format_table(
 
 
 def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in plain text too.
+    """A Markdown table whose columns line up in plain text too; marks in cells are escaped.
 
     Example
     -------
@@ -190,6 +191,7 @@ def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     | ---- | - |
     | long | 1 |
     """
+    header, body = [*map(one_line, header)], [[*map(one_line, line)] for line in body]
     widths = [max(map(len, cells)) for cells in zip(header, *body, strict=True)]
     lines = [header, ["-" * width for width in widths], *body]
     return "\n".join(

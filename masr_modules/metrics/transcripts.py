@@ -108,14 +108,14 @@ class ErrorRates:
 
     @classmethod
     def of(cls, references: Sequence[str], hypotheses: Sequence[str]) -> "ErrorRates":
-        """Counts; no reference may be empty, and all text is taken as it is.
+        """Counts; no reference may be empty or blank, and all text is taken as it is.
 
         Raises
         ------
         ValueError
-            If there is nothing to count, or a reference is empty.
+            If there is nothing to count, or a reference is empty or blank.
         """
-        if not references or not all(references):
+        if not references or not all(text.strip() for text in references):
             raise ValueError("error rates need references, none of them empty")
         characters = jiwer.process_characters(list(references), list(hypotheses))
         words = jiwer.process_words(list(references), list(hypotheses))
@@ -179,7 +179,7 @@ class Scores:
     Arguments
     ---------
     transcripts : sequence of Transcript
-        Those with an empty reference are left out, and counted in `empty`. Those without a
+        Those with an empty or blank reference are left out, and counted in `empty`. Those without a
         language count in `pooled` alone.
 
     Raises
@@ -202,7 +202,7 @@ class Scores:
     """
 
     def __init__(self, transcripts: Sequence[Transcript]):
-        scored = [t for t in transcripts if t.reference]
+        scored = [t for t in transcripts if t.reference.strip()]
         if not scored:
             raise ValueError(f"none of {len(transcripts)} utterances has a text to compare with")
         self.empty = len(transcripts) - len(scored)

@@ -105,7 +105,8 @@ def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> Non
     if span == 0:
         return
     count = most // span
-    # Spans in order with the free frames thrown into the gaps: every layout is equally likely.
+    # Spans in order, each after a uniform draw of the free frames: they do not overlap. Layouts
+    # are not equally likely: those whose spans touch are drawn less often.
     gaps = np.sort(rng.integers(0, length - count * span + 1, size=count))
     for i, gap in enumerate(gaps):
         start = gap + i * span

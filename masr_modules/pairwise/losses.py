@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from masr_modules.distributed import global_mean
 from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import Similarity
-from masr_modules.pairwise.weighting import soft_mine
+from masr_modules.pairwise.weighting import NO_PAIR, soft_mine
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "softplus": F.softplus}
 
@@ -267,7 +267,7 @@ class _SoftLabelLoss(nn.Module):
             known = similarity.valid & ~similarity.same_recording
             targets = self.targets(similarity.values.to(z.dtype), known)
             # Finite, so that 0 * log-probability is 0 in rows where nothing is known.
-            logits = (z @ others.T / self.temperature).masked_fill(~known, -1e9)
+            logits = (z @ others.T / self.temperature).masked_fill(~known, NO_PAIR)
             terms = -(targets * logits.log_softmax(dim=1)).sum(dim=1)
             anchors = (targets.sum(dim=1) > 0).to(z.dtype)
             loss = global_mean((terms * anchors).sum(), anchors.sum())
@@ -347,5 +347,5 @@ class XSampleLoss(_SoftLabelLoss):
 
     def targets(self, values: Tensor, known: Tensor) -> Tensor:
         """softmax(S / target_temperature)."""
-        scores = (values / self.target_temperature).masked_fill(~known, -1e9)
+        scores = (values / self.target_temperature).masked_fill(~known, NO_PAIR)
         return scores.softmax(dim=1) * known

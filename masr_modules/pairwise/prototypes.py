@@ -1,6 +1,7 @@
 """A learned embedding for each label, as candidates of mining."""
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from masr_modules.data.candidates import AGREEMENT, CandidateLabels
 from masr_modules.data.metadata import MISSING, Metadata
+
+logger = logging.getLogger(__name__)
 
 
 class Candidates(NamedTuple):
@@ -58,7 +61,8 @@ class Prototypes(nn.Module):
     max_labels : int, optional
         Labels compared in a training step: those of the batch and as many others, drawn
         uniformly, as there is room for. A drawn one counts for all that it stands for. All by
-        default.
+        default. A batch of as many utterances or more compares one label more than it has
+        utterances, which is logged once.
     agreement : float
         See CandidateLabels.
 
@@ -98,7 +102,7 @@ class Prototypes(nn.Module):
                 f"{len(labels)}"
             )
         self.identity, self.labels = identity, list(labels)
-        self.max_labels = max_labels
+        self.max_labels, self.warned = max_labels, False
         self.candidates = CandidateLabels(identity, candidates_by, metadata, agreement)
         start = torch.randn(len(labels), embedding_size) / embedding_size**0.5
         self.weight = nn.Parameter(start)
@@ -119,9 +123,10 @@ class Prototypes(nn.Module):
         every = self.candidates.labels
         log_counts: Tensor | None
         chosen, log_counts, own = self.candidates.codes, None, metadata[self.identity]
-        if self.training and self.max_labels is not None and self.max_labels < len(chosen):
+        count = self._count(len(own))
+        if count < len(chosen):
             places = torch.full_like(chosen, MISSING)
-            chosen, log_counts = self._draw(own, self.max_labels)
+            chosen, log_counts = self._draw(own, count)
             places[chosen] = torch.arange(len(chosen), device=chosen.device)
             own = torch.where(own == MISSING, MISSING, places[own])
         columns = {}
@@ -133,6 +138,22 @@ class Prototypes(nn.Module):
                 columns[column] = torch.full_like(chosen, missing, dtype=values.dtype)
         weight = self.weight if log_counts is None else self.weight[chosen]
         return Candidates(weight, Metadata(columns, metadata.vocabularies), log_counts, own)
+
+    def _count(self, utterances: int) -> int:
+        """How many labels are compared. The host does not know how many the batch has."""
+        if self.max_labels is None or not self.training:
+            return len(self.labels)
+        if utterances >= self.max_labels and not self.warned:
+            self.warned = True
+            logger.warning(
+                "max_labels is %d, but a batch has %d utterances, each perhaps of another %s: up "
+                "to %d labels are compared",
+                self.max_labels,
+                utterances,
+                self.identity,
+                min(len(self.labels), utterances + 1),
+            )
+        return max(self.max_labels, utterances + 1)
 
     def _draw(self, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Labels of the batch, each once, then others; the number is the same at every step."""

@@ -10,8 +10,9 @@ from torch.autograd.function import once_differentiable
 from masr_modules.pairwise.mining import TILE
 from masr_modules.pairwise.similarity import Similarity
 
-#: What a score is where there is no pair: finite, so that gradients stay numbers.
-_NONE = -1e4
+#: What a score is where there is no pair: below any cosine times a scale, and finite, so that
+#: gradients stay numbers.
+NO_PAIR = -1e30
 
 #: The exponent of what counts as nothing: exp gives 2e-35.
 _SMALLEST = -80.0
@@ -120,8 +121,8 @@ class _Rule(NamedTuple):
             told = similarity.partial.unsqueeze(1)
             sign.masked_fill_(told, 1.0)
             far = torch.where(told, cosine, far)
-        near = self._weigh(near).masked_fill_(~negative, _NONE)
-        far = far.mul_(self.scale * sign).masked_fill_(~positive, _NONE)
+        near = self._weigh(near).masked_fill_(~negative, NO_PAIR)
+        far = far.mul_(self.scale * sign).masked_fill_(~positive, NO_PAIR)
         return _Scores(near, far, sign.squeeze(1), positive.any(dim=1) & negative.any(dim=1))
 
     def _scores_of_labels(self, cosine: Tensor, similarity) -> "_Scores":
@@ -134,7 +135,7 @@ class _Rule(NamedTuple):
             level = (similarity.values.gather(1, own) - 1.0) * valid.gather(1, own)
             far = far + self.alpha * level.to(far.dtype)
             cosine = self._steer(cosine, similarity, (~valid).scatter_(1, own, True))
-        near = self._weigh(cosine).scatter_(1, own, _NONE)
+        near = self._weigh(cosine).scatter_(1, own, NO_PAIR)
         return _Scores(near, far.squeeze(1).mul_(-self.scale), far.new_tensor(-1.0), usable)
 
     def _weigh(self, near: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import run_on_main
 
+from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
 from masr_modules.config.provenance import check_same, claim, facts_of
-from masr_modules.config.settings import load_settings, parse_arguments, resolve_settings
+from masr_modules.config.settings import load_settings, resolve_settings
 from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.candidates import drop_non_candidates
 from masr_modules.data.corpus import load_corpora

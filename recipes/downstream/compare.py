@@ -25,9 +25,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
+from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
 from masr_modules.config.provenance import check_same, facts_of
-from masr_modules.config.settings import parse_arguments, resolve_settings
+from masr_modules.config.settings import resolve_settings
 from masr_modules.downstream.tables import (
     DownstreamRun,
     downstream_record,

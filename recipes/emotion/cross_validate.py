@@ -16,9 +16,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
 from masr_modules.config.provenance import check_same, facts_of
-from masr_modules.config.settings import parse_arguments, resolve_settings
+from masr_modules.config.settings import resolve_settings
 from masr_modules.downstream.emotion import TASK
 from masr_modules.metrics.tables import format_table
 

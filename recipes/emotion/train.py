@@ -36,12 +36,12 @@ def main(arguments: list[str]) -> None:
     def report() -> None:
         folder, predictions = Path(hparams["output_folder"]), brain.predictions
         predictions.write_csv(folder / "predictions.csv")
-        with skip_without_extra("confusion.png"):
-            plot_confusion(predictions, {}, folder / "confusion.png")
         for truth, other, share, _ in most_confused(predictions, 3):
             print(f"{truth} is taken for {other}: {100 * share:.0f} %")
         finish(brain, hparams, TASK, metrics, rows["test"])
         export_classifier(brain, hparams, TASK)
+        with skip_without_extra("confusion.png"):
+            plot_confusion(predictions, {}, folder / "confusion.png")
 
     run_on_main(report)
 

@@ -34,10 +34,10 @@ def main(arguments: list[str]) -> None:
     def report() -> None:
         folder, predictions = Path(hparams["output_folder"]), brain.predictions
         predictions.write_csv(folder / "predictions.csv")
-        save_confusions(folder, predictions, families({**rows["train"], **rows["test"]}, label))
         more = language_metrics(predictions, rows["test"], label, pretrained.facts)
         finish(brain, hparams, TASK, metrics | more, rows["test"])
         export_classifier(brain, hparams, TASK)
+        save_confusions(folder, predictions, families({**rows["train"], **rows["test"]}, label))
 
     run_on_main(report)
 

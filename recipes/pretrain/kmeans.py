@@ -22,8 +22,9 @@ from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
-from masr_modules.config.settings import load_settings, parse_arguments
+from masr_modules.config.settings import load_settings
 from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.dataio import length_sorted_batches, make_dataset, utterance_seed

@@ -12,7 +12,8 @@ import logging
 import sys
 from pathlib import Path
 
-from masr_modules.config.settings import load_settings, parse_arguments
+from masr_modules.config.command_line import parse_arguments
+from masr_modules.config.settings import load_settings
 from masr_modules.data.corpus import load_csv
 from masr_modules.reporting.knowledge_report import SETTINGS, report
 

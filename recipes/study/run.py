@@ -26,8 +26,9 @@ from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
+from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
-from masr_modules.config.settings import load_settings, parse_arguments
+from masr_modules.config.settings import load_settings
 from masr_modules.data.corpus import load_corpora
 from masr_modules.reporting.pretrain_record import (
     PretrainRun,

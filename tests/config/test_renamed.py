@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from masr_modules.config import renamed
-from masr_modules.config.settings import load_settings, parse_arguments, resolve_settings
+from masr_modules.config.command_line import parse_arguments
+from masr_modules.config.settings import load_settings, resolve_settings
 
 MASR = Path(__file__).parents[2] / "hparams/masr.yaml"
 

@@ -3,7 +3,8 @@
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 
-from masr_modules.config.settings import load_settings, parse_arguments, resolve_settings
+from masr_modules.config.command_line import parse_arguments
+from masr_modules.config.settings import load_settings, resolve_settings
 
 BASE = """
 # of the base

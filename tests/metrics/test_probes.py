@@ -72,6 +72,21 @@ def test_the_rate_without_a_voice_is_that_of_the_others():
         assert rate == pytest.approx(equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep]))
 
 
+def test_scores_that_are_equal_are_accepted_together_without_a_voice_too():
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(4, size=(2, 300))
+    scores = np.round(rng.normal(size=300) + (pairs[0] == pairs[1]))
+    for voice, rate in enumerate(rates_without(scores, pairs)):
+        keep = (pairs != voice).all(axis=0)
+        assert rate == pytest.approx(equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep]))
+
+
+def test_without_its_only_voice_of_two_utterances_there_is_no_rate():
+    pairs = np.array([[0, 0, 0], [0, 1, 1]])
+    rates = rates_without(np.array([0.9, 0.2, 0.4]), pairs)
+    assert np.isnan(rates).tolist() == [True, True]
+
+
 def test_inside_a_family_only_its_own_languages_compete():
     x = np.array([[[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1], [-1.0, 0.2]]])
     split = labelled(x, np.array(["a", "b", "c", "c", "d"]), np.array(["F", "F", "G", "G", "H"]))

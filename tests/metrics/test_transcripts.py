@@ -102,7 +102,7 @@ def test_insertions_can_pass_one_hundred_per_cent():
     assert ErrorRates.of(["a"], ["a b c"]).wer == 2.0
 
 
-@pytest.mark.parametrize("references", [[], [""], ["a", ""]])
+@pytest.mark.parametrize("references", [[], [""], ["a", ""], ["a", " "], ["\t\u00a0"]])
 def test_no_rate_without_a_reference(references):
     with pytest.raises(ValueError, match="none of them empty"):
         ErrorRates.of(references, references)
@@ -113,6 +113,7 @@ TRANSCRIPTS = [
     Transcript("2", "deu", 1.0, "ja", "na"),
     Transcript("3", "fra", 2.0, "oui", "ui"),
     Transcript("4", "fra", 2.0, "", "ui"),
+    Transcript("6", "fra", 2.0, " \u00a0", "ui"),
     Transcript("5", "", 2.0, "ab", "ab"),
 ]
 
@@ -120,7 +121,7 @@ TRANSCRIPTS = [
 def test_means_over_languages_and_over_all():
     scores = Scores(TRANSCRIPTS)
     # deu: 1 of 9 characters, 1 of 3 words; fra: 1 of 3, 1 of 1; all: 2 of 14, 2 of 5.
-    assert scores.empty == 1
+    assert scores.empty == 2
     assert scores.metrics == pytest.approx(
         {
             "cer": 2 / 14,

@@ -1,5 +1,6 @@
 """Prototypes as candidates: what they carry, partial labels, drawn labels, checkpoints."""
 
+import logging
 from functools import partial
 
 import pytest
@@ -141,6 +142,27 @@ def test_drawn_labels_stand_for_all_in_expectation():
     assert len(chosen.embeddings) == 12
     assert {3, 7} <= set(chosen.metadata["language"].tolist())
     assert len(drawn.prototypes.eval()(metadata).embeddings) == 40
+
+
+def test_max_labels_below_those_of_the_batch_keeps_them_and_a_negative_and_tells(caplog):
+    names = [f"l{i:02}" for i in range(40)]
+    corpus = Metadata.from_columns({"language": names})
+    prototypes = Prototypes("language", 4, corpus, max_labels=3).train()
+    metadata = Metadata.from_columns({"language": names[:6]}, {"language": names})
+    with caplog.at_level(logging.WARNING):
+        drawn = [prototypes(metadata) for _ in range(20)]
+    assert len(caplog.records) == 1
+    assert "max_labels is 3, but a batch has 6 utterances" in caplog.text
+    others = set()
+    for found in drawn:
+        labels = found.metadata["language"].tolist()
+        assert [labels[place] for place in found.own] == list(range(6))
+        assert len(labels) == 7
+        (other,) = set(labels) - set(range(6))
+        # It stands for the 34 labels that the batch has not.
+        assert found.log_counts[labels.index(other)].exp().item() == pytest.approx(34)
+        others.add(other)
+    assert len(others) > 5
 
 
 def test_a_checkpoint_goes_on_and_one_with_other_labels_is_refused(tmp_path):

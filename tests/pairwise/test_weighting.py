@@ -93,6 +93,26 @@ def test_gradients_are_those_of_finite_differences(tile):
     assert torch.autograd.gradcheck(usable_distances, inputs)
 
 
+@pytest.mark.parametrize("scale", [1e2, 2e4, 1e6, 1e8])
+@pytest.mark.parametrize("one_positive", [False, True])
+def test_a_scale_has_its_gradient_however_large(scale, one_positive):
+    z = F.normalize(torch.tensor([[1.0, 0.2]]), dim=1).requires_grad_()
+    others = F.normalize(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.9, -0.4]]), dim=1)
+    similarity = Similarity.of_tensors(
+        torch.zeros(1, 3),
+        torch.zeros(1, 3, dtype=torch.bool),
+        torch.tensor([[True, False, False]]),
+        torch.tensor([[False, True, True]]),
+        torch.tensor([0]) if one_positive else None,
+    )
+    pairs = soft_mine(z, others, similarity, scale)
+    cosine = z.detach() @ others.T
+    assert pairs.d_ap.item() == pytest.approx(1 - cosine[0, 0].item(), abs=1e-4)
+    assert pairs.d_an.item() == pytest.approx(1 - cosine[0, 1:].max().item(), abs=1e-2)
+    (gradient,) = torch.autograd.grad((pairs.d_ap - pairs.d_an).sum(), z)
+    torch.testing.assert_close(gradient[0], others[2] - others[0], atol=0.01, rtol=0.01)
+
+
 def test_an_anchor_without_pairs_has_no_gradient():
     z, candidates, similarity = random_problem(1)
     z.requires_grad_()

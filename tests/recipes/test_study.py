@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, load_recipe
 
-from masr_modules.config.settings import load_settings, parse_arguments
+from masr_modules.config.command_line import parse_arguments
+from masr_modules.config.settings import load_settings
 from masr_modules.reporting.pretrain_record import pretrain_record
 from masr_modules.reporting.study import Studies
 
