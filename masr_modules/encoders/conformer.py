@@ -4,6 +4,8 @@ Every step masks padding before it mixes neighbouring frames, so an utterance
 gets the same frames alone and in a padded batch.
 """
 
+import math
+
 import torch
 from speechbrain.lobes.features import Fbank
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder, ConvolutionModule
@@ -119,7 +121,7 @@ class ConvFrontEnd(nn.Module):
     @property
     def subsampling(self) -> int:
         """Feature frames that become one output frame."""
-        return int(torch.tensor(self.strides).prod())
+        return math.prod(self.strides)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Subsamples a batch: (B, F, input_size), (B,) -> (B, F', d_model), (B,)."""

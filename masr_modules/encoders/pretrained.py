@@ -6,9 +6,9 @@ which knows the encoders of this library and nothing else; weights are read with
 `weights_only=True` or from safetensors. Loading an untrusted folder thus executes no code.
 """
 
-import io
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.nodes import MappingNode
 from speechbrain.utils.checkpoints import Checkpointer
-from torch import nn
+from torch import Tensor, nn
 
 from masr_modules.config.extras import MissingExtraError
 from masr_modules.config.files import write_atomic
@@ -26,6 +26,8 @@ from masr_modules.encoders import registry
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
+#: Of an encoder without weights; the largest that are published have a quarter.
+MAX_PARAMETERS = 4 * 10**9
 
 
 @dataclass
@@ -91,13 +93,13 @@ def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEnc
     if folder is None:
         return _from_transformers(str(source), random_init)
     path = folder / DESCRIPTION
-    description = describe_encoder(path.read_text(encoding="utf-8"), str(path))
-    facts = folder / FACTS
-    facts = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-    built = build_encoder(description)
-    loaded = PretrainedEncoder(built["encoder"], description, built["sample_rate"], facts)
-    if not random_init:
-        load_weights(loaded.encoder, _find_weights(folder), path)
+    description = describe_encoder(_read_text(path), str(path))
+    weights = None if random_init else _find_weights(folder)
+    state = {} if weights is None else read_state(weights)
+    built = build_encoder(description, weights)
+    loaded = PretrainedEncoder(built["encoder"], description, built["sample_rate"], _facts(folder))
+    if weights is not None:
+        load_weights(loaded.encoder, state, weights, path)
     return loaded
 
 
@@ -122,7 +124,7 @@ def describe_encoder(text: str, name: str = DESCRIPTION) -> str:
     >>> mels = "!new:masr_modules.encoders.conformer.LogMel"
     >>> print(describe_encoder(f"sample_rate: 8\\nssl:\\n  encoder: {mels}\\nother: 1\\n"))
     sample_rate: 8
-    encoder: !new:masr_modules.encoders.conformer.LogMel
+    encoder: !new:masr_modules.encoders.conformer.LogMel {}
     <BLANKLINE>
     >>> describe_encoder("sample_rate: 8\\nencoder: !apply:os.system [ls]")
     Traceback (most recent call last):
@@ -130,47 +132,91 @@ def describe_encoder(text: str, name: str = DESCRIPTION) -> str:
     ValueError: hyperparams.yaml: the encoder holds '!apply:os.system', which could run any code; \
 only encoders of masr_modules are built
     """
-    yaml = YAML(typ="rt")
-    try:
-        tree = yaml.load(text)
-    except YAMLError as error:
-        raise ValueError(f"{name}: is no YAML: {error}") from None
-    if not isinstance(tree, Mapping):
-        raise ValueError(f"{name}: holds no keys")
-    holder = tree if "encoder" in tree else tree.get("ssl")
-    if not isinstance(holder, Mapping) or "encoder" not in holder or "sample_rate" not in tree:
+    tree = registry.parse(text, name)
+    holder = tree
+    if "encoder" not in tree and isinstance(tree.get("ssl"), MappingNode):
+        holder = {key.value: value for key, value in tree["ssl"].value}
+    if "encoder" not in holder or "sample_rate" not in tree:
         raise ValueError(f"{name}: has no sample_rate, or no encoder at its top or in `ssl`")
-    registry.check(holder["encoder"], name)
-    if not isinstance(tree["sample_rate"], int):
-        raise ValueError(f"{name}: sample_rate is {tree['sample_rate']!r}, not a number of Hz")
-    stream = io.StringIO()
-    yaml.dump({"sample_rate": tree["sample_rate"], "encoder": holder["encoder"]}, stream)
-    return stream.getvalue()
+    encoder = registry.read(holder["encoder"], name)
+    sample_rate = registry.read(tree["sample_rate"], name, "sample_rate")
+    if type(sample_rate) is not int or sample_rate < 1:
+        raise ValueError(f"{name}: sample_rate is {sample_rate!r}, not a number of Hz")
+    return f"sample_rate: {sample_rate}\nencoder: {registry.write(encoder)}\n"
 
 
-def build_encoder(description: str) -> dict:
-    """`encoder` and `sample_rate` of a description that `describe_encoder` gave."""
-    tree = YAML(typ="rt").load(description)
-    encoder = registry.build(tree["encoder"], DESCRIPTION)
-    if not isinstance(encoder, nn.Module):
-        raise ValueError(f"{DESCRIPTION}: `encoder` describes no encoder, but {encoder!r}")
-    return {"encoder": encoder, "sample_rate": tree["sample_rate"]}
+def build_encoder(description: str, weights: Path | None = None) -> dict:
+    """`encoder` and `sample_rate` of a description that `describe_encoder` gave.
 
-
-def load_weights(encoder: nn.Module, path: Path, description: str | Path) -> None:
-    """Loads an encoder's weights out of those of its pretraining, or its own.
+    Arguments
+    ---------
+    description : str
+        The YAML.
+    weights : Path, optional
+        File of its weights: an encoder that is larger is not built.
 
     Raises
     ------
     ValueError
-        If the file is broken, or its weights do not fit.
+        If it describes no encoder, or one with more parameters than the file can hold,
+        or without a file than MAX_PARAMETERS.
+    """
+    tree = registry.parse(description, DESCRIPTION)
+    part = registry.read(tree["encoder"], DESCRIPTION)
+    if not registry.reads_files(part):  # else it is bounded by those
+        with torch.device("meta"):
+            sizes = registry.build(part, DESCRIPTION)
+        _check_size(sizes, weights)
+    encoder = registry.build(part, DESCRIPTION)
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"{DESCRIPTION}: `encoder` describes no encoder, but {encoder!r}")
+    return {"encoder": encoder, "sample_rate": int(tree["sample_rate"].value)}
+
+
+def _check_size(encoder: object, weights: Path | None) -> None:
+    """Refuses an encoder, of which nothing is in memory yet, that its file cannot fill."""
+    if not isinstance(encoder, nn.Module):
+        return
+    count = sum(parameter.numel() for parameter in encoder.parameters())
+    most = MAX_PARAMETERS if weights is None else weights.stat().st_size  # a byte each at least
+    if count > most:
+        raise ValueError(
+            f"{DESCRIPTION}: describes an encoder of {count:,} parameters, which do not fit "
+            + ("into memory" if weights is None else f"{weights}, a file of {most:,} bytes")
+        )
+
+
+def read_state(path: Path) -> dict:
+    """Weights of a file that torch saved; neither runs code nor unpacks more than its size.
+
+    Raises
+    ------
+    ValueError
+        If it is broken, holds more than weights, or its records are compressed.
     """
     try:
+        with zipfile.ZipFile(path) as file:
+            unpacked = sum(record.file_size for record in file.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"it would unpack to {unpacked:,} bytes, which torch never saves")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path}: holds more than weights, so it is not read: {error}") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, MemoryError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: holds no weights by name")
+    return dict(state)
+
+
+def load_weights(encoder: nn.Module, state: dict, path: Path, description: str | Path) -> None:
+    """Loads an encoder's weights out of the state of its pretraining, or its own.
+
+    Raises
+    ------
+    ValueError
+        If the weights of the file at `path` do not fit what `description` describes.
+    """
     prefix = "encoder." if path.name != WEIGHTS else ""
     state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     try:
@@ -190,7 +236,7 @@ def check_encoder(run_folder: str | Path) -> None:
         If the run's YAML builds its encoder of parts that are not in `registry.BUILDERS`.
     """
     path = Path(run_folder) / DESCRIPTION
-    describe_encoder(path.read_text(encoding="utf-8"), str(path))
+    describe_encoder(_read_text(path), str(path))
 
 
 def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:
@@ -214,8 +260,8 @@ def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:
     folder = run_folder / "encoder"
     folder.mkdir(exist_ok=True)
     path = run_folder / DESCRIPTION
-    description = describe_encoder(path.read_text(encoding="utf-8"), str(path))
-    state = torch.load(_find_weights(run_folder), map_location="cpu", weights_only=True)
+    description = describe_encoder(_read_text(path), str(path))
+    state = read_state(_find_weights(run_folder))
     own = {key.removeprefix("encoder."): value for key, value in state.items()}
     own = {key: own[key] for key in build_encoder(description)["encoder"].state_dict()}
     torch.save(own, folder / f".{WEIGHTS}")
@@ -264,6 +310,24 @@ def _find_weights(folder: Path) -> Path:
     return last.path / "ssl.ckpt"
 
 
+def _read_text(path: Path) -> str:
+    """A small text file's content: what others wrote is not read without a bound."""
+    if path.stat().st_size > registry.MAX_CHARACTERS:
+        raise ValueError(f"{path}: has more than {registry.MAX_CHARACTERS} bytes")
+    return path.read_text(encoding="utf-8")
+
+
+def _facts(folder: Path) -> dict:
+    path = folder / FACTS
+    try:
+        facts = json.loads(_read_text(path)) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path}: holds no keys")
+    return facts
+
+
 def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
     try:
         from masr_modules.encoders.huggingface import HuggingFaceEncoder
@@ -275,9 +339,7 @@ def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
     encoder = HuggingFaceEncoder(source, sample_rate)
     if random_init:
         encoder.model = type(encoder.model)(encoder.model.config).train(encoder.training)
-    description = (
-        f"sample_rate: {sample_rate}\n"
-        "encoder: !new:masr_modules.encoders.huggingface.HuggingFaceEncoder\n"
-        f"    source: {json.dumps(source)}\n"
-    )
+    name = "masr_modules.encoders.huggingface.HuggingFaceEncoder"
+    part = registry.write(registry.Part(name, {"source": source}))
+    description = f"sample_rate: {sample_rate}\nencoder: {part}\n"
     return PretrainedEncoder(encoder, description, sample_rate)

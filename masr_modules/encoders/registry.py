@@ -2,10 +2,18 @@
 
 HyperPyYAML calls whatever a YAML names. Here a tag is looked up in a table, whole, and what it
 is given are plain values and other entries of the table: nothing else is imported or called.
+What is written for others is what was checked: `write` knows nothing of the text that was read.
 """
 
 import importlib
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 #: Class -> module that has it. Their constructors read nothing but their arguments.
 _CLASSES = {
@@ -25,88 +33,201 @@ BUILDERS = {
     "masr_modules.encoders.MASREncoder": ("conformer", "SpeechEncoder"),
 }
 
-_PLAIN = (str, int, float, bool, type(None))
+#: Bounds of a description. Published encoders stay far below: w2v-BERT 2.0 has 24 layers.
+MAX_CHARACTERS, MAX_DEPTH, MAX_NODES, MAX_TEXT = 1_000_000, 8, 500, 1000
+MAX_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE = 2**16, 500, 2**20
+
+_BOUNDS = {"num_layers": MAX_LAYERS, "sample_rate": MAX_SAMPLE_RATE}
+_PLAIN = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")]
+_YAML = "tag:yaml.org,2002:"
+#: What constructors raise on arguments of a wrong kind or size.
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
+_UNFIT = (*_UNFIT, RuntimeError, TypeError)
 
 
-def check(node: object, where: str) -> None:
-    """Refuses what `build` would not build, before anything is called.
+@dataclass(frozen=True)
+class Part:
+    """An entry of the registry and what it is built with.
 
     Arguments
     ---------
-    node : object
-        A tree of ruamel.yaml's round-trip loader.
-    where : str
-        The file, for errors.
+    name : str
+        A key of BUILDERS.
+    arguments : dict
+        Name -> plain value, list or dict of them, or another part.
+    """
+
+    name: str
+    arguments: dict
+
+
+def parse(text: str, where: str) -> dict[str, Node]:
+    """Top-level key -> node of a YAML, of which nothing is constructed yet.
 
     Raises
     ------
     ValueError
-        If a tag is not in the registry, or a value is no plain one: names it.
-    """
-    _walk(node, where, {}, dry=True)
-
-
-def build(node: object, where: str) -> object:
-    """Builds the tree that `check` lets pass; one that comes twice is built once.
+        If it is no YAML, too large or too deep, has no keys or a key twice.
 
     Example
     -------
-    >>> from ruamel.yaml import YAML
-    >>> tree = YAML().load("!new:masr_modules.encoders.LogMel {n_mels: 8}")
-    >>> build(tree, "a.yaml").n_mels
-    8
-    >>> check(YAML().load("!new:os.system [ls]"), "a.yaml")
+    >>> sorted(parse("a: 1\\nb: !apply:os.system [ls]", "a.yaml"))
+    ['a', 'b']
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{where}: has more than {MAX_CHARACTERS} characters")
+    try:
+        tree = YAML(typ="safe", pure=True).compose(text)
+    except YAMLError as error:
+        raise ValueError(f"{where}: is no YAML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{where}: is nested too deeply") from None
+    if not isinstance(tree, MappingNode):
+        raise ValueError(f"{where}: holds no keys")
+    return _keys(tree, where)
+
+
+def read(node: Node, where: str, key: str = "encoder") -> object:
+    """Plain values and parts of a node of `parse`; refuses all else before anything is called.
+
+    Arguments
+    ---------
+    node : ruamel.yaml.nodes.Node
+        What describes an encoder.
+    where : str
+        The file, for errors.
+    key : str
+        The node's.
+
+    Raises
+    ------
+    ValueError
+        If a tag is not in the registry, a value is no plain one or out of bounds, a node
+        comes twice (an alias), or a key merges others in: names it.
+
+    Example
+    -------
+    >>> read(parse("a: !new:masr_modules.encoders.LogMel {n_mels: 8}", "a.yaml")["a"], "a.yaml")
+    Part(name='masr_modules.encoders.LogMel', arguments={'n_mels': 8})
+    >>> read(parse("a: !new:os.system [ls]", "a.yaml")["a"], "a.yaml")
     Traceback (most recent call last):
     ...
     ValueError: a.yaml: the encoder holds '!new:os.system', which could run any code; only \
 encoders of masr_modules are built
     """
-    check(node, where)
-    return _walk(node, where, {}, dry=False)
+    return _read(node, where, key, set(), 0)
 
 
-def _walk(node: object, where: str, built: dict[int, object], dry: bool) -> object:
-    if id(node) in built:
-        if built[id(node)] is ...:
-            raise ValueError(f"{where}: the encoder's description holds itself")
-        return built[id(node)]
-    tag = getattr(getattr(node, "tag", None), "value", None)
-    if tag and _builder(tag) is None:
+def _read(node: Node, where: str, key: str, seen: set[int], depth: int) -> object:
+    if id(node) in seen:
+        raise ValueError(
+            f"{where}: the encoder's description holds one node twice (a YAML alias): write it out"
+        )
+    seen.add(id(node))
+    if depth > MAX_DEPTH or len(seen) > MAX_NODES:
+        raise ValueError(
+            f"{where}: the encoder's description is deeper than {MAX_DEPTH} or has more than "
+            f"{MAX_NODES} nodes"
+        )
+    tag = str(node.tag)
+    part = None if tag.startswith(_YAML) else tag.removeprefix("!new:")
+    if part is not None and (part == tag or part not in BUILDERS):
         raise ValueError(
             f"{where}: the encoder holds {tag!r}, which could run any code; only encoders of "
             "masr_modules are built"
         )
-    if not isinstance(node, Mapping | list) and not (tag and not node.value):
-        return _plain(node, tag, where)
-    built[id(node)] = ...
-    if not isinstance(node, Mapping | list):
-        parts = {}  # a tag alone: no arguments
-    elif isinstance(node, Mapping):
-        for key in node:
-            _plain(key, None, where)
-        parts = {str(key): _walk(part, where, built, dry) for key, part in node.items()}
+    if isinstance(node, MappingNode) and (part or tag == f"{_YAML}map"):
+        found = {
+            name: _read(child, where, name, seen, depth + 1)
+            for name, child in _keys(node, where).items()
+        }
+    elif isinstance(node, SequenceNode) and tag == f"{_YAML}seq":
+        found = [_read(child, where, key, seen, depth + 1) for child in node.value]
+    elif part and not node.value:
+        found = {}  # a tag alone: no arguments
+    elif part:
+        raise ValueError(f"{where}: {tag} needs its arguments by name")
     else:
-        parts = [_walk(part, where, built, dry) for part in node]
-    built[id(node)] = parts
-    if tag and not dry:
-        module, name = _builder(tag)
-        make = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-        try:
-            made = make(**parts) if isinstance(parts, dict) else make(*parts)
-        except TypeError as error:
-            raise ValueError(f"{where}: {tag} cannot be built: {error}") from None
-        built[id(node)] = made
-    return built[id(node)]
+        return _plain(node, where, key)
+    if part:
+        return Part(part, found)
+    if any(isinstance(child, Part) for child in (found.values() if tag[-3:] == "map" else found)):
+        raise ValueError(f"{where}: {key} holds an encoder's part within a list or mapping")
+    return found
 
 
-def _builder(tag: str) -> tuple[str, str] | None:
-    kind, _, name = str(tag).partition(":")
-    return BUILDERS.get(name) if kind == "!new" else None
+def _keys(node: MappingNode, where: str) -> dict[str, Node]:
+    """The node's keys, each a name, and their nodes; a merge key is none."""
+    found: dict[str, Node] = {}
+    for key, value in node.value:
+        if str(key.tag) != f"{_YAML}str" or not isinstance(key, ScalarNode):
+            raise ValueError(f"{where}: a key is {_shown(key)}, which is no name")
+        if key.value in found:
+            raise ValueError(f"{where}: the key {key.value!r} comes twice")
+        found[key.value] = value
+    return found
 
 
-def _plain(value: object, tag: str | None, where: str) -> object:
-    """A value of Python's own types; a tagged scalar is neither."""
-    for kind in _PLAIN:
-        if tag is None and isinstance(value, kind):
-            return None if value is None else kind(value)
-    raise ValueError(f"{where}: the encoder holds {value!r}, which is no plain value")
+def _plain(node: Node, where: str, key: str) -> Hashable:
+    """A value of Python's own types, within bounds."""
+    value: object = ...
+    if str(node.tag) in _PLAIN and isinstance(node, ScalarNode) and len(node.value) <= MAX_TEXT:
+        with suppress(ValueError, KeyError, YAMLError):
+            value = YAML(typ="safe", pure=True).constructor.construct_object(node)
+    if value is ... or (isinstance(value, str) and not value.isprintable()):
+        raise ValueError(f"{where}: the encoder holds {_shown(node)}, which is no plain value")
+    most = _BOUNDS.get(key, MAX_SIZE)
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
+        raise ValueError(f"{where}: {key} is {value}: it cannot be more than {most}")
+    return value
+
+
+def reads_files(tree: object) -> bool:
+    """Whether building takes weights from elsewhere, which it then compares with the rest."""
+    return isinstance(tree, Part) and (
+        tree.name.endswith("HuggingFaceEncoder") or any(map(reads_files, tree.arguments.values()))
+    )
+
+
+def _shown(node: Node) -> str:
+    return repr(node.value)[:80] if isinstance(node, ScalarNode) else "a list or mapping"
+
+
+def write(tree: object, indent: str = "") -> str:
+    """YAML of what `read` gives, of all its values anew: SpeechBrain's reader gives the same.
+
+    Example
+    -------
+    >>> print(write(Part("masr_modules.encoders.LogMel", {"n_mels": 8})))
+    !new:masr_modules.encoders.LogMel
+        n_mels: 8
+    """
+    if not isinstance(tree, Part):
+        return json.dumps(tree, ensure_ascii=False, allow_nan=False)
+    indent += "    "
+    parts = (f"\n{indent}{key}: {write(part, indent)}" for key, part in tree.arguments.items())
+    return f"!new:{tree.name}" + ("".join(parts) or " {}")
+
+
+def build(tree: object, where: str) -> object:
+    """Builds what `read` gave.
+
+    Raises
+    ------
+    ValueError
+        If a part does not take its arguments: names it.
+
+    Example
+    -------
+    >>> build(Part("masr_modules.encoders.LogMel", {"n_mels": 8}), "a.yaml").n_mels
+    8
+    """
+    if not isinstance(tree, Part):
+        return tree
+    module, name = BUILDERS[tree.name]
+    make = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    given = {key: build(part, where) for key, part in tree.arguments.items()}
+    try:
+        return make(**given)
+    except _UNFIT as error:
+        raise ValueError(f"{where}: !new:{tree.name} cannot be built: {error}") from None

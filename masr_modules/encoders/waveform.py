@@ -1,6 +1,7 @@
 """The front end that hears samples instead of log-mel features, as in wav2vec 2.0."""
 
-import torch
+import math
+
 from speechbrain.lobes.models.wav2vec import W2VLatentExtractor
 from torch import Tensor, nn
 
@@ -75,7 +76,7 @@ class LatentFrontEnd(nn.Module):
             [channels] * len(strides), list(kernel_sizes), list(strides)
         )
         self.projection = nn.Linear(channels, d_model)
-        self.subsampling = int(torch.tensor(strides).prod())
+        self.subsampling = math.prod(strides)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, 1), (B,) -> (B, F, d_model), (B,); raises ValueError below one frame."""
