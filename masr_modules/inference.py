@@ -5,14 +5,103 @@ what the result folders of the downstream recipes name in their hyperparams.yaml
 shapes that SpeechBrain's EncoderClassifier, SpeakerRecognition and EncoderASR call.
 """
 
+import logging
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from masr_modules.data.dataio import read_audio
+from masr_modules.data.headers import BrokenAudio, read_header
 from masr_modules.encoders.pooling import MeanPooling
 from masr_modules.encoders.pretrained import load_encoder
+
+logger = logging.getLogger(__name__)
+
+#: Files that are longer (seconds) are encoded in parts, each with so much before and after it
+#: that is heard and not given.
+PART_SECONDS, CONTEXT_SECONDS = 60.0, 5.0
+
+
+def check_waveforms(wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """A batch as encoders take it, or an error: lengths in samples would give other embeddings.
+
+    Waits for the device where the batch is not on the host.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        (B, T) samples, or (T,).
+    wav_lens : torch.Tensor, optional
+        (B,) relative lengths in (0, 1]; a list is taken too. All of the batch by default.
+
+    Returns
+    -------
+    wavs : torch.Tensor
+        (B, T).
+    wav_lens : torch.Tensor
+        (B,) on the host.
+
+    Raises
+    ------
+    ValueError
+        If the samples are no finite numbers with a decimal point, or of another shape, or a length
+        is not in (0, 1] or shorter than a sample.
+
+    Example
+    -------
+    >>> wavs, lens = check_waveforms(torch.zeros(400))
+    >>> wavs.shape, lens.tolist()
+    (torch.Size([1, 400]), [1.0])
+    >>> check_waveforms(torch.zeros(1, 400), torch.tensor([400]))
+    Traceback (most recent call last):
+    ...
+    ValueError: wav_lens holds 400: lengths are relative, in (0, 1]; divide numbers of samples or \
+seconds by those of the tensor
+    """
+    if not isinstance(wavs, Tensor) or not wavs.is_floating_point():
+        kind = wavs.dtype if isinstance(wavs, Tensor) else type(wavs).__name__
+        raise ValueError(f"wavs is {kind}: samples are a tensor of floats, in [-1, 1]")
+    shape = tuple(wavs.shape)
+    wavs = wavs.unsqueeze(0) if wavs.dim() == 1 else wavs
+    if wavs.dim() != 2 or not wavs.numel():
+        raise ValueError(f"wavs has the shape {shape}: (B, T) or (T,) samples are needed, not none")
+    if wavs.shape[1] <= 8 < wavs.shape[0]:
+        raise ValueError(
+            f"wavs has the shape {shape}, which looks like (samples, channels): (B, T) or (T,) is "
+            "needed; take the mean over channels"
+        )
+    if not torch.isfinite(wavs).all():
+        raise ValueError("wavs holds samples that are NaN or infinite: is the file broken?")
+    if wav_lens is None:
+        return wavs, torch.ones(len(wavs))
+    lens = torch.as_tensor(wav_lens, dtype=torch.float32).cpu()
+    if lens.shape != wavs.shape[:1]:
+        raise ValueError(
+            f"wav_lens has the shape {tuple(lens.shape)} for {len(wavs)} utterances: it needs a "
+            "relative length in (0, 1] for each"
+        )
+    wrong = ~((lens > 0) & (lens <= 1 + 1e-5))  # rounded, a quotient may be a little above 1
+    if wrong.any():
+        raise ValueError(
+            f"wav_lens holds {lens[wrong][0]:g}: lengths are relative, in (0, 1]; divide numbers "
+            "of samples or seconds by those of the tensor"
+        )
+    if (lens * wavs.shape[1]).round().min() < 1:
+        raise ValueError(
+            f"wav_lens holds {lens.min():g} of {wavs.shape[1]} samples, which is none: lengths are "
+            "relative, in (0, 1]"
+        )
+    longest = round(lens.max().item() * wavs.shape[1])
+    if wavs[:, longest:].any():
+        logger.warning(
+            "wav_lens ends at %d of %d samples, and what comes after is not heard: lengths are "
+            "relative, the longest is 1",
+            *(longest, wavs.shape[1]),
+        )
+    return wavs, lens.clamp(max=1.0)
 
 
 class MASREncoder(nn.Module):
@@ -77,21 +166,62 @@ class MASREncoder(nn.Module):
             (B, F, D).
         frame_lens : torch.Tensor
             (B,) number of valid frames.
+
+        Raises
+        ------
+        ValueError
+            See `check_waveforms`.
         """
-        wavs = wavs.unsqueeze(0) if wavs.dim() == 1 else wavs
-        wav_lens = torch.ones(len(wavs)) if wav_lens is None else wav_lens
+        wavs, wav_lens = check_waveforms(wavs, wav_lens)
         device = next(self.encoder.parameters()).device
-        layers, lens = self.encoder(wavs.to(device), wav_lens.to(device))
+        layers, lens = self.encoder(wavs.to(device).float(), wav_lens.to(device))
         return layers[layer], lens
 
     def embed_batch(self, wavs: Tensor, wav_lens: Tensor | None = None, layer: int = -1) -> Tensor:
         """(B, D) mean of the valid frames; arguments as of encode_batch."""
         return self.pooling(*self.encode_batch(wavs, wav_lens, layer))
 
+    @torch.no_grad()
     def encode_file(self, path: str | Path, layer: int = -1) -> Tensor:
-        """(F, D) frames of an audio file, of any format and sample rate."""
-        wav = read_audio(str(path), self.sample_rate, max_seconds=None, seed=0)
-        return self.encode_batch(wav, layer=layer)[0][0]
+        """(F, D) frames of an audio file, of any format and sample rate.
+
+        A file of more than PART_SECONDS is encoded in parts of so many seconds, so that memory
+        does not grow with its length. Each hears CONTEXT_SECONDS more on both sides, of which no
+        frames are given. The frames are as many as of the whole and in the same places. They
+        differ from those of the whole, most at the seams, where an encoder attends to more than
+        it hears, or normalises over it.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or is empty.
+        """
+        return torch.cat(list(self._frames_of_parts(str(path), layer)))
+
+    def _frames_of_parts(self, path: str, layer: int) -> Iterator[Tensor]:
+        try:
+            info = read_header(path)
+        except BrokenAudio as error:
+            raise ValueError(f"{path}: cannot be decoded: {error}") from error
+        # Parts begin with a frame: at whole numbers of frames that are whole samples of the file.
+        frame = self.encoder.frame_samples * info.sample_rate
+        step = frame // math.gcd(frame, self.sample_rate)
+        frames_of_step = step * self.sample_rate // frame
+        part, context = (
+            max(1, round(seconds * info.sample_rate / step)) * step
+            for seconds in (PART_SECONDS, CONTEXT_SECONDS)
+        )
+        total = round(info.duration * info.sample_rate)
+        start, last = 0, False
+        while not last:
+            begin, stop = max(0, start - context), start + part + context
+            last = stop + context >= total  # what would be left is too short for a part
+            segment = (begin, None if last else stop)
+            wav = read_audio(path, self.sample_rate, max_seconds=None, seed=0, segment=segment)
+            frames = self.encode_batch(wav, layer=layer)[0][0]
+            first = (start - begin) // step * frames_of_step
+            yield frames[first:] if last else frames[first : first + part // step * frames_of_step]
+            start += part
 
     def embed_file(self, path: str | Path, layer: int = -1) -> Tensor:
         """(D,) embedding of an audio file."""
@@ -120,8 +250,9 @@ class UtteranceEmbedding(nn.Module):
         self.encoder, self.mixer, self.head = encoder, mixer, head
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        """(B, T) samples, (B,) relative lengths -> (B, E)."""
-        layers, frame_lens = self.encoder(wavs, wav_lens)
+        """(B, T) samples, (B,) relative lengths -> (B, E); raises as `check_waveforms`."""
+        wavs, lens = check_waveforms(wavs, wav_lens)
+        layers, frame_lens = self.encoder(wavs, lens.to(wavs.device))
         return self.head(self.mixer(layers), frame_lens)
 
 
@@ -133,8 +264,9 @@ class TokenPosteriors(UtteranceEmbedding):
     """
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        """(B, T) samples, (B,) relative lengths -> (B, F, V)."""
-        layers, frame_lens = self.encoder(wavs, wav_lens)
+        """(B, T) samples, (B,) relative lengths -> (B, F, V); raises as `check_waveforms`."""
+        wavs, lens = check_waveforms(wavs, wav_lens)
+        layers, frame_lens = self.encoder(wavs, lens.to(wavs.device))
         posteriors = self.head(self.mixer(layers), frame_lens)
         padding = torch.arange(posteriors.shape[1], device=frame_lens.device) >= frame_lens[:, None]
         blank = torch.full_like(posteriors[0, 0], -1e4)

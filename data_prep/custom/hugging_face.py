@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 
 import pyarrow
@@ -48,6 +49,8 @@ class SavedDataset:
                 self.features = json.load(file)["features"]
             names = [os.path.basename(part["filename"]) for part in state["_data_files"]]
             self.fingerprint = str(state["_fingerprint"])
+            if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", self.fingerprint):  # it names a folder
+                raise ValueError(f"_fingerprint is {self.fingerprint[:80]!r}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{folder}: no dataset as save_to_disk writes it ({error!r})"

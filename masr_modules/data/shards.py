@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -152,9 +153,10 @@ def read_shards(
     index = Path(shard_folder) / INDEX_FILE
     if not index.is_file():
         raise FileNotFoundError(f"{index}: no such file; write_shards has not run to its end")
-    counts = json.loads(index.read_text(encoding="utf-8"))["shards"]
+    counts = _read_counts(index)
     order = np.random.default_rng(seed).permutation(len(counts))
-    urls = [str(Path(shard_folder) / list(counts)[i]) for i in order]
+    # Absolute: WebDataset runs what stands behind `pipe:`, and fetches other schemes.
+    urls = [str(index.parent.resolve() / list(counts)[i]) for i in order]
     shards = webdataset.WebDataset(
         urls,
         shardshuffle=False,
@@ -175,6 +177,19 @@ def read_shards(
                 f"{url}: holds {count} utterances, {INDEX_FILE} says {counts[Path(url).name]}; "
                 "delete it and write the shards again"
             )
+
+
+def _read_counts(index: Path) -> dict[str, int]:
+    """Shard -> number of its utterances."""
+    try:
+        counts = json.loads(index.read_text(encoding="utf-8"))["shards"]
+        named = all(re.fullmatch(r"shard-\d{6,}\.tar", name) for name in counts)
+        sound = named and all(type(count) is int for count in counts.values())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{index}: is not what write_shards wrote: {error!r}") from error
+    if not sound:
+        raise ValueError(f"{index}: names other files than shard-000000.tar, ...")
+    return counts
 
 
 class ShardBatches(IterableDataset):

@@ -35,6 +35,11 @@ def new_block(key: str, build: Callable, **arguments: object) -> str:
     return "\n".join(lines + [f"    {name}: {json.dumps(v)}" for name, v in keywords.items()])
 
 
+#: SpeechBrain brings files to 16 kHz where an interface does not say otherwise.
+AUDIO_NORMALIZER = """\
+audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
+    sample_rate: !ref <sample_rate>"""
+
 CLASSIFIER = """\
 embedding_model: !new:masr_modules.inference.UtteranceEmbedding
     encoder: !ref <encoder>
@@ -162,8 +167,8 @@ def save_inference(
     task : Task
         For the model card.
     blocks : sequence of str
-        YAML that follows the keys `encoder` and `mixer`: what the interface needs, with a
-        `pretrainer` that loads the parts.
+        YAML that follows the keys `encoder`, `audio_normalizer` and `mixer`: what the interface
+        needs, with a `pretrainer` that loads the parts.
     parts : Mapping
         Name of a loadable -> module, whose weights are saved as NAME.ckpt.
 
@@ -179,7 +184,8 @@ def save_inference(
         torch.save({k: v.cpu() for k, v in module.state_dict().items()}, partial)
         partial.replace(folder / f"{name}.ckpt")
     mixer = new_block("mixer", type(unwrap(brain.modules.mixer)), num_layers=brain.num_layers)
-    text = "\n\n".join([brain.pretrained.description.strip(), mixer, *blocks])
+    description = brain.pretrained.description.strip()
+    text = "\n\n".join([description, AUDIO_NORMALIZER, mixer, *blocks])
     write_atomic(folder / "hyperparams.yaml", "# For inference: see README.md\n" + text)
     write_atomic(folder / "README.md", downstream_card(hparams, task))
     return folder

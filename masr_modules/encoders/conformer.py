@@ -221,6 +221,11 @@ class SpeechEncoder(nn.Module):
         """Samples from the start of one frame to that of the next."""
         return self.features.hop * self.front_end.subsampling
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.front_end.parameters()).dtype
+
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encodes waveforms.
 
@@ -243,7 +248,8 @@ class SpeechEncoder(nn.Module):
 
     def encode_features(self, features: Tensor, lens: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encodes (B, F, n_mels) features of (B,) lengths; returns what `forward` does."""
-        latents, lens = self.front_end(features, lens)
+        # Features are float32, whatever the encoder is: they are sums over the utterance.
+        latents, lens = self.front_end(features.to(self.dtype), lens)
         return self.contextualise(latents, lens), lens
 
     def contextualise(self, latents: Tensor, lens: Tensor) -> list[Tensor]:

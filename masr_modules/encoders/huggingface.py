@@ -30,6 +30,8 @@ LORA_TARGETS = {
     "wavlm": ["intermediate_dense", "output_dense"],
     "wav2vec2-bert": ["linear_q", "linear_k", "linear_v", "linear_out"],
 }
+#: Largest numbers and most layers in a config.json: more would take a machine's memory.
+MAX_SIZE, MAX_LAYERS = 2**24, 1000
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
 
 
@@ -52,9 +54,13 @@ def load_config(source: str):
     Raises
     ------
     ValueError
-        If the checkpoint is of no known family.
+        If the checkpoint is of no known family, or says sizes that no model has.
     """
-    config = AutoConfig.from_pretrained(source)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    sizes = {key: value for key, value in config.to_dict().items() if type(value) is int}
+    for name, most in {**dict.fromkeys(sizes, MAX_SIZE), "num_hidden_layers": MAX_LAYERS}.items():
+        if sizes.get(name, 0) > most:
+            raise ValueError(f"{source}: its config.json says {name}: {sizes[name]}; no model has")
     if config.model_type not in LORA_TARGETS:
         raise ValueError(
             f"{source}: is a {config.model_type!r} model; the speech encoders that can be "
@@ -64,6 +70,12 @@ def load_config(source: str):
     config.apply_spec_augment = True  # with our masks, and none of its own
     config.mask_feature_prob = 0.0
     config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
+    if getattr(config, "add_adapter", False):
+        logger.warning(
+            f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
+            "left out: frames are the encoder's"
+        )
+        config.add_adapter = config.use_intermediate_ffn_before_adapter = False
     return config
 
 
@@ -76,7 +88,7 @@ def load_extractor(source: str, sample_rate: int):
         If the model was trained on another sample rate.
     """
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(source)
+        extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
     except OSError:
         return None
     if extractor.sampling_rate != sample_rate:
@@ -90,12 +102,19 @@ def load_extractor(source: str, sample_rate: int):
 def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
     """The encoder, and its pretraining head where the checkpoint ships a complete one.
 
+    In float32, whatever the precision of the checkpoint: half of it cannot be trained on.
+
     No code of the checkpoint runs: weights come from safetensors, or from a pickle that
     torch reads with weights_only.
     """
     if any(name == "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
         model, info = AutoModelForPreTraining.from_pretrained(
-            source, config=config, output_loading_info=True, weights_only=True
+            source,
+            config=config,
+            output_loading_info=True,
+            weights_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
         )
         missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
         encoder = model.wav2vec2
@@ -104,7 +123,10 @@ def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
             return encoder, model
         logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
         return encoder, None
-    return AutoModel.from_pretrained(source, config=config, weights_only=True), None
+    model = AutoModel.from_pretrained(
+        source, config=config, weights_only=True, trust_remote_code=False, dtype=torch.float32
+    )
+    return model, None
 
 
 @dataclass
@@ -242,7 +264,7 @@ class HuggingFaceEncoder(nn.Module):
             valid = valid_frames(frame_lens, num_frames, wavs.device)
             return EncoderInput(values, valid.long(), frame_lens, num_frames)
         valid = valid_frames(samples, wavs.shape[1], wavs.device)
-        wavs = wavs * valid
+        wavs = wavs.float() * valid
         if self.normalize:
             count = samples.to(wavs.device, non_blocking=True).unsqueeze(1)
             wavs = (wavs - wavs.sum(dim=1, keepdim=True) / count) * valid
@@ -275,7 +297,7 @@ class HuggingFaceEncoder(nn.Module):
     def run(self, inputs: EncoderInput, mask: Tensor, all_layers: bool = False):
         """The model's output object; True in the (B, F) mask hides a frame."""
         return self.model(
-            inputs.values,
+            inputs.values.to(self.model.dtype),
             attention_mask=inputs.attention_mask,
             mask_time_indices=mask,
             output_hidden_states=all_layers,

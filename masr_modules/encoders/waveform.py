@@ -18,6 +18,7 @@ class Waveform(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> features, lens = Waveform()(torch.randn(2, 400), torch.tensor([1.0, 0.5]))
     >>> features.shape, lens.tolist()
     (torch.Size([2, 400, 1]), [400, 200])
@@ -34,6 +35,7 @@ class Waveform(nn.Module):
         lens = (wav_lens * wavs.shape[1]).round().long()
         valid = valid_frames(lens, wavs.shape[1], wavs.device)
         count = lens.to(wavs.device, non_blocking=True).unsqueeze(1)
+        wavs = wavs.float()
         mean = (wavs * valid).sum(dim=1, keepdim=True) / count
         wavs = (wavs - mean) * valid
         std = (wavs.square().sum(dim=1, keepdim=True) / count).sqrt()
@@ -58,6 +60,7 @@ class LatentFrontEnd(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> front_end = LatentFrontEnd(16, channels=8)
     >>> frames, lens = front_end(torch.randn(2, 16000, 1), torch.tensor([16000, 8000]))
     >>> frames.shape, lens.tolist()

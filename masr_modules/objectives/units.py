@@ -176,7 +176,7 @@ def load_centroids(path: str | Path, shape: tuple[int, int], name: str) -> Tenso
         If the file is broken or holds other units.
     """
     try:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             centroids, found = file["centroids"], str(file["features"])
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path}: is no file of centroids: {error}; run kmeans.py") from error

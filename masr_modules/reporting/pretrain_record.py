@@ -23,6 +23,9 @@ STRATA = {
 }
 
 
+#: Test utterances of a run.
+MAX_PACKED = 10_000_000
+
 #: Fingerprint, SSL method and name: a run but for its seed.
 System = tuple[str, str, str]
 
@@ -113,10 +116,26 @@ def pack(correct: Sequence[float | None]) -> str:
 
 
 def unpack(text: str) -> np.ndarray:
-    """(N,) float, NaN where not asked; see `pack`."""
-    count, data = text.split(":", 1)
-    numbers = np.frombuffer(zlib.decompress(base64.b85decode(data)), dtype=np.uint8).astype(int)
-    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[: int(count)]
+    """(N,) float, NaN where not asked; see `pack`.
+
+    Raises
+    ------
+    ValueError
+        If it is not what `pack` wrote, whatever it would unpack to.
+    """
+    number, _, data = text.partition(":")
+    try:
+        count = int(number)
+        size = -(-count // 5)
+        if not 0 <= count <= MAX_PACKED:
+            raise ValueError(f"{number} values")
+        packed = zlib.decompressobj().decompress(base64.b85decode(data), size + 1)
+        if len(packed) != size:
+            raise ValueError(f"{len(packed)} bytes or more for {count} values")
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"{text[:40]!r} is no packed correctness: {error}") from None
+    numbers = np.frombuffer(packed, dtype=np.uint8).astype(int)
+    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[:count]
     return np.where(trits == 2, np.nan, trits.astype(float))
 
 
@@ -128,7 +147,7 @@ def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None
     rows : mapping
         The test set, from load_csv.
     path : str or Path
-        The CSV: ID and the columns of STRATA.
+        The CSV: ID, the columns of STRATA and speaker.
 
     Raises
     ------
@@ -138,11 +157,11 @@ def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None
     Example
     -------
     >>> path = getfixture("tmp_path") / "test_labels.csv"
-    >>> save_labels({"a": {"language": "fra", "gender": "", "emotion": "sad", "text": "Oui"}}, path)
+    >>> save_labels({"a": {"language": "fra", "speaker": "s1", "text": "Oui"}}, path)
     >>> load_labels(path)
-    {'a': {'language': 'fra', 'gender': '', 'emotion': 'sad'}}
+    {'a': {'language': 'fra', 'gender': '', 'emotion': '', 'speaker': 's1'}}
     """
-    columns = list(dict.fromkeys(STRATA.values()))
+    columns = list(dict.fromkeys([*STRATA.values(), "speaker"]))
     text = csv_text(
         ["ID", *columns],
         (
@@ -154,7 +173,10 @@ def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None
     if not path.is_file():
         write_atomic(path, text)
     elif path.read_text(encoding="utf-8") != text:
-        raise ValueError(f"{path} is of another test set: name another --record for this one")
+        raise ValueError(
+            f"{path} is of another test set: name another --record for this one, or remove the "
+            "file where a version without the column speaker wrote it"
+        )
 
 
 def load_labels(path: str | Path) -> dict[str, dict[str, str]]:

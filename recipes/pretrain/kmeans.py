@@ -113,14 +113,14 @@ def main(arguments: list[str]) -> None:
     rows = drop_unreadable(rows, hparams["max_unreadable"])
     plan, target = plan_of(hparams, rows), Path(hparams["centroids"])
     if target.is_file():
-        with np.load(target) as file:
+        with np.load(target, allow_pickle=False) as file:
             if json.loads(str(file["plan"])) == plan:
                 print(f"{target} is there already")
                 return
     folder = target.with_suffix(".frames")
     open_folder(folder, plan)
     files = dump_frames(hparams, rows, folder, run_opts.get("device", "cpu"))
-    frames = np.concatenate([np.load(file) for file in files])
+    frames = np.concatenate([np.load(file, allow_pickle=False) for file in files])
     kmeans = cluster(frames, plan["units"], plan["seed"])
     used = len(np.unique(kmeans.labels_))
     explained = 1 - kmeans.inertia_ / ((frames - frames.mean(axis=0)) ** 2).sum()

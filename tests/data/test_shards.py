@@ -84,6 +84,31 @@ def test_a_truncated_shard_is_named(corpus, keep):
         list(read_shards(corpus / "shards"))
 
 
+@pytest.mark.parametrize("name", ["pipe:touch HACKED", "../a.tar", "/etc/a.tar", "http://x/a.tar"])
+def test_an_index_that_names_anything_but_shards_is_refused(corpus, name, monkeypatch):
+    """WebDataset runs what stands behind `pipe:`."""
+    write(corpus)
+    folder = corpus / "shards"
+    index = folder / "shards.json"
+    index.write_text(json.dumps({"shards": {name: 1}}))
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match="names other files than shard-000000.tar"):
+        list(read_shards("."))
+    assert not (folder / "HACKED").exists()
+    for text in ("[1]", '{"shards": 3}', "{}", "{", '{"shards": {"shard-000000.tar": "x"}}'):
+        index.write_text(text)
+        with pytest.raises(ValueError, match=r"shards\.json: (is not what|names other)"):
+            list(read_shards("."))
+
+
+def test_a_folder_that_looks_like_a_command_is_a_folder(corpus, monkeypatch):
+    write(corpus)
+    monkeypatch.chdir(corpus)
+    (corpus / "shards").rename("pipe:touch HACKED")
+    assert len(list(read_shards("pipe:touch HACKED"))) > 1
+    assert not (corpus / "HACKED").exists()
+
+
 def test_a_shard_that_lost_utterances_is_named(corpus):
     folder = write(corpus)
     index = json.loads((folder / "shards.json").read_text())

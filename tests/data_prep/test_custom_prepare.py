@@ -1,5 +1,7 @@
 """A user's own table, and a Hugging Face dataset on disk."""
 
+import json
+
 import pytest
 import soundfile
 from trees import read_splits, write_lines, write_wav
@@ -247,6 +249,16 @@ def test_broken_and_foreign_audio_of_a_saved_dataset(tmp_path, caplog):
     saved_dataset(tmp_path / "hf2", columns)
     with pytest.raises(ValueError, match="hf2, row 5: '/etc/passwd' would leave"):
         prepare_saved(tmp_path / "hf2", tmp_path / "csv2", skip_limit=0.5)
+
+
+@pytest.mark.parametrize("fingerprint", ["/tmp/x", "../../x", "a/b", "", "x" * 65, "a\0b"])
+def test_a_fingerprint_that_is_a_path_writes_nowhere(fingerprint, tmp_path):
+    folder = saved_dataset(tmp_path / "hf", rows_of("abcdef"))
+    state = json.loads((folder / "state.json").read_text())
+    write_lines(folder / "state.json", [json.dumps(state | {"_fingerprint": fingerprint})])
+    with pytest.raises(ValueError, match="_fingerprint is"):
+        prepare_saved(folder, tmp_path / "csv")
+    assert {path.name for path in tmp_path.iterdir()} <= {"hf", "csv"}
 
 
 def test_a_truncated_or_foreign_dataset_is_named(tmp_path):

@@ -1,5 +1,9 @@
 """What is recorded of pretraining."""
 
+import base64
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 
@@ -14,7 +18,10 @@ from masr_modules.reporting.pretrain_record import (
     unpack,
 )
 
-TEST = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+TEST = {
+    str(i): {"language": "ab"[i % 2], "gender": "", "emotion": "", "speaker": "stu"[i // 2]}
+    for i in range(6)
+}
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 5, 2259])
@@ -54,3 +61,27 @@ def test_the_record_keeps_to_one_test_set(tmp_path):
     with pytest.raises(ValueError, match="test_labels.csv is of another test set: name another"):
         save_labels({**TEST, "6": TEST["0"]}, path)
     assert load_labels(path) == TEST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # 121 kB that ask for 8 GB: a million zeros deflate to a thousandth.
+        "1000000000:" + base64.b85encode(zlib.compress(bytes(10**8), 9)).decode(),
+        "5:" + base64.b85encode(zlib.compress(bytes(10**7), 9)).decode(),
+        "99999999999999999999:0",
+        "-5:" + pack([1.0]).split(":")[1],
+        "7:" + pack([1.0]).split(":")[1],
+        "x:0",
+        "nothing",
+        "5:~~~",
+    ],
+)
+def test_a_cell_that_pack_did_not_write_is_an_error_and_takes_no_memory(text):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="is no packed correctness"):
+            unpack(text)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(text) + 10**6
+    finally:
+        tracemalloc.stop()
