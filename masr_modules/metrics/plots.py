@@ -16,6 +16,9 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Names are the corpus's: two $ in one are no formula. Whatever draws text imports this module.
+matplotlib.rcParams["text.parse_math"] = False
+
 #: Okabe and Ito's colours, which the colour-blind distinguish ("Color universal design", 2008);
 #: their yellow is left out, which white hides.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -79,12 +82,24 @@ def _panels(panels: Sequence[Panel], width: float, height: float) -> tuple[Figur
 
 
 def _mark(
-    axes: Axes, x: ArrayLike, y: ArrayLike, style: tuple[str, str], **more: ArrayLike
+    axes: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    style: tuple[str, str],
+    across: bool,
+    bars: ArrayLike,
+    **more: Any,
 ) -> None:
-    """Points with whiskers, and a line where there are several."""
+    """Points, and a line where there are several; (2, N) whiskers where these are known."""
     colour, marker = style
     line: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 6, "linewidth": 1.8}
-    axes.errorbar(x, y, **line | more, elinewidth=1.8, capsize=3)
+    axes.plot(x, y, **line | more)
+    bars = np.asarray(bars, dtype=float)
+    known = np.isfinite(bars).all(axis=0)
+    if known.any():
+        x, y = np.atleast_1d(x)[known], np.atleast_1d(y)[known]
+        errors: dict[str, Any] = {"xerr" if across else "yerr": bars[:, known]}
+        axes.errorbar(x, y, fmt="none", ecolor=colour, elinewidth=1.8, capsize=3, **errors)
 
 
 def draw_intervals(
@@ -110,7 +125,7 @@ def draw_intervals(
     figure, every = _panels(panels, 3.3, 0.36 * len(systems) + 1.0)
     for axes, panel in zip(every, panels, strict=True):
         for place, (system, (mean, low, high)) in enumerate(panel.values.items()):
-            _mark(axes, mean, place, styles[system], xerr=[[mean - low], [high - mean]])
+            _mark(axes, mean, place, styles[system], True, [[mean - low], [high - mean]])
             where: dict[str, Any] = {
                 "xytext": (0, 6),
                 "textcoords": "offset points",
@@ -166,13 +181,9 @@ def draw_rows(
             aside = (number - (len(panel.values) - 1) / 2) * step
             mean, low, high = np.array(list(row.values())).T
             y = [places[label] + aside for label in row]
-            bars: dict[str, Any] = {
-                "xerr": [mean - low, high - mean],
-                "label": system,
-                "linestyle": "none",
-            }
-            _mark(axes, mean, y, styles[system], **bars, markersize=5)
-            if low.min() < 0:
+            points: dict[str, Any] = {"label": system, "linestyle": "none", "markersize": 5}
+            _mark(axes, mean, y, styles[system], True, [mean - low, high - mean], **points)
+            if np.nanmin([low, mean]) < 0:
                 axes.axvline(0, color=INK, linewidth=1, zorder=0)
         axes.set_yticks(list(places.values()), list(places) if axes is every[0] else [])
         axes.set_ylim(place - 1.3, -1.2)
@@ -225,7 +236,7 @@ def draw_curves(
             aside = (number - (len(panel.values) - 1) / 2) * step
             x = [place * (1 + aside) if logarithmic else place + aside for place in curve]
             mean, low, high = np.array(list(curve.values())).T
-            _mark(axes, x, mean, styles[system], yerr=[mean - low, high - mean], label=system)
+            _mark(axes, x, mean, styles[system], False, [mean - low, high - mean], label=system)
         axes.set_xscale("log" if logarithmic else "linear")
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.minorticks_off()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from masr_modules.metrics.intervals import Difference, paired_bootstrap
+from masr_modules.metrics.intervals import Difference, paired_difference
 from masr_modules.metrics.tables import KINDS, PRETRAIN_COLUMNS, align
 from masr_modules.reporting.pretrain_record import STRATA, PretrainRun, System, correctness
 from masr_modules.reporting.runs import Record
@@ -34,28 +34,13 @@ def difference(
         Values of the metric's column: the mean is over these alone.
     """
     mine, other = (correctness(record, system, metric) for system in (ours, theirs))
-    if not set(mine) & set(other):
+    seeds = sorted(set(mine) & set(other))
+    if not seeds:
         return None
-    count = len(next(iter(mine.values())))
-    strata = _strata(metric, rows, count)
-    asked = _asked(strata, only)
-    mine, other = ({s: v[asked] for s, v in run.items()} for run in (mine, other))
-    return paired_bootstrap(mine, other, strata[asked])
-
-
-def _strata(metric: str, rows: Mapping[str, Mapping[str, str]], count: int) -> np.ndarray:
-    """(count,) label of each test utterance; of the EER's speakers, all alike."""
-    if metric == "speaker_eer":
-        return np.array([""] * count)
-    strata = np.array([row[STRATA[metric]] for row in rows.values()])
-    if len(strata) != count:
-        raise ValueError(f"{metric}: correctness of {count}, but {len(strata)} test utterances")
-    return strata
-
-
-def _asked(strata: np.ndarray, only: Sequence[str] | None) -> np.ndarray:
-    """(count,) bool: which items the mean is over."""
-    return np.ones(len(strata), dtype=bool) if only is None else np.isin(strata, only)
+    found = _interval({s: mine[s] - other[s] for s in seeds}, metric, rows, only)
+    if only is not None:
+        return found
+    return _around(found, _mean(record, ours, metric, seeds) - _mean(record, theirs, metric, seeds))
 
 
 def estimate(
@@ -68,9 +53,6 @@ def estimate(
 ) -> Difference | None:
     """A system's mean over seeds with its interval; None where it was not measured.
 
-    Seeds and test items are drawn as in `difference`. The interval of the EER, whose mean of
-    jackknife values is without its bias, is laid around the mean that was measured.
-
     Arguments
     ---------
     record, system, metric, rows, only
@@ -81,13 +63,38 @@ def estimate(
     values = {s: v for s, v in correctness(record, system, metric).items() if s in seeds}
     if not values:
         return None
-    strata = _strata(metric, rows, len(next(iter(values.values()))))
-    asked = _asked(strata, only)
+    found = _interval(values, metric, rows, only)
+    return found if only is not None else _around(found, _mean(record, system, metric, [*values]))
+
+
+def _interval(
+    values: Mapping[int, np.ndarray],
+    metric: str,
+    rows: Mapping[str, Mapping[str, str]],
+    only: Sequence[str] | None,
+) -> Difference:
+    """Of seed -> (N,) values; the EER's are of speakers, all others of test utterances."""
+    count = len(next(iter(values.values())))
+    if metric == "speaker_eer":
+        strata = np.full(count, "")
+        speakers = np.arange(count).astype(str)
+    else:
+        if len(rows) != count:
+            raise ValueError(f"{metric}: correctness of {count}, but {len(rows)} test utterances")
+        strata = np.array([row[STRATA[metric]] for row in rows.values()])
+        speakers = np.array([row["speaker"] for row in rows.values()])
+    asked = np.ones(count, dtype=bool) if only is None else np.isin(strata, only)
     nothing = {seed: np.zeros(asked.sum()) for seed in values}
-    found = paired_bootstrap({s: v[asked] for s, v in values.items()}, nothing, strata[asked])
-    if only is not None:
-        return found
-    mean = float(np.mean([record.metrics(PretrainRun(*system, seed))[metric] for seed in values]))
+    values = {seed: value[asked] for seed, value in values.items()}
+    return paired_difference(values, nothing, strata[asked], speakers[asked])
+
+
+def _mean(record: Record[PretrainRun], system: System, metric: str, seeds: Sequence[int]) -> float:
+    return float(np.mean([record.metrics(PretrainRun(*system, s))[metric] for s in seeds]))
+
+
+def _around(found: Difference, mean: float) -> Difference:
+    """Laid around what was measured: the mean of the EER's jackknife values is without its bias."""
     return Difference(*(value + mean - found.mean for value in found))
 
 
@@ -98,7 +105,7 @@ def compare_table(
     rows: Mapping[str, Mapping[str, str]],
     only: Sequence[str] | None = None,
 ) -> str:
-    """A Markdown table: ours less each other system, with 95 % intervals.
+    """A Markdown table: ours less each other system, with 95 % intervals where there is one.
 
     Arguments
     ---------
@@ -115,12 +122,22 @@ def compare_table(
         for _, metric, kind in columns:
             languages = only if STRATA.get(metric) == "language" else None
             found = difference(record, ours, other, metric, rows, languages)
-            scale, digits, _ = KINDS[kind]
-            cells.append(
-                ""
-                if found is None
-                else "{} [{}, {}]".format(*(f"{scale * x:+.{digits}f}" for x in found))
-            )
+            cells.append("" if found is None else format_difference(found, kind))
         common = set(record.seeds(ours)) & set(record.seeds(other))
         body.append([other[-1], str(len(common)), *cells])
     return align(header, body)
+
+
+def format_difference(found: Difference, kind: str) -> str:
+    """A mean with its sign and, where there is one, its interval.
+
+    Example
+    -------
+    >>> format_difference(Difference(0.012, -0.001, 0.025), "share")
+    '+1.2 [-0.1, +2.5]'
+    >>> format_difference(Difference(0.012, float("nan"), float("nan")), "share")
+    '+1.2'
+    """
+    scale, digits, _ = KINDS[kind]
+    mean, low, high = (f"{scale * value:+.{digits}f}" for value in found)
+    return f"{mean} [{low}, {high}]" if np.isfinite(found.low) else mean

@@ -159,7 +159,7 @@ def parse() -> argparse.Namespace:
         nargs="+",
         type=one_of([*STUDIES.arms, *BASELINES]),
         metavar="ARM",
-        help="what the last arm is compared with, by paired bootstrap",
+        help="what the last arm is compared with",
     )
     parser.add_argument("--ssl", choices=list(METHODS), help="SSL method")
     parser.add_argument(

@@ -86,3 +86,27 @@ def test_a_picture_is_read_with_its_texts_marks_and_places(original):
     assert list(shown) == ["", "axes_1", "axes_2"]
     words = [text.words for text in shown["axes_1"].texts]
     assert {"LASR", "MASR", "14.0", "8.0", "EER (%)", "less is better"} <= set(words)
+
+
+def words_in(path):
+    return {text.words.strip() for panel in read_picture(path).values() for text in panel.texts}
+
+
+def test_names_and_titles_with_formulas_in_them_are_drawn_as_they_are(tmp_path):
+    names = (r"a $\frac{$", "b $x$ $y$")
+    values = dict(zip(names, ROWS.values(), strict=True))
+    assert set(names) <= words_in(rows(tmp_path / "rows.svg", values))
+    assert set(names) <= words_in(curves(tmp_path / "curves.svg", axis=names[0], title=names[1]))
+
+
+def test_a_mean_without_an_interval_is_a_point_without_whiskers(tmp_path):
+    nothing = float("nan")
+    alone = {"LASR": {1: (40, nothing, nothing), 50: (55, nothing, nothing)}}
+    with_bars = {"LASR": {1: (40, 35, 45), 50: (55, 50, 60)}}
+    pictures = [
+        curves(tmp_path / f"{i}.svg", values) for i, values in enumerate((alone, with_bars))
+    ]
+    counts = [
+        sum(len(panel.drawings) for panel in read_picture(path).values()) for path in pictures
+    ]
+    assert counts[0] < counts[1]

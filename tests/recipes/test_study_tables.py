@@ -144,7 +144,8 @@ def record(tmp_path, systems):
         "     picture: {file: curve.svg, metrics: [linear]}}\n"
     )
     (tmp_path / "a.yaml").write_text("lr: 0\nmissing_labels: {}\n")
-    labels = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+    rest = {"gender": "", "emotion": "", "speaker": ""}
+    labels = {str(i): {"language": "ab"[i % 2], **rest} for i in range(6)}
     runs = pretrain_record(tmp_path / "runs.csv")
     comparison = Comparison(Studies(path), tmp_path / "a.yaml", "best_rq", runs, labels)
     for (arm, seed), right in systems.items():
@@ -175,7 +176,7 @@ def test_a_curve_is_drawn_from_two_points_on(tmp_path, monkeypatch):
     assert TABLES.draw(study, comparison) is None
     comparison = record(tmp_path, {("MASR, half", 1): 4})
     figure = TABLES.draw(study, comparison)
-    lines = {c.get_label(): c.lines[0].get_ydata() for c in figure.axes[0].containers}
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert {name: [round(y, 1) for y in line] for name, line in lines.items()} == {
         "SSL": [33.3],
         "MASR": [66.7, 100.0],
@@ -187,8 +188,8 @@ def test_a_system_that_conditions_do_not_reach_has_a_level_curve(tmp_path, monke
     monkeypatch.setattr(TABLES, "STUDIES", comparison.studies)
     study = replace(comparison.studies["curve"], level=["SSL"])
     assert study.arms == ["SSL", "MASR", "MASR, half"]
-    (line,) = TABLES.draw(study, comparison).axes[0].containers
-    assert [round(y, 1) for y in line.lines[0].get_ydata()] == [33.3, 33.3]
+    (line,) = TABLES.draw(study, comparison).axes[0].lines
+    assert [round(y, 1) for y in line.get_ydata()] == [33.3, 33.3]
 
 
 def test_the_same_picture_is_the_same_bytes(tmp_path):

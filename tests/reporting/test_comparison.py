@@ -6,7 +6,10 @@ import pytest
 from masr_modules.reporting.comparison import compare_table, difference, estimate
 from masr_modules.reporting.pretrain_record import PretrainRun, extra_columns, pretrain_record
 
-TEST = {str(i): {"language": "ab"[i % 2], "gender": "", "emotion": ""} for i in range(6)}
+TEST = {
+    str(i): {"language": "ab"[i % 2], "gender": "", "emotion": "", "speaker": "stu"[i // 2]}
+    for i in range(6)
+}
 
 
 def add(record, system, seed, right, eer=0.1):
@@ -21,7 +24,7 @@ def add(record, system, seed, right, eer=0.1):
 
 def test_differences_come_with_their_intervals(tmp_path):
     record = pretrain_record(tmp_path / "runs.csv")
-    for seed in (1, 2):
+    for seed in (1, 2, 3):
         add(record, "MASR", seed, [1.0] * 6, eer=0.1)
         add(record, "LASR", seed, [1.0, 0.0] * 3, eer=0.2)
     ours, theirs = ("k1", "best_rq", "MASR"), ("k1", "best_rq", "LASR")
@@ -32,7 +35,29 @@ def test_differences_come_with_their_intervals(tmp_path):
     with pytest.raises(ValueError, match="knn: correctness of 6, but 2 test utterances"):
         difference(record, ours, theirs, "knn", dict(list(TEST.items())[:2]))
     table = compare_table(record, ours, [theirs], TEST)
-    assert "| LASR" in table and "+50.0 [+50.0, +50.0]" in table and "| 2 " in table
+    assert "| LASR" in table and "+50.0 [+50.0, +50.0]" in table and "| 3 " in table
+
+
+def test_the_difference_of_error_rates_is_that_of_the_table(tmp_path):
+    record = pretrain_record(tmp_path / "runs.csv")
+    for seed in (1, 2, 3):
+        add(record, "MASR", seed, [1.0] * 6, eer=0.08)
+        add(record, "LASR", seed, [1.0] * 6, eer=0.079)
+    # The rates without each speaker have a bias, which differs from system to system.
+    row = record.runs[PretrainRun("k1", "best_rq", "LASR", 1)]["speaker_eer"]
+    row["correct"] = "0.07900 0.08900 0.09000"
+    ours, theirs = ("k1", "best_rq", "MASR"), ("k1", "best_rq", "LASR")
+    assert difference(record, ours, theirs, "speaker_eer", TEST).mean == pytest.approx(0.001)
+
+
+def test_two_seeds_print_a_mean_without_an_interval(tmp_path):
+    record = pretrain_record(tmp_path / "runs.csv")
+    for seed in (1, 2):
+        add(record, "MASR", seed, [1.0] * 6)
+        add(record, "LASR", seed, [1.0, 0.0] * 3)
+    ours, theirs = ("k1", "best_rq", "MASR"), ("k1", "best_rq", "LASR")
+    table = compare_table(record, ours, [theirs], TEST)
+    assert "| +50.0 " in table and "[" not in table
 
 
 def test_a_mean_comes_with_its_interval_over_the_seeds_asked_for(tmp_path):
@@ -40,9 +65,11 @@ def test_a_mean_comes_with_its_interval_over_the_seeds_asked_for(tmp_path):
     for seed, right in ((1, [1.0, 0.0] * 3), (2, [1.0] * 6), (3, [0.0] * 6)):
         add(record, "MASR", seed, right, eer=0.1 * seed)
     run = ("k1", "best_rq", "MASR")
-    # Language a is always right with seeds 1 and 2, b with seed 2 alone.
-    assert estimate(record, run, "knn", TEST, [1]) == (0.5, 0.5, 0.5)
-    assert estimate(record, run, "knn", TEST, [1, 2, 9]) == (0.75, 0.5, 1.0)
+    # Speakers are alike and seeds are not: Student's t of .5, 1 and 0.
+    found = estimate(record, run, "knn", TEST, [1, 2, 3])
+    assert found.mean == 0.5 and found.high - 0.5 == pytest.approx(4.3027 * 0.5 / 3**0.5, rel=1e-4)
+    found = estimate(record, run, "knn", TEST, [1, 2, 9])
+    assert found.mean == 0.75 and np.isnan(found.low)  # two seeds have no interval
     assert estimate(record, run, "knn", TEST, [1, 2], ["b"]).mean == 0.5
     # Of the EER it is the mean that was measured, though jackknife values have another.
     assert estimate(record, run, "speaker_eer", TEST, [1, 2]).mean == pytest.approx(0.15)

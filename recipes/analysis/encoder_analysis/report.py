@@ -13,8 +13,9 @@ from encoder_analysis.measures import Languages, Measured
 from encoder_analysis.systems import System
 from encoder_analysis.utterances import Utterances
 from masr_modules.knowledge.descent import display_name
-from masr_modules.metrics.intervals import Difference, paired_bootstrap
+from masr_modules.metrics.intervals import Difference, paired_difference
 from masr_modules.metrics.tables import align, format_number
+from masr_modules.reporting.comparison import format_difference
 
 _PROBES = {"knn": "kNN", "linear": "linear"}
 
@@ -54,14 +55,16 @@ class Findings:
 
     @cached_property
     def gain(self) -> Difference | None:
-        """Accuracy of the last system less that of the first, over utterances."""
+        """Accuracy of the last system less that of the first; the interval is over speakers."""
         if len(self.systems) < 2:
             return None
         right = [
             {0: (system.predicted == system.truth).astype(float)}
             for system, _ in self.systems.values()
         ]
-        return paired_bootstrap(right[-1], right[0], next(iter(self.systems.values()))[0].truth)
+        truth = next(iter(self.systems.values()))[0].truth
+        speakers = self.utterances.column("speaker")
+        return paired_difference(right[-1], right[0], truth, speakers, given_encoders=True)
 
     @cached_property
     def correlation_gains(self) -> dict[str, Difference]:
@@ -178,10 +181,9 @@ def _system_table(found: Findings) -> str:
 
 def _gain_text(found: Findings) -> str:
     before, after = found.systems
-    mean, low, high = (100 * value for value in found.gain)
     return (
-        f"{after} less {before}: {mean:+.1f} points, 95 % interval [{low:+.1f}, {high:+.1f}] over "
-        "utterances."
+        f"{after} less {before}: {format_difference(found.gain, 'share')} points, with the 95 % "
+        "interval of these two encoders over speakers."
     )
 
 
