@@ -3,7 +3,9 @@
 import codecs
 import csv
 import io
+import itertools
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -151,7 +153,7 @@ def clean_header(cells: Sequence[str], where: str) -> list[str]:
 def strict_rows(
     lines: Iterable[tuple[int, str]], where: str, delimiter: str = ","
 ) -> Iterator[tuple[int, list[str]]]:
-    """Reads rows whose cells may be enclosed in quotes, by the letter of RFC 4180.
+    """Reads rows whose cells may be enclosed in quotes, by RFC 4180; blanks may stand beside these.
 
     Arguments
     ---------
@@ -175,17 +177,12 @@ def strict_rows(
 
     Example
     -------
-    >>> list(strict_rows([(1, 'a,"b\\n'), (2, 'c"\\n')], "t.csv"))
+    >>> list(strict_rows([(1, 'a, "b\\n'), (2, 'c" \\n')], "t.csv"))
     [(1, ['a', 'b\\nc'])]
     """
     numbers: list[int] = []
-
-    def texts() -> Iterator[str]:
-        for number, line in lines:
-            numbers.append(number)
-            yield line
-
-    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
+    texts = _without_blanks(lines, numbers, delimiter)
+    reader = csv.reader(texts, delimiter=delimiter, strict=True)
     while True:
         problem = ""
         numbers.clear()
@@ -204,11 +201,28 @@ def strict_rows(
                     f"a quotation mark opens there and closes on line {numbers[-1]}, and what is "
                     "between looks like rows"
                 )
-            elif any(c[:1].isspace() and c.lstrip().startswith('"') for c in cells):
-                problem = "a blank stands between a comma and a quotation mark"
         if problem:
             raise ValueError(f"{where}, line {numbers[0]}: {problem}. {remedy}")
         yield numbers[0], cells
+
+
+def _without_blanks(
+    lines: Iterable[tuple[int, str]], numbers: list[int], delimiter: str
+) -> Iterator[str]:
+    """Lines without blanks between quotation marks and delimiters; notes the lines' numbers."""
+    blanks = re.compile(rf'(?<=")[ \t]+(?=[{delimiter}\r\n]|$)|(?:^|(?<=[{delimiter}]))[ \t]+(?=")')
+    quotes = 0  # of the row so far: of an even number, what follows is outside of cells
+    for number, line in lines:
+        quotes *= bool(numbers)
+        numbers.append(number)
+        if '"' in line:
+            text, end = "", 0
+            for match in blanks.finditer(line):
+                if (quotes + line.count('"', 0, match.start())) % 2 == 0:
+                    text, end = text + line[end : match.start()], match.end()
+            quotes += line.count('"')
+            line = text + line[end:]
+        yield line
 
 
 def _holds_rows(cells: Sequence[str], delimiter: str) -> bool:
@@ -248,32 +262,40 @@ def read_columns(path: Path) -> pa.Table:
     if not names:
         return pa.table({})
     plain, lines = _scan(path)
-    options = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
-    )
-    try:
-        table = pa_csv.read_csv(
-            path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=options,
-        )
-    except pa.ArrowInvalid as error:
-        _check_rows(path, len(names))
-        raise ValueError(f"{path}: {error}") from error
-    if not plain or lines != len(table) + 1:
-        _check_rows(path, len(names))
+    table = _read_plain(path, header) if plain else None
+    if table is None or lines != len(table) + 1:
+        table = _read_slowly(path, len(names))
     named = [place for place, name in enumerate(names) if name]
     return table.select(named).rename_columns([names[place] for place in named])
 
 
-def _check_rows(path: Path, width: int) -> None:
-    """Raises at the first row that is not what it seems; slow, for files that are not plain."""
-    for line, cells in strict_rows(text_lines(path), str(path)):
-        if cells and len(cells) != width:
-            raise ValueError(
-                f"{path}, line {line}: the row's number of cells ({len(cells)}) differs from the "
-                f"header's ({width}); enclose a cell that holds a comma in quotes"
-            )
+def _read_plain(path: Path, header: list[str]) -> pa.Table | None:
+    """None where the file has faults, which `_read_slowly` names."""
+    options = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+    )
+    parse = pa_csv.ParseOptions(newlines_in_values=True)
+    try:
+        return pa_csv.read_csv(path, parse_options=parse, convert_options=options)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _read_slowly(path: Path, width: int) -> pa.Table:
+    """Row by row, with all checks: files in which quotation marks or line breaks are text."""
+    rows = strict_rows(text_lines(path), str(path))
+    next(rows)
+    tables, schema = [], pa.schema([(str(place), pa.string()) for place in range(width)])
+    while some := list(itertools.islice(rows, 1 << 14)):
+        for line, cells in some:
+            if len(cells) != width and any(map(str.strip, cells)):
+                raise ValueError(
+                    f"{path}, line {line}: the row's number of cells ({len(cells)}) differs from "
+                    f"the header's ({width}); enclose a cell that holds a comma in quotes"
+                )
+        columns = zip(*(cells for _, cells in some if len(cells) == width), strict=True)
+        tables.append(pa.table([pa.array(c, pa.string()) for c in columns], schema=schema))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 def _scan(path: Path) -> tuple[bool, int]:

@@ -18,13 +18,15 @@ _BLANKS = (
     + "".join(map(chr, (*range(0x205F, 0x206A), 0x3000, 0xFEFF)))
 )
 
-#: Words for "not known", as pandas, spreadsheets and people write them. Case counts where another
-#: case is a name: "Na" may be a speaker.
-NOT_KNOWN = frozenset(
+_WORDS = (
     "nan NaN NAN -nan -NaN NA na N/A n/a #N/A #NA <NA> n.a. N.A. NaT null Null NULL none None NONE "
     "unknown Unknown UNKNOWN unk UNK <unk> <UNK> [unk] [UNK] <unknown> undefined undetermined "
-    "unspecified missing not_known und - -- --- ? ?? ??? _ . ..".split()
-) | {"not known", "Not known", "not available", "not specified"}
+    "unspecified missing not_known und - -- --- ? ?? ??? _ . .."
+)
+
+#: Words for "not known", as pandas, spreadsheets and people write them. Case counts where another
+#: case is a name: "Na" may be a speaker.
+NOT_KNOWN = frozenset(_WORDS.split()) | {"not known", "not available", "not specified"}
 
 #: Words that stand for something in a column: Min Nan, Nauru, Enawené-Nawé; Namibia.
 _CODES = {

@@ -27,7 +27,6 @@ def read(folder, content):
         ('a,1,a.wav,fra,"open\nb,1,b.wav,fra,end"\n', 2),
         ('a,1,a.wav,"fra,so\nb,1,b.wav,deu",so\n', 2),
         ('a,1,a.wav,fra,"Yes" he said\n', 2),
-        ('a,1,a.wav,fra, "Yes"\n', 2),
     ],
 )
 def test_an_open_quotation_mark_is_an_error_that_names_its_line(tmp_path, rows, line):
@@ -39,6 +38,13 @@ def test_quotation_marks_and_line_breaks_of_a_text_are_read(tmp_path):
     rows = 'a,1,a.wav,fra,"one\ntwo, three"\nb,1,b.wav,fra,he said "yes"\nc,1,c.wav,,"""a"", b"\n'
     texts = read(tmp_path, HEAD + rows).column("text")
     assert texts == ["one\ntwo, three", 'he said "yes"', '"a", b']
+
+
+def test_blanks_beside_quotation_marks_are_outside_of_the_cell(tmp_path):
+    rows = 'a,1,a.wav, "fra" ,"so, "\n"b", 1, "b.wav",deu, "say ""a"" , b" \n'
+    found = read(tmp_path, HEAD + rows)
+    assert found.column("text") == ["so,", 'say "a" , b']
+    assert found.column("language") == ["fra", "deu"]
 
 
 def test_a_null_byte_is_an_error_that_names_its_line(tmp_path):
@@ -127,7 +133,7 @@ def test_what_csv_writes_is_read_row_by_row_or_refused(texts, tmp_path_factory):
     try:
         rows = load_csv(path, "/x")
     except ValueError as error:
-        assert "looks like rows" in str(error) or "between a comma and a quot" in str(error)
+        assert "looks like rows" in str(error)
         return
     assert list(rows) == [f"u{i}" for i in range(len(texts) + 1)]
     assert [len(trim_cell(t)) == 0 for t in texts] == [not t for t in rows.column("text")[:-1]]
