@@ -87,6 +87,12 @@ def _clean(table: pa.Table, path: Path) -> pa.Table:
         cells = table[name]
         if name in AUDIO_COLUMNS:
             cells = trim(cells)
+            if pc.any(broken := pc.match_substring(cells, "\n")).as_py():
+                row = pc.index(broken, True).as_py()
+                raise ValueError(
+                    f"{path}, line {_line_of(path, row)}: {name} holds a line break; is a "
+                    "quotation mark not closed?"
+                )
         elif name == "text":
             cells = clean_texts(cells)
         else:

@@ -226,14 +226,17 @@ def _without_blanks(
 
 
 def _holds_rows(cells: Sequence[str], delimiter: str) -> bool:
-    """Whether a cell swallowed rows: prose has a blank after its commas."""
+    """Whether a cell swallowed rows: prose has a blank after each comma, rows mostly not."""
     for place, cell in enumerate(cells):
         if "\n" not in cell:
             continue
+        spaced = any(before[:1].isspace() for before in cells[1:place])
         *inner, last = cell.split("\n")[1:]
         for line, width in [*((line, len(cells)) for line in inner), (last, place + 1)]:
             parts = line.split(delimiter)
-            if len(parts) == width > 1 and not any(part[:1].isspace() for part in parts[1:]):
+            if len(parts) == width > 1 and (
+                spaced or not all(part[:1].isspace() for part in parts[1:])
+            ):
                 return True
     return False
 

@@ -54,7 +54,7 @@ def find_disagreements(
     ({'b': 'duration is 2.000 s, the audio has 1.000 s'}, 0)
     """
     claimed = rows.table["duration"].to_numpy()
-    start, stop = _samples(rows, "start"), _samples(rows, "stop")
+    start, stop = samples_of(rows, "start"), samples_of(rows, "stop")
     segment = ~(np.isnan(start) & np.isnan(stop))
     first = np.nan_to_num(start) / rates
     last = np.where(np.isnan(stop), seconds, stop / rates)
@@ -127,8 +127,31 @@ def _refuse_factor(
     )
 
 
-def _samples(rows: Rows, column: str) -> np.ndarray:
-    """(N,) samples; NaN where a cell is empty."""
+def samples_of(rows: Rows, column: str) -> np.ndarray:
+    """A column of numbers of samples.
+
+    Arguments
+    ---------
+    rows : Rows
+        N rows.
+    column : str
+        `start` or `stop`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N,) samples; NaN where a cell is empty or there is no such column.
+
+    Raises
+    ------
+    ValueError
+        If a cell is no number of samples: names its utterance.
+
+    Example
+    -------
+    >>> samples_of(Rows(pa.table({"ID": ["a", "b"], "stop": ["16000", ""]})), "stop")
+    array([16000.,    nan])
+    """
     if column not in rows.table.column_names:
         return np.full(len(rows), np.nan)
     cells = rows.table[column].cast(pa.string())

@@ -27,11 +27,18 @@ def read(folder, content):
         ('a,1,a.wav,fra,"open\nb,1,b.wav,fra,end"\n', 2),
         ('a,1,a.wav,"fra,so\nb,1,b.wav,deu",so\n', 2),
         ('a,1,a.wav,fra,"Yes" he said\n', 2),
+        ('a,1,a.wav,fra,"""\nb,1,b.wav,fra, """\n', 2),
+        ('a, 1, a.wav, fra, "open\nb, 1, b.wav, fra, so"\n', 2),
     ],
 )
 def test_an_open_quotation_mark_is_an_error_that_names_its_line(tmp_path, rows, line):
     with pytest.raises(ValueError, match=rf"train.csv, line {line}: .* quot"):
         read(tmp_path, HEAD + rows)
+
+
+def test_a_quotation_mark_in_an_id_swallows_no_row(tmp_path):
+    with pytest.raises(ValueError, match="line 3: ID holds a line break"):
+        read(tmp_path, HEAD + '"a,1,a.wav,fra,so\nb",1,b.wav,fra,so\n')
 
 
 def test_quotation_marks_and_line_breaks_of_a_text_are_read(tmp_path):
@@ -139,7 +146,7 @@ def test_what_csv_writes_is_read_row_by_row_or_refused(texts, tmp_path_factory):
     assert [len(trim_cell(t)) == 0 for t in texts] == [not t for t in rows.column("text")[:-1]]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(texts=st.lists(st.text('ab",\n ', max_size=6), min_size=1, max_size=5))
 def test_cells_joined_by_commas_lose_no_row_in_silence(texts, tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
