@@ -16,13 +16,12 @@ import sys
 from multiprocessing import Pool
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
+from data_prep.common.audio import save_wav
 from data_prep.common.skips import SkipRegister
 from data_prep.voxceleb.files import find_speakers, list_files, list_videos
 from masr_modules.config.extras import extra
-from masr_modules.config.files import atomic_file
 
 with extra("prep"):
     import av
@@ -52,6 +51,8 @@ def decode(path: str) -> np.ndarray:
     """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
     blocks = []
+    if not os.path.isfile(path):
+        raise ValueError("not a regular file")
     try:
         with av.open(path) as container:
             for frame in container.decode(audio=0):
@@ -79,9 +80,7 @@ def convert(source: str, destination: str) -> None:
     ValueError
         If it has no audio or is broken.
     """
-    samples = decode(source)
-    with atomic_file(destination) as temporary:
-        soundfile.write(temporary, samples, SAMPLE_RATE, format="WAV")
+    save_wav(destination, decode(source), SAMPLE_RATE)
 
 
 def plan_conversion(data_folder: str, folders: list[str]) -> dict[str, str]:

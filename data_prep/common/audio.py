@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from multiprocessing.pool import ThreadPool
 
+import numpy as np
 import soundfile
 from tqdm import tqdm
 
@@ -122,12 +123,47 @@ def save_audio(audio: Mapping, path: str) -> str:
             samples, sample_rate = soundfile.read(io.BytesIO(content), dtype="float32")
         except soundfile.SoundFileError:
             raise ValueError("cannot be decoded") from None
-        decoded = io.BytesIO()
-        soundfile.write(decoded, samples, sample_rate, "PCM_16", format="WAV")
-        content = decoded.getvalue()
+        save_wav(path, samples, sample_rate)
+        return path
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
     return path
+
+
+def save_wav(path: str, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:
+    """Writes 16-bit WAV; of a full disk libsndfile would say "System error" alone.
+
+    Arguments
+    ---------
+    path : str
+        The file, which appears when it is complete.
+    samples : numpy.ndarray
+        (T,) int16, or float of full scale 1; or (T, C).
+    sample_rate : int
+        Hz.
+    comment : str
+        Kept in the header.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: names the file.
+
+    Example
+    -------
+    >>> path = str(getfixture("tmp_path") / "a.wav")
+    >>> save_wav(path, np.zeros(8000), 16000, comment="silence")
+    >>> soundfile.info(path).duration
+    0.5
+    """
+    content = io.BytesIO()
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with soundfile.SoundFile(content, "w", sample_rate, channels, "PCM_16", format="WAV") as file:
+        if comment:
+            file.comment = comment
+        file.write(samples)
+    with atomic_file(path) as temporary, open(temporary, "wb") as target:
+        target.write(content.getbuffer())
 
 
 def _is_utf8(text: str) -> bool:

@@ -3,13 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from data_prep.common.skips import SkipRegister
-from masr_modules.data.csv_text import (
-    clean_header,
-    not_utf8,
-    open_regular,
-    refuse_encoding,
-    strict_rows,
-)
+from masr_modules.data.csv_text import clean_header, not_utf8, open_text, strict_rows
 from masr_modules.data.labels import NOT_KNOWN, trim_cell
 
 #: Why a line is left out; Latin-1 is the usual cause.
@@ -100,8 +94,7 @@ def _read_cells(
 
 def _lines(path: str, skips: SkipRegister) -> Iterator[tuple[int, str]]:
     """Number and text of each line that can be decoded; the first one has to be."""
-    with open_regular(path) as file:
-        refuse_encoding(file.peek(4), path)
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
             try:

@@ -8,6 +8,7 @@ import pyarrow
 
 from data_prep.common.audio import save_audio
 from data_prep.common.skips import SkipRegister
+from masr_modules.data.csv_text import open_regular
 
 #: Between the values of a cell that holds several; `SetOverlap` reads them so.
 SEPARATOR = "|"
@@ -42,9 +43,9 @@ class SavedDataset:
     def __init__(self, folder: str):
         self.folder = folder
         try:
-            with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
+            with open_regular(os.path.join(folder, "state.json")) as file:
                 state = json.load(file)
-            with open(os.path.join(folder, "dataset_info.json"), encoding="utf-8") as file:
+            with open_regular(os.path.join(folder, "dataset_info.json")) as file:
                 self.features = json.load(file)["features"]
             names = [os.path.basename(part["filename"]) for part in state["_data_files"]]
             self.fingerprint = str(state["_fingerprint"])
@@ -62,6 +63,7 @@ class SavedDataset:
         """The Arrow record batches; what is not looked at is not read."""
         for path in self.files:
             try:
+                open_regular(path).close()
                 with pyarrow.memory_map(path) as file, pyarrow.ipc.open_stream(file) as stream:
                     yield from stream
             except (OSError, pyarrow.ArrowInvalid) as error:

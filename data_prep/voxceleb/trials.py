@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from data_prep.common.skips import SkipRegister
 from data_prep.common.trials import trials_path, write_trials
 from data_prep.voxceleb.files import clip_id, find_file
+from masr_modules.data.csv_text import open_text
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def read_list(path: str, skips: SkipRegister) -> Iterator[tuple[str, str, int]]:
     (str, str, int)
         IDs of the two utterances, and 1 if they are of one speaker, else 0.
     """
-    with open(path, "rb") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             text = line.decode("utf-8-sig", errors="replace").strip()
             if not text:

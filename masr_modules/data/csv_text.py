@@ -81,8 +81,7 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     >>> list(text_lines(path))
     [(1, 'a\\r\\n'), (2, 'b')]
     """
-    with open_regular(path) as file:
-        refuse_encoding(file.peek(4), str(path))
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -93,6 +92,23 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                     f"{path}, line {number}: holds a null byte: the file is broken, write it again"
                 )
             yield number, text
+
+
+def open_text(path: str | Path) -> io.BufferedReader:
+    """Opens a text file to be read as bytes of UTF-8.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular file, or UTF-16 or UTF-32.
+    """
+    file = open_regular(path)
+    try:
+        refuse_encoding(file.peek(4), str(path))
+    except ValueError:
+        file.close()
+        raise
+    return file
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:
