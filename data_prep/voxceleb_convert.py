@@ -22,6 +22,7 @@ from data_prep.common.audio import save_wav
 from data_prep.common.skips import SkipRegister
 from data_prep.voxceleb.files import find_speakers, list_files, list_videos
 from masr_modules.config.extras import extra
+from masr_modules.data.headers import PADDING
 
 with extra("prep"):
     import av
@@ -55,6 +56,8 @@ def decode(path: str) -> np.ndarray:
         raise ValueError("not a regular file")
     try:
         with av.open(path) as container:
+            stream = container.streams.audio[0]
+            promised = float((stream.duration or 0) * stream.time_base)
             for frame in container.decode(audio=0):
                 blocks += resampler.resample(frame)
             blocks += resampler.resample(None)
@@ -62,7 +65,10 @@ def decode(path: str) -> np.ndarray:
         raise ValueError(f"cannot be decoded ({error})") from error
     if not blocks:
         raise ValueError("no samples")
-    return np.concatenate([block.to_ndarray()[0] for block in blocks])
+    samples = np.concatenate([block.to_ndarray()[0] for block in blocks])
+    if len(samples) / SAMPLE_RATE < promised - 2 * PADDING:
+        raise ValueError(f"truncated: {len(samples) / SAMPLE_RATE:.2f} s of {promised:.2f} s")
+    return samples
 
 
 def convert(source: str, destination: str) -> None:

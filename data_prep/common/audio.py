@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data_prep.common.skips import SkipRegister
 from masr_modules.config.files import atomic_file
+from masr_modules.data.header_worker import TRUNCATED
 from masr_modules.data.headers import PADDING, AudioInfo, BrokenAudio, read_header, read_headers
 
 #: What stands for the corpus's folder in the column `wav`.
@@ -120,9 +121,12 @@ def save_audio(audio: Mapping, path: str) -> str:
         return path
     if content[:4] != b"RIFF":
         try:
+            header = read_header(io.BytesIO(content))
             samples, sample_rate = soundfile.read(io.BytesIO(content), dtype="float32")
-        except soundfile.SoundFileError:
-            raise ValueError("cannot be decoded") from None
+        except (BrokenAudio, soundfile.SoundFileError) as error:
+            raise ValueError(f"cannot be decoded ({error})") from None
+        if len(samples) / sample_rate < header.duration - PADDING:
+            raise ValueError(f"cannot be decoded ({TRUNCATED})")
         save_wav(path, samples, sample_rate)
         return path
     with atomic_file(path) as temporary, open(temporary, "wb") as file:

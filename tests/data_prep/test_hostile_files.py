@@ -1,6 +1,7 @@
 """Pipes, encodings, encrypted archives and full disks: errors that name file and remedy."""
 
 import errno
+import io
 import os
 import socket
 import subprocess
@@ -176,3 +177,16 @@ def test_what_is_saved_is_read_again(tmp_path):
     with soundfile.SoundFile(tmp_path / "a.wav") as file:
         assert (file.comment, file.samplerate, file.channels) == ("é", 8000, 2)
         assert np.abs(file.read() - sound).max() < 1e-4
+
+
+@pytest.mark.parametrize("form", ["MP3", "OGG", "FLAC"])
+def test_audio_of_a_dataset_that_is_cut_is_left_out(tmp_path, form):
+    file = io.BytesIO()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
+    soundfile.write(file, noise, 16000, format=form)
+    content = file.getvalue()
+    save_audio({"bytes": content}, str(tmp_path / "whole.wav"))
+    assert soundfile.info(tmp_path / "whole.wav").duration == pytest.approx(2.0, abs=0.1)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        save_audio({"bytes": content[: len(content) // 2]}, str(tmp_path / "cut.wav"))
+    assert not (tmp_path / "cut.wav").exists()
