@@ -20,7 +20,8 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Reads a table row by row.
 
-    A BOM, CRLF and blanks around a cell do no harm. An empty line is passed over.
+    A BOM, CRLF, blanks around a cell and line breaks in it do no harm. An empty line is passed
+    over.
     A line that is not UTF-8 or has another number of cells than the header is left
     out and counted.
 

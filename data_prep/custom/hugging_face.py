@@ -9,6 +9,7 @@ import pyarrow
 from data_prep.common.audio import save_audio
 from data_prep.common.skips import SkipRegister
 from masr_modules.data.csv_text import open_regular
+from masr_modules.data.labels import trim_cell
 
 #: Between the values of a cell that holds several; `SetOverlap` reads them so.
 SEPARATOR = "|"
@@ -112,7 +113,7 @@ class SavedDataset:
             return feature["names"][value] if known else ""
         if isinstance(value, list):
             return SEPARATOR.join(str(item) for item in value if item is not None)
-        return str(value)
+        return trim_cell(str(value))
 
 
 def open_splits(folder: str) -> dict[str, SavedDataset]:

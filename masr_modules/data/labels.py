@@ -1,5 +1,6 @@
 """One form for each label, and the words that people write where nothing is known."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -82,14 +83,15 @@ def trim(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def trim_cell(cell: str) -> str:
-    """One cell, as `trim` does it.
+    """One cell, as `trim` does it, and on one line: a CSV is safe without line breaks in cells.
 
     Example
     -------
-    >>> trim_cell("\\ufeffa.wav\\u00a0")
-    'a.wav'
+    >>> trim_cell("\\ufeffa.wav\\u00a0"), trim_cell("one\\r\\ntwo")
+    ('a.wav', 'one two')
     """
-    return cell.strip(_BLANKS)
+    cell = cell.strip(_BLANKS)
+    return re.sub("[\\r\\n]+", " ", cell) if "\n" in cell or "\r" in cell else cell
 
 
 def words_for_unknown(

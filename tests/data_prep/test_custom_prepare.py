@@ -193,6 +193,18 @@ def test_a_table_that_is_not_utf8_says_what_to_do(tmp_path, encoding, message):
         prepare(tmp_path)
 
 
+def test_line_breaks_in_a_text_become_blanks_and_are_read_again(tmp_path):
+    path = tree(tmp_path)
+    text = path.read_text().replace('"hello, ""0"""', '"one\n\ntwo, three"', 1)
+    path.write_bytes(text.replace('"hello, ""0"""', '"one\r\ntwo\rthree"', 1).encode())
+    prepare(tmp_path)
+    found = {}
+    for split in ("train", "valid", "test"):
+        found |= dict(load_csv(tmp_path / f"csv/{split}.csv", tmp_path).items())
+    texts = [found[f"custom_clips--s0--{n}"]["text"] for n in (0, 1)]
+    assert len(found) == 12 and texts == ["one two, three", "one two three"]
+
+
 def test_a_column_that_comes_twice_is_named(tmp_path):
     path = tree(tmp_path)
     path.write_text(path.read_text().replace("dialect,language", "language,language"))
