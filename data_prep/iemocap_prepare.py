@@ -36,6 +36,7 @@ from data_prep.iemocap.folds import (
     make_folds,
     remove_stale_folds,
 )
+from masr_modules.data.csv_text import open_text
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def read_lines(data_folder: str, file: str, skips: SkipRegister) -> Iterator[tup
     (str, str)
         Where the line stands (`path, line N`), and the line.
     """
-    with open(os.path.join(data_folder, file), "rb") as content:
+    with open_text(os.path.join(data_folder, file)) as content:
         for number, line in enumerate(content, start=1):
             where = f"{file}, line {number}"
             try:

@@ -16,13 +16,13 @@ import sys
 from multiprocessing import Pool
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
+from data_prep.common.audio import save_wav
 from data_prep.common.skips import SkipRegister
 from data_prep.voxceleb.files import find_speakers, list_files, list_videos
 from masr_modules.config.extras import extra
-from masr_modules.config.files import atomic_file
+from masr_modules.data.headers import PADDING
 
 with extra("prep"):
     import av
@@ -52,8 +52,12 @@ def decode(path: str) -> np.ndarray:
     """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
     blocks = []
+    if not os.path.isfile(path):
+        raise ValueError("not a regular file")
     try:
         with av.open(path) as container:
+            stream = container.streams.audio[0]
+            promised = float((stream.duration or 0) * stream.time_base)
             for frame in container.decode(audio=0):
                 blocks += resampler.resample(frame)
             blocks += resampler.resample(None)
@@ -61,7 +65,10 @@ def decode(path: str) -> np.ndarray:
         raise ValueError(f"cannot be decoded ({error})") from error
     if not blocks:
         raise ValueError("no samples")
-    return np.concatenate([block.to_ndarray()[0] for block in blocks])
+    samples = np.concatenate([block.to_ndarray()[0] for block in blocks])
+    if len(samples) / SAMPLE_RATE < promised - 2 * PADDING:
+        raise ValueError(f"truncated: {len(samples) / SAMPLE_RATE:.2f} s of {promised:.2f} s")
+    return samples
 
 
 def convert(source: str, destination: str) -> None:
@@ -79,9 +86,7 @@ def convert(source: str, destination: str) -> None:
     ValueError
         If it has no audio or is broken.
     """
-    samples = decode(source)
-    with atomic_file(destination) as temporary:
-        soundfile.write(temporary, samples, SAMPLE_RATE, format="WAV")
+    save_wav(destination, decode(source), SAMPLE_RATE)
 
 
 def plan_conversion(data_folder: str, folders: list[str]) -> dict[str, str]:

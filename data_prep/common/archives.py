@@ -15,6 +15,18 @@ from typing import IO
 from tqdm import tqdm
 
 from data_prep.common.audio import DATA_ROOT
+from masr_modules.config.files import errors_name
+from masr_modules.data.csv_text import open_regular
+
+#: What archives begin with that are neither tar nor zip.
+_OTHER_FORMS = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"Salted__": "encrypted (openssl)",
+    b"-----BEGIN PGP": "encrypted (PGP)",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+}
+_UNPACK = "unpack it into the corpus's folder yourself"
 
 #: A file's name without any folder, which most are: known without parsing it.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -63,10 +75,23 @@ def inner_path(name: str, where: str) -> str:
 def _broken_archive_named(archive: str) -> Iterator[None]:
     try:
         yield
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{archive}: is packed in a way that is not read here ({error}); {_UNPACK}"
+        ) from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(
             f"{archive}: truncated or broken archive ({error}); fetch it again"
         ) from error
+
+
+def _refuse_other_forms(archive: str) -> None:
+    """Raises for what is no tar or zip, or no file."""
+    with open_regular(archive) as file:
+        start = file.peek(8)
+    for mark, name in _OTHER_FORMS.items():
+        if start.startswith(mark):
+            raise ValueError(f"{archive}: is {name}, which is not read here; {_UNPACK}")
 
 
 def _members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
@@ -91,6 +116,10 @@ def _zip_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
             name = inner_path(member.filename, archive)
             if member.is_dir():
                 continue
+            if member.flag_bits & 1:
+                raise ValueError(
+                    f"{archive}: {member.filename!r} is encrypted; {_UNPACK} with its password"
+                )
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise ValueError(f"{archive}: {member.filename!r} is a link; refused")
             with file.open(member) as content:
@@ -159,11 +188,12 @@ def extract_archive(archive: str, folder: str) -> None:
     Raises
     ------
     ValueError
-        If the archive is truncated or none at all, or a member is a link, a device,
+        If the archive is truncated, encrypted or none at all, or a member is a link, a device,
         or would leave the folder: names archive and member. Nothing is left behind.
     FileExistsError
         If the folder exists.
     """
+    _refuse_other_forms(archive)
     if os.path.exists(folder):
         raise FileExistsError(f"{folder}: exists already; {archive} was not unpacked over it")
     parent, name = os.path.split(os.path.abspath(folder))
@@ -176,7 +206,7 @@ def extract_archive(archive: str, folder: str) -> None:
             for member, content in _members(archive):
                 path = os.path.join(temporary, member)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "wb") as file:
+                with errors_name(path), open(path, "wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
                 bar.update()
         inner = os.path.join(temporary, name)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from multiprocessing.pool import ThreadPool
 
+import numpy as np
 import soundfile
 from tqdm import tqdm
 
 from data_prep.common.skips import SkipRegister
 from masr_modules.config.files import atomic_file
-from masr_modules.data.headers import AudioInfo, BrokenAudio, read_header, read_headers
+from masr_modules.data.header_worker import TRUNCATED
+from masr_modules.data.headers import PADDING, AudioInfo, BrokenAudio, read_header, read_headers
 
 #: What stands for the corpus's folder in the column `wav`.
 DATA_ROOT = "$data_root/"
@@ -119,15 +121,53 @@ def save_audio(audio: Mapping, path: str) -> str:
         return path
     if content[:4] != b"RIFF":
         try:
+            header = read_header(io.BytesIO(content))
             samples, sample_rate = soundfile.read(io.BytesIO(content), dtype="float32")
-        except soundfile.SoundFileError:
-            raise ValueError("cannot be decoded") from None
-        decoded = io.BytesIO()
-        soundfile.write(decoded, samples, sample_rate, "PCM_16", format="WAV")
-        content = decoded.getvalue()
+        except (BrokenAudio, soundfile.SoundFileError) as error:
+            raise ValueError(f"cannot be decoded ({error})") from None
+        if len(samples) / sample_rate < header.duration - PADDING:
+            raise ValueError(f"cannot be decoded ({TRUNCATED})")
+        save_wav(path, samples, sample_rate)
+        return path
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
     return path
+
+
+def save_wav(path: str, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:
+    """Writes 16-bit WAV; of a full disk libsndfile would say "System error" alone.
+
+    Arguments
+    ---------
+    path : str
+        The file, which appears when it is complete.
+    samples : numpy.ndarray
+        (T,) int16, or float of full scale 1; or (T, C).
+    sample_rate : int
+        Hz.
+    comment : str
+        Kept in the header.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: names the file.
+
+    Example
+    -------
+    >>> path = str(getfixture("tmp_path") / "a.wav")
+    >>> save_wav(path, np.zeros(8000), 16000, comment="silence")
+    >>> soundfile.info(path).duration
+    0.5
+    """
+    content = io.BytesIO()
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with soundfile.SoundFile(content, "w", sample_rate, channels, "PCM_16", format="WAV") as file:
+        if comment:
+            file.comment = comment
+        file.write(samples)
+    with atomic_file(path) as temporary, open(temporary, "wb") as target:
+        target.write(content.getbuffer())
 
 
 def _is_utf8(text: str) -> bool:
@@ -232,5 +272,4 @@ def _decoding_problem(path: str) -> str:
     except (soundfile.SoundFileError, RuntimeError) as error:
         return f"cannot be decoded ({error})"
     missing = expected.duration - decoded / expected.sample_rate
-    # The header of a compressed file may count the codec's padding.
-    return f"{missing:.2f} s shorter than its header says" if missing > 0.1 else ""
+    return f"{missing:.2f} s shorter than its header says" if missing > PADDING else ""

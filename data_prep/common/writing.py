@@ -15,6 +15,7 @@ from data_prep.common.checks import EMPTY, Disjoint, UniqueIDs
 from data_prep.common.corpus import SPLITS
 from data_prep.common.skips import SkipRegister
 from masr_modules.config.files import atomic_file
+from masr_modules.data.csv_text import open_regular
 from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def is_prepared(save_folder: str, settings: Mapping, splits: Sequence[str] = SPL
     """
     path = os.path.join(save_folder, SETTINGS_FILE)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_regular(path) as file:
             saved = json.load(file)
     except (OSError, ValueError):
         return False

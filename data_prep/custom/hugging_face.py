@@ -9,6 +9,8 @@ import pyarrow
 
 from data_prep.common.audio import save_audio
 from data_prep.common.skips import SkipRegister
+from masr_modules.data.csv_text import open_regular
+from masr_modules.data.labels import trim_cell
 
 #: Between the values of a cell that holds several; `SetOverlap` reads them so.
 SEPARATOR = "|"
@@ -43,9 +45,9 @@ class SavedDataset:
     def __init__(self, folder: str):
         self.folder = folder
         try:
-            with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
+            with open_regular(os.path.join(folder, "state.json")) as file:
                 state = json.load(file)
-            with open(os.path.join(folder, "dataset_info.json"), encoding="utf-8") as file:
+            with open_regular(os.path.join(folder, "dataset_info.json")) as file:
                 self.features = json.load(file)["features"]
             names = [os.path.basename(part["filename"]) for part in state["_data_files"]]
             self.fingerprint = str(state["_fingerprint"])
@@ -65,6 +67,7 @@ class SavedDataset:
         """The Arrow record batches; what is not looked at is not read."""
         for path in self.files:
             try:
+                open_regular(path).close()
                 with pyarrow.memory_map(path) as file, pyarrow.ipc.open_stream(file) as stream:
                     yield from stream
             except (OSError, pyarrow.ArrowInvalid) as error:
@@ -106,14 +109,14 @@ class SavedDataset:
     def _text(self, column: str, value: object) -> str:
         """A value as the CSV has it: names for class numbers, empty where missing."""
         feature = self.features[column]
-        if value is None:
+        if value is None or value != value:  # NaN, as pandas writes it
             return ""
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
             known = 0 <= value < len(feature["names"])
             return feature["names"][value] if known else ""
         if isinstance(value, list):
-            return SEPARATOR.join(str(item) for item in value)
-        return str(value)
+            return SEPARATOR.join(str(item) for item in value if item is not None)
+        return trim_cell(str(value))
 
 
 def open_splits(folder: str) -> dict[str, SavedDataset]:

@@ -1,7 +1,6 @@
 """Recordings of any format as 16 kHz mono WAV files of one level."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +8,8 @@ import soundfile
 import torch
 import torchaudio
 
+from data_prep.common.audio import save_wav
 from masr_modules.config.extras import extra
-from masr_modules.config.files import atomic_file
 from masr_modules.data.headers import BrokenAudio
 
 SAMPLE_RATE = 16000
@@ -167,11 +166,5 @@ def convert(path: str, wav: str, key: str) -> Audio:
         resample = torchaudio.functional.resample
         samples = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
     samples = normalise(samples)
-    os.makedirs(os.path.dirname(wav), exist_ok=True)
-    with (
-        atomic_file(wav) as temporary,
-        soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as file,
-    ):
-        file.comment = f"{key} {recording}"
-        file.write(samples)
+    save_wav(wav, samples, SAMPLE_RATE, comment=f"{key} {recording}")
     return Audio(len(samples) / SAMPLE_RATE, recording)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data_prep.common.archives import inner_path
 from masr_modules.config.extras import extra
+from masr_modules.config.files import errors_name
 
 
 @dataclass(frozen=True)
@@ -186,5 +187,5 @@ def _unpack_wanted(parts: Iterable, deb: str, folder: str) -> None:
             path = os.path.join(folder, inner_path(member.name, deb))
             if path.endswith(WANTED):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "wb") as file:
+                with errors_name(path), open(path, "wb") as file:
                     shutil.copyfileobj(files.extractfile(member), file)

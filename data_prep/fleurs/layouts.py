@@ -20,6 +20,7 @@ from data_prep.common.audio import audio_path, save_audio
 from data_prep.common.corpus import expect_layout
 from data_prep.common.skips import SkipRegister
 from data_prep.common.tables import read_table
+from masr_modules.data.csv_text import open_regular
 
 #: Columns of the tables, which have no header.
 COLUMNS = ("sentence_id", "file", "raw_text", "text", "characters", "num_samples", "gender")
@@ -187,6 +188,7 @@ def read_split(
 def _read_parquet(path: str) -> Iterator[dict]:
     needed = [*PARQUET_COLUMNS.values(), "audio", "gender"]
     try:
+        open_regular(path).close()
         with parquet.ParquetFile(path) as file:
             columns = file.schema_arrow.names
             if missing := [name for name in needed if name not in columns]:

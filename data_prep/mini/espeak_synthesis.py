@@ -24,8 +24,8 @@ import espeakng_loader
 import numpy as np
 import soundfile
 
+from data_prep.common.audio import save_wav
 from data_prep.mini.espeak_worker import SAMPLE_RATE as ENGINE_RATE
-from masr_modules.config.files import atomic_file
 
 SAMPLE_RATE = 16000  # Hz, of the files
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "espeak_worker.py")
@@ -114,12 +114,7 @@ def write_wav(path: str, samples: np.ndarray, key: str) -> float:
         samples.astype(np.float64), SAMPLE_RATE // divisor, ENGINE_RATE // divisor
     )
     sound = np.clip(np.rint(sound), -32768, 32767).astype(np.int16)
-    with (
-        atomic_file(path) as temporary,
-        soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as file,
-    ):
-        file.comment = key
-        file.write(sound)
+    save_wav(path, sound, SAMPLE_RATE, comment=key)
     return len(sound) / SAMPLE_RATE
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from data_prep.common.skips import SkipRegister
 from data_prep.common.tables import read_table
+from masr_modules.data.csv_text import open_text
 from masr_modules.knowledge.territories import territory_code
 
 #: A speaker's folder. VoxCeleb1 has id10001 to id11251, VoxCeleb2 id00012 to id09279.
@@ -272,7 +273,7 @@ def read_speakers(
             raise FileNotFoundError(problem)
         skips.note("no metadata: genders and the test speakers are not known", problem)
         return {}
-    with open(path, "rb") as file:
+    with open_text(path) as file:
         delimiter = "\t" if b"\t" in file.readline() else ","
     identity = f"VoxCeleb{corpus[-1]} ID"
     speakers = {}

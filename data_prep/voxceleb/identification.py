@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from data_prep.common.skips import SkipRegister
 from data_prep.voxceleb.files import Clip, clip_id, find_file, list_clips, list_videos
+from masr_modules.data.csv_text import open_text
 
 SPLIT_FILE = "iden_split.txt"
 
@@ -49,7 +50,7 @@ def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
         )
     split_of: dict[str, str] = {}
     splits_of_video = defaultdict(set)
-    with open(path, "rb") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             text = line.decode("utf-8-sig", errors="replace").strip()
             match = _LINE.fullmatch(text)

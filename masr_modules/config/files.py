@@ -1,7 +1,36 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def errors_name(path: str | Path) -> Iterator[None]:
+    """Context in which an error of the system names the file, and a full disk what to do.
+
+    Example
+    -------
+    >>> with errors_name("a.wav"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno 28] No space left on device; make room and run the same command again: 'a.wav'
+    """
+    try:
+        yield
+    except OSError as error:
+        _name(error, path)
+        raise
+
+
+def _name(error: OSError, path: str | Path) -> None:
+    if error.filename is None:  # of a write, the system tells none
+        error.filename = os.fspath(path)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.strerror = f"{error.strerror}; make room and run the same command again"
 
 
 class atomic_file:
@@ -32,8 +61,11 @@ class atomic_file:
     def __exit__(self, error_type, error, traceback) -> None:
         if error_type is None:
             os.replace(self.temporary, self.path)
-        elif os.path.exists(self.temporary):
+            return
+        if os.path.exists(self.temporary):
             os.remove(self.temporary)
+        if isinstance(error, OSError):
+            _name(error, self.path)
 
 
 def write_atomic(path: str | Path, text: str) -> None:

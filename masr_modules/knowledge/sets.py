@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masr_modules.data.labels import clean_label
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.labels import known_pairs
@@ -75,7 +76,9 @@ class SetOverlap(KnowledgeSource):
 
     def _read(self, vocabulary: list[str]) -> Tensor:
         """Members of each cell, (L + 1, M) int64, filled up with -1; the last row has none."""
-        sets = [{name.strip() for name in cell.split(self.separator)} - {""} for cell in vocabulary]
+        sets = [
+            {clean_label(name) for name in cell.split(self.separator)} - {""} for cell in vocabulary
+        ]
         numbers = {name: i for i, name in enumerate(sorted(set().union(*sets)))}
         members = torch.full((len(sets) + 1, max([1, *map(len, sets)])), -1)
         for row, names in zip(members, sets, strict=False):

@@ -7,16 +7,16 @@ import soundfile
 from trees import write_wav
 from trees_voxceleb import VIDEOS
 
-from data_prep.voxceleb_convert import convert_voxceleb, main
+from data_prep.voxceleb_convert import convert_voxceleb, decode, main
 
 FIRST, SECOND = VIDEOS
 
 
-def write_m4a(path, seconds=1.0, sample_rate=16000):
+def write_m4a(path, seconds=1.0, sample_rate=16000, options=None):
     """A tone as AAC."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.sin(2 * np.pi * 440 * np.arange(int(seconds * sample_rate)) / sample_rate)
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(str(path), "w", format="mp4", options=options or {}) as container:
         stream = container.add_stream("aac", rate=sample_rate, layout="mono")
         for block in np.array_split((0.5 * samples).astype(np.float32), len(samples) // 1000):
             frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
@@ -51,3 +51,12 @@ def test_broken_m4a_files_are_listed(tmp_path):
     with pytest.raises(ValueError, match="50.0%(.|\n)*cannot be decoded.*00002.m4a"):
         convert_voxceleb(str(tmp_path), num_workers=1)
     assert (tmp_path / f"wav/id00012/{FIRST}/00001.wav").is_file()
+
+
+def test_a_file_that_is_cut_is_no_shorter_recording(tmp_path):
+    write_m4a(tmp_path / "a.m4a", seconds=4.0, options={"movflags": "faststart"})
+    assert len(decode(str(tmp_path / "a.m4a"))) == pytest.approx(64000, abs=3200)
+    content = (tmp_path / "a.m4a").read_bytes()
+    (tmp_path / "a.m4a").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="truncated: 1.* s of 4|cannot be decoded"):
+        decode(str(tmp_path / "a.m4a"))
