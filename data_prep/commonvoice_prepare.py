@@ -27,7 +27,7 @@ from data_prep.common.audio import add_durations
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
-from data_prep.common.tables import read_table
+from data_prep.common.tables import known, read_table
 from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
 from data_prep.commonvoice.cells import AGES, GENDERS, as_set, sentence_key
 from data_prep.commonvoice.durations import DURATIONS, known_header, read_durations
@@ -37,7 +37,7 @@ TABLES = {"test": "test.tsv", "valid": "dev.tsv"}
 EXTRA_COLUMNS = ("variant", "sentence_domain", "sentence_id", "age_group")
 
 #: Of what is written; raised where the same folder gives other CSVs.
-VERSION = 2
+VERSION = 3
 
 
 def prepare_commonvoice(
@@ -220,7 +220,7 @@ def _read_locale(
         durations = read_durations(os.path.join(data_folder, locale, DURATIONS), clips, skips)
     for where, cells in read_table(path, skips, required=("client_id", "path", "sentence")):
         clip = inner_path(cells["path"], where)
-        if not cells["client_id"]:
+        if not known("client_id", cells["client_id"], where, skips):
             skips.skip("client_id is empty", where)
             continue
         if "." not in os.path.basename(clip):
@@ -235,10 +235,14 @@ def _read_locale(
                 "speaker": f"commonvoice_{cells['client_id']}",
                 "gender": _known("gender", GENDERS, cells.get("gender", ""), where, skips),
                 "age": _known("age", AGES, cells.get("age", ""), where, skips),
-                "age_group": cells.get("age", ""),
-                "accent": as_set(cells.get("accents") or cells.get("accent", "")),
-                "variant": as_set(cells.get("variant", "")),
-                "sentence_domain": as_set(cells.get("sentence_domain", "")),
+                "age_group": known("age_group", cells.get("age", ""), where, skips),
+                "accent": as_set(
+                    known("accent", cells.get("accents") or cells.get("accent", ""), where, skips)
+                ),
+                **{
+                    name: as_set(known(name, cells.get(name, ""), where, skips))
+                    for name in ("variant", "sentence_domain")
+                },
                 "sentence_id": cells.get("sentence_id", ""),
                 "text": cells["sentence"],
             },

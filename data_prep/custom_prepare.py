@@ -13,7 +13,10 @@ Audio inside it is written to WAV files under `save_folder/wav`, to which the CS
 absolute paths.
 
 `language` takes any code (`fr`, `fra`, `pt-BR`), from which family and region follow. What is
-not understood (a gender, a number, a language) is noted and left empty.
+not understood (a gender, a number, a language) is noted and left empty. So are words for "not
+known", such as `nan`, `N/A`, `unknown`, `-` and `?`. Those that are also codes of a language or
+region (`nan`, Min Nan; `NA`, Namibia), or a text, are left empty only where another column of the
+table has the same word; `missing` names the table's own words, for all columns.
 
 Splits: a column `split` (or the dataset's own) decides. Without it, speakers are divided by
 seed so that none is in two splits; where no speaker is known, sources; else utterances.
@@ -21,22 +24,26 @@ seed so that none is in two splits; where no speaker is known, sources; else utt
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from data_prep.common.audio import add_durations
 from data_prep.common.command_line import run
 from data_prep.common.skips import SkipRegister
 from data_prep.common.splits import split_groups, split_of
-from data_prep.common.tables import read_table
+from data_prep.common.tables import known, read_table
 from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.custom.columns import ROLES, make_row, map_columns, path_id, wav_cell
 from data_prep.custom.hugging_face import is_saved_dataset, open_splits
+from masr_modules.data.labels import NOT_KNOWN, clean_label, words_for_unknown
 from masr_modules.data.schema import METADATA_COLUMNS
 
 Rows = Iterator[tuple[str, dict[str, str]]]
 
+#: Columns whose cells are no labels.
+AS_THEY_ARE = (*ROLES, "text")
+
 #: Of what is written; raised where the same table gives other CSVs.
-VERSION = 2
+VERSION = 3
 
 
 def open_table(path: str, skips: SkipRegister) -> Rows:
@@ -90,20 +97,51 @@ class _Corpus:
         open_rows: Callable[[bool, SkipRegister], Rows],
         columns: Mapping[str, str] | None,
         constants: Mapping[str, str],
+        missing: Collection[str] | None,
         where: str,
     ):
         self.open_rows, self.constants = open_rows, constants
-        first = next(iter(open_rows(False, SkipRegister())), None)
+        skips = SkipRegister()
+        first = next(iter(open_rows(False, skips)), None)
         if first is None:
-            raise ValueError(f"{where}: no rows")
+            raise ValueError(f"{where}: no rows\n{skips.report()}".rstrip())
         self.mapped = map_columns(list(first[1]), columns, where)
-        known = {*ROLES, *METADATA_COLUMNS}
-        self.extra_columns = [n for n in (*self.mapped, *constants) if n not in known]
+        schema = {*ROLES, *METADATA_COLUMNS}
+        self.extra_columns = [n for n in (*self.mapped, *constants) if n not in schema]
+        self.words = NOT_KNOWN if missing is None else frozenset(missing)
+        counts = self._count_words()
+        self.unknown = words_for_unknown(counts) if missing is None else counts
+
+    def _cells(self, audio: bool, skips: SkipRegister) -> Rows:
+        """Where a row stands, and its cells under our names; labels in one form."""
+        for where, cells in self.open_rows(audio, skips):
+            yield (
+                where,
+                {
+                    name: cells[theirs] if name in AS_THEY_ARE else clean_label(cells[theirs])
+                    for name, theirs in self.mapped.items()
+                },
+            )
+
+    def _count_words(self) -> dict[str, Counter[str]]:
+        """Column -> how often each word for "not known" stands there."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self.mapped}
+        for _, cells in self._cells(False, SkipRegister()):
+            if not self.words.isdisjoint(cells.values()):
+                for name, cell in cells.items():
+                    if cell in self.words:
+                        counts[name][cell] += 1
+        return counts
 
     def rows(self, audio: bool, skips: SkipRegister) -> Rows:
-        """Where a row stands, and its cells under our names."""
-        for where, cells in self.open_rows(audio, skips):
-            yield where, {name: cells[theirs] for name, theirs in self.mapped.items()}
+        """Where a row stands, and what is known."""
+        for where, cells in self._cells(audio, skips):
+            for name in cells if not self.words.isdisjoint(cells.values()) else ():
+                words = self.unknown.get(name, {})
+                cells[name] = known(name, cells[name], where, skips, words)
+                if cells[name] in self.words and name != "text":
+                    skips.note(f"{name} {cells[name]!r} is read as a code (see missing)", where)
+            yield where, cells
 
     def group(self, cells: Mapping[str, str], where: str) -> str:
         """What may not be in two splits; an utterance of an unknown speaker is its own group."""
@@ -177,6 +215,7 @@ def prepare_custom(
     table: str | None = None,
     columns: dict[str, str] | None = None,
     constants: dict[str, str] | None = None,
+    missing: list[str] | None = None,
     name: str = "custom",
     valid_share: float = 0.1,
     test_share: float = 0.1,
@@ -201,6 +240,8 @@ def prepare_custom(
         that have the same name.
     constants : dict of str to str, optional
         Values that hold for all utterances, such as language=fr.
+    missing : list of str, optional
+        Words of the table for "not known", in any column (default: the usual ones, see above).
     name : str
         Prefix of IDs and speakers; corpora that train together need different ones.
     valid_share : float
@@ -237,14 +278,14 @@ def prepare_custom(
         "corpus": "custom",
         "version": VERSION,
         "data_folder": os.path.abspath(data_folder),
-        "table": [table, columns, constants, _last_change(data_folder, table)],
+        "table": [table, columns, constants, missing, _last_change(data_folder, table)],
         "name": name,
         "split": [valid_share, test_share, seed],
     }
     if is_prepared(save_folder, settings):
         return
     open_rows = _choose_reader(data_folder, save_folder, table)
-    corpus = _Corpus(open_rows, columns, constants, table or data_folder)
+    corpus = _Corpus(open_rows, columns, constants, missing, table or data_folder)
     splits = corpus.splits(valid_share, test_share, seed)
     skips = SkipRegister(skip_limit)
     rows = assign_rows(corpus, splits, name, (data_folder, save_folder), skips)

@@ -4,8 +4,9 @@ Layout: folders ``SPEAKER/VIDEO/CLIP.wav`` under ``wav``, ``dev/wav``, ``test/wa
 ``voxceleb1/wav``, ... (any folder up to three levels down); SpeechBrain's folder, both corpora
 in one ``wav``, is one of them. An utterance may lie in several folders: copies are noted, and
 different files are an error. The files ``vox1_meta.csv``, ``vox2_meta.csv``, the lists of
-trials (``veri_test.txt``, ``veri_test2.txt``, ``list_test_all2.txt``, ``list_test_hard2.txt``)
-and ``iden_split.txt`` lie in the folder, in ``meta``, or one level further down. VoxCeleb2
+trials (``veri_test.txt``, ``list_test_all.txt`` and ``list_test_hard.txt``; cleaned,
+``veri_test2.txt``, ``list_test_all2.txt`` and ``list_test_hard2.txt``) and ``iden_split.txt``
+lie in the folder, in ``meta``, or one level further down. VoxCeleb2
 comes as .m4a in ``dev/aac`` and ``aac``; to convert once what has no .wav in any folder:
 ``python -m data_prep.voxceleb_convert --data_folder /corpora/voxceleb``
 
@@ -57,7 +58,7 @@ from data_prep.voxceleb.trials import TRIAL_FILES, find_lists, read_list, write_
 from masr_modules.data.headers import AudioInfo
 
 #: Of what is written; raised where the same folder gives other CSVs.
-VERSION = 2
+VERSION = 3
 
 
 def make_rows(
@@ -140,8 +141,9 @@ def prepare_voxceleb(
     save_folder : str
         Folder of the CSVs and of `trials_NAME.csv`.
     trials : list of str
-        What to test on: O (veri_test), O_cleaned (veri_test2, the default), E
-        (list_test_all2), H (list_test_hard2).
+        What to test on: O_cleaned (veri_test2, the default), E_cleaned (list_test_all2),
+        H_cleaned (list_test_hard2), or, with wrong labels, O (veri_test), E (list_test_all), H
+        (list_test_hard).
     protocol : str
         `verification` of unseen speakers by `trials`, or `identification` of VoxCeleb1's
         speakers by iden_split.txt; that has no trials, and `valid_by`, `valid_share` and
@@ -178,7 +180,7 @@ def prepare_voxceleb(
 
     Example
     -------
-    >>> prepare_voxceleb("/corpora/voxceleb", "csv/voxceleb", ["E", "H"], skip_prep=True)
+    >>> prepare_voxceleb("/corpora/voxceleb", "csv/voxceleb", ["E_cleaned"], skip_prep=True)
     """
     if skip_prep:
         return

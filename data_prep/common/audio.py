@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data_prep.common.skips import SkipRegister
 from masr_modules.config.files import atomic_file
-from masr_modules.data.headers import AudioInfo, BrokenAudio, read_header, read_headers
+from masr_modules.data.headers import PADDING, AudioInfo, BrokenAudio, read_header, read_headers
 
 #: What stands for the corpus's folder in the column `wav`.
 DATA_ROOT = "$data_root/"
@@ -232,5 +232,4 @@ def _decoding_problem(path: str) -> str:
     except (soundfile.SoundFileError, RuntimeError) as error:
         return f"cannot be decoded ({error})"
     missing = expected.duration - decoded / expected.sample_rate
-    # The header of a compressed file may count the codec's padding.
-    return f"{missing:.2f} s shorter than its header says" if missing > 0.1 else ""
+    return f"{missing:.2f} s shorter than its header says" if missing > PADDING else ""

@@ -1,9 +1,19 @@
 """Text tables as real corpora hold them: BOM, CRLF, empty and malformed lines."""
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from data_prep.common.skips import SkipRegister
+from masr_modules.data.csv_text import (
+    clean_header,
+    not_utf8,
+    open_regular,
+    refuse_encoding,
+    strict_rows,
+)
+from masr_modules.data.labels import NOT_KNOWN, trim_cell
+
+#: Why a line is left out; Latin-1 is the usual cause.
+NOT_UTF8 = "line is not UTF-8 (save the table as UTF-8; it may be Latin-1)"
 
 
 def read_table(
@@ -43,7 +53,9 @@ def read_table(
     Raises
     ------
     ValueError
-        If the header lacks a required column.
+        If the header lacks a required column or has one twice; if the table is UTF-16, or its
+        first line is not UTF-8; if a quotation mark is not closed, see `strict_rows`; if the file
+        is a pipe or device.
     FileNotFoundError
         If there is no such file.
 
@@ -58,12 +70,13 @@ def read_table(
     left out 1 of 1: malformed line in the table
     """
     names = list(columns) if columns else None
-    for where, cells in _read_cells(path, skips, delimiter, quoted):
-        cells = [cell.strip() for cell in cells]
+    for number, cells in _read_cells(path, skips, delimiter, quoted):
+        where = f"{path}, line {number}"
+        cells = [trim_cell(cell) for cell in cells]
         if not any(cells):
             continue
         if names is None:
-            names = cells
+            names = clean_header(cells, path)
             missing = [name for name in required if name not in names]
             if missing:
                 raise ValueError(
@@ -78,34 +91,68 @@ def read_table(
 
 def _read_cells(
     path: str, skips: SkipRegister, delimiter: str, quoted: bool
-) -> Iterator[tuple[str, list[str]]]:
-    lines = _Lines(path, skips)
-    with lines.file:
-        if quoted:
-            for cells in csv.reader(lines, delimiter=delimiter):
-                yield lines.where, cells
-        else:
-            for line in lines:
-                yield lines.where, line.split(delimiter)
+) -> Iterator[tuple[int, list[str]]]:
+    lines = _lines(path, skips)
+    if quoted:
+        return strict_rows(lines, path, delimiter)
+    return ((number, line.rstrip("\r\n").split(delimiter)) for number, line in lines)
 
 
-class _Lines:
-    """The file's decoded lines, and the place of the last one."""
-
-    def __init__(self, path: str, skips: SkipRegister):
-        self.path, self.skips, self.number = path, skips, 0
-        self.file = open(path, "rb")  # noqa: SIM115 closed by the reader
-
-    @property
-    def where(self) -> str:
-        return f"{self.path}, line {self.number}"
-
-    def __iter__(self) -> Iterator[str]:
-        for number, line in enumerate(self.file, start=1):
-            self.number = number
+def _lines(path: str, skips: SkipRegister) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that can be decoded; the first one has to be."""
+    with open_regular(path) as file:
+        refuse_encoding(file.peek(4), path)
+        for number, line in enumerate(file, start=1):
+            where = f"{path}, line {number}"
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                self.skips.skip("line is not UTF-8", f"{self.where}: {error.reason}")
+                if number == 1:
+                    raise not_utf8(where) from error
+                skips.skip(NOT_UTF8, f"{where}: {error.reason}")
                 continue
-            yield text.rstrip("\r\n") if not text.endswith("\r\n") else text[:-2]
+            if "\0" in text:
+                skips.skip("line holds a null byte", where)
+                continue
+            yield number, text
+
+
+def known(
+    column: str,
+    cell: str,
+    where: str,
+    skips: SkipRegister,
+    words: Collection[str] = NOT_KNOWN,
+) -> str:
+    """A cell, but nothing where it is a word for "not known", which is noted.
+
+    Arguments
+    ---------
+    column : str
+        Its column.
+    cell : str
+        What stands there.
+    where : str
+        Where the row stands.
+    skips : SkipRegister
+        Notes the word, and how often it came.
+    words : collection of str
+        What means that nothing is known.
+
+    Returns
+    -------
+    str
+        The cell, or "".
+
+    Example
+    -------
+    >>> skips = SkipRegister()
+    >>> known("accent", "N/A", "t.tsv, line 2", skips), known("accent", "Bern", "line 3", skips)
+    ('', 'Bern')
+    >>> print(skips.report())
+    noted 1: accent 'N/A' means not known, left empty (t.tsv, line 2)
+    """
+    if cell not in words:
+        return cell
+    skips.note(f"{column} {cell!r} means not known, left empty", where)
+    return ""

@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from masr_modules.config.files import atomic_file
+from masr_modules.data.csv_text import clean_header, strict_rows, text_lines
+from masr_modules.data.labels import trim_cell
 
 #: IDs of the two utterances, and 1 if one speaker says both, else 0.
 TRIAL_COLUMNS = ("enrol", "test", "target")
@@ -97,18 +99,14 @@ def read_trials(path: str) -> list[tuple[str, str, int]]:
             f"{path}: no such list of trials; a preparation that makes trials writes it beside "
             "test.csv"
         )
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        try:
-            found = table.fieldnames or []
-            if missing := [column for column in TRIAL_COLUMNS if column not in found]:
-                raise ValueError(
-                    f"{path}, line 1: no column {', '.join(missing)} (found: "
-                    f"{', '.join(found) or 'none'}); {_FORM}"
-                )
-            trials = [_parse_trial(cells, f"{path}, line {table.line_num}") for cells in table]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    rows = strict_rows(text_lines(path), path)
+    found = clean_header(next(rows, (1, []))[1], path)
+    if missing := [column for column in TRIAL_COLUMNS if column not in found]:
+        raise ValueError(
+            f"{path}, line 1: no column {', '.join(missing)} (found: "
+            f"{', '.join(found) or 'none'}); {_FORM}"
+        )
+    trials = [_parse_trial(found, cells, f"{path}, line {line}") for line, cells in rows if cells]
     if not trials:
         raise ValueError(
             f"{path}: no trial; the test set it was written for needs utterances of two or more "
@@ -117,14 +115,15 @@ def read_trials(path: str) -> list[tuple[str, str, int]]:
     return trials
 
 
-def _parse_trial(cells: Mapping[str | None, str | None], where: str) -> tuple[str, str, int]:
-    if None in cells:
+def _parse_trial(names: list[str], row: list[str], where: str) -> tuple[str, str, int]:
+    if len(row) > len(names):
         raise ValueError(f"{where}: more cells than columns; {_FORM}, quote IDs that hold a comma")
+    cells = dict.fromkeys(names, "") | dict(zip(names, map(trim_cell, row), strict=False))
     for column in ("enrol", "test"):
         if not cells[column]:
             raise ValueError(f"{where}: column {column} is empty; give the ID of an utterance")
     if cells["target"] not in ("0", "1"):
         raise ValueError(
-            f"{where}: column target is {cells['target'] or ''!r}; give 1 (same speaker) or 0"
+            f"{where}: column target is {cells['target']!r}; give 1 (same speaker) or 0"
         )
     return cells["enrol"], cells["test"], int(cells["target"])

@@ -103,13 +103,13 @@ class SavedDataset:
     def _text(self, column: str, value: object) -> str:
         """A value as the CSV has it: names for class numbers, empty where missing."""
         feature = self.features[column]
-        if value is None:
+        if value is None or value != value:  # NaN, as pandas writes it
             return ""
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
             known = 0 <= value < len(feature["names"])
             return feature["names"][value] if known else ""
         if isinstance(value, list):
-            return SEPARATOR.join(str(item) for item in value)
+            return SEPARATOR.join(str(item) for item in value if item is not None)
         return str(value)
 
 

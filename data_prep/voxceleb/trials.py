@@ -10,16 +10,19 @@ from data_prep.voxceleb.files import clip_id, find_file
 
 logger = logging.getLogger(__name__)
 
-#: List -> its file. O has the 40 test speakers of VoxCeleb1; E and H have all 1251.
+#: List -> its file. O has the 40 test speakers of VoxCeleb1; E and H have all 1251. The cleaned
+#: ones, which papers mostly report, are without the labels that were found to be wrong.
 TRIAL_FILES = {
     "O": "veri_test.txt",
     "O_cleaned": "veri_test2.txt",
-    "E": "list_test_all2.txt",
-    "H": "list_test_hard2.txt",
+    "E": "list_test_all.txt",
+    "E_cleaned": "list_test_all2.txt",
+    "H": "list_test_hard.txt",
+    "H_cleaned": "list_test_hard2.txt",
 }
 
 #: Lists that draw on all of VoxCeleb1.
-DRAW_ON_ALL = ("E", "H")
+DRAW_ON_ALL = ("E", "E_cleaned", "H", "H_cleaned")
 
 # 1 id10270/5r0dWxy17C8/00001.wav id10270/x6uYqmx31kE/00001.wav
 _CLIP = r"(id1\d{4})/([\w-]+)/(\w+)\.wav"

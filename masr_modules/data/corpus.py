@@ -2,30 +2,42 @@
 
 import csv
 import itertools
+import logging
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv as pa_csv
 
+from masr_modules.data.csv_text import read_columns
 from masr_modules.data.id_index import IdIndex
+from masr_modules.data.labels import (
+    clean_labels,
+    clean_texts,
+    count_words,
+    trim,
+    words_for_unknown,
+)
 from masr_modules.data.schema import AUDIO_COLUMNS
+
+logger = logging.getLogger(__name__)
 
 
 def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
-    """Reads a corpus CSV; substitutes `$data_root` in `wav` and nowhere else.
+    """Reads a corpus CSV; substitutes `$data_root` where `wav` begins and nowhere else.
 
     SpeechBrain's loader substitutes `$name` in every column, so a "$100" in a
-    transcript raises KeyError there.
+    transcript raises KeyError there. Labels have no blanks around them and Unicode's form NFC,
+    for whatever reads them; words for "not known" are labels, and a warning counts them.
 
     Arguments
     ---------
     path : str or Path
         The CSV, UTF-8, with at least the columns ID, duration and wav.
     data_root : str or Path
-        What `$data_root` stands for; a relative `wav` is taken from here too.
+        What `$data_root` stands for; a relative `wav` is taken from here too, always.
 
     Returns
     -------
@@ -37,8 +49,9 @@ def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
     FileNotFoundError
         If there is no such CSV.
     ValueError
-        If the CSV has no rows, lacks a column, repeats an ID or holds a
-        duration that is not a positive number: names file and place.
+        If the CSV is not UTF-8, has no rows, lacks a column, has one twice, leaves a quotation
+        mark open, repeats an ID or holds a duration that is not a positive number: names file and
+        place.
 
     Example
     -------
@@ -50,7 +63,7 @@ def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such CSV; run the corpus's prepare script first")
-    table = _read(path)
+    table = read_columns(path)
     missing = [c for c in AUDIO_COLUMNS if c not in table.column_names]
     if missing:
         raise ValueError(
@@ -59,44 +72,42 @@ def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
         )
     if not len(table):
         raise ValueError(f"{path}: has a header but no rows; run the prepare script again")
-    table = _with_durations(table, path)
-    wav = _audio_paths(table["wav"], str(data_root))
+    table = _with_durations(_clean(table, path), path)
+    wav = _audio_paths(table["wav"], os.path.expanduser(data_root))
     rows = Rows(table.set_column(table.column_names.index("wav"), "wav", wav), str(path))
     del table, wav
     pa.default_memory_pool().release_unused()  # what the reader took: as much as the rows
     return rows
 
 
-def _read(path: Path) -> pa.Table:
-    """All columns as text; the label columns, of few values, as numbers of a dictionary."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), None)
-    names = header or []
-    try:
-        return pa_csv.read_csv(
-            path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(
-                column_types={name: pa.string() for name in names},
-                strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if not names:
-            return pa.table({})
-        raise ValueError(f"{path}: {_crooked_line(path, len(names)) or error}") from error
-
-
-def _crooked_line(path: Path, width: int) -> str:
-    """Where a row has another number of cells than the header."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        for cells in reader:
-            if cells and len(cells) != width:
-                return (
-                    f"line {reader.line_num}: the row's number of cells differs from the header's"
+def _clean(table: pa.Table, path: Path) -> pa.Table:
+    """Each cell in one form, whoever reads it; what may mean "not known" is told."""
+    counts: dict[str, Mapping[str, int]] = {}
+    for place, name in enumerate(table.column_names):
+        cells = table[name]
+        if name in AUDIO_COLUMNS:
+            cells = trim(cells)
+            if pc.any(broken := pc.match_substring(cells, "\n")).as_py():
+                row = pc.index(broken, True).as_py()
+                raise ValueError(
+                    f"{path}, line {_line_of(path, row)}: {name} holds a line break; is a "
+                    "quotation mark not closed?"
                 )
-    return ""
+        elif name == "text":
+            cells = clean_texts(cells)
+        else:
+            cells, counts[name] = clean_labels(cells)
+        table = table.set_column(place, name, cells)
+    if "text" in table.column_names and any(counts.values()):
+        counts["text"] = count_words(table["text"].dictionary_encode().combine_chunks())
+    for name, found in words_for_unknown(counts).items():
+        for word, count in found.items():
+            logger.warning(
+                "%s: column %s holds %r %d times, which is read as a label; leave the cell empty "
+                "where it means that nothing is known",
+                *(path, name, word, count),
+            )
+    return table
 
 
 def _line_of(path: Path, row: int) -> int:
@@ -128,7 +139,7 @@ def _with_durations(table: pa.Table, path: Path) -> pa.Table:
         row = int(bad.argmax())
         raise ValueError(
             f"{path}, line {_line_of(path, row)}: duration of {ids[row]} is not a positive number "
-            "of seconds"
+            f"of seconds, with a decimal point: {table['duration'][row].as_py()!r}"
         )
     return table.set_column(
         table.column_names.index("duration"), "duration", pa.chunked_array([durations])
@@ -143,13 +154,12 @@ def _seconds(cell: str) -> float:
 
 
 def _audio_paths(wav: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
-    """`$data_root` replaced; a relative path is taken from there."""
-    for name in ("${data_root}", "$data_root"):
-        wav = pc.replace_substring(wav, name, root)
-    fixed = pc.or_(pc.starts_with(wav, "/"), pc.match_substring(wav, root))
-    if pc.all(fixed).as_py():
-        return wav
-    return pc.if_else(fixed, wav, pc.binary_join_element_wise(root.rstrip("/"), wav, "/"))
+    """`$data_root` at the beginning replaced; a relative path is taken from there."""
+    inside = pc.replace_substring_regex(wav, r"^(\$data_root|\$\{data_root\})(/+|$)", "")
+    if not root:
+        return inside
+    fixed = pc.and_(pc.equal(wav, inside), pc.starts_with(wav, "/"))
+    return pc.if_else(fixed, wav, pc.binary_join_element_wise(root.rstrip("/"), inside, "/"))
 
 
 class Rows(Mapping):

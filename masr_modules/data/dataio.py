@@ -11,6 +11,7 @@ from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch import Tensor
 
+from masr_modules.data.headers import PADDING, BrokenAudio, read_header
 from masr_modules.data.metadata import column_of
 
 
@@ -56,24 +57,37 @@ def read_audio(
     Raises
     ------
     ValueError
-        If the file cannot be decoded or is empty.
+        If the file cannot be decoded, is empty, or ends before its header says.
     """
     try:
-        info = audio_io.info(path)
+        info = read_header(path)
+    except BrokenAudio as error:
+        raise ValueError(f"{path}: cannot be decoded: {error}") from error
+    frames, padding = (round(s * info.sample_rate) for s in (info.duration, PADDING))
+    start, stop = segment
+    if stop is not None and stop > frames + padding:
+        raise ValueError(
+            f"{path}: has {frames} samples, and stop is {stop}: start and stop count samples at "
+            f"the file's own rate, {info.sample_rate} Hz"
+        )
+    count = min(frames if stop is None else stop, frames) - start
+    if count <= 0:
+        raise ValueError(f"{path}: has no samples from {start} to {stop or 'its end'}")
+    if max_seconds is not None and count > int(max_seconds * info.sample_rate):
+        whole, count = count, int(max_seconds * info.sample_rate)
+        start += int(np.random.default_rng(seed).integers(whole - count + 1))
+    try:
         if not isinstance(path, str):
             path.seek(0)
-        start, stop = segment
-        count = min(info.num_frames if stop is None else stop, info.num_frames) - start
-        if count <= 0:
-            raise ValueError(f"{path}: has no samples from {start} to {stop or 'its end'}")
-        if max_seconds is not None and count > int(max_seconds * info.sample_rate):
-            whole, count = count, int(max_seconds * info.sample_rate)
-            start += int(np.random.default_rng(seed).integers(whole - count + 1))
         audio, _ = audio_io.load(path, frame_offset=start, num_frames=count)
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{path}: cannot be decoded: {error}") from error
-    if audio.numel() == 0:
-        raise ValueError(f"{path}: has no samples")
+    decoded = audio.shape[-1]
+    if not decoded or decoded < count - padding:
+        raise ValueError(
+            f"{path}: truncated: gives {decoded} samples from {start} on, where its header "
+            f"promises {count}"
+        )
     audio = audio.mean(dim=0) if audio.dim() > 1 else audio
     return torchaudio.functional.resample(audio, info.sample_rate, sample_rate)
 

@@ -19,20 +19,29 @@ import pickle
 import stat
 import struct
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import BinaryIO
 
 #: WAV codings whose duration follows from the sizes: PCM, float, A-law, mu-law, extensible.
 _PLAIN_CODINGS = {1, 3, 6, 7, 0xFFFE}
+
+#: What is said of a file that has lost its end.
+TRUNCATED = "truncated: shorter than its header says, or without an end"
+
+#: Bytes of an Ogg page at most.
+_LONGEST_PAGE = 27 + 255 + 255 * 255
 
 _CHUNK = struct.Struct("<4sI")  # name and length of a part of a WAV file
 _FORM = struct.Struct("<HHIIHH")  # coding, channels, rate, bytes/s, bytes/frame, bits
 
 
-def header_or_reason(path: str) -> tuple[float, int, int] | str:
-    """Reads the header of an audio file, not its samples.
+def header_or_reason(path: str | BinaryIO) -> tuple[float, int, int] | str:
+    """Reads the header of an audio file, not its samples; of Ogg, where it ends too.
 
     Arguments
     ---------
-    path : str
+    path : str or binary file
         WAV, or any other format that soundfile reads.
 
     Returns
@@ -40,6 +49,14 @@ def header_or_reason(path: str) -> tuple[float, int, int] | str:
     (float, int, int) or str
         Duration (seconds), sample rate (Hz) and channels; or why the file cannot be used.
     """
+    if not isinstance(path, str):
+        content = path
+
+        def read(count: int, place: int) -> bytes:
+            content.seek(place)
+            return content.read(count)
+
+        return _header(path, path.seek(0, os.SEEK_END), read)
     try:
         status = os.stat(path)  # first: a pipe waits to be opened, a device may act on it
         if not stat.S_ISREG(status.st_mode):
@@ -52,20 +69,65 @@ def header_or_reason(path: str) -> tuple[float, int, int] | str:
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     try:
-        start = os.read(descriptor, 4096)
+        return _header(path, status.st_size, partial(os.pread, descriptor))
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     finally:
         os.close(descriptor)
-    if status.st_size == 0:
+
+
+def _header(
+    path: str | BinaryIO, size: int, read: Callable[[int, int], bytes]
+) -> tuple[float, int, int] | str:
+    """`read` takes a number of bytes and their place."""
+    start = read(4096, 0)
+    if size == 0:
         return "empty file"
-    return _read_wav_header(start, status.st_size) or _read_other_header(path)
+    if start[:4] in (b"RIFF", b"RIFX") and start[8:12] == b"WAVE":
+        return _read_wav_header(start, size) or _read_other_header(path)
+    if start[:4] == b"OggS":
+        place = max(0, size - _LONGEST_PAGE)
+        problem = _ogg_problem(read(size - place, place))
+    else:
+        if start[:3] == b"ID3":  # tags, with pictures too, stand before the audio of an MP3
+            place = 10 + sum(byte << 21 - 7 * i for i, byte in enumerate(start[6:10]))
+            size, start = size - place, read(4096, place)
+        declared = _declared_size(start)
+        problem = TRUNCATED if declared > size else ""
+    return problem or _read_other_header(path)
+
+
+def _declared_size(start: bytes) -> int:
+    """Bytes that a file has by what it begins with; 0 where that does not tell."""
+    if start[:4] == b"FORM":  # AIFF
+        size = 8 + int.from_bytes(start[4:8], "big")
+        return 0 if size >= 0xFFFFFFFF else size
+    if start[:4] == b".snd":
+        length = int.from_bytes(start[8:12], "big")
+        return 0 if length == 0xFFFFFFFF else int.from_bytes(start[4:8], "big") + length
+    if start[:4] in (b"RF64", b"riff"):  # the second is Sony's Wave64
+        place, more = (20, 8) if start[:4] == b"RF64" else (16, 0)
+        size = int.from_bytes(start[place : place + 8], "little") + more
+        return 0 if size >= 1 << 63 else size
+    for tag in (b"Xing", b"Info"):  # of MP3: flags, number of frames, number of bytes
+        place = start.find(tag, 4, 64) if start[:1] == b"\xff" else -1
+        if place > 0 and start[place + 7] & 3 == 3:
+            size = int.from_bytes(start[place + 12 : place + 16], "big")
+            return size - size // 50  # encoders count tags at the end or not
+    return 0
+
+
+def _ogg_problem(end: bytes) -> str:
+    """Whether the last page of an Ogg file is whole, and marked as the last."""
+    place = end.rfind(b"OggS\0")
+    parts = end[place + 26] if 0 <= place < len(end) - 26 else 0
+    sizes = end[place + 27 : place + 27 + parts]
+    whole = place >= 0 and len(sizes) == parts and place + 27 + parts + sum(sizes) <= len(end)
+    return "" if whole and len(end) > place + 26 and end[place + 5] & 4 else TRUNCATED
 
 
 def _read_wav_header(start: bytes, size: int) -> tuple[float, int, int] | str | None:
     """None where the file is no plain WAV."""
-    if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
-        return None
     place, form = 12, None
     while place + 8 <= len(start):
         name, length = _CHUNK.unpack_from(start, place)
@@ -77,22 +139,29 @@ def _read_wav_header(start: bytes, size: int) -> tuple[float, int, int] | str | 
         place += length + length % 2
     else:
         return None
-    if form is None or form[0] not in _PLAIN_CODINGS or not (form[1] and form[2] and form[4]):
+    there = size - place
+    if there < length < 0xFFFFFFFF and start[:4] == b"RIFF":
+        return TRUNCATED
+    if (
+        start[:4] != b"RIFF"
+        or form is None
+        or form[0] not in _PLAIN_CODINGS
+        or not (form[1] and form[2] and form[4])
+    ):
         return None
     _, channels, sample_rate, _, frame_bytes, _ = form
-    there = size - place
     if length in (0, 0xFFFFFFFF):  # written to a pipe: the length was not known
         length = there
     if length < frame_bytes:
         return "no samples"
-    if length > there:
-        return "truncated: shorter than its header says"
     return length // frame_bytes / sample_rate, sample_rate, channels
 
 
-def _read_other_header(path: str) -> tuple[float, int, int] | str:
+def _read_other_header(path: str | BinaryIO) -> tuple[float, int, int] | str:
     import soundfile  # here, for most processes never need it
 
+    if not isinstance(path, str):
+        path.seek(0)
     try:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, RuntimeError, UnicodeError):

@@ -7,9 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from masr_modules.data import header_worker
+
+#: Seconds by which decoded audio may be shorter than a header says: that of compressed audio may
+#: count the codec's padding.
+PADDING = 0.1
 
 #: Files that a process is asked for at once. The answers to two chunks fit into a pipe.
 CHUNK = 64
@@ -29,12 +33,12 @@ class BrokenAudio(ValueError):
     """A file without usable audio; the message is the reason, without the path."""
 
 
-def read_header(path: str) -> AudioInfo:
+def read_header(path: str | BinaryIO) -> AudioInfo:
     """Reads the header of an audio file, not its samples.
 
     Arguments
     ---------
-    path : str
+    path : str or binary file
         WAV, or any other format that soundfile reads.
 
     Returns

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -275,7 +274,7 @@ class MetadataTable(Metadata):
 
     def _encode(self, column: str, numeric: bool) -> None:
         chunks = [chunk for split in self.splits for chunk in _strings(split, column)]
-        cells = pc.utf8_trim_whitespace(pa.chunked_array(chunks, pa.string()))
+        cells = pa.chunked_array(chunks, pa.string())
         numbers = [column] if numeric else []
         part = Metadata.from_columns({column: cells}, None, numbers, self.index)
         self.columns |= part.columns

@@ -1,11 +1,12 @@
 """A user's own table: how alike any two labels are."""
 
-import csv
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from masr_modules.data.csv_text import strict_rows, text_lines
+from masr_modules.data.labels import clean_label
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import LabelSource
 
@@ -95,15 +96,14 @@ def _read(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    rows = strict_rows(text_lines(path), path.name)
+    lines = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     if not lines:
         raise ValueError("the file is empty; its first row and first column hold the labels")
-    labels = [cell.strip() for cell in lines[0][1][1:]]
+    labels = [clean_label(cell) for cell in lines[0][1][1:]]
     table = np.full((len(lines) - 1, len(labels)), np.nan)
     for i, (line, row) in enumerate(lines[1:]):
-        name = row[0].strip()
+        name = clean_label(row[0])
         if name != (labels[i] if i < len(labels) else None):
             expected = repr(labels[i]) if i < len(labels) else "nothing"
             raise ValueError(
@@ -136,7 +136,7 @@ def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
         raise ValueError(f"labels must be strings of shape (L,), not {labels.dtype} {labels.shape}")
     if table.dtype.kind not in "fiub":
         raise ValueError(f"similarity must hold numbers, not {table.dtype}")
-    return [str(label).strip() for label in labels], table.astype(np.float64)
+    return [clean_label(str(label)) for label in labels], table.astype(np.float64)
 
 
 def _check(labels: list[str], table: np.ndarray) -> None:

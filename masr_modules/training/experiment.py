@@ -17,6 +17,7 @@ from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.candidates import drop_non_candidates
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.corruption import corrupt, keep_share
+from masr_modules.data.overlap import warn_of_shared
 from masr_modules.distributed import rank
 from masr_modules.knowledge import name_branches
 
@@ -110,6 +111,7 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         every = load_corpora(source, hparams["data_folder"])
         rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
     _check_ids(rows, hparams)
+    warn_of_shared(rows)
     rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))
     rows["train"] = corrupt(rows["train"], hparams, hparams["seed"])
     rows["train"] = drop_non_candidates(rows["train"], hparams.get("drop_non_candidates") or {})

@@ -40,7 +40,7 @@ def test_broken_and_empty_files_are_named(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
     with pytest.raises(ValueError, match="text.wav: cannot be decoded"):
         read_audio(str(tmp_path / "text.wav"), 16000, None, seed=0)
-    with pytest.raises(ValueError, match="none.wav: has no samples"):
+    with pytest.raises(ValueError, match="none.wav: .*no samples"):
         read_audio(str(tmp_path / "none.wav"), 16000, None, seed=0)
 
 

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 
+from masr_modules.data import audio_check
 from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.corpus import Rows, load_corpora, load_csv
 from masr_modules.data.metadata import Metadata, MetadataTable
@@ -79,7 +80,9 @@ def ten_rows(tmp_path):
     for i in range(10):
         soundfile.write(tmp_path / f"{i}.wav", np.zeros(160), 16000)
     wavs = [str(tmp_path / f"{i}.wav") for i in range(10)]
-    return Rows(pa.table({"ID": [f"u{i}" for i in range(10)], "wav": wavs}))
+    return Rows(
+        pa.table({"ID": [f"u{i}" for i in range(10)], "duration": [0.01] * 10, "wav": wavs})
+    )
 
 
 def test_unreadable_audio_is_left_out_named_and_counted(ten_rows, tmp_path, caplog):
@@ -102,7 +105,9 @@ def test_a_pipe_among_the_audio_files_is_left_out(ten_rows, tmp_path, caplog):
 def test_a_file_that_several_rows_are_part_of_takes_them_all_along(ten_rows, tmp_path):
     (tmp_path / "3.wav").unlink()
     wavs = [str(tmp_path / f"{i % 5}.wav") for i in range(10)]
-    rows = Rows(pa.table({"ID": [f"u{i}" for i in range(10)], "wav": wavs}))
+    rows = Rows(
+        pa.table({"ID": [f"u{i}" for i in range(10)], "duration": [0.01] * 10, "wav": wavs})
+    )
     assert rows.keys() - drop_unreadable(rows, limit=0.2).keys() == {"u3", "u8"}
 
 
@@ -143,11 +148,17 @@ def test_a_table_names_the_utterance_of_a_bad_number():
         MetadataTable(rows).require("year", "numbers")
 
 
-def test_what_was_readable_is_not_looked_at_again(ten_rows, tmp_path):
+def test_what_was_readable_is_not_looked_at_again_unless_it_changes(
+    ten_rows, tmp_path, monkeypatch
+):
     memory = tmp_path / "train.readable.sha256"
     assert drop_unreadable(ten_rows, memory=memory) is ten_rows
+    monkeypatch.setattr(audio_check, "read_headers", None)
+    assert drop_unreadable(ten_rows, memory=memory) is ten_rows
+    monkeypatch.undo()
     (tmp_path / "3.wav").unlink()
-    assert len(drop_unreadable(ten_rows, memory=memory)) == 10
+    with pytest.raises(ValueError, match="1 of 10 audio files"):
+        drop_unreadable(ten_rows, memory=memory)
     fewer = ten_rows.without(["u0"])  # other files: looked at
     assert len(drop_unreadable(fewer, limit=0.2, memory=memory)) == 8
     assert len(drop_unreadable(fewer, limit=0.2, memory=memory)) == 8  # it may have been mended

@@ -7,7 +7,7 @@ from data_prep.common.checks import check_disjoint
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
-from data_prep.common.tables import read_table
+from data_prep.common.tables import NOT_UTF8, read_table
 from data_prep.common.writing import is_prepared, write_corpus
 from masr_modules.config.files import atomic_file
 
@@ -43,7 +43,7 @@ def test_malformed_lines_are_counted_with_their_place(tmp_path):
     path.write_bytes(b"id\ttext\n1\n2\ta\tb\n3\t\xff\n4\tfine\n")
     skips = SkipRegister()
     assert [r["id"] for _, r in read_table(str(path), skips)] == ["4"]
-    assert skips.skipped == {"malformed line in the table": 2, "line is not UTF-8": 1}
+    assert skips.skipped == {"malformed line in the table": 2, NOT_UTF8: 1}
     assert f"{path}, line 2: 1 cells, expected 2" in skips.report()
 
 

@@ -44,7 +44,7 @@ def test_a_wrong_list_names_file_line_and_column(tmp_path, text, problem):
 def test_a_list_that_is_not_utf8_says_so(tmp_path):
     path = tmp_path / "trials_O.csv"
     path.write_bytes(HEADER.encode() + b"caf\xe9,b,1\n")
-    with pytest.raises(ValueError, match="trials_O.csv: not UTF-8"):
+    with pytest.raises(ValueError, match="trials_O.csv, line 2: is not UTF-8"):
         read_trials(str(path))
 
 

@@ -118,7 +118,7 @@ def test_constants_fill_what_the_table_does_not_tell(tmp_path):
 def test_what_is_not_understood_is_noted_and_left_empty(tmp_path, caplog):
     caplog.set_level("INFO")
     path = tree(tmp_path)
-    text = path.read_text().replace(",F,20,", ",?,young,").replace('pt-BR,"hello, ""5', 'xx9,"')
+    text = path.read_text().replace(",F,20,", ",x,young,").replace('pt-BR,"hello, ""5', 'xx9,"')
     path.write_text(text)
     rows = {row["ID"]: row for row in every(prepare(tmp_path))}
     odd = rows["custom_clips--s0--0"]
@@ -127,6 +127,77 @@ def test_what_is_not_understood_is_noted_and_left_empty(tmp_path, caplog):
     assert (unknown["language"], unknown["language_label"]) == ("", "xx9")
     for what in ("gender not", "age not", "unknown language,"):
         assert f"noted 2: {what}" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "N/A", "unknown", "-", "?", "None"])
+def test_words_for_not_known_become_empty_cells_and_are_counted(tmp_path, caplog, word):
+    caplog.set_level("INFO")
+    path = tree(tmp_path)
+    text = path.read_text().replace(",20,north,pt-BR,", f",{word},{word},{word},")
+    path.write_text(text.replace("s1,M", f"{word},{word}").replace('"hello, ""2"""', word))
+    rows = {row["ID"]: row for row in every(prepare(tmp_path))}
+    unknown = rows["custom_clips--s0--0"]
+    assert not any(unknown[name] for name in ("age", "dialect", "language", "language_label"))
+    assert not rows["custom_clips--s1--0"]["speaker"] and not rows["custom_clips--s2--0"]["text"]
+    assert rows["custom_clips--s2--0"]["language"] == "por"
+    assert f"noted 2: language {word!r} means not known, left empty (" in caplog.text
+    assert f"noted 2: speaker {word!r} means not known, left empty (" in caplog.text
+
+
+def test_a_language_or_region_may_be_spelled_like_not_known(tmp_path, caplog):
+    caplog.set_level("INFO")
+    lines = [
+        "wav,language,region,speaker,text",
+        "a.wav,nan,NA,Na,unknown",
+        "b.wav,pt,,x,so",
+        "c.wav,pt,,y,",
+    ]
+    write_lines(tmp_path / "meta.csv", lines)
+    for name in "abc":
+        write_wav(tmp_path / f"{name}.wav", 0.2)
+    rows = {row["ID"]: row for row in every(prepare(tmp_path, columns=None))}
+    row = rows["custom_a"]
+    found = [row[name] for name in ("language", "region", "speaker", "text")]
+    assert found == ["nan", "NA", "custom_Na", "unknown"]
+    assert "noted 1: language 'nan' is read as a code (see missing)" in caplog.text
+    rows = every(prepare(tmp_path, columns=None, missing=["nan", "unknown"]))
+    row = next(row for row in rows if row["ID"] == "custom_a")
+    assert [row[name] for name in ("language", "region", "text")] == ["", "NA", ""]
+
+
+def test_forms_of_unicode_and_blanks_divide_no_speaker(tmp_path):
+    tree(tmp_path, speakers=3)
+    path = tmp_path / "meta.csv"
+    text = path.read_text().replace(",s0,", ",e\u0301,", 1).replace(",s0,", ",\u00e9\u200b,")
+    path.write_text(text, encoding="utf-8")
+    splits = prepare(tmp_path, valid_share=0.34, test_share=0.34)
+    assert {row["speaker"] for row in every(splits)} == {"custom_\u00e9", "custom_s1", "custom_s2"}
+    assert {side: len(rows) for side, rows in splits.items()} == {"train": 2, "valid": 2, "test": 2}
+
+
+def test_an_open_quotation_mark_swallows_no_rows(tmp_path):
+    path = tree(tmp_path)
+    path.write_text(path.read_text().replace('"hello, ""1"""', '"hello', 1))
+    with pytest.raises(ValueError, match="meta.csv, line 4: a quotation mark opens there"):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoding, message",
+    [("utf-16", "meta.csv: is UTF-16: save it"), ("latin-1", "not UTF-8 .save the table as UTF-8")],
+)
+def test_a_table_that_is_not_utf8_says_what_to_do(tmp_path, encoding, message):
+    path = tree(tmp_path)
+    path.write_bytes(path.read_text().replace("hello", "\u00e9t\u00e9").encode(encoding))
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path)
+
+
+def test_a_column_that_comes_twice_is_named(tmp_path):
+    path = tree(tmp_path)
+    path.write_text(path.read_text().replace("dialect,language", "language,language"))
+    with pytest.raises(ValueError, match="meta.csv: column 'language' comes twice"):
+        prepare(tmp_path)
 
 
 def test_what_real_tables_have_wrong(tmp_path, caplog):
@@ -222,6 +293,16 @@ def test_a_saved_dataset_is_written_as_audio_and_csvs(tmp_path):
     side = next(side for side in splits if row in splits[side])
     loaded = load_csv(tmp_path / f"csv/{side}.csv", folder)
     assert loaded[row["ID"]]["wav"] == str(path)
+
+
+def test_nan_and_none_of_a_saved_dataset_are_empty_cells(tmp_path):
+    columns = rows_of(["s1", "nan", "s3"]) | {"age": [float("nan"), 30.0, 31.0]}
+    saved_dataset(tmp_path / "set", columns | {"tags": [["a", None], [None], None]})
+    mapped = {"speaker": "speaker_id", "tags": "tags"}
+    prepare_custom(str(tmp_path / "set"), str(tmp_path / "csv"), None, mapped, missing=["nan"])
+    rows = sorted(every(read_splits(tmp_path / "csv")), key=lambda row: row["ID"])
+    found = [(row["speaker"], row["age"], row["tags"]) for row in rows]
+    assert found == [("custom_s1", "", "a"), ("", "30.0", ""), ("custom_s3", "31.0", "")]
 
 
 def test_the_splits_of_a_saved_dataset_are_kept(tmp_path):

@@ -1,5 +1,7 @@
 """VoxCeleb in its releases' layouts, whole and as real copies are."""
 
+import shutil
+
 import pytest
 from trees import write_lines, write_wav
 from trees_voxceleb import (
@@ -83,7 +85,7 @@ def test_speakers_of_O_are_left_out_whatever_the_metadata_say(tmp_path):
     assert not speakers(splits["train"] + splits["valid"]) & {"id10270", "id10271"}
 
 
-@pytest.mark.parametrize("trials", [["E"], ["H"], ["O", "H"]])
+@pytest.mark.parametrize("trials", [["E"], ["H_cleaned"], ["O", "H"]])
 def test_training_for_E_and_H_refuses_voxceleb1(corpus, tmp_path, trials):
     message = f"the trials {trials[-1]} draw on all speakers of VoxCeleb1: train on voxceleb2"
     for train_on in (["voxceleb1"], ["voxceleb1", "voxceleb2"]):
@@ -108,6 +110,16 @@ def test_E_and_H_test_on_all_of_voxceleb1(corpus, tmp_path):
         == len(read_trials(trials_path(tmp_path, "H")))
         == 42
     )
+
+
+def test_cleaned_and_uncleaned_lists_have_names_of_their_own(corpus, tmp_path):
+    names = ["E", "E_cleaned", "H", "H_cleaned"]
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    prepare(root, tmp_path, trials=names)
+    assert [len(read_trials(trials_path(tmp_path, name))) for name in names] == [42, 40, 42, 40]
+    next(root.rglob("list_test_all.txt")).unlink()
+    with pytest.raises(FileNotFoundError, match="no list_test_all.txt, the trials E,"):
+        prepare(root, tmp_path, trials=["E"])
 
 
 def test_validation_on_other_speakers(corpus, tmp_path):
@@ -176,7 +188,8 @@ def test_a_missing_list_or_unknown_name_is_named(tmp_path):
     (root / "meta/veri_test2.txt").unlink()
     with pytest.raises(FileNotFoundError, match="no veri_test2.txt, the trials O_cleaned"):
         prepare(root, tmp_path / "csv")
-    with pytest.raises(ValueError, match="'X' is no list of trials: O, O_cleaned, E, H"):
+    known = "O, O_cleaned, E, E_cleaned, H, H_cleaned"
+    with pytest.raises(ValueError, match=f"'X' is no list of trials: {known}"):
         prepare(root, tmp_path / "csv", trials=["X"])
 
 

@@ -57,8 +57,10 @@ def voxceleb1_tree(root, seconds=0.2):
     write_lines(root / "meta/vox1_meta.csv", lines)
     for name in ("veri_test.txt", "veri_test2.txt"):
         write_lines(root / "meta" / name, trial_lines(["id10270", "id10271"]))
-    for name in ("list_test_all2.txt", "list_test_hard2.txt"):
-        write_lines(root / "meta" / name, trial_lines(SPEAKERS_1))
+    for name in ("list_test_all", "list_test_hard"):
+        lines = trial_lines(SPEAKERS_1)
+        write_lines(root / f"meta/{name}.txt", lines)
+        write_lines(root / f"meta/{name}2.txt", lines[:-2])  # cleaned
     write_lines(root / "meta/iden_split.txt", split_lines(SPEAKERS_1))
     return root
 

@@ -79,7 +79,7 @@ def read_utterances(path: str | Path, data_root: str | Path) -> Utterances:
         )
     rows, left_out = {}, Counter()
     for utterance, row in read.items():
-        code = (row["language"] or "").strip()
+        code = row["language"]
         iso = _resolve(code)
         if iso is None:
             left_out[UNKNOWN if code else NO_LANGUAGE] += 1

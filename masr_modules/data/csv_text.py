@@ -1,0 +1,323 @@
+"""The text of a CSV: what would be read otherwise than it was meant is an error with its line."""
+
+import codecs
+import csv
+import io
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+
+from masr_modules.data.labels import clean_label
+
+#: Bytes that are looked at in one step.
+_CHUNK = 1 << 24
+
+_QUOTE, _NEWLINE = ord('"'), ord("\n")
+#: What stands beside quotation marks that open and close cells; or the other of a pair.
+_OUTSIDE = np.array([ord(c) for c in ',\r\n"'], np.uint8)
+
+_UTF8 = "save it as UTF-8 (in a spreadsheet: CSV UTF-8; else: iconv -f {} -t UTF-8)"
+
+_QUOTE_WELL = (
+    "Enclose a cell that holds a quotation mark in quotes and write the mark twice "
+    '("""Yes"" he said"), as csv and pandas do, and put no line breaks into cells'
+)
+
+#: How a file begins that is not UTF-8.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def refuse_encoding(start: bytes, where: str) -> None:
+    """Raises where text is UTF-16 or UTF-32.
+
+    Arguments
+    ---------
+    start : bytes
+        The first bytes of the text: four at least.
+    where : str
+        The file.
+
+    Raises
+    ------
+    ValueError
+        Names the encoding, and how to change it.
+    """
+    for mark, name in _MARKS.items():
+        if start.startswith(mark):
+            raise ValueError(f"{where}: is {name}: {_UTF8.format(name)}")
+    if start.count(b"\0") > len(start) / 4:
+        raise ValueError(f"{where}: is no text, or UTF-16: {_UTF8.format('UTF-16')}")
+
+
+def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line, with its end.
+
+    Arguments
+    ---------
+    path : str or Path
+        A text file.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular file, or not UTF-8: names file, line, encoding and remedy.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "t.csv"
+    >>> _ = path.write_bytes(b"\\xef\\xbb\\xbfa\\r\\nb")
+    >>> list(text_lines(path))
+    [(1, 'a\\r\\n'), (2, 'b')]
+    """
+    with open_regular(path) as file:
+        refuse_encoding(file.peek(4), str(path))
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise not_utf8(f"{path}, line {number}") from error
+            if "\0" in text:
+                raise ValueError(
+                    f"{path}, line {number}: holds a null byte: the file is broken, write it again"
+                )
+            yield number, text
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Opens a file to be read; a pipe, which waits for a writer, or a device is an error.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular file.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path}: is no regular file but a pipe, device or folder; remove it")
+    return open(path, "rb")
+
+
+def not_utf8(where: str) -> ValueError:
+    """The error for a line that cannot be decoded."""
+    return ValueError(f"{where}: is not UTF-8, but perhaps Latin-1: {_UTF8.format('LATIN1')}")
+
+
+def clean_header(cells: Sequence[str], where: str) -> list[str]:
+    """Names of columns.
+
+    Arguments
+    ---------
+    cells : sequence of str
+        The first row.
+    where : str
+        The file, for errors.
+
+    Returns
+    -------
+    list of str
+        Without blanks around them.
+
+    Raises
+    ------
+    ValueError
+        If a column comes twice, or something else than the expected stands between cells.
+
+    Example
+    -------
+    >>> clean_header(["ID", " wav"], "a.csv")
+    ['ID', 'wav']
+    """
+    names = [clean_label(cell) for cell in cells]
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(cells) == 1 and mark in cells[0]:
+            raise ValueError(
+                f"{where}: {name} stand between the columns ({cells[0][:60]!r}); a CSV has commas "
+                "there and a point in numbers, a .tsv has tabs: save it so"
+            )
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise ValueError(f"{where}: column {twice[0]!r} comes twice; rename or remove one")
+    return names
+
+
+def strict_rows(
+    lines: Iterable[tuple[int, str]], where: str, delimiter: str = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """Reads rows whose cells may be enclosed in quotes, by RFC 4180; blanks may stand beside these.
+
+    Arguments
+    ---------
+    lines : iterable of (int, str)
+        Number and text of each line, with its end.
+    where : str
+        The file, for errors.
+    delimiter : str
+        Between cells.
+
+    Yields
+    ------
+    (int, list of str)
+        Number of the line on which the row begins, and its cells.
+
+    Raises
+    ------
+    ValueError
+        If a quotation mark is not closed, or is closed within a cell; if a cell holds lines that
+        look like rows. Names the line on which the row begins.
+
+    Example
+    -------
+    >>> list(strict_rows([(1, 'a, "b\\n'), (2, 'c" \\n')], "t.csv"))
+    [(1, ['a', 'b\\nc'])]
+    """
+    numbers: list[int] = []
+    texts = _without_blanks(lines, numbers, delimiter)
+    reader = csv.reader(texts, delimiter=delimiter, strict=True)
+    while True:
+        problem = ""
+        numbers.clear()
+        remedy = _QUOTE_WELL
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problem = f"a quotation mark opens there and is not closed at a cell's end ({error})"
+            if "new-line character" in str(error):
+                problem, remedy = "a carriage return stands in a cell", "End lines with LF or CRLF"
+        else:
+            if _holds_rows(cells, delimiter):
+                problem = (
+                    f"a quotation mark opens there and closes on line {numbers[-1]}, and what is "
+                    "between looks like rows"
+                )
+        if problem:
+            raise ValueError(f"{where}, line {numbers[0]}: {problem}. {remedy}")
+        yield numbers[0], cells
+
+
+def _without_blanks(
+    lines: Iterable[tuple[int, str]], numbers: list[int], delimiter: str
+) -> Iterator[str]:
+    """Lines without blanks between quotation marks and delimiters; notes the lines' numbers."""
+    blanks = re.compile(rf'(?<=")[ \t]+(?=[{delimiter}\r\n]|$)|(?:^|(?<=[{delimiter}]))[ \t]+(?=")')
+    quotes = 0  # of the row so far: of an even number, what follows is outside of cells
+    for number, line in lines:
+        quotes *= bool(numbers)
+        numbers.append(number)
+        if '"' in line:
+            text, end = "", 0
+            for match in blanks.finditer(line):
+                if (quotes + line.count('"', 0, match.start())) % 2 == 0:
+                    text, end = text + line[end : match.start()], match.end()
+            quotes += line.count('"')
+            line = text + line[end:]
+        yield line
+
+
+def _holds_rows(cells: Sequence[str], delimiter: str) -> bool:
+    """Whether a cell swallowed rows: prose has a blank after each comma, rows mostly not."""
+    for place, cell in enumerate(cells):
+        if "\n" not in cell:
+            continue
+        spaced = any(before[:1].isspace() for before in cells[1:place])
+        *inner, last = cell.split("\n")[1:]
+        for line, width in [*((line, len(cells)) for line in inner), (last, place + 1)]:
+            parts = line.split(delimiter)
+            if len(parts) == width > 1 and (
+                spaced or not all(part[:1].isspace() for part in parts[1:])
+            ):
+                return True
+    return False
+
+
+def read_columns(path: Path) -> pa.Table:
+    """Reads a CSV; all columns are text.
+
+    Arguments
+    ---------
+    path : Path
+        The CSV. A column without a name is left out.
+
+    Returns
+    -------
+    pyarrow.Table
+        Cells as they stand there; names without blanks around them.
+
+    Raises
+    ------
+    ValueError
+        If it is not UTF-8, a column comes twice, a quotation mark is not closed, a row has another
+        number of cells than the header or something else stands between them: names file and line.
+    """
+    header = next(strict_rows(text_lines(path), str(path)), (1, []))[1]
+    names = clean_header(header, str(path))
+    if not names:
+        return pa.table({})
+    plain, lines = _scan(path)
+    table = _read_plain(path, header) if plain else None
+    if table is None or lines != len(table) + 1:
+        table = _read_slowly(path, len(names))
+    named = [place for place, name in enumerate(names) if name]
+    return table.select(named).rename_columns([names[place] for place in named])
+
+
+def _read_plain(path: Path, header: list[str]) -> pa.Table | None:
+    """None where the file has faults, which `_read_slowly` names."""
+    options = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+    )
+    parse = pa_csv.ParseOptions(newlines_in_values=True)
+    try:
+        return pa_csv.read_csv(path, parse_options=parse, convert_options=options)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _read_slowly(path: Path, width: int) -> pa.Table:
+    """Row by row, with all checks: files in which quotation marks or line breaks are text."""
+    rows = strict_rows(text_lines(path), str(path))
+    next(rows)
+    tables, schema = [], pa.schema([(str(place), pa.string()) for place in range(width)])
+    while some := list(itertools.islice(rows, 1 << 14)):
+        for line, cells in some:
+            if len(cells) != width and any(map(str.strip, cells)):
+                raise ValueError(
+                    f"{path}, line {line}: the row's number of cells ({len(cells)}) differs from "
+                    f"the header's ({width}); enclose a cell that holds a comma in quotes"
+                )
+        columns = zip(*(cells for _, cells in some if len(cells) == width), strict=True)
+        tables.append(pa.table([pa.array(c, pa.string()) for c in columns], schema=schema))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _scan(path: Path) -> tuple[bool, int]:
+    """Whether every quotation mark opens or closes a cell and no byte is null; number of lines."""
+    plain, lines, quotes, before = True, 0, 0, _NEWLINE
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            plain = plain and b"\0" not in chunk
+            lines += chunk.count(b"\n")
+            after = file.read(1)  # a quotation mark may be the last of the chunk
+            file.seek(-len(after), 1)
+            if plain and b'"' in chunk:
+                text = np.frombuffer(bytes([before]) + chunk + (after or b"\n"), np.uint8)
+                places = np.flatnonzero(text[1:-1] == _QUOTE) + 1
+                first = quotes % 2  # of 1, the chunk begins within a cell
+                opening, closing = places[first::2], places[1 - first :: 2]
+                plain = bool(
+                    np.isin(text[np.concatenate([opening - 1, closing + 1])], _OUTSIDE).all()
+                )
+                quotes += len(places)
+            before = chunk[-1]
+    return plain and quotes % 2 == 0, lines + (before != _NEWLINE)
