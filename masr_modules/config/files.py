@@ -1,11 +1,16 @@
 """Files that are written whole or not at all."""
 
+import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 class atomic_file:
     """Context that gives a temporary name and renames it to `path` on success.
+
+    The temporary file is there and locked meanwhile: that of a process which was killed is not, and
+    `remove_dead` removes it.
 
     Arguments
     ---------
@@ -27,13 +32,40 @@ class atomic_file:
 
     def __enter__(self) -> str:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        self.lock = open(self.temporary, "wb")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         return self.temporary
 
     def __exit__(self, error_type, error, traceback) -> None:
-        if error_type is None:
-            os.replace(self.temporary, self.path)
-        elif os.path.exists(self.temporary):
-            os.remove(self.temporary)
+        with self.lock:
+            if error_type is None:
+                os.replace(self.temporary, self.path)
+            else:
+                with suppress(FileNotFoundError):
+                    os.remove(self.temporary)
+
+
+def remove_dead(folder: str | Path) -> None:
+    """Removes what processes that were killed left of files which they did not finish.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where they wrote with `atomic_file`; folders in it are not searched.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "runs.csv.4711.tmp").write_text("half a r")
+    >>> with atomic_file(folder / "live.csv"):
+    ...     remove_dead(folder)
+    >>> [path.name for path in folder.iterdir()]
+    ['live.csv']
+    """
+    for path in Path(folder).glob("*.*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def write_atomic(path: str | Path, text: str) -> None:
@@ -46,5 +78,7 @@ def write_atomic(path: str | Path, text: str) -> None:
     >>> path.read_text()
     '| a |'
     """
-    with atomic_file(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # some disks say only here that they are full
