@@ -1,9 +1,10 @@
 """Files that are written whole or not at all."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -36,6 +37,9 @@ def _name(error: OSError, path: str | Path) -> None:
 class atomic_file:
     """Context that gives a temporary name and renames it to `path` on success.
 
+    The temporary file is there and locked meanwhile: that of a process which was killed is not, and
+    `remove_dead` removes it.
+
     Arguments
     ---------
     path : str or Path
@@ -56,16 +60,42 @@ class atomic_file:
 
     def __enter__(self) -> str:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        self.lock = open(self.temporary, "wb")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         return self.temporary
 
     def __exit__(self, error_type, error, traceback) -> None:
-        if error_type is None:
-            os.replace(self.temporary, self.path)
-            return
-        if os.path.exists(self.temporary):
-            os.remove(self.temporary)
+        with self.lock:
+            if error_type is None:
+                os.replace(self.temporary, self.path)
+            else:
+                with suppress(FileNotFoundError):
+                    os.remove(self.temporary)
         if isinstance(error, OSError):
             _name(error, self.path)
+
+
+def remove_dead(folder: str | Path) -> None:
+    """Removes what processes that were killed left of files which they did not finish.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where they wrote with `atomic_file`; folders in it are not searched.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "runs.csv.4711.tmp").write_text("half a r")
+    >>> with atomic_file(folder / "live.csv"):
+    ...     remove_dead(folder)
+    >>> [path.name for path in folder.iterdir()]
+    ['live.csv']
+    """
+    for path in Path(folder).glob("*.*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def write_atomic(path: str | Path, text: str) -> None:
@@ -78,5 +108,7 @@ def write_atomic(path: str | Path, text: str) -> None:
     >>> path.read_text()
     '| a |'
     """
-    with atomic_file(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # some disks say only here that they are full

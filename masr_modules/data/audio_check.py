@@ -3,24 +3,36 @@
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from masr_modules.config.files import write_atomic
 from masr_modules.data.corpus import Rows
+from masr_modules.data.dataio import read_audio, read_segment
 from masr_modules.data.durations import find_disagreements
-from masr_modules.data.headers import read_headers
+from masr_modules.data.headers import BrokenAudio, read_header, read_headers
 
 logger = logging.getLogger(__name__)
 
+#: Before the digest of files that were decoded, and not their headers alone.
+DECODED = "decoded "
+#: That decode: each holds a file.
+THREADS = 4
+
 
 def drop_unreadable(
-    rows: Rows, limit: float = 0.01, num_workers: int = 8, memory: str | Path | None = None
+    rows: Rows,
+    limit: float = 0.01,
+    num_workers: int = 8,
+    memory: str | Path | None = None,
+    decode: bool = False,
 ) -> Rows:
     """Leaves out rows whose audio is missing, has no readable header or is other than they claim.
 
-    Reads headers only, in processes, and compares `duration`, `start` and `stop` with them, see
+    Reads headers, in processes, and compares `duration`, `start` and `stop` with them, see
     `find_disagreements`. The first 20 dropped rows are logged by ID and file.
 
     Arguments
@@ -34,6 +46,9 @@ def drop_unreadable(
     memory : str or Path, optional
         A file that remembers that all of these files were readable: the next run does not look
         again, unless a file is gone or has another size or time.
+    decode : bool
+        Whether audio is decoded as well, see `find_undecodable`: that of evaluation, which no loop
+        leaves out where it meets it.
 
     Returns
     -------
@@ -48,7 +63,8 @@ def drop_unreadable(
     wav = rows.table["wav"].combine_chunks().dictionary_encode()
     files, place = wav.dictionary.to_pylist(), wav.indices.to_numpy()
     key = "" if memory is None else _digest(rows, files)
-    if memory is not None and _recall(Path(memory)) == key:
+    known = {DECODED + key} if decode else {key, DECODED + key}
+    if memory is not None and _recall(Path(memory)) in known:
         return rows
     headers = [found for _, found in read_headers(files, str, num_workers)]
     numbers = [
@@ -59,10 +75,65 @@ def drop_unreadable(
     broken = {rows.table["ID"][row].as_py(): str(headers[place[row]]) for row in gone}
     others, shorter = find_disagreements(rows, seconds, rates)
     broken |= others
+    if decode:
+        broken |= find_undecodable(rows.without(broken))
     if not broken:
         if memory is not None and not shorter:  # what a warning counts is counted again
-            _remember(Path(memory), key)
+            _remember(Path(memory), DECODED * decode + key)
         return rows
+    name_left_out(rows, broken, limit)
+    return rows.without(broken)
+
+
+def find_undecodable(rows: Mapping[str, Mapping]) -> dict[str, str]:
+    """ID -> reason of what `read_audio` does not read: cut off, not finite. In threads.
+
+    Example
+    -------
+    >>> find_undecodable({"a": {"wav": "/nowhere/a.wav"}})
+    {'a': 'no such file'}
+    """
+
+    def reason(row: Mapping) -> str:
+        try:
+            rate = read_header(row["wav"]).sample_rate  # nothing is resampled
+            read_audio(row["wav"], rate, None, 0, read_segment(row))
+        except BrokenAudio as error:
+            return str(error)
+        except ValueError as error:
+            return str(error).removeprefix(f"{row['wav']}: ")
+        return ""
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        reasons = pool.map(reason, rows.values())
+        return {utterance: text for utterance, text in zip(rows, reasons, strict=True) if text}
+
+
+def drop_undecodable(rows: Mapping[str, dict], limit: float) -> dict[str, dict]:
+    """Leaves out what `find_undecodable` finds in training audio.
+
+    Raises
+    ------
+    ValueError
+        If that is more than the fraction `limit` and more than one.
+    """
+    broken = find_undecodable(rows)
+    name_left_out(rows, broken, limit, least=1 if limit else 0)
+    return {utterance: row for utterance, row in rows.items() if utterance not in broken}
+
+
+def name_left_out(
+    rows: Mapping[str, Mapping], broken: Mapping[str, str], limit: float, least: int = 0
+) -> None:
+    """Names what is left out, with reasons, and counts it.
+
+    Raises
+    ------
+    ValueError
+        If that is more than the fraction `limit`, and more than `least`.
+    """
+    if not broken:
+        return
     for utterance, problem in list(broken.items())[:20]:
         logger.warning("left out %s: %s: %s", utterance, rows[utterance]["wav"], problem)
     first = next(iter(broken))
@@ -70,13 +141,12 @@ def drop_unreadable(
         f"{len(broken)} of {len(rows)} audio files are missing, unreadable or not what a row says "
         f"(first: {first}: {rows[first]['wav']}: {broken[first]})"
     )
-    if len(broken) > limit * len(rows):
+    if len(broken) > max(least, limit * len(rows)):
         raise ValueError(
             f"{summary}, more than the limit of {limit:.1%}: check data_folder, run the prepare "
             "script again, or raise max_unreadable"
         )
     logger.warning("%s; going on without them (max_unreadable is %.1f%%)", summary, 100 * limit)
-    return rows.without(broken)
 
 
 def _digest(rows: Rows, files: list[str]) -> str:

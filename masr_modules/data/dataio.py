@@ -14,6 +14,10 @@ from torch import Tensor
 from masr_modules.data.headers import PADDING, BrokenAudio, read_header
 from masr_modules.data.metadata import column_of
 
+#: Samples lie in [-1, 1], in some files of floats in that of integers of 16, 24 or 32 bits; the
+#: squares of what lies beyond overflow.
+MAX_SAMPLE = 2.0**31
+
 
 def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
     """A number that depends on all three alone: the same in every process and order.
@@ -57,7 +61,8 @@ def read_audio(
     Raises
     ------
     ValueError
-        If the file cannot be decoded, is empty, or ends before its header says.
+        If the file cannot be decoded, is empty, ends before its header says, or holds a sample
+        that is not finite or beyond `MAX_SAMPLE`.
     """
     try:
         info = read_header(path)
@@ -89,6 +94,9 @@ def read_audio(
             f"promises {count}"
         )
     audio = audio.mean(dim=0) if audio.dim() > 1 else audio
+    peak = max(audio.max().item(), -audio.min().item())  # each is NaN where a sample is
+    if not peak <= MAX_SAMPLE:
+        raise ValueError(f"{path}: holds a sample of {peak}, which is no audio: record it again")
     return torchaudio.functional.resample(audio, info.sample_rate, sample_rate)
 
 
@@ -135,6 +143,28 @@ class EpochClock:
         self.epoch = 0
 
 
+@dataclass
+class _AudioPipeline:
+    """See `make_dataset`; a class, for workers that are spawned get it pickled."""
+
+    rows: Mapping[str, Mapping]
+    sample_rate: int
+    max_crop_seconds: float | None
+    seed: int
+    clock: EpochClock | None
+    tolerant: bool
+
+    def __call__(self, utterance: str, wav: str) -> Tensor | Unreadable:
+        place = utterance_seed(self.seed, self.clock.epoch if self.clock else 0, utterance)
+        segment = read_segment(self.rows[utterance])
+        try:
+            return read_audio(wav, self.sample_rate, self.max_crop_seconds, place, segment)
+        except ValueError as error:
+            if not self.tolerant:
+                raise
+            return Unreadable(str(error))
+
+
 def make_dataset(
     rows: Mapping[str, Mapping],
     sample_rate: int,
@@ -163,19 +193,9 @@ def make_dataset(
         instead of an error.
     """
 
-    def audio_pipeline(utterance: str, wav: str) -> Tensor | Unreadable:
-        epoch = clock.epoch if clock else 0
-        place = utterance_seed(seed, epoch, utterance)
-        segment = read_segment(rows[utterance])
-        try:
-            return read_audio(wav, sample_rate, max_crop_seconds, place, segment)
-        except ValueError as error:
-            if not tolerant:
-                raise
-            return Unreadable(str(error))
-
+    pipeline = _AudioPipeline(rows, sample_rate, max_crop_seconds, seed, clock, tolerant)
     dataset = DynamicItemDataset(rows)
-    dataset.add_dynamic_item(audio_pipeline, takes=["id", "wav"], provides="sig")
+    dataset.add_dynamic_item(pipeline, takes=["id", "wav"], provides="sig")
     dataset.set_output_keys(["id", "sig"])
     return dataset
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import speechbrain as sb
 import torch
@@ -151,12 +152,13 @@ class DownstreamBrain(Trainer):
     def dataset(self, rows: dict[str, dict], train: bool = False) -> DynamicItemDataset:
         """Utterances as `sig` or, where the encoder is frozen and the cache has room, `layers`."""
         sample_rate = self.pretrained.sample_rate
-        if not self._can_cache(rows):
+        name = self._cache_name(rows)
+        if name is None:
             crop = self.hparams.max_crop_seconds if train else None
             clock = self.clock if train else None
             return make_dataset(rows, sample_rate, crop, self.hparams.seed, clock, tolerant=train)
         encoder = self.modules.encoder.eval()
-        where = (self.hparams.cache_folder, encoder, rows, sample_rate, self.device)
+        where = (self.hparams.cache_folder, name, encoder, rows, sample_rate, self.device)
 
         def encode() -> None:  # on one process; the others read
             FrameCache.make(*where)
@@ -168,20 +170,29 @@ class DownstreamBrain(Trainer):
         dataset.set_output_keys(["id", "layers"])
         return dataset
 
-    def _can_cache(self, rows: dict[str, dict]) -> bool:
+    def _cache_name(self, rows: dict[str, dict]) -> str | None:
+        """Of the cache of the rows' frames, where they are cached."""
         if not self.hparams.freeze:
-            return False
-        encoder = self.pretrained.encoder
+            return None
+        encoder, folder = self.modules.encoder.eval(), Path(self.hparams.cache_folder)
         size = FrameCache.estimate_bytes(
             encoder, self.num_layers, rows, self.pretrained.sample_rate
         )
-        if size > self.hparams.max_cache_gb * GIGABYTE:
-            logger.info(
-                f"frames of {len(rows)} utterances would take {size / GIGABYTE:.0f} GB, more than "
-                f"max_cache_gb: {self.hparams.max_cache_gb}: the encoder runs in every epoch"
-            )
-            return False
-        return True
+        limit, used, name = self.hparams.max_cache_gb * GIGABYTE, 0, None
+        if size <= limit:
+            name = FrameCache.name_of(encoder, rows)
+            if (folder / f"{name}.json").is_file():
+                return name
+            used = FrameCache.used_bytes(folder)
+        if used + size <= limit:
+            return name
+        logger.warning(
+            f"frames of {len(rows)} utterances would take {size / GIGABYTE:.1f} GB beside the "
+            f"{used / GIGABYTE:.1f} GB in {folder}, more than max_cache_gb: "
+            f"{self.hparams.max_cache_gb}: the encoder runs in every epoch; remove the folder if "
+            "its frames are old ones"
+        )
+        return None
 
     def loader(self, rows: dict[str, dict], train: bool = False) -> torch.utils.data.DataLoader:
         """Batches of up to `max_batch_seconds`: shuffled to train, else sorted by length."""
@@ -218,6 +229,11 @@ class DownstreamBrain(Trainer):
     def test_on(self, test: dict[str, dict]) -> dict[str, float]:
         """The metrics of the best checkpoint on a test set."""
         key = {f"{self.hparams.goal}_key": self.hparams.valid_metric}
+        if self.checkpointer.find_checkpoint(**key) is None:
+            raise ValueError(
+                f"{self.checkpointer.checkpoints_dir}: no checkpoint has a {key}: was the run "
+                "trained, and was the metric finite in any epoch? Lower lr where it was not"
+            )
         self.evaluate(self.loader(test), **key)
         return self.test_stats
 

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +15,21 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from masr_modules.data.dataio import length_sorted_batches, make_dataset
+from masr_modules.config.files import atomic_file, remove_dead, write_atomic
+from masr_modules.data.dataio import Unreadable, length_sorted_batches, make_dataset
 
 logger = logging.getLogger(__name__)
+
+#: That read audio files for their digests.
+THREADS = 4
 
 
 class FrameCache:
     """All layers' frames of some utterances, float32, in one file that is mapped to memory.
 
-    The file's name is made of the encoder's weights and the utterances, so that tasks
-    that share both share it, and nothing stale is read. Reading an utterance copies its
-    frames and nothing else.
+    The file's name is made of all that frames depend on: the encoder's weights and
+    configuration, the utterances and what is in their audio files. Tasks that share them share
+    it, and nothing stale is read. Reading an utterance copies its frames and nothing else.
 
     Arguments
     ---------
@@ -35,25 +40,45 @@ class FrameCache:
     """
 
     def __init__(self, folder: str | Path, name: str):
+        self.source = (folder, name)
         index = json.loads(Path(folder, f"{name}.json").read_text(encoding="utf-8"))
         self.places: dict[str, list[int]] = index["places"]
+        self.unreadable: dict[str, str] = index["unreadable"]
         self.shape = tuple(index["shape"])
         path, size = Path(folder, f"{name}.f32"), int(np.prod(self.shape))
         self.values = np.memmap(path, np.float32, "r", shape=self.shape) if size else None
 
-    def __getitem__(self, utterance: str) -> Tensor:
-        """(F, L, D) frames of an utterance."""
+    def __reduce__(self):
+        """A worker maps the file itself: a pickle would hold all frames."""
+        return FrameCache, self.source
+
+    def __getitem__(self, utterance: str) -> Tensor | Unreadable:
+        """(F, L, D) frames of an utterance, if its audio could be read."""
+        if utterance in self.unreadable:
+            return Unreadable(self.unreadable[utterance])
         start, stop = self.places[utterance]
         return torch.from_numpy(np.array(self.values[start:stop]))
 
     @staticmethod
     def name_of(encoder: nn.Module, rows: Mapping[str, Mapping]) -> str:
-        """A name that another encoder, file or length would change."""
-        digest = hashlib.sha256(fingerprint(encoder).encode())
+        """A name that another encoder, its configuration, audio, file or length would change.
+
+        Costs a pass over the weights, and reads the audio files: a fraction of a percent of what
+        is read of frames.
+        """
+        digest = hashlib.sha256((fingerprint(encoder) + repr(configuration(encoder))).encode())
+        files = list(dict.fromkeys(row["wav"] for row in rows.values()))
+        with ThreadPoolExecutor(THREADS) as pool:
+            contents = dict(zip(files, pool.map(_digest_of, files), strict=True))
         for utterance, row in rows.items():
-            cells = (utterance, row["wav"], row["duration"], row.get("start"), row.get("stop"))
-            digest.update(repr(cells).encode())
+            place = (utterance, row["duration"], row.get("start"), row.get("stop"))
+            digest.update(repr((*place, contents[row["wav"]])).encode())
         return digest.hexdigest()[:24]
+
+    @staticmethod
+    def used_bytes(folder: str | Path) -> int:
+        """What all caches of a folder take."""
+        return sum(path.stat().st_size for path in Path(folder).glob("*.f32"))
 
     @staticmethod
     def estimate_bytes(encoder: nn.Module, num_layers: int, rows: Mapping, sample_rate: int) -> int:
@@ -67,6 +92,7 @@ class FrameCache:
     def make(
         cls,
         folder: str | Path,
+        name: str,
         encoder: nn.Module,
         rows: dict[str, dict],
         sample_rate: int,
@@ -79,6 +105,8 @@ class FrameCache:
         ---------
         folder : str or Path
             Of all caches.
+        name : str
+            From `name_of`.
         encoder : nn.Module
             In eval mode, on `device`.
         rows : dict
@@ -90,17 +118,24 @@ class FrameCache:
         max_batch_seconds : float
             Budget of a batch.
         """
-        folder, name = Path(folder), cls.name_of(encoder, rows)
+        folder = Path(folder)
         if (folder / f"{name}.json").is_file():
             return cls(folder, name)
         folder.mkdir(parents=True, exist_ok=True)
+        remove_dead(folder)
         batches = length_sorted_batches(rows, max_batch_seconds)
-        dataset = make_dataset(rows, sample_rate)
-        loader = DataLoader(dataset, batch_sampler=batches, collate_fn=PaddedBatch)
-        places, count, shape = {}, 0, (0, 1, encoder.d_model)
-        partial = folder / f".{name}.{os.getpid()}.f32"  # other runs may write it too
-        with open(partial, "wb") as file:
-            for batch in tqdm(loader, "encoding"):
+        dataset = make_dataset(rows, sample_rate, tolerant=True)
+        loader = DataLoader(dataset, batch_sampler=batches, collate_fn=list)
+        places, unreadable, count, shape = {}, {}, 0, (0, 1, encoder.d_model)
+        with atomic_file(folder / f"{name}.f32") as partial, open(partial, "wb") as file:
+            for examples in tqdm(loader, "encoding"):
+                bad = {
+                    e["id"]: e["sig"].reason for e in examples if isinstance(e["sig"], Unreadable)
+                }
+                unreadable |= bad
+                if len(bad) == len(examples):
+                    continue
+                batch = PaddedBatch([e for e in examples if e["id"] not in bad])
                 wavs, lens = batch.sig
                 layers, frame_lens = encoder(wavs.to(device), lens.to(device))
                 frames = torch.stack(layers, dim=2).float().cpu().numpy()
@@ -111,10 +146,8 @@ class FrameCache:
                     places[utterance] = [count, count + length]
                     count += length
                 shape = (count, *frames.shape[2:])
-        partial.replace(folder / f"{name}.f32")
-        index = folder / f".{name}.{os.getpid()}.json"
-        index.write_text(json.dumps({"shape": shape, "places": places}), encoding="utf-8")
-        index.replace(folder / f"{name}.json")
+        index = {"shape": shape, "places": places, "unreadable": unreadable}
+        write_atomic(folder / f"{name}.json", json.dumps(index))
         return cls(folder, name)
 
 
@@ -122,6 +155,43 @@ def fingerprint(encoder: nn.Module) -> str:
     """A digest of all weights. Costs a pass over them on the CPU."""
     digest = hashlib.sha256()
     for key, value in encoder.state_dict().items():
-        digest.update(key.encode())
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:24]
+
+
+def configuration(encoder: nn.Module) -> list:
+    """What beside the weights decides on frames: classes, and the plain values that modules hold.
+
+    Example
+    -------
+    >>> from masr_modules.encoders.conformer import LogMel
+    >>> configuration(LogMel()) == configuration(LogMel(keep_spectrum=True))
+    False
+    """
+    return [
+        (name, type(module).__qualname__, _plain(vars(module)))
+        for name, module in encoder.named_modules()
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Of a value what is the same in each process: no addresses, tensors or modules."""
+    if isinstance(value, Mapping):
+        cells = [(str(k), _plain(v)) for k, v in value.items() if not str(k).startswith("_")]
+        return sorted((key, cell) for key, cell in cells if key != "training")
+    if isinstance(value, list | tuple):
+        return [_plain(cell) for cell in value]
+    if hasattr(value, "to_dict"):  # a configuration of transformers
+        return _plain(value.to_dict())
+    plain = isinstance(value, str | int | float | bool | torch.dtype | None)
+    return repr(value) if plain else getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _digest_of(path: str) -> str:
+    """Of a file's bytes; whether it can be read is seen elsewhere."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return str(error)

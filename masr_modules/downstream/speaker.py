@@ -11,6 +11,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
 from tqdm import tqdm
 
+from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.distributed import global_mean
 from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
 from masr_modules.downstream.hold_out import hold_out, utterances_per_label
@@ -94,6 +95,7 @@ class SpeakerBrain(ClassificationBrain):
         """(speakers, E) mean embedding of every training speaker."""
         size, label = self.hparams.cohort_utterances, self.hparams.label
         train = utterances_per_label(train, label, size) if size else train
+        train = drop_undecodable(train, self.hparams.max_unreadable)
         embeddings = self.embed(train)
         matrix = np.stack(list(embeddings.values()))
         return speaker_mean_cohort(matrix, [train[utterance][label] for utterance in embeddings])

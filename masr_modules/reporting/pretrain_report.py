@@ -10,6 +10,7 @@ from torch import nn
 
 from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
+from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.data.metadata import column_of
 from masr_modules.distributed import unwrap
 from masr_modules.encoders.model_card import encoder_card
@@ -91,6 +92,8 @@ def report(
     limit = hparams.get("table_references")
     if limit or len(references) > MAX_REFERENCES:
         references = choose_references(references, limit or 1000, brain.probe_column)
+    if "labelled" not in rows:  # training audio, of which headers alone have been read
+        references = drop_undecodable(references, hparams["max_unreadable"])
     before = "start" if getattr(untrained.encoder, "starts_trained", False) else "untrained"
     systems = {hparams["system"]: None}
     if hparams["baselines"]:

@@ -1,8 +1,10 @@
 """Checkpoints that are there whole or not at all."""
 
 import logging
+import math
 import os
 import shutil
+import time
 from pathlib import Path
 
 from speechbrain.utils import checkpoints
@@ -22,6 +24,10 @@ class Checkpointer(checkpoints.Checkpointer):
     folder that looks like the newest checkpoint and cannot be loaded. Here such a folder is no
     checkpoint, and is removed when the next one is saved.
 
+    SpeechBrain orders checkpoints by the clock, `unixtime`, and a clock may be set back. Here each
+    is dated later than all that are there, so that their order is that of updates, whoever reads
+    them. A metric that is not finite is left out: such a checkpoint is never the best one.
+
     Example
     -------
     >>> folder = getfixture("tmp_path")
@@ -40,7 +46,14 @@ class Checkpointer(checkpoints.Checkpointer):
         self._remove_dead(beside=Path(fpath).parent)
         self._waiting = Path(fpath)
         partial = self._waiting.with_suffix(".partial")
-        return super()._save_checkpoint_metafile(partial, meta_to_include or {}, end_of_epoch)
+        newest = max((ckpt.meta["unixtime"] for ckpt in self.list_checkpoints()), default=0.0)
+        meta = {"unixtime": max(time.time(), newest + 1.0)}
+        for name, value in (meta_to_include or {}).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                logger.warning(f"{name} is {value}: this checkpoint is not compared by it")
+            else:
+                meta[name] = value
+        return super()._save_checkpoint_metafile(partial, meta, end_of_epoch)
 
     def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
         """See SpeechBrain; every rank calls it."""

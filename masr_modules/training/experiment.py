@@ -109,7 +109,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         if isinstance(source, str):  # beside the CSV, for all runs
             memory = Path(source).with_suffix(".readable.sha256")
         every = load_corpora(source, hparams["data_folder"])
-        rows[split] = drop_unreadable(every, hparams["max_unreadable"], memory=memory)
+        limit, decode = hparams["max_unreadable"], split != "train"  # training meets it later
+        rows[split] = drop_unreadable(every, limit, memory=memory, decode=decode)
     _check_ids(rows, hparams)
     warn_of_shared(rows)
     rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))

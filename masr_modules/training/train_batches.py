@@ -100,6 +100,31 @@ def make_sampler(
     )
 
 
+class _WindowPlan:
+    """Batches of a window of shards; a class, for workers that are spawned get it pickled."""
+
+    KEYS = (
+        "knowledge",
+        "batch_identity",
+        "max_crop_seconds",
+        "max_batch_seconds",
+        "utterances_per_identity",
+        "num_buckets",
+        "seed",
+        "language_temperature",
+    )
+
+    def __init__(self, hparams: dict, table: MetadataTable, relatedness: np.ndarray | None):
+        self.hparams = {key: hparams[key] for key in self.KEYS if key in hparams}
+        self.table, self.relatedness = table, relatedness
+
+    def __call__(self, window: list[dict], epoch: int) -> list[list[int]]:
+        rows = {row["ID"]: row for row in window}
+        sampler = make_sampler(self.hparams, rows, self.table, self.relatedness)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+
 def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> ShardBatches:
     """The training batches of an experiment whose training set is in shards.
 
@@ -113,14 +138,7 @@ def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> Shard
     table : MetadataTable
         Their metadata.
     """
-
-    relatedness = find_relatedness(hparams, table)
-
-    def plan(window: list[dict], epoch: int) -> list[list[int]]:
-        sampler = make_sampler(hparams, {row["ID"]: row for row in window}, table, relatedness)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
+    plan = _WindowPlan(hparams, table, find_relatedness(hparams, table))
     crop, processes = hparams["max_crop_seconds"], 1
     if torch.distributed.is_initialized():
         processes = torch.distributed.get_world_size()

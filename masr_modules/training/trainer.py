@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,9 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from masr_modules.distributed import JointBatchNorm, rank, world_size
+from masr_modules.training.forward_state import ForwardState
 from masr_modules.training.loading import RankLoader
+from masr_modules.training.running_loss import Finite, RunningLoss
 
 logger = logging.getLogger(__name__)
 
@@ -39,54 +40,6 @@ PRIVATE_HOOKS = {
 }
 
 
-class RunningLoss:
-    """Mean of losses and their parts, kept where they are computed; read when it is shown.
-
-    Arguments
-    ---------
-    mean : float
-        Of `count` losses before.
-    count : int
-        How many those were.
-
-    Example
-    -------
-    >>> loss = RunningLoss()
-    >>> loss.add(torch.tensor(1.0), {"ssl": torch.tensor(3.0)})
-    >>> loss.add(torch.tensor(2.0), {"ssl": torch.tensor(4.0)})
-    >>> float(loss), str(loss)
-    (1.5, '1.500 (ssl 3.500)')
-    """
-
-    SECONDS = 1.0  # that a text stays: making one waits for the device
-
-    def __init__(self, mean: float = 0.0, count: int = 0):
-        self.total: Tensor | float = mean * count
-        self.count = count
-        self.parts: dict[str, Tensor | float] = {}
-        self.parts_count = 0
-        self.text, self.made = "", float("-inf")
-
-    def add(self, loss: Tensor, parts: dict[str, Tensor] | None = None) -> None:
-        """Counts a loss in; one that is not finite counts as the mean."""
-        mean = self.total / max(1, self.count)
-        self.total = self.total + torch.where(torch.isfinite(loss), loss, mean)
-        self.count += 1
-        for name, value in (parts or {}).items():
-            self.parts[name] = self.parts.get(name, 0.0) + value
-        self.parts_count += 1
-
-    def __float__(self) -> float:
-        return float(self.total) / max(1, self.count)
-
-    def __str__(self) -> str:
-        if time.monotonic() - self.made > self.SECONDS:
-            shown = [f"{k} {float(v) / self.parts_count:.3f}" for k, v in self.parts.items()]
-            self.text = f"{float(self):.3f}" + (f" ({', '.join(shown)})" if shown else "")
-            self.made = time.monotonic()
-        return self.text
-
-
 class Trainer(sb.Brain):
     """A Brain for one process or many.
 
@@ -95,10 +48,11 @@ class Trainer(sb.Brain):
       for (`set_rates`); the gradient of all parameter groups together is clipped.
     - Ranks share the batches of an epoch, however many there are; normalisation is over the joint
       batch on any device.
-    - A loss that is not finite skips the update, on all ranks; its utterances are named in
-      `non_finite.txt`. More than `nonfinite_patience` in an epoch end the run.
-    - Training audio that cannot be read is left out, named and counted; more than
-      `max_unreadable` of the training set end the run.
+    - A loss that is not finite skips the update, on all ranks; what its forward pass changed in
+      the modules is put back, and its utterances are named in `non_finite.txt`. More than
+      `nonfinite_patience` in an epoch end the run. Gradients that overflow are taken as 0.
+    - Training audio that cannot be read or is not finite is left out, named and counted; more
+      utterances than one and than `max_unreadable` of the training set end the run.
     - SIGTERM saves a checkpoint after the update it came in, and leaves with status 143.
     - The host does not wait for the device, except for whether the loss is finite, once its
       backward pass is on its way.
@@ -115,6 +69,9 @@ class Trainer(sb.Brain):
 
     def after_update(self) -> None:
         """Called after every update."""
+
+    def take_back(self) -> None:
+        """Called where a batch is skipped: what it added to a log's sums is to be taken back."""
 
     @property
     def updates_per_epoch(self) -> int:
@@ -149,6 +106,7 @@ class Trainer(sb.Brain):
     def on_fit_start(self):
         """See SpeechBrain; a run that had all its updates trains no more."""
         super().on_fit_start()
+        self.forward_state = ForwardState(self.modules)
         if resume_at := getattr(self.train_loader, "resume_at", 0):
             self.step = resume_at  # the ranks may be others than those that saved
         if self._optimizer_step_limit_exceeded:
@@ -183,14 +141,18 @@ class Trainer(sb.Brain):
         rest = last % every
         group = every if self.step <= last - rest or not rest else rest
         self.on_fit_batch_start(batch, self.at_update)
+        self.forward_state.keep()
         with self.no_sync(not self.at_update):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            finite = _Finite(loss)
+            finite = Finite(loss)
             self.scaler.scale(loss / group).backward()
-        if not finite.read():
-            self._count_non_finite(batch)
+        own, joint = finite.read()
+        if not joint:
+            self.forward_state.restore()
+            self.take_back()
+            self._count_non_finite(batch, named=not own)
             self.spoilt = True
         if self.at_update:
             self.optimizers_step()
@@ -200,7 +162,24 @@ class Trainer(sb.Brain):
 
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
         """See SpeechBrain; on the device."""
-        return super().evaluate_batch(self.to_device(batch), stage)
+        loss = super().evaluate_batch(self.to_device(batch), stage)
+        self.evaluated.append((getattr(batch, "id", []), torch.isfinite(loss)))
+        return loss
+
+    def evaluate(self, test_set, *args, **kwargs):
+        """See SpeechBrain; names what has no finite loss."""
+        self.evaluated: list[tuple[list[str], Tensor]] = []
+        loss = super().evaluate(test_set, *args, **kwargs)
+        self._name_evaluated()
+        return loss
+
+    def _name_evaluated(self) -> None:
+        bad = [ids for ids, finite in self.evaluated if not finite]
+        if bad:
+            logger.warning(
+                f"{len(bad)} of {len(self.evaluated)} evaluated batches have no finite loss, and "
+                f"are in no mean of it (first: {' '.join(bad[0])})"
+            )
 
     def to_device(self, batch: PaddedBatch) -> PaddedBatch:
         """Moves a batch, in place, without a wait."""
@@ -212,6 +191,8 @@ class Trainer(sb.Brain):
 
     #: Whether a batch of this update had no finite loss.
     spoilt = False
+    #: Number of updates of this epoch whose gradients overflowed, where they are computed.
+    overflows: Tensor | int = 0
 
     def optimizers_step(self):
         """Sets the rates, clips all groups, updates; counts a skipped update as one."""
@@ -226,9 +207,11 @@ class Trainer(sb.Brain):
                 for group in optimizer.param_groups
                 for parameter in group["params"]
             ]
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-            if self.skip_nonfinite_grads and not self.scaler.is_enabled():
-                self.check_gradients()
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            self.overflows = self.overflows + ~torch.isfinite(norm)
+            for parameter in parameters:
+                if parameter.grad is not None:  # one overflow makes the norm, and so all, NaN or 0
+                    parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
             for optimizer in optimizers:
                 self.scaler.step(optimizer)
             self.scaler.update()
@@ -246,28 +229,29 @@ class Trainer(sb.Brain):
             logger.warning(f"left out {utterance}: {reason}")
         self.unreadable |= fresh
         count, limit = len(self.unreadable), self.hparams.max_unreadable
-        if count > limit * len(self.train_loader.dataset):
+        # One file is more than the share of a small corpus, and ends no training that goes.
+        if count > (max(1.0, limit * len(self.train_loader.dataset)) if limit else 0):
             raise ValueError(
                 f"{count} of {len(self.train_loader.dataset)} training utterances could not be "
                 f"read, more than max_unreadable: {limit} (last: {', '.join(fresh)}: "
                 f"{next(iter(fresh.values()))}); check the disk, or prepare the corpus again"
             )
 
-    def _count_non_finite(self, batch: PaddedBatch) -> None:
+    def _count_non_finite(self, batch: PaddedBatch, named: bool) -> None:
         self.nonfinite_count += 1
-        ids = getattr(batch, "id", [])
-        with open(
-            Path(self.hparams.output_folder, "non_finite.txt"), "a", encoding="utf-8"
-        ) as file:
-            file.write(f"update {self.optimizer_step + 1}, rank {rank()}: {' '.join(ids)}\n")
+        path = Path(self.hparams.output_folder, "non_finite.txt")
+        if named:  # the loss of this rank
+            ids = " ".join(getattr(batch, "id", []))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"update {self.optimizer_step + 1}, rank {rank()}: {ids}\n")
         logger.warning(
             f"the loss of update {self.optimizer_step + 1} is not finite: skipped "
-            f"({self.nonfinite_count} in this epoch); {file.name} names the utterances"
+            f"({self.nonfinite_count} in this epoch); {path} names the utterances"
         )
         if self.nonfinite_count > self.nonfinite_patience:
             raise ValueError(
                 f"the loss was not finite in {self.nonfinite_count} batches of an epoch, more than "
-                f"nonfinite_patience: {self.nonfinite_patience}; {file.name} names their "
+                f"nonfinite_patience: {self.nonfinite_patience}; {path} names their "
                 "utterances: listen to them, or lower lr"
             )
 
@@ -330,24 +314,8 @@ class Trainer(sb.Brain):
         self.in_epoch = False
         if self.leaving and world_size() == 1:
             sys.exit(TERMINATED)
+        if overflows := int(self.overflows):
+            logger.warning(f"gradients of {overflows} updates overflowed, and were taken as 0")
+        self.overflows, self.evaluated = 0, []
         super()._fit_valid(valid_set, epoch, enable)
-
-
-class _Finite:
-    """Whether a loss is finite on all ranks, asked for before the answer is needed."""
-
-    def __init__(self, loss: Tensor):
-        self.flag = (~torch.isfinite(loss.detach())).float()
-        if world_size() > 1:
-            dist.all_reduce(self.flag)
-        self.event = None
-        if self.flag.is_cuda:
-            self.flag = self.flag.to("cpu", non_blocking=True)
-            self.event = torch.cuda.Event()
-            self.event.record()
-
-    def read(self) -> bool:
-        """Waits for what was computed before it was asked for, not for what came after."""
-        if self.event is not None:
-            self.event.synchronize()
-        return not self.flag.item()
+        self._name_evaluated()

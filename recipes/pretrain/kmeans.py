@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.cluster import MiniBatchKMeans
-from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -25,10 +24,11 @@ from tqdm import tqdm
 from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
 from masr_modules.config.settings import load_settings
-from masr_modules.data.audio_check import drop_unreadable
+from masr_modules.data.audio_check import drop_unreadable, name_left_out
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.dataio import length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.encoders.pooling import valid_frames
+from masr_modules.training.loading import collate
 
 
 def plan_of(hparams: dict, rows: dict) -> dict:
@@ -73,20 +73,22 @@ def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Pa
     batches = length_sorted_batches(lengths, hparams["max_batch_seconds"])
     files = [folder / f"{i:06}.npy" for i in range(len(batches))]
     missing = [i for i, file in enumerate(files) if not file.is_file()]
-    dataset = make_dataset(rows, hparams["sample_rate"], crop, hparams["kmeans_seed"])
-    loader = DataLoader(
-        dataset, batch_sampler=[batches[i] for i in missing], collate_fn=PaddedBatch
-    )
+    seed = hparams["kmeans_seed"]
+    dataset = make_dataset(rows, hparams["sample_rate"], crop, seed, tolerant=True)
+    loader = DataLoader(dataset, batch_sampler=[batches[i] for i in missing], collate_fn=collate)
+    unreadable: dict[str, str] = {}
     for i, batch in zip(missing, tqdm(loader, "frames"), strict=True):
+        unreadable |= batch.unreadable
         wavs, lens = batch.sig
         features, frame_lens = extract(wavs.to(device), lens.to(device))
         part = files[i].with_suffix(".part")
         with part.open("wb") as file:
             np.save(
                 file,
-                choose_frames(features, frame_lens, batch.id, share, hparams["kmeans_seed"]),
+                choose_frames(features, frame_lens, batch.id, share, seed),
             )
         part.replace(files[i])
+    name_left_out(rows, unreadable, hparams["max_unreadable"])
     return files
 
 

@@ -10,7 +10,6 @@ same command is given again.
 
 import copy
 import sys
-from collections import defaultdict
 
 import speechbrain as sb
 import torch
@@ -18,6 +17,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 
+from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.data.metadata import MetadataTable
 from masr_modules.data.shards import ShardLoader
@@ -89,11 +89,15 @@ class PretrainBrain(Trainer):
         if head is not None:
             loss = loss + self.head_weight() * head.loss
             parts |= {"masr": head.loss.detach(), **head.stats}
-        for name, value in parts.items():
-            self.parts[name] += value
+        self.before = self.parts, self.num_batches
+        self.parts = {name: self.parts.get(name, 0.0) + value for name, value in parts.items()}
         self.num_batches += 1
         self.last = {name: parts[name] for name in ("ssl", "masr") if name in parts}
         return loss
+
+    def take_back(self):
+        """The sums are what they were before the batch."""
+        self.parts, self.num_batches = self.before
 
     def shown_parts(self):
         """Of the last batch."""
@@ -111,7 +115,7 @@ class PretrainBrain(Trainer):
 
     def on_stage_start(self, stage, epoch=None):
         """Plans the epoch's batches and resets the sums for the log."""
-        self.parts, self.num_batches = defaultdict(float), 0
+        self.parts, self.num_batches = {}, 0
         if stage == sb.Stage.TRAIN:
             self.clock.epoch = epoch
             self.sampler.set_epoch(epoch)
@@ -189,7 +193,10 @@ def main(arguments: list[str]) -> None:
         table=table,
         sampler=make_batches(hparams, rows["train"], table),
         clock=clock,
-        references=choose_references(labelled, hparams["knn_references"], column),
+        references=drop_undecodable(
+            choose_references(labelled, hparams["knn_references"], column),
+            hparams["max_unreadable"],
+        ),
         valid_rows=rows["valid"],
         modules=modules,
         opt_class=hparams["opt_class"],

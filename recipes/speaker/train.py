@@ -19,6 +19,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import run_on_main
 
 from data_prep.common.trials import read_trials, trials_path
+from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.downstream.brain import load_for
 from masr_modules.downstream.classification import labelled_rows
 from masr_modules.downstream.export import export_classifier
@@ -66,6 +67,7 @@ def identify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
 def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
     """Whether two utterances are of one speaker, and identification of what is held out."""
     train, held_out, valid, test = split_speakers(rows, hparams).values()
+    held_out = drop_undecodable(held_out, hparams["max_unreadable"])  # it may be of train
     lists = trial_lists(hparams, test)
     valid_trials = []
     if hparams["valid_metric"] == "eer":  # or identification_error, which needs none

@@ -10,7 +10,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from masr_modules.data.dataio import Unreadable
-from masr_modules.training import trainer
+from masr_modules.training import running_loss, trainer
 from masr_modules.training.checkpoints import Checkpointer
 from masr_modules.training.trainer import Trainer
 
@@ -227,7 +227,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 def test_a_step_waits_for_nothing_but_whether_its_loss_is_finite(line, monkeypatch):
-    mode, read = NoWaiting(), trainer._Finite.read
+    mode, read = NoWaiting(), running_loss.Finite.read
     mode.allowed = False
 
     def allowed(self):
@@ -237,8 +237,8 @@ def test_a_step_waits_for_nothing_but_whether_its_loss_is_finite(line, monkeypat
         finally:
             mode.allowed = False
 
-    monkeypatch.setattr(trainer._Finite, "read", allowed)
-    monkeypatch.setattr(trainer.RunningLoss, "SECONDS", float("inf"))
+    monkeypatch.setattr(running_loss.Finite, "read", allowed)
+    monkeypatch.setattr(running_loss.RunningLoss, "SECONDS", float("inf"))
     brain = line(ONE_BY_ONE, fit=False)
     for name in ("fit_batch", "update_average"):
         setattr(brain, name, under(mode, getattr(brain, name)))

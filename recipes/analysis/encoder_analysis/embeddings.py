@@ -1,10 +1,6 @@
 """Embeddings of all layers, kept on disk: an interrupted analysis resumes."""
 
-import hashlib
-import os
 import zipfile
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +8,7 @@ from tqdm import tqdm
 
 from encoder_analysis.utterances import UNREADABLE, Utterances
 from masr_modules.config.files import atomic_file
-from masr_modules.data.dataio import read_audio, read_segment
+from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.encoders.pretrained import PretrainedEncoder
 from masr_modules.metrics.embeddings import embed
@@ -37,8 +33,8 @@ def embed_cached(
     utterances : Utterances
         What to embed.
     folder : str or Path
-        Of the cache. A file holds PART utterances and is named by the encoder's weights, the
-        rows, and size and time of the audio: what changed is computed anew.
+        Of the cache. A file holds PART utterances and is named as `FrameCache.name_of`
+        names one: what changed is computed anew.
     device : str
         Where the encoder is.
     title : str
@@ -55,24 +51,12 @@ def embed_cached(
     items = list(utterances.rows.items())
     for start in tqdm(range(0, len(items), PART), title, disable=None):
         rows = dict(items[start : start + PART])
-        path = Path(folder) / f"{_name(loaded, rows)}.npz"
+        path = Path(folder) / f"{FrameCache.name_of(loaded.encoder, rows)}.npz"
         stored = _load(path) or _embed_part(loaded, rows, path, device)
         layers.append(stored["layers"])
         read += stored["ids"].tolist()
     layers = [part for part in layers if part.size] or layers[:1]
     return np.concatenate(layers, axis=1), utterances.keep(read, UNREADABLE)
-
-
-def _name(loaded: PretrainedEncoder, rows: Mapping[str, Mapping]) -> str:
-    digest = hashlib.sha256(FrameCache.name_of(loaded.encoder, rows).encode())
-    digest.update(loaded.description.encode())
-    for row in rows.values():
-        try:
-            facts = os.stat(row["wav"])
-            digest.update(f"{facts.st_size} {facts.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(b"missing\n")
-    return digest.hexdigest()[:24]
 
 
 def _load(path: Path) -> dict[str, np.ndarray] | None:
@@ -86,9 +70,7 @@ def _load(path: Path) -> dict[str, np.ndarray] | None:
 def _embed_part(
     loaded: PretrainedEncoder, rows: dict[str, dict], path: Path, device: str
 ) -> dict[str, np.ndarray]:
-    with ThreadPoolExecutor() as pool:
-        good = dict(zip(rows, pool.map(_can_be_read, rows.values()), strict=True))
-    rows = {utterance: row for utterance, row in rows.items() if good[utterance]}
+    rows = drop_undecodable(rows, limit=1.0)
     layers = np.zeros((0, 0, 0), np.float32)
     if rows:
         layers = embed(loaded.encoder, rows, loaded.sample_rate, device, progressbar=True)
@@ -96,12 +78,3 @@ def _embed_part(
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **stored)
     return stored
-
-
-def _can_be_read(row: Mapping) -> bool:
-    """Decodes the audio: a header alone does not tell a file that was cut off."""
-    try:
-        read_audio(row["wav"], 16000, None, 0, read_segment(row))
-    except ValueError:
-        return False
-    return True
