@@ -109,6 +109,7 @@ class Record(Generic[Run]):
         if not self.path.is_file():
             return runs
         size = len(self.key._fields)
+        check_tail(self.path)
         with self.path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             if tuple(next(reader, self.columns)) != self.columns:  # an empty file is a new one
@@ -141,6 +142,13 @@ class Record(Generic[Run]):
                 if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
                     yield
                     return
+
+
+def check_tail(path: Path) -> None:
+    """Raises a ValueError where a file's last line has no end: a number in it may be cut off."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
+            raise ValueError(f"{path}: its last line is cut off: mend it, or take it out")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable]) -> str:

@@ -20,6 +20,7 @@ from masr_modules.data.corruption import corrupt, keep_share
 from masr_modules.data.overlap import warn_of_shared
 from masr_modules.distributed import rank
 from masr_modules.knowledge import name_branches
+from masr_modules.training.starter import RUN_LOCK, end_with_starter, hold
 
 
 def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
@@ -39,13 +40,17 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     ------
     ValueError
         If the output folder is that of a run with other settings or inputs.
+    RuntimeError
+        If another process works in it: says which.
     """
     path, run_opts, overrides = parse_arguments(arguments)
     sb.utils.distributed.ddp_init_group(run_opts)
     if rank() > 0:  # all ranks have the same to say: SpeechBrain sets logging up on the first alone
         logging.getLogger("masr_modules").setLevel(logging.ERROR)
     text = resolve_settings(path, overrides)
+    end_with_starter()
     hparams = load_hyperpyyaml(text)
+    run_on_main(hold, args=[Path(hparams["output_folder"], RUN_LOCK)])
     sb.create_experiment_directory(hparams["output_folder"])
     if "prepare" in hparams:
         run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})

@@ -38,6 +38,7 @@ from masr_modules.downstream.tables import (
 )
 from masr_modules.downstream.task import Task, find_tasks
 from masr_modules.training.experiment import prepare_corpus
+from masr_modules.training.starter import STARTER_LOCK, hold, run_child
 
 RECIPES = Path(__file__).parents[1]
 HPARAMS = RECIPES.parent / "hparams"
@@ -75,10 +76,10 @@ def train(
         check_same(folder, facts_of(resolve_settings(path, changes)))
         return
     command = [sys.executable, str(RECIPES / run.task / "train.py"), yaml, *overrides]
-    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder / STARTER_LOCK)
     print(f"{run.task}: {run.row}, seed {run.seed}: {folder}/output.txt", flush=True)
     with open(folder / "output.txt", "w") as log:
-        done = subprocess.run(
+        done = run_child(
             [*command, *extra],
             stdout=log,
             stderr=subprocess.STDOUT,

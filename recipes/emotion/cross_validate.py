@@ -10,7 +10,6 @@ are refused. With `--leave_out speaker` there are ten folds.
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from masr_modules.config.provenance import check_same, facts_of
 from masr_modules.config.settings import resolve_settings
 from masr_modules.downstream.emotion import TASK
 from masr_modules.metrics.tables import format_table
+from masr_modules.training.starter import run_child
 
 FOLDS = {"superb": 5, "session": 5, "speaker": 10}
 RECIPE = Path(__file__).with_name("train.py")
@@ -52,7 +52,7 @@ def run_fold(arguments: list[str]) -> dict:
         for kind in ("settings", "inputs"):  # a setting tells more than the CSVs that follow it
             check_same(folder, facts_of(resolved(arguments)), kinds=(kind,))
     else:
-        subprocess.run([sys.executable, str(RECIPE), *arguments], check=True)
+        run_child([sys.executable, str(RECIPE), *arguments], check=True)
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -29,6 +29,7 @@ from masr_modules.data.corpus import load_corpora
 from masr_modules.data.dataio import length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.encoders.pooling import valid_frames
 from masr_modules.training.loading import collate
+from masr_modules.training.starter import end_with_starter
 
 
 def plan_of(hparams: dict, rows: dict) -> dict:
@@ -107,6 +108,7 @@ def cluster(frames: np.ndarray, num_units: int, seed: int) -> MiniBatchKMeans:
 
 def main(arguments: list[str]) -> None:
     """Data, frames, clusters, file."""
+    end_with_starter()
     path, run_opts, overrides = parse_arguments(arguments)
     hparams = load_settings(path, overrides)
     if "prepare" in hparams:

@@ -39,6 +39,7 @@ from masr_modules.reporting.pretrain_record import (
 )
 from masr_modules.reporting.study import BASELINES, METHODS, Comparison, Studies
 from masr_modules.training.experiment import prepare_corpus
+from masr_modules.training.starter import STARTER_LOCK, hold, release, run_child
 
 ROOT = Path(__file__).parents[2]
 HPARAMS = ROOT / "hparams"
@@ -57,7 +58,7 @@ def prepare(yaml: Path, arms: list[str], extra: list[str]) -> None:
 def find_units(yaml: Path, extra: list[str]) -> None:
     """HuBERT's k-means, once for all runs; does nothing where it is done."""
     recipe = RECIPE.with_name("kmeans.py")
-    subprocess.run([sys.executable, str(recipe), str(yaml), *extra], check=True)
+    run_child([sys.executable, str(recipe), str(yaml), *extra], check=True)
 
 
 def keep_labels(yaml: Path, extra: list[str], path: Path) -> dict[str, dict[str, str]]:
@@ -97,11 +98,11 @@ class Training:
         command = [sys.executable, str(RECIPE), str(self.comparison.yaml)]
         command += ["--seed", str(seed), "--output_folder", str(folder), "--system", arm]
         command += ["--baselines", str(arm == STUDIES.first).lower()]
-        folder.mkdir(parents=True, exist_ok=True)
+        hold(folder / STARTER_LOCK)
         self.reuse_encoder(arm, seed, folder)
         print(f"training {arm}, seed {seed}: {folder}/output.txt", flush=True)
         with open(folder / "output.txt", "w") as log:
-            done = subprocess.run(
+            done = run_child(
                 [*command, *STUDIES.overrides(arm), *self.comparison.extra],
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -110,6 +111,7 @@ class Training:
         if done.returncode:
             raise RuntimeError(f"{arm}, seed {seed} failed: see {folder}/output.txt")
         self.record(arm, seed, folder)
+        release(folder / STARTER_LOCK)
 
     def reuse_encoder(self, arm: str, seed: int, folder: Path) -> None:
         """Copies the checkpoint of a finished run that trained the same encoder, if any."""

@@ -107,3 +107,42 @@ def test_an_empty_file_is_a_new_record(tmp_path):
     assert not found.runs
     found.add(Training("MASR", 1), {"knn": 1.0}, if_recorded="skip")
     assert Training("MASR", 1) in record(found.path)
+
+
+#: Adds a run where a file may have no more than some bytes, as on a disk that is full.
+FULL = """
+import resource, signal, sys
+from typing import NamedTuple
+from masr_modules.reporting.runs import Record
+
+class Training(NamedTuple):
+    system: str
+    seed: int
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+found = Record(sys.argv[1], Training, extra=["layer"])
+resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
+found.add(Training("MASR", 9), {f"metric {i}": i / 7 for i in range(40)}, if_recorded="skip")
+"""
+
+
+def test_a_full_disk_leaves_the_record_as_it_was(tmp_path):
+    found = record(tmp_path / "runs.csv")
+    found.add(Training("MASR", 1), {"knn": 0.5}, if_recorded="skip")
+    before = found.path.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(found.path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "OSError" in done.stderr and "runs.csv" in done.stderr
+    assert found.path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
+    assert record(found.path).metrics(Training("MASR", 1)) == {"knn": 0.5}
+
+
+@pytest.mark.parametrize("lost", [1, 2, 4])
+def test_a_record_whose_last_line_is_cut_is_not_read(lost, tmp_path):
+    found = record(tmp_path / "runs.csv")
+    found.add(Training("MASR", 1), {"knn": 0.123456}, if_recorded="skip")
+    found.path.write_bytes(found.path.read_bytes()[:-lost])
+    with pytest.raises(ValueError, match="runs.csv: its last line is cut off"):
+        record(found.path)
