@@ -94,12 +94,12 @@ def _refuse_other_forms(archive: str) -> None:
             raise ValueError(f"{archive}: is {name}, which is not read here; {_UNPACK}")
 
 
-def _members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """Checked path and content of each file; the content is valid until the next."""
+def _members(archive: str) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Checked path, size and content of each file; the content is valid until the next."""
     return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
 
 
-def _tar_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar_members(archive: str) -> Iterator[tuple[str, int, IO[bytes]]]:
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
             name = inner_path(member.name, archive) if member.name.strip("./") else ""
@@ -107,10 +107,10 @@ def _tar_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
                 continue
             if not member.isfile():
                 raise ValueError(f"{archive}: {member.name!r} is a link or device; refused")
-            yield name, tar.extractfile(member)
+            yield name, member.size, tar.extractfile(member)
 
 
-def _zip_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_members(archive: str) -> Iterator[tuple[str, int, IO[bytes]]]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
             name = inner_path(member.filename, archive)
@@ -123,7 +123,7 @@ def _zip_members(archive: str) -> Iterator[tuple[str, IO[bytes]]]:
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise ValueError(f"{archive}: {member.filename!r} is a link; refused")
             with file.open(member) as content:
-                yield name, content
+                yield name, member.file_size, content
 
 
 def unpack(archive: str, inner: str, data_folder: str, save_folder: str) -> str:
@@ -188,7 +188,8 @@ def extract_archive(archive: str, folder: str) -> None:
     Raises
     ------
     ValueError
-        If the archive is truncated, encrypted or none at all, or a member is a link, a device,
+        If the archive is truncated, encrypted or none at all, or a member is a link, a device, too
+        large for the disk,
         or would leave the folder: names archive and member. Nothing is left behind.
     FileExistsError
         If the folder exists.
@@ -203,8 +204,14 @@ def extract_archive(archive: str, folder: str) -> None:
         os.makedirs(temporary)
         bar = tqdm(desc=f"unpacking {archive}", unit="file")
         with bar, _broken_archive_named(archive):
-            for member, content in _members(archive):
+            for member, size, content in _members(archive):
                 path = os.path.join(temporary, member)
+                free = shutil.disk_usage(temporary).free
+                if size > free:  # said of a file that holds next to nothing, it may be a trap
+                    raise ValueError(
+                        f"{archive}: {member!r} says that it has {size:,} bytes, and {parent} has "
+                        f"room for {free:,}; make room, or fetch the archive again"
+                    )
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with errors_name(path), open(path, "wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)

@@ -1,12 +1,16 @@
 """Pipes, encodings, encrypted archives and full disks: errors that name file and remedy."""
 
 import errno
+import gzip
 import io
 import os
 import socket
+import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,11 +150,12 @@ def test_a_zip_that_is_packed_in_another_way_is_named(tmp_path):
     ],
 )
 def test_a_full_disk_is_an_error_that_names_file_and_remedy(tmp_path, monkeypatch, write):
-    monkeypatch.setattr(atomic_file, "__enter__", lambda self: "/dev/full")
-    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    enter = atomic_file.__enter__
+    monkeypatch.setattr(atomic_file, "__enter__", lambda self: enter(self) and "/dev/full")
     with pytest.raises(OSError, match="No space left on device; make room .*a.wav") as caught:
         write(str(tmp_path / "a.wav"))
     assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_limit_on_the_size_of_files_stops_an_archive_with_its_name(tmp_path):
@@ -190,3 +195,26 @@ def test_audio_of_a_dataset_that_is_cut_is_left_out(tmp_path, form):
     with pytest.raises(ValueError, match="cannot be decoded"):
         save_audio({"bytes": content[: len(content) // 2]}, str(tmp_path / "cut.wav"))
     assert not (tmp_path / "cut.wav").exists()
+
+
+@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
+def test_an_archive_that_says_a_terabyte_is_refused_before_it_is_written(form, tmp_path):
+    path, size = tmp_path / f"a.{form}", 2**60
+    if form == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.wav", b"x" * 100)
+        content = bytearray(path.read_bytes())
+        directory = content.index(b"PK\x01\x02")
+        content[directory + 24 : directory + 28] = struct.pack("<I", 2**32 - 2)  # its size
+        path.write_bytes(content)
+        size = 2**32 - 2
+    else:
+        header = tarfile.TarInfo("a.wav")
+        header.size = size
+        blocks = header.tobuf(tarfile.GNU_FORMAT) + bytes(10 * 512)
+        path.write_bytes(gzip.compress(blocks) if form == "tar.gz" else blocks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
+        with pytest.raises(ValueError, match=f"'a.wav' says that it has {size:,} bytes"):
+            extract_archive(str(path), str(tmp_path / "out"))
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
