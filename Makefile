@@ -39,7 +39,7 @@ test: $(INSTALLED)
 test-fast: $(INSTALLED)
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
-# Kills a small training again and again; the weights must come out the same.
+# Does a small training harm again and again; the weights must come out the same.
 soak: $(INSTALLED)
 	$(RUN) -m benchmarks.soak --kills $(KILLS)
 
