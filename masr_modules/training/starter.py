@@ -64,6 +64,16 @@ def hold(path: str | Path) -> None:
     _held[path] = file  # closed, and so released, with the process
 
 
+def _let_go() -> None:
+    """Of a worker that is forked: else it would hold its parent's locks after the parent's end."""
+    for file in _held.values():
+        file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 def release(path: str | Path) -> None:
     """Lets others work here; does nothing where `hold` does not hold it."""
     file = _held.pop(Path(path).resolve(), None)

@@ -31,6 +31,16 @@ time.sleep(60)
 """
 
 
+HOLD_AND_FORK = """
+import os, sys, time
+from masr_modules.training.starter import hold
+hold(sys.argv[1])
+if os.fork():
+    print("held", flush=True)
+time.sleep(60)
+"""
+
+
 def python(code, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
@@ -53,6 +63,26 @@ def test_a_second_process_is_refused_and_told_who_is_there(tmp_path):
     with python(HOLD, path) as second:
         assert second.stdout.readline() == "held\n"
         second.kill()
+
+
+def test_workers_that_were_forked_do_not_hold_what_a_killed_process_held(tmp_path):
+    path = tmp_path / RUN_LOCK
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD_AND_FORK, path],
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert first.stdout.readline() == "held\n"
+    try:
+        with pytest.raises(RuntimeError, match="is in use by process"):
+            hold(path)  # the fork has not let go of its parent's
+        first.kill()
+        first.wait()
+        hold(path)
+        release(path)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
