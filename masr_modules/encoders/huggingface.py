@@ -4,10 +4,8 @@ Loaded with `transformers` itself: SpeechBrain's interface builds pretraining mo
 without their weights and normalises waveforms over padding.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,118 +13,16 @@ from torchaudio.compliance import kaldi
 
 from masr_modules.config.extras import extra
 from masr_modules.encoders.pooling import valid_frames
+from masr_modules.encoders.transformers_files import (
+    LORA_TARGETS,
+    check_source,
+    load_config,
+    load_extractor,
+    load_model,
+)
 
 with extra("hub"):
     from peft import LoraConfig, inject_adapter_in_model
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
-
-logger = logging.getLogger(__name__)
-
-#: Family (`model_type`) -> the linear maps that LoRA adapts. WavLM reads the weights of its
-#: attention without calling its modules, so adapters there would have no effect.
-LORA_TARGETS = {
-    "wav2vec2": ["q_proj", "k_proj", "v_proj", "out_proj"],
-    "hubert": ["q_proj", "k_proj", "v_proj", "out_proj"],
-    "wavlm": ["intermediate_dense", "output_dense"],
-    "wav2vec2-bert": ["linear_q", "linear_k", "linear_v", "linear_out"],
-}
-#: Largest numbers and most layers in a config.json: more would take a machine's memory.
-MAX_SIZE, MAX_LAYERS = 2**24, 1000
-WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
-
-
-def check_source(source: str) -> None:
-    """Raises FileNotFoundError for a local folder that is missing or incomplete."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        if source.count("/") > 1 or source.startswith((".", "/", "~")):
-            raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
-        return
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{source}: has no config.json: is it a transformers model?")
-    if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
-        raise FileNotFoundError(f"{source}: has no weights ({' or '.join(WEIGHT_FILES)})")
-
-
-def load_config(source: str):
-    """The model's configuration, with masks and layers left to us.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint is of no known family, or says sizes that no model has.
-    """
-    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    sizes = {key: value for key, value in config.to_dict().items() if type(value) is int}
-    for name, most in {**dict.fromkeys(sizes, MAX_SIZE), "num_hidden_layers": MAX_LAYERS}.items():
-        if sizes.get(name, 0) > most:
-            raise ValueError(f"{source}: its config.json says {name}: {sizes[name]}; no model has")
-    if config.model_type not in LORA_TARGETS:
-        raise ValueError(
-            f"{source}: is a {config.model_type!r} model; the speech encoders that can be "
-            f"trained on are {', '.join(LORA_TARGETS)}"
-        )
-    config.layerdrop = 0.0  # every parameter gets a gradient at every step
-    config.apply_spec_augment = True  # with our masks, and none of its own
-    config.mask_feature_prob = 0.0
-    config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
-    if getattr(config, "add_adapter", False):
-        logger.warning(
-            f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
-            "left out: frames are the encoder's"
-        )
-        config.add_adapter = config.use_intermediate_ffn_before_adapter = False
-    return config
-
-
-def load_extractor(source: str, sample_rate: int):
-    """The model's preprocessor, or None where the folder has none.
-
-    Raises
-    ------
-    ValueError
-        If the model was trained on another sample rate.
-    """
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
-    except OSError:
-        return None
-    if extractor.sampling_rate != sample_rate:
-        raise ValueError(
-            f"{source}: was trained on {extractor.sampling_rate} Hz, but sample_rate is "
-            f"{sample_rate}: resample the corpus, or choose another model"
-        )
-    return extractor
-
-
-def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
-    """The encoder, and its pretraining head where the checkpoint ships a complete one.
-
-    In float32, whatever the precision of the checkpoint: half of it cannot be trained on.
-
-    No code of the checkpoint runs: weights come from safetensors, or from a pickle that
-    torch reads with weights_only.
-    """
-    if any(name == "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
-        model, info = AutoModelForPreTraining.from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            weights_only=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-        )
-        missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
-        encoder = model.wav2vec2
-        del model.wav2vec2  # what is left is the head
-        if not missing:
-            return encoder, model
-        logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
-        return encoder, None
-    model = AutoModel.from_pretrained(
-        source, config=config, weights_only=True, trust_remote_code=False, dtype=torch.float32
-    )
-    return model, None
 
 
 @dataclass

@@ -7,8 +7,6 @@ which knows the encoders of this library and nothing else; weights are read with
 """
 
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +16,12 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from ruamel.yaml.nodes import MappingNode
 from speechbrain.utils.checkpoints import Checkpointer
-from torch import Tensor, nn
+from torch import nn
 
 from masr_modules.config.extras import MissingExtraError
 from masr_modules.config.files import write_atomic
 from masr_modules.encoders import registry
+from masr_modules.encoders.weights import read_state
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
@@ -184,29 +183,6 @@ def _check_size(encoder: object, weights: Path | None) -> None:
             f"{DESCRIPTION}: describes an encoder of {count:,} parameters, which do not fit "
             + ("into memory" if weights is None else f"{weights}, a file of {most:,} bytes")
         )
-
-
-def read_state(path: Path) -> dict:
-    """Weights of a file that torch saved; neither runs code nor unpacks more than its size.
-
-    Raises
-    ------
-    ValueError
-        If it is broken, holds more than weights, or its records are compressed.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            unpacked = sum(record.file_size for record in file.infolist())
-        if unpacked > path.stat().st_size:
-            raise ValueError(f"it would unpack to {unpacked:,} bytes, which torch never saves")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: holds more than weights, so it is not read: {error}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, MemoryError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: holds no weights by name")
-    return dict(state)
 
 
 def load_weights(encoder: nn.Module, state: dict, path: Path, description: str | Path) -> None:

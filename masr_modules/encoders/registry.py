@@ -37,7 +37,7 @@ BUILDERS = {
 MAX_CHARACTERS, MAX_DEPTH, MAX_NODES, MAX_TEXT = 1_000_000, 8, 500, 1000
 MAX_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE = 2**16, 500, 2**20
 
-_BOUNDS = {"num_layers": MAX_LAYERS, "sample_rate": MAX_SAMPLE_RATE}
+_BOUNDS = {"num_layers": MAX_LAYERS, "sample_rate": MAX_SAMPLE_RATE, "n_mels": 4096}
 _PLAIN = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")]
 _YAML = "tag:yaml.org,2002:"
 #: What constructors raise on arguments of a wrong kind or size.

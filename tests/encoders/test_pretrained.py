@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import zipfile
 from importlib import import_module
 
 import pytest
@@ -304,10 +305,42 @@ def test_a_strangers_folder_with_code_runs_none_and_asks_nothing(tmp_path, monke
     assert not (tmp_path / "HACKED").exists()
 
 
-@pytest.mark.parametrize("name, value", [("num_hidden_layers", 10**6), ("hidden_size", 2**40)])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("num_hidden_layers", 10**6),
+        ("hidden_size", 2**40),
+        ("conv_dim", [2**40] * 7),
+        ("a_list", [3] * 10**4),
+        ("task_specific_params", {"a": {"b": 2**40}}),
+    ],
+)
 def test_sizes_that_no_model_has_are_refused_before_memory_is_taken(name, value, tmp_path):
     source = save_small("hubert", tmp_path)
     config = json.loads((tmp_path / "config.json").read_text()) | {name: value}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=f"config.json says {name}: {value}"):
+    with pytest.raises(ValueError, match=f"config.json says {name}"):
+        HuggingFaceEncoder(source)
+
+
+def test_a_transformers_model_larger_than_its_weights_is_not_built(tmp_path):
+    """Each number is one that some model may have; 500 such layers take 40 TB."""
+    source = save_small("hubert", tmp_path)
+    sizes = {"hidden_size": 65536, "intermediate_size": 65536, "num_hidden_layers": 500}
+    config = json.loads((tmp_path / "config.json").read_text()) | sizes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="parameters, which do not fit its weights"):
+        HuggingFaceEncoder(source)
+
+
+def test_pickled_weights_of_transformers_that_unpack_to_more_are_refused(tmp_path):
+    source = save_small("hubert", tmp_path)
+    torch.save({"x": torch.zeros(1_000_000)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for record in whole.infolist():
+            packed.writestr(record.filename, whole.read(record))
+    with pytest.raises(ValueError, match="pytorch_model.bin: cannot be read: it would unpack"):
         HuggingFaceEncoder(source)

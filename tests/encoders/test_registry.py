@@ -89,7 +89,7 @@ def without_parts(tree):
     return tree
 
 
-@pytest.mark.filterwarnings("ignore:.*duplicate anchor")
+@pytest.mark.filterwarnings("ignore::ruamel.yaml.error.ReusedAnchorWarning")
 @given(FLOW)
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_whatever_the_description_only_registry_parts_and_plain_values_are_written(flow):

@@ -144,7 +144,8 @@ class Payload:
 def test_a_pickle_with_code_does_not_run(tmp_path, capsys):
     save_small("hubert", tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    torch.save({"a": Payload()}, tmp_path / "pytorch_model.bin", pickle_module=pickle)
+    hostile = {"a": Payload(), "b": torch.zeros(50_000)}  # as large as the model's own
+    torch.save(hostile, tmp_path / "pytorch_model.bin", pickle_module=pickle)
     with pytest.raises((pickle.UnpicklingError, RuntimeError, OSError)):
         HuggingFaceEncoder(str(tmp_path))
     assert "code of the checkpoint ran" not in capsys.readouterr().out

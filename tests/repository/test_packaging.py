@@ -39,6 +39,7 @@ WITHIN = {"data_prep/mini": "mini"}
 NEEDS = {
     "data_prep.voxceleb_convert": "prep",
     "masr_modules.encoders.huggingface": "hub",
+    "masr_modules.encoders.transformers_files": "hub",
     "masr_modules.metrics.plots": "report",
     "masr_modules.objectives.huggingface": "hub",
     "masr_modules.reporting.heat_map": "report",
