@@ -14,12 +14,16 @@ from torchaudio.compliance import kaldi
 from masr_modules.config.extras import extra
 from masr_modules.encoders.pooling import valid_frames
 from masr_modules.encoders.transformers_files import (
-    LORA_TARGETS,
+    FAMILIES,
+    build_model,
     check_source,
+    config_of,
+    hears_loudness,
     load_config,
     load_extractor,
     load_model,
 )
+from masr_modules.encoders.whisper import WhisperBody, WhisperLogMel
 
 with extra("hub"):
     from peft import LoraConfig, inject_adapter_in_model
@@ -32,7 +36,8 @@ class EncoderInput:
     Arguments
     ---------
     values : torch.Tensor
-        (B, T) samples, or (B, F, 160) features for wav2vec2-bert.
+        (B, T) samples, (B, F, 160) features for wav2vec2-bert, or (B, 2 F + 4, mel filters) for
+        Whisper.
     attention_mask : torch.Tensor
         (B, T) or (B, F) long, 1 on what is valid.
     frame_lens : torch.Tensor
@@ -48,15 +53,14 @@ class EncoderInput:
 
 
 class HuggingFaceEncoder(nn.Module):
-    """A pretrained speech encoder: wav2vec 2.0, XLS-R, HuBERT, WavLM or w2v-BERT 2.0.
+    """A pretrained speech encoder of `transformers`: see `transformers_files.FAMILIES`.
 
-    A model with group norm in its feature extractor normalises over time, padding
-    included: it is `padding_sensitive`, and `forward` without a mask runs it grouped by
-    exact length.
+    A model whose convolutions or normalisation reach over padding is `padding_sensitive`, and
+    `forward` runs it grouped by exact length.
 
     Arguments
     ---------
-    source : str
+    source : str, optional
         Hub name or local folder.
     sample_rate : int
         Of the waveforms, Hz.
@@ -68,6 +72,8 @@ class HuggingFaceEncoder(nn.Module):
         Of the adapters.
     gradient_checkpointing : bool
         Computes activations twice to save memory.
+    config : dict, optional
+        In the place of a source: what `described` gives. Weights are drawn.
 
     Raises
     ------
@@ -82,38 +88,57 @@ class HuggingFaceEncoder(nn.Module):
 
     def __init__(
         self,
-        source: str,
+        source: str | None = None,
         sample_rate: int = 16000,
         trainable: str = "all",
         frozen_layers: int = 0,
         lora_rank: int = 8,
         gradient_checkpointing: bool = False,
+        config: dict | None = None,
     ):
         super().__init__()
-        check_source(source)
-        config = load_config(source)
-        extractor = load_extractor(source, sample_rate)
-        self.sample_rate = sample_rate
-        self.hears_features = config.model_type == "wav2vec2-bert"
-        self.padding_sensitive = getattr(config, "feat_extract_norm", None) == "group"
-        self.normalize = getattr(extractor, "do_normalize", not self.padding_sensitive)
-        self.d_model = config.hidden_size
+        if (source is None) == (config is None):
+            raise ValueError("an encoder needs either a source or a config")
+        self.source, self.sample_rate = source, sample_rate
+        if source is None:
+            model_config, self.normalize = config_of(config)
+            self.model, self.head = build_model(model_config), None
+        else:
+            check_source(source)
+            model_config = load_config(source)
+            extractor = load_extractor(source, sample_rate)
+            self.normalize = hears_loudness(extractor, model_config)
+            self.model, self.head = load_model(source, model_config)
+        family = FAMILIES[model_config.model_type]
+        self.input_kind = family.input_kind
+        group_norm = getattr(model_config, "feat_extract_norm", None) == "group"
+        self.padding_sensitive = group_norm or family.mixes_padding
+        self.d_model = model_config.hidden_size
         self.frame_samples = 320
-        if not self.hears_features:
-            self.frame_samples = config.inputs_to_logits_ratio
-        self.model, self.head = load_model(source, config)
+        if self.input_kind == "samples":
+            self.frame_samples = model_config.inputs_to_logits_ratio
+        if self.input_kind == "whisper":
+            self.log_mel = WhisperLogMel(model_config.num_mel_bins)
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self._choose_trained(trainable, frozen_layers, lora_rank)
         self.train()  # as every new module; transformers loads in eval mode
+
+    @property
+    def described(self) -> dict:
+        """What builds the same network without its weights: `config` of another encoder."""
+        config = self.model.config.to_diff_dict()
+        return {"normalize": self.normalize} | {
+            key: value for key, value in config.items() if not key.startswith(("_", "transformers"))
+        }
 
     def _choose_trained(self, trainable: str, frozen_layers: int, lora_rank: int) -> None:
         layers = self.model.encoder.layers
         if not 0 <= frozen_layers <= len(layers):
             raise ValueError(f"frozen_layers is {frozen_layers}: choose 0 to {len(layers)}")
         if trainable == "lora":
-            targets = LORA_TARGETS[self.model.config.model_type]
-            lora = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets)
+            targets = FAMILIES[self.model.config.model_type].lora_targets
+            lora = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=list(targets))
             self.model = inject_adapter_in_model(lora, self.model)
         elif trainable == "layer_norm":
             self.model.requires_grad_(False)
@@ -123,7 +148,8 @@ class HuggingFaceEncoder(nn.Module):
         elif trainable != "all":
             raise ValueError(f"trainable is {trainable!r}: choose all, layer_norm or lora")
         if frozen_layers:
-            bottom = getattr(self.model, "feature_extractor", self.model.feature_projection)
+            bottom = getattr(self.model, "feature_extractor", None)
+            bottom = self.model.feature_projection if bottom is None else bottom
             for module in (bottom, *layers[:frozen_layers]):
                 module.requires_grad_(False)
         self.model.masked_spec_embed.requires_grad_(True)
@@ -155,7 +181,10 @@ class HuggingFaceEncoder(nn.Module):
                 "drop the shortest ones"
             )
         num_frames = int(self._frame_lens(torch.tensor(wavs.shape[1])))
-        if self.hears_features:
+        if self.input_kind == "whisper":
+            valid = valid_frames(frame_lens, num_frames, wavs.device)
+            return EncoderInput(self.log_mel(wavs, samples), valid.long(), frame_lens, num_frames)
+        if self.input_kind == "kaldi":
             values = self._kaldi_features(wavs, samples, num_frames)
             valid = valid_frames(frame_lens, num_frames, wavs.device)
             return EncoderInput(values, valid.long(), frame_lens, num_frames)
@@ -168,7 +197,9 @@ class HuggingFaceEncoder(nn.Module):
         return EncoderInput(wavs, valid.long(), frame_lens, num_frames)
 
     def _frame_lens(self, samples: Tensor) -> Tensor:
-        if self.hears_features:  # 25 ms windows each 10 ms, two per frame
+        if self.input_kind == "whisper":
+            return (samples + self.frame_samples - 1) // self.frame_samples
+        if self.input_kind == "kaldi":  # 25 ms windows each 10 ms, two per frame
             return ((samples - 400).div(160, rounding_mode="floor") + 1).clamp(min=0) // 2
         return self.model._get_feat_extract_output_lengths(samples)
 

@@ -1,6 +1,7 @@
 """Checkpoints of the `transformers` library: what is checked before and while they are loaded."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,19 +9,58 @@ from torch import nn
 
 from masr_modules.config.extras import extra
 from masr_modules.encoders.weights import refuse_packed
+from masr_modules.encoders.whisper import HOP, N_FFT, WhisperBody
 
 with extra("hub"):
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
+    from transformers import (
+        CONFIG_MAPPING,
+        AutoConfig,
+        AutoFeatureExtractor,
+        AutoModel,
+        AutoModelForPreTraining,
+    )
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 logger = logging.getLogger(__name__)
 
-#: Family (`model_type`) -> the linear maps that LoRA adapts. WavLM reads the weights of its
-#: attention without calling its modules, so adapters there would have no effect.
-LORA_TARGETS = {
-    "wav2vec2": ["q_proj", "k_proj", "v_proj", "out_proj"],
-    "hubert": ["q_proj", "k_proj", "v_proj", "out_proj"],
-    "wavlm": ["intermediate_dense", "output_dense"],
-    "wav2vec2-bert": ["linear_q", "linear_k", "linear_v", "linear_out"],
+
+@dataclass(frozen=True)
+class Family:
+    """What models of a `model_type` have in common.
+
+    Arguments
+    ---------
+    lora_targets : tuple of str
+        The linear maps that LoRA adapts.
+    input_kind : str
+        "samples", "kaldi" (features of w2v-BERT 2.0) or "whisper" (log-mel features).
+    mixes_padding : bool
+        Whether its convolutions carry padding into frames of the utterance.
+    """
+
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
+    input_kind: str = "samples"
+    mixes_padding: bool = False
+
+
+_CONFORMER = ("linear_q", "linear_k", "linear_v", "linear_out")
+#: `model_type` -> family. WavLM reads the weights of its attention without calling its modules, so
+#: adapters there would have no effect.
+FAMILIES = {
+    "wav2vec2": Family(),
+    "hubert": Family(),
+    "wavlm": Family(("intermediate_dense", "output_dense")),
+    "wav2vec2-bert": Family(_CONFORMER, "kaldi"),
+    "data2vec-audio": Family(mixes_padding=True),
+    "unispeech-sat": Family(),
+    "wav2vec2-conformer": Family(_CONFORMER, mixes_padding=True),
+    "whisper": Family(input_kind="whisper"),
+}
+#: `model_type` -> why it is not taken.
+REFUSED = {
+    kind: "its layers run on frames that are squeezed together and spread again at the end, so "
+    "that they cannot be mixed with each other"
+    for kind in ("sew", "sew-d")
 }
 #: Largest numbers, most layers and longest lists in a config.json: more takes a machine's memory.
 MAX_SIZE, MAX_LAYERS = 2**24, 1000
@@ -51,15 +91,7 @@ def load_config(source: str):
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     _check_values(source, config.to_dict())
-    if config.model_type not in LORA_TARGETS:
-        raise ValueError(
-            f"{source}: is a {config.model_type!r} model; the speech encoders that can be "
-            f"trained on are {', '.join(LORA_TARGETS)}"
-        )
-    config.layerdrop = 0.0  # every parameter gets a gradient at every step
-    config.apply_spec_augment = True  # with our masks, and none of its own
-    config.mask_feature_prob = 0.0
-    config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
+    _take_over(source, config)
     if getattr(config, "add_adapter", False):
         logger.warning(
             f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
@@ -69,6 +101,63 @@ def load_config(source: str):
     if Path(source).expanduser().is_dir():
         _check_weights(Path(source).expanduser(), config)
     return config
+
+
+def _take_over(source: str, config) -> None:
+    """Leaves masks and layers of a configuration to us; refuses what is no encoder of ours."""
+    kind = config.model_type
+    if kind not in FAMILIES:
+        why = f": {REFUSED[kind]}" if kind in REFUSED else ""
+        raise ValueError(
+            f"{source}: is a {kind!r} model{why}; the speech encoders that can be "
+            f"trained on are {', '.join(FAMILIES)}"
+        )
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(f"{source}: its weights are quantised, which cannot be trained on")
+    # A name of the hub here would be that of code to fetch.
+    if config._attn_implementation not in (None, "eager", "sdpa"):
+        raise ValueError(f"{source}: asks for the attention {config._attn_implementation!r}")
+    # Every parameter gets a gradient at every step.
+    setattr(config, "encoder_layerdrop" if kind == "whisper" else "layerdrop", 0.0)
+    config.apply_spec_augment = True  # with our masks, and none of its own
+    config.mask_feature_prob = 0.0
+    config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
+
+
+def config_of(described: dict):
+    """A configuration that stands in an encoder's description; no code that it names runs.
+
+    Arguments
+    ---------
+    described : dict
+        HuggingFaceEncoder.described.
+
+    Returns
+    -------
+    config : transformers.PreTrainedConfig
+    normalize : bool
+        Whether waveforms are normalised.
+
+    Raises
+    ------
+    ValueError
+        If it is of no known family, or says sizes that no model has.
+    """
+    values = dict(described)
+    normalize, kind = values.pop("normalize", True), values.pop("model_type", None)
+    _check_values("config", values)
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(f"config: its model_type is {kind!r}, which transformers does not know")
+    config = CONFIG_MAPPING[kind].from_dict(values)
+    _take_over("config", config)
+    return config, bool(normalize)
+
+
+def build_model(config) -> nn.Module:
+    """An encoder with drawn weights, without a pretraining head."""
+    if config.model_type == "whisper":
+        return WhisperBody(WhisperEncoder(config))
+    return AutoModel.from_config(config)
 
 
 def _check_values(source: str, values: dict, within: str = "") -> None:
@@ -93,7 +182,7 @@ def _check_weights(folder: Path, config) -> None:
     for path in files:
         refuse_packed(path)
     with torch.device("meta"):
-        count = sum(value.numel() for value in AutoModel.from_config(config).parameters())
+        count = sum(value.numel() for value in build_model(config).parameters())
     most = sum(path.stat().st_size for path in files)  # a byte each at least
     if count > most:
         raise ValueError(
@@ -120,6 +209,25 @@ def load_extractor(source: str, sample_rate: int):
             f"{sample_rate}: resample the corpus, or choose another model"
         )
     return extractor
+
+
+def hears_loudness(extractor, config) -> bool:
+    """Whether waveforms are normalised before the model, as its preprocessor says.
+
+    Raises
+    ------
+    ValueError
+        If a Whisper's preprocessor computes other features than ours.
+    """
+    if config.model_type == "whisper" and extractor is not None:
+        said = [getattr(extractor, k, None) for k in ("feature_size", "hop_length", "n_fft")]
+        if said != [config.num_mel_bins, HOP, N_FFT] or getattr(extractor, "dither", 0.0):
+            raise ValueError(
+                f"its preprocessor_config.json says {said} (feature_size, hop_length, n_fft), "
+                f"where the model needs {[config.num_mel_bins, HOP, N_FFT]}, without dither"
+            )
+    group_norm = getattr(config, "feat_extract_norm", None) == "group"
+    return bool(getattr(extractor, "do_normalize", not group_norm))
 
 
 def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
@@ -149,4 +257,6 @@ def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
     model = AutoModel.from_pretrained(
         source, config=config, weights_only=True, trust_remote_code=False, dtype=torch.float32
     )
+    if config.model_type == "whisper":
+        return WhisperBody(model.encoder), None
     return model, None

@@ -9,14 +9,16 @@ from masr_modules.objectives.base import SSLObjective, SSLOutput
 from masr_modules.objectives.contrastive import MaskedContrastiveLoss
 from masr_modules.objectives.masking import FrameMask, span_mask
 from masr_modules.objectives.random_projection import RandomProjectionLoss, stack_features
+from masr_modules.objectives.start import StartPrediction
 
 
 class HuggingFaceSSL(SSLObjective):
-    """Continues with the checkpoint's own objective, or with BEST-RQ's where it ships none.
+    """Continues with the checkpoint's own objective, or BEST-RQ's, beside what the start hears.
 
     A checkpoint with wav2vec 2.0's quantiser (wav2vec 2.0, XLS-R) keeps its
     contrastive and diversity losses, at the temperature where the published annealing
-    ends. Any other encoder predicts random-projection codes of log-mel features.
+    ends. Any other encoder predicts random-projection codes of log-mel features. Beside that
+    loss, or in its place, the masked encoder predicts the layers of its start: StartPrediction.
 
     Arguments
     ---------
@@ -30,11 +32,17 @@ class HuggingFaceSSL(SSLObjective):
         Of the random-projection codes.
     codebook_dim : int
         Dimension of a code.
+    own_weight : float
+        Of the checkpoint's own loss, or of that of the codes.
+    start_weight : float
+        Of the prediction of the start.
+    visible_weight : float
+        In the prediction of the start, of frames that are not masked.
 
     Raises
     ------
     ValueError
-        If the encoder's frames are no whole number of 10 ms steps apart.
+        If the encoder's frames are no whole number of 10 ms steps apart, or no loss has a weight.
     """
 
     def __init__(
@@ -44,12 +52,25 @@ class HuggingFaceSSL(SSLObjective):
         mask_span: int = 10,
         codebook_size: int = 1024,
         codebook_dim: int = 16,
+        own_weight: float = 1.0,
+        start_weight: float = 0.0,
+        visible_weight: float = 0.0,
     ):
         super().__init__()
+        if min(own_weight, start_weight) < 0 or not own_weight + start_weight:
+            raise ValueError(
+                f"own_weight is {own_weight} and start_weight {start_weight}: one must be positive"
+            )
         self.encoder = encoder
         self.d_model = encoder.d_model
         self.mask_share = mask_share
         self.mask_span = mask_span
+        self.own_weight, self.start_weight = own_weight, start_weight
+        if start_weight:
+            self.start = StartPrediction(encoder, visible_weight)
+        if not own_weight:
+            encoder.head = None
+            return
         if encoder.head is not None:
             config = encoder.head.config
             self.diversity_weight = config.diversity_loss_weight
@@ -79,17 +100,25 @@ class HuggingFaceSSL(SSLObjective):
             lens, inputs.num_frames, self.mask_share, self.mask_span, mask_seeds, wavs.device
         )
         output = self.encoder.run(inputs, mask.frames, all_layers=True)
-        frames = output.last_hidden_state
-        if self.encoder.head is not None:
-            latents = mask.select(output.extract_features)
-            loss, stats = self._own_loss(mask.select(frames), latents, mask)
-        else:
-            features, _ = self.features(wavs, wav_lens)
-            stacked = stack_features(features, self.ratio)[:, : inputs.num_frames]
-            loss, stats = self.prediction(mask.select(frames), mask.select(stacked))
-        return SSLOutput(loss, [*output.hidden_states[:-1], frames], lens, mask.frames, stats)
+        layers = [*output.hidden_states[:-1], output.last_hidden_state]
+        loss, stats = layers[-1].new_zeros(()), {}
+        if self.start_weight:
+            guess, stats = self.start(inputs, layers, mask)
+            loss = loss + self.start_weight * guess
+        if self.own_weight:
+            own, own_stats = self._own_loss(output, wavs, wav_lens, inputs, mask)
+            loss, stats = loss + self.own_weight * own, stats | own_stats
+        return SSLOutput(loss, layers, lens, mask.frames, stats)
 
-    def _own_loss(self, frames: Tensor, latents: Tensor, mask: FrameMask) -> tuple[Tensor, dict]:
+    def _own_loss(self, output, wavs, wav_lens, inputs, mask: FrameMask) -> tuple[Tensor, dict]:
+        frames = mask.select(output.last_hidden_state)
+        if self.encoder.head is not None:
+            return self._contrastive_loss(frames, mask.select(output.extract_features), mask)
+        features, _ = self.features(wavs, wav_lens)
+        stacked = stack_features(features, self.ratio)[:, : inputs.num_frames]
+        return self.prediction(frames, mask.select(stacked))
+
+    def _contrastive_loss(self, frames: Tensor, latents: Tensor, mask: FrameMask) -> tuple[Tensor, dict]:
         """wav2vec 2.0's, with the head that came with the checkpoint; masked frames only."""
         head = self.encoder.head
         latents = head.dropout_features(latents).unsqueeze(0)
