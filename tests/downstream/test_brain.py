@@ -150,8 +150,7 @@ def test_masks_hide_frames_and_features_in_training_alone(kind, build):
 
 
 def test_masks_wait_until_the_encoder_learns(build):
-    masks = nn.Sequential(spans(1, 4))
-    brain = build(small_encoder(), hidden_augmentation=masks, head_only_steps=2)
+    brain = build(small_encoder(), hidden_augmentation=spans(1, 4), head_only_steps=2)
     brain.optimizer_step = 1
     assert not (heard(brain, Stage.TRAIN) == 0).any()
     brain.modules.train()
@@ -160,11 +159,13 @@ def test_masks_wait_until_the_encoder_learns(build):
 
 
 def test_masks_leave_no_trace_in_the_encoder(build):
-    encoder = small_encoder()
-    brain = build(encoder, hidden_augmentation=nn.Sequential(spans(1, 4)))
-    expected = {*encoder.state_dict()}
+    encoder, latents = small_encoder(), []
+    brain = build(encoder, hidden_augmentation=spans(1, 4))
+    keys = [*encoder.state_dict()]
+    encoder.front_end.register_forward_hook(lambda *call: latents.append(call[-1][0]))
     update(brain)
-    assert {*encoder.state_dict()} == expected and not encoder.context._forward_pre_hooks
+    assert [*encoder.state_dict()] == keys and not encoder.context._forward_pre_hooks
+    assert not (latents[0] == 0).any()  # what the front end gave is not written to
 
 
 def test_fine_tuning_options_of_a_frozen_encoder_are_told(build, caplog):
