@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import speechbrain as sb
@@ -19,12 +20,15 @@ from masr_modules.distributed import unwrap
 from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.downstream.layers import WeightedLayers
 from masr_modules.encoders.pretrained import PretrainedEncoder, load_encoder
+from masr_modules.training.layer_rates import depth_groups
 from masr_modules.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
 #: Bytes of a gigabyte, as disks are sold.
 GIGABYTE = 10**9
+#: Keys that act while an encoder is fine-tuned -> the value that asks for nothing.
+FINE_TUNING = {"freeze_front_end": True, "layer_lr_decay": 1.0, "hidden_augmentation": None}
 
 
 def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
@@ -48,6 +52,10 @@ class DownstreamBrain(Trainer):
 
     A frozen encoder runs once: its frames are read from a cache on disk, unless they would
     take more than `max_cache_gb`. Crops and augmentation change waveforms, not cached frames.
+
+    While an encoder is fine-tuned, the first module of its `front` stays as it was pretrained
+    (`freeze_front_end`), its layers learn at rates by depth (`layer_lr_decay`), and the input of
+    its `context`, which runs them, is masked (`hidden_augmentation`).
     """
 
     def __init__(self, *, pretrained: PretrainedEncoder, num_layers: int, **options):
@@ -82,7 +90,17 @@ class DownstreamBrain(Trainer):
         num_layers = pretrained.count_layers()
         learnt = {"mixer": WeightedLayers(num_layers), **modules}
         encoder = pretrained.encoder.requires_grad_(not hparams["freeze"])
-        if not hparams["freeze"]:
+        if hparams["freeze"]:
+            idle = [key for key, nothing in FINE_TUNING.items() if hparams[key] != nothing]
+            if idle:
+                logger.warning(
+                    f"without effect on a frozen encoder: {', '.join(idle)}; give --freeze false "
+                    "to fine-tune it"
+                )
+        else:
+            # Nothing is to be kept of an encoder that was never trained.
+            hparams["freeze_front_end"] &= not hparams["random_init"]
+            encoder.front[0].requires_grad_(not hparams["freeze_front_end"])
             freeze_unheard(encoder, pretrained.sample_rate)
             learnt["encoder"] = encoder
         checkpointer = hparams["checkpointer"]
@@ -104,7 +122,7 @@ class DownstreamBrain(Trainer):
         return unwrap(self.modules.mixer)
 
     def init_optimizers(self):
-        """One optimiser with a group for what is new and one for the encoder."""
+        """One optimiser with a group for what is new and those of the encoder, by depth."""
         new = [
             parameter
             for name, module in self.modules.items()
@@ -113,8 +131,8 @@ class DownstreamBrain(Trainer):
         ]
         groups = [{"params": new, "lr": self.hparams.lr}]
         if not self.hparams.freeze:
-            encoder = [p for p in self.modules.encoder.parameters() if p.requires_grad]
-            groups.append({"params": encoder, "lr": self.hparams.encoder_lr})
+            encoder, lr = unwrap(self.modules.encoder), self.hparams.encoder_lr
+            groups += depth_groups(encoder, lr, self.hparams.layer_lr_decay)
         self.optimizer = self.opt_class(groups)
         self.rates = [group["lr"] for group in groups]
         self.optimizers_dict = {"opt_class": self.optimizer}
@@ -145,9 +163,23 @@ class DownstreamBrain(Trainer):
         learns = stage == sb.Stage.TRAIN and self.encoder_learns
         if self.modules.encoder.training != learns:  # Brain.fit sets all modules to train
             self.modules.encoder.train(learns)
-        with torch.set_grad_enabled(learns):
+        if self.hparams.freeze_front_end:
+            unwrap(self.modules.encoder).front[0].eval()
+        with torch.set_grad_enabled(learns), self._masks(learns):
             layers, frame_lens = self.modules.encoder(wavs, lens)
         return self.modules.mixer(layers), frame_lens
+
+    def _masks(self, learns: bool) -> AbstractContextManager:
+        """Within it, the input of the layers is masked, where the encoder learns."""
+        masks = self.hparams.hidden_augmentation
+        if not learns or masks is None:
+            return nullcontext()
+
+        def mask(context: nn.Module, inputs: tuple) -> tuple:
+            hidden, *others = inputs
+            return masks(hidden.clone()), *others  # SpeechBrain's masks are written in place
+
+        return unwrap(self.modules.encoder).context.register_forward_pre_hook(mask)
 
     def dataset(self, rows: dict[str, dict], train: bool = False) -> DynamicItemDataset:
         """Utterances as `sig` or, where the encoder is frozen and the cache has room, `layers`."""
@@ -220,6 +252,11 @@ class DownstreamBrain(Trainer):
         """Fits, until the last epoch or until `patience` epochs brought nothing better."""
         loader = self.loader(train, train=True)
         self.total_steps = self.hparams.number_of_epochs * self.updates_per_epoch
+        if not self.hparams.freeze and self.hparams.head_only_steps >= self.total_steps:
+            logger.warning(
+                f"head_only_steps is {self.hparams.head_only_steps}, and the run has "
+                f"{self.total_steps} updates: the encoder does not learn; lower it"
+            )
         started = time.monotonic()
         # Else an equal score of a metric that shall rise counts as a better one.
         self.hparams.epoch_counter.min_delta = 0.0

@@ -217,6 +217,16 @@ class SpeechEncoder(nn.Module):
                 )
 
     @property
+    def front(self) -> list[nn.Module]:
+        """What is before the layers: the front end."""
+        return [self.front_end]
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The layers, bottom first; `context` runs them."""
+        return self.context.layers
+
+    @property
     def frame_samples(self) -> int:
         """Samples from the start of one frame to that of the next."""
         return self.features.hop * self.front_end.subsampling

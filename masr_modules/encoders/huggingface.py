@@ -154,6 +154,28 @@ class HuggingFaceEncoder(nn.Module):
                 module.requires_grad_(False)
         self.model.masked_spec_embed.requires_grad_(True)
 
+    @property
+    def context(self) -> nn.Module:
+        """What runs the layers."""
+        return self.model.encoder
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The layers, bottom first."""
+        return self.context.layers
+
+    @property
+    def front(self) -> list[nn.Module]:
+        """What is before the layers; first the convolutions or, of features, their projection."""
+        model, stable = self.model, getattr(self.model.config, "do_stable_layer_norm", True)
+        before = [
+            getattr(model, "feature_extractor", None),
+            model.feature_projection,
+            getattr(model.encoder, "pos_conv_embed", None),
+            None if stable else model.encoder.layer_norm,  # it follows the layers where stable
+        ]
+        return [module for module in before if module is not None]
+
     def prepare(self, wavs: Tensor, wav_lens: Tensor) -> EncoderInput:
         """Normalises each utterance over its own length, or computes its features.
 

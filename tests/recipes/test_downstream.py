@@ -94,7 +94,8 @@ def test_from_the_corpus_to_the_table(yaml, freeze, train, tmp_path, capsys):
 def test_a_killed_run_resumes_to_the_same_weights(yaml, recipes, train, tmp_path, monkeypatch):
     module = recipes[RECIPES[yaml][0]]
     brain = module.TASK.brain
-    whole = train(yaml, freeze=False, output_folder=tmp_path / "whole")
+    options = {"freeze": False, "hidden_augmentation": "!ref <hidden_masks>"}
+    whole = train(yaml, **options, output_folder=tmp_path / "whole")
     forward = brain.compute_forward
 
     def dying(self, batch, stage):
@@ -105,8 +106,8 @@ def test_a_killed_run_resumes_to_the_same_weights(yaml, recipes, train, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(brain, "compute_forward", dying)
         with pytest.raises(Killed):
-            train(yaml, freeze=False, output_folder=tmp_path / "killed")
-    resumed = train(yaml, freeze=False, output_folder=tmp_path / "killed")
+            train(yaml, **options, output_folder=tmp_path / "killed")
+    resumed = train(yaml, **options, output_folder=tmp_path / "killed")
     assert resumed["metrics"] == whole["metrics"]
     for name in ("encoder", "mixer", "head"):
         expected = weights(tmp_path / "whole", name)
@@ -130,6 +131,20 @@ def test_only_the_head_learns_at_first_then_the_encoder_too(train, tmp_path, pre
         return any(not torch.equal(v, before[f"encoder.{k}"]) for k, v in after.items())
 
     assert not moved(1000) and moved(1)
+    assert "head_only_steps is 1000, and the run has" in (tmp_path / "1000/log.txt").read_text()
+    assert "head_only_steps is" not in (tmp_path / "1/log.txt").read_text()
+
+
+@pytest.mark.parametrize("yaml", [yaml for yaml, (_, tree) in RECIPES.items() if tree is None])
+def test_fine_tuning_with_all_options(yaml, train, tmp_path, pretrained_folder):
+    options = {"layer_lr_decay": 0.5, "hidden_augmentation": "!ref <hidden_masks>"}
+    train(yaml, freeze=False, **options)
+    before, after = weights(pretrained_folder, "ssl"), weights(tmp_path / "out", "encoder")
+    moved = {
+        key for key, value in after.items() if not torch.equal(value, before[f"encoder.{key}"])
+    }
+    assert not any(key.startswith("front_end.") for key in moved)
+    assert all(any(f"layers.{layer}." in key for key in moved) for layer in (0, 1))
 
 
 def test_a_frozen_encoder_runs_once_for_all_tasks(train, tmp_path, monkeypatch):
@@ -310,6 +325,8 @@ def test_an_encoder_of_another_sample_rate_is_refused(train):
         train("mini_lid.yaml", sample_rate=8000)
 
 
-def test_a_transformers_encoder_from_a_folder(train, hf_folder):
-    results = train("mini_lid.yaml", pretrained=hf_folder["xlsr_300m"])
-    assert results["encoder"] == hf_folder["xlsr_300m"]
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "fine-tuned"])
+@pytest.mark.parametrize("model", ["xlsr_300m", "w2v_bert2"])
+def test_a_transformers_encoder_from_a_folder(model, freeze, train, hf_folder):
+    results = train("mini_lid.yaml", pretrained=hf_folder[model], freeze=freeze)
+    assert results["encoder"] == hf_folder[model]
