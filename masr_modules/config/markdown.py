@@ -1,5 +1,7 @@
 """Texts of others in Markdown."""
 
+from pathlib import Path
+
 import json
 import re
 
@@ -29,3 +31,15 @@ def yaml_text(text: object) -> str:
     plain = re.fullmatch(r"[A-Za-z][\w-]{2,}", str(text), flags=re.ASCII)
     words = {"yes", "off", "true", "null", "false"}
     return str(text) if plain and str(text).lower() not in words else json.dumps(str(text))
+
+
+def portable(path: str | Path) -> str:
+    """A path or hub name for others to read: of an absolute one, which is this machine's, the end.
+
+    Example
+    -------
+    >>> portable("/home/me/results/masr/1234"), portable("facebook/wav2vec2-xls-r-300m")
+    ('masr/1234', 'facebook/wav2vec2-xls-r-300m')
+    """
+    path = Path(path)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else str(path)

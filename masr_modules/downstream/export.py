@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from masr_modules.config.files import write_atomic
-from masr_modules.config.markdown import one_line
+from masr_modules.config.markdown import one_line, portable
 from masr_modules.distributed import unwrap
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
@@ -208,6 +208,9 @@ def downstream_card(hparams: Mapping, task: Task) -> str:
     """
     folder = Path(hparams["output_folder"])
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    csv = {
+        split: one_line(portable(hparams[f"{split}_csv"])) for split in ("train", "valid", "test")
+    }
     note = f"\n{task.use.note(results['metrics'])}\n" if task.use.note else ""
     return f"""{front_matter([task.name])}
 # {task.title}
@@ -215,12 +218,11 @@ def downstream_card(hparams: Mapping, task: Task) -> str:
 {indent(task.use.code(), " " * 4)}
 {note}
 `masr_modules` must be installed. The encoder ({"frozen" if results["freeze"] else "fine-tuned"}) is
-{one_line(results["encoder"])}.
+{one_line(portable(results["encoder"]))}.
 
 ## Data
 
-Trained on {one_line(hparams["train_csv"])}, chosen on {one_line(hparams["valid_csv"])}, tested
-on {one_line(hparams["test_csv"])}.
+Trained on {csv["train"]}, chosen on {csv["valid"]}, tested on {csv["test"]}.
 
 ## Results
 

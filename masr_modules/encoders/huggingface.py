@@ -18,12 +18,14 @@ from masr_modules.encoders.transformers_files import (
     build_model,
     check_source,
     config_of,
-    hears_loudness,
     load_config,
     load_extractor,
     load_model,
+    lora_config,
+    normalizes,
+    remove_adapters,
 )
-from masr_modules.encoders.whisper import WhisperBody, WhisperLogMel
+from masr_modules.encoders.whisper import WhisperLogMel
 
 with extra("hub"):
     from peft import LoraConfig, inject_adapter_in_model
@@ -100,14 +102,16 @@ class HuggingFaceEncoder(nn.Module):
         if (source is None) == (config is None):
             raise ValueError("an encoder needs either a source or a config")
         self.source, self.sample_rate = source, sample_rate
+        self.lora: LoraConfig | None = None
+        self.published: dict = {}
         if source is None:
             model_config, self.normalize = config_of(config)
             self.model, self.head = build_model(model_config), None
         else:
             check_source(source)
-            model_config = load_config(source)
+            model_config, self.published = load_config(source)
             extractor = load_extractor(source, sample_rate)
-            self.normalize = hears_loudness(extractor, model_config)
+            self.normalize = normalizes(extractor, model_config)
             self.model, self.head = load_model(source, model_config)
         family = FAMILIES[model_config.model_type]
         self.input_kind = family.input_kind
@@ -133,13 +137,12 @@ class HuggingFaceEncoder(nn.Module):
         }
 
     def _choose_trained(self, trainable: str, frozen_layers: int, lora_rank: int) -> None:
-        layers = self.model.encoder.layers
+        layers = self.blocks
         if not 0 <= frozen_layers <= len(layers):
             raise ValueError(f"frozen_layers is {frozen_layers}: choose 0 to {len(layers)}")
         if trainable == "lora":
-            targets = FAMILIES[self.model.config.model_type].lora_targets
-            lora = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=list(targets))
-            self.model = inject_adapter_in_model(lora, self.model)
+            self.lora = lora_config(self.model.config.model_type, lora_rank)
+            self.model = inject_adapter_in_model(self.lora, self.model)
         elif trainable == "layer_norm":
             self.model.requires_grad_(False)
             for module in self.model.modules():
@@ -148,21 +151,24 @@ class HuggingFaceEncoder(nn.Module):
         elif trainable != "all":
             raise ValueError(f"trainable is {trainable!r}: choose all, layer_norm or lora")
         if frozen_layers:
-            bottom = getattr(self.model, "feature_extractor", None)
-            bottom = self.model.feature_projection if bottom is None else bottom
-            for module in (bottom, *layers[:frozen_layers]):
+            for module in (self.front[0], *layers[:frozen_layers]):
                 module.requires_grad_(False)
         self.model.masked_spec_embed.requires_grad_(True)
 
+    def remove_adapters(self, merge: bool = True) -> None:
+        """Puts plain linear maps in the place of those with LoRA: their sum or, else, the base's."""
+        remove_adapters(self.model, merge)
+        self.lora = None
+
     @property
     def context(self) -> nn.Module:
-        """What runs the layers."""
-        return self.model.encoder
+        """What runs the layers: its first argument is their input."""
+        return getattr(self.model, "layers_input", self.model.encoder)
 
     @property
     def blocks(self) -> nn.ModuleList:
         """The layers, bottom first."""
-        return self.context.layers
+        return self.model.encoder.layers
 
     @property
     def front(self) -> list[nn.Module]:
@@ -170,7 +176,7 @@ class HuggingFaceEncoder(nn.Module):
         model, stable = self.model, getattr(self.model.config, "do_stable_layer_norm", True)
         before = [
             getattr(model, "feature_extractor", None),
-            model.feature_projection,
+            getattr(model, "feature_projection", None),
             getattr(model.encoder, "pos_conv_embed", None),
             None if stable else model.encoder.layer_norm,  # it follows the layers where stable
         ]

@@ -7,6 +7,7 @@ which knows the encoders of this library and nothing else; weights are read with
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,10 @@ from masr_modules.encoders.weights import read_state
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
+#: Of a folder of transformers, as which continued models of it are exported.
+CONFIG = "config.json"
+#: The encoder of a model of transformers.
+_HUGGING_FACE = "masr_modules.encoders.huggingface.HuggingFaceEncoder"
 #: Of an encoder without weights; the largest that are published have a quarter.
 MAX_PARAMETERS = 4 * 10**9
 
@@ -88,9 +93,9 @@ def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEnc
         If the description would build something else than an encoder of this library,
         or the weights do not fit it: names both.
     """
-    folder = _local_folder(str(source))
-    if folder is None:
-        return _from_transformers(str(source), random_init)
+    folder = _find_folder(str(source))
+    if not isinstance(folder, Path) or not (folder / DESCRIPTION).is_file():
+        return _from_transformers(folder, random_init)
     path = folder / DESCRIPTION
     description = describe_encoder(_read_text(path), str(path))
     weights = None if random_init else _find_weights(folder)
@@ -99,6 +104,8 @@ def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEnc
     loaded = PretrainedEncoder(built["encoder"], description, built["sample_rate"], _facts(folder))
     if weights is not None:
         load_weights(loaded.encoder, state, weights, path)
+    if hasattr(loaded.encoder, "described"):
+        loaded = _plain_transformers(loaded.encoder, loaded.facts)
     return loaded
 
 
@@ -215,8 +222,12 @@ def check_encoder(run_folder: str | Path) -> None:
     describe_encoder(_read_text(path), str(path))
 
 
-def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:
+def export_encoder(
+    run_folder: str | Path, facts: Mapping, card: str, merge_adapters: bool = True
+) -> Path:
     """Saves the encoder of a pretraining as a folder that is ready to share.
+
+    A model of transformers is saved as one: `AutoModel.from_pretrained` loads the folder.
 
     Arguments
     ---------
@@ -226,51 +237,62 @@ def export_encoder(run_folder: str | Path, facts: Mapping, card: str) -> Path:
         What PretrainedEncoder.facts will be.
     card : str
         Its README.md.
+    merge_adapters : bool
+        Of a model of transformers: see `transformers_export.save_transformers`.
 
     Returns
     -------
     Path
-        The folder.
+        The folder, complete: what was there is replaced once all is written.
     """
     run_folder = Path(run_folder)
-    folder = run_folder / "encoder"
-    folder.mkdir(exist_ok=True)
+    folder, partial = run_folder / "encoder", run_folder / ".encoder"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     path = run_folder / DESCRIPTION
     description = describe_encoder(_read_text(path), str(path))
-    state = read_state(_find_weights(run_folder))
-    own = {key.removeprefix("encoder."): value for key, value in state.items()}
-    own = {key: own[key] for key in build_encoder(description)["encoder"].state_dict()}
-    torch.save(own, folder / f".{WEIGHTS}")
-    (folder / f".{WEIGHTS}").replace(folder / WEIGHTS)
-    write_atomic(folder / DESCRIPTION, description)
-    write_atomic(folder / FACTS, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    write_atomic(folder / "README.md", card)
+    weights = _find_weights(run_folder)
+    state = read_state(weights)
+    encoder = build_encoder(description)["encoder"]
+    load_weights(encoder, state, weights, path)
+    if hasattr(encoder, "described"):
+        from masr_modules.encoders.transformers_export import save_transformers
+
+        save_transformers(encoder, partial, merge_adapters)
+    else:
+        torch.save(encoder.state_dict(), partial / WEIGHTS)
+        write_atomic(partial / DESCRIPTION, description)
+    write_atomic(partial / FACTS, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(partial / "README.md", card)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
     return folder
 
 
-def _local_folder(source: str) -> Path | None:
-    """The folder with the description, or None where `transformers` shall look itself."""
+def _find_folder(source: str) -> Path | str:
+    """The folder of an encoder, or the hub name of a model of transformers."""
     folder = Path(source).expanduser()
     if folder.is_dir():
-        if (folder / "encoder" / WEIGHTS).is_file():
-            return folder / "encoder"
-        if (folder / DESCRIPTION).is_file():
+        exported = folder / "encoder"
+        if (exported / WEIGHTS).is_file() or (exported / CONFIG).is_file():
+            return exported
+        if (folder / DESCRIPTION).is_file() or (folder / CONFIG).is_file():
             return folder
-        if (folder / "config.json").is_file():
-            return None
         raise FileNotFoundError(
             f"{source}: holds no encoder. Expected the output folder of a pretraining "
             f"({DESCRIPTION} and save/), an exported encoder ({DESCRIPTION} and {WEIGHTS}) "
-            "or a transformers model (config.json)"
+            f"or a transformers model ({CONFIG})"
         )
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
     try:
-        files = [DESCRIPTION, WEIGHTS, FACTS]
+        files = [DESCRIPTION, WEIGHTS, FACTS, "adapter/*"]
         folder = Path(snapshot_download(source, allow_patterns=files))
+        if (folder / FACTS).is_file() and not (folder / WEIGHTS).is_file():  # ours, of transformers
+            folder = Path(snapshot_download(source))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise FileNotFoundError(f"{source}: no such folder, nor on the hub: {error}") from error
-    return folder if (folder / WEIGHTS).is_file() else None
+    return folder if (folder / FACTS).is_file() or (folder / WEIGHTS).is_file() else source
 
 
 def _find_weights(folder: Path) -> Path:
@@ -304,18 +326,23 @@ def _facts(folder: Path) -> dict:
     return facts
 
 
-def _from_transformers(source: str, random_init: bool) -> PretrainedEncoder:
+def _from_transformers(source: Path | str, random_init: bool) -> PretrainedEncoder:
     try:
         from masr_modules.encoders.huggingface import HuggingFaceEncoder
     except MissingExtraError as error:
         raise MissingExtraError(
             f"{source} is a model of the transformers library: {error}"
         ) from error
-    sample_rate = 16000
-    encoder = HuggingFaceEncoder(source, sample_rate)
+    encoder = HuggingFaceEncoder(str(source))
     if random_init:
-        encoder.model = type(encoder.model)(encoder.model.config).train(encoder.training)
-    name = "masr_modules.encoders.huggingface.HuggingFaceEncoder"
-    part = registry.write(registry.Part(name, {"source": source}))
-    description = f"sample_rate: {sample_rate}\nencoder: {part}\n"
-    return PretrainedEncoder(encoder, description, sample_rate)
+        encoder = HuggingFaceEncoder(config=encoder.described)
+    return _plain_transformers(encoder, _facts(source) if isinstance(source, Path) else {})
+
+
+def _plain_transformers(encoder: nn.Module, facts: dict) -> PretrainedEncoder:
+    """Without adapters and pretraining head, described without its source."""
+    encoder.remove_adapters()
+    encoder.head = None
+    part = registry.Part(_HUGGING_FACE, {"config": encoder.described})
+    description = f"sample_rate: {encoder.sample_rate}\nencoder: {registry.write(part)}\n"
+    return PretrainedEncoder(encoder, description, encoder.sample_rate, facts)

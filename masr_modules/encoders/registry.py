@@ -36,6 +36,8 @@ BUILDERS = {
 #: Bounds of a description. Published encoders stay far below: w2v-BERT 2.0 has 24 layers.
 MAX_CHARACTERS, MAX_DEPTH, MAX_NODES, MAX_TEXT = 1_000_000, 8, 500, 1000
 MAX_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE = 2**16, 500, 2**20
+#: Keys that hold a configuration of transformers, where numbers of tokens are larger.
+_CONFIG, MAX_CONFIG_SIZE = "config", 2**24
 
 _BOUNDS = {"num_layers": MAX_LAYERS, "sample_rate": MAX_SAMPLE_RATE, "n_mels": 4096}
 _PLAIN = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")]
@@ -118,7 +120,9 @@ encoders of masr_modules are built
     return _read(node, where, key, set(), 0)
 
 
-def _read(node: Node, where: str, key: str, seen: set[int], depth: int) -> object:
+def _read(
+    node: Node, where: str, key: str, seen: set[int], depth: int, most: int = MAX_SIZE
+) -> object:
     if id(node) in seen:
         raise ValueError(
             f"{where}: the encoder's description holds one node twice (a YAML alias): write it out"
@@ -136,19 +140,20 @@ def _read(node: Node, where: str, key: str, seen: set[int], depth: int) -> objec
             f"{where}: the encoder holds {tag!r}, which could run any code; only encoders of "
             "masr_modules are built"
         )
+    most = MAX_CONFIG_SIZE if key == _CONFIG else most
     if isinstance(node, MappingNode) and (part or tag == f"{_YAML}map"):
         found = {
-            name: _read(child, where, name, seen, depth + 1)
+            name: _read(child, where, name, seen, depth + 1, most)
             for name, child in _keys(node, where).items()
         }
     elif isinstance(node, SequenceNode) and tag == f"{_YAML}seq":
-        found = [_read(child, where, key, seen, depth + 1) for child in node.value]
+        found = [_read(child, where, key, seen, depth + 1, most) for child in node.value]
     elif part and not node.value:
         found = {}  # a tag alone: no arguments
     elif part:
         raise ValueError(f"{where}: {tag} needs its arguments by name")
     else:
-        return _plain(node, where, key)
+        return _plain(node, where, key, most)
     if part:
         return Part(part, found)
     if any(isinstance(child, Part) for child in (found.values() if tag[-3:] == "map" else found)):
@@ -168,7 +173,7 @@ def _keys(node: MappingNode, where: str) -> dict[str, Node]:
     return found
 
 
-def _plain(node: Node, where: str, key: str) -> Hashable:
+def _plain(node: Node, where: str, key: str, most: int) -> Hashable:
     """A value of Python's own types, within bounds."""
     value: object = ...
     if str(node.tag) in _PLAIN and isinstance(node, ScalarNode) and len(node.value) <= MAX_TEXT:
@@ -176,7 +181,7 @@ def _plain(node: Node, where: str, key: str) -> Hashable:
             value = YAML(typ="safe", pure=True).constructor.construct_object(node)
     if value is ... or (isinstance(value, str) and not value.isprintable()):
         raise ValueError(f"{where}: the encoder holds {_shown(node)}, which is no plain value")
-    most = _BOUNDS.get(key, MAX_SIZE)
+    most = _BOUNDS.get(key, most)
     if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
         raise ValueError(f"{where}: {key} is {value}: it cannot be more than {most}")
     return value
@@ -185,7 +190,7 @@ def _plain(node: Node, where: str, key: str) -> Hashable:
 def reads_files(tree: object) -> bool:
     """Whether building takes weights from elsewhere, which it then compares with the rest."""
     return isinstance(tree, Part) and (
-        tree.name.endswith("HuggingFaceEncoder") or any(map(reads_files, tree.arguments.values()))
+        tree.arguments.get("source") is not None or any(map(reads_files, tree.arguments.values()))
     )
 
 

@@ -1,5 +1,6 @@
 """Checkpoints of the `transformers` library: what is checked before and while they are loaded."""
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,17 @@ from masr_modules.encoders.weights import refuse_packed
 from masr_modules.encoders.whisper import HOP, N_FFT, WhisperBody
 
 with extra("hub"):
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+    from peft.tuners.lora import LoraLayer
+    from safetensors.torch import load_file, save_file
     from transformers import (
         CONFIG_MAPPING,
         AutoConfig,
         AutoFeatureExtractor,
         AutoModel,
         AutoModelForPreTraining,
+        AutoTokenizer,
+        WhisperForConditionalGeneration,
     )
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -64,6 +70,13 @@ REFUSED = {
 }
 #: Largest numbers, most layers and longest lists in a config.json: more takes a machine's memory.
 MAX_SIZE, MAX_LAYERS = 2**24, 1000
+#: Folder of adapters that are kept apart from the weights, its files, and their largest rank.
+ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS = (
+    "adapter",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+)
+MAX_RANK = 4096
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
 
 
@@ -80,8 +93,8 @@ def check_source(source: str) -> None:
         raise FileNotFoundError(f"{source}: has no weights ({' or '.join(WEIGHT_FILES)})")
 
 
-def load_config(source: str):
-    """The model's configuration, with masks and layers left to us.
+def load_config(source: str) -> tuple:
+    """The model's configuration, with masks and layers left to us, and what it said of them.
 
     Raises
     ------
@@ -91,7 +104,7 @@ def load_config(source: str):
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     _check_values(source, config.to_dict())
-    _take_over(source, config)
+    published = _take_over(source, config)
     if getattr(config, "add_adapter", False):
         logger.warning(
             f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
@@ -100,11 +113,14 @@ def load_config(source: str):
         config.add_adapter = config.use_intermediate_ffn_before_adapter = False
     if Path(source).expanduser().is_dir():
         _check_weights(Path(source).expanduser(), config)
-    return config
+    return config, published
 
 
-def _take_over(source: str, config) -> None:
-    """Leaves masks and layers of a configuration to us; refuses what is no encoder of ours."""
+def _take_over(source: str, config) -> dict:
+    """Leaves masks and layers of a configuration to us; refuses what is no encoder of ours.
+
+    Returns key -> what it said.
+    """
     kind = config.model_type
     if kind not in FAMILIES:
         why = f": {REFUSED[kind]}" if kind in REFUSED else ""
@@ -117,11 +133,17 @@ def _take_over(source: str, config) -> None:
     # A name of the hub here would be that of code to fetch.
     if config._attn_implementation not in (None, "eager", "sdpa"):
         raise ValueError(f"{source}: asks for the attention {config._attn_implementation!r}")
-    # Every parameter gets a gradient at every step.
-    setattr(config, "encoder_layerdrop" if kind == "whisper" else "layerdrop", 0.0)
-    config.apply_spec_augment = True  # with our masks, and none of its own
-    config.mask_feature_prob = 0.0
+    ours = {
+        # Every parameter gets a gradient at every step.
+        "encoder_layerdrop" if kind == "whisper" else "layerdrop": 0.0,
+        "apply_spec_augment": True,  # with our masks, and none of its own
+        "mask_feature_prob": 0.0,
+    }
+    published = {key: getattr(config, key) for key in ours}
+    for key, value in ours.items():
+        setattr(config, key, value)
     config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
+    return published
 
 
 def config_of(described: dict):
@@ -211,7 +233,7 @@ def load_extractor(source: str, sample_rate: int):
     return extractor
 
 
-def hears_loudness(extractor, config) -> bool:
+def normalizes(extractor, config) -> bool:
     """Whether waveforms are normalised before the model, as its preprocessor says.
 
     Raises
@@ -238,25 +260,100 @@ def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
     No code of the checkpoint runs: weights come from safetensors, or from a pickle that
     torch reads with weights_only.
     """
-    if any(name == "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
-        model, info = AutoModelForPreTraining.from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            weights_only=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-        )
-        missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
-        encoder = model.wav2vec2
-        del model.wav2vec2  # what is left is the head
-        if not missing:
-            return encoder, model
-        logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
-        return encoder, None
-    model = AutoModel.from_pretrained(
-        source, config=config, weights_only=True, trust_remote_code=False, dtype=torch.float32
-    )
+    model, head = _load_pair(source, config)
     if config.model_type == "whisper":
-        return WhisperBody(model.encoder), None
-    return model, None
+        model = WhisperBody(model.encoder)
+    if (adapter := Path(source).expanduser() / ADAPTER).is_dir():
+        _add_adapter(model, adapter)
+    return model, head
+
+
+def _load_pair(source: str, config) -> tuple[nn.Module, nn.Module | None]:
+    """The model as it comes, and its pretraining head."""
+    options = {"weights_only": True, "trust_remote_code": False, "dtype": torch.float32}
+    if all(name != "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
+        return AutoModel.from_pretrained(source, config=config, **options), None
+    model, info = AutoModelForPreTraining.from_pretrained(
+        source, config=config, output_loading_info=True, **options
+    )
+    missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
+    encoder = model.wav2vec2
+    del model.wav2vec2  # what is left is the head
+    if not missing:
+        return encoder, model
+    logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
+    return encoder, None
+
+
+def load_decoder(source: str) -> nn.Module:
+    """The whole Whisper of a source, for the decoder that its encoder came with."""
+    return WhisperForConditionalGeneration.from_pretrained(
+        source, weights_only=True, trust_remote_code=False, dtype=torch.float32
+    )
+
+
+def load_tokenizer(source: str):
+    """The source's tokenizer, or None where it has none."""
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, TypeError):
+        logger.warning(f"{source}: has no tokenizer, so that the exported folder has none either")
+        return None
+
+
+def lora_config(kind: str, rank: int) -> "LoraConfig":
+    """Adapters of the linear maps in the layers of an encoder of that `model_type`."""
+    targets = "|".join(FAMILIES[kind].lora_targets)
+    # Of an encoder alone: a Whisper's decoder has maps of the same names.
+    return LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=rf"encoder\.layers\..*\.({targets})"
+    )
+
+
+def remove_adapters(model: nn.Module, merge: bool) -> None:
+    """Puts plain linear maps in the place of those with LoRA: their sum or, else, the base's."""
+    for name, module in [*model.named_modules()]:
+        if isinstance(module, LoraLayer):
+            if merge:
+                module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.get_base_layer())
+
+
+def save_adapter(config: "LoraConfig", model: nn.Module, folder: Path) -> None:
+    """Saves a model's adapters as `peft.PeftModel.from_pretrained` loads them."""
+    config.save_pretrained(folder)
+    state = {
+        f"base_model.model.{key.replace('.default.', '.')}": value.contiguous()
+        for key, value in model.state_dict().items()
+        if ".lora_" in key
+    }
+    save_file(state, folder / ADAPTER_WEIGHTS)
+
+
+def _add_adapter(model: nn.Module, folder: Path) -> None:
+    """Merges the adapters of a folder into a model.
+
+    Raises
+    ------
+    ValueError
+        If they are not of the kind that `save_adapter` saves, or do not fit the model.
+    """
+    try:
+        said = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        rank = said["r"]
+        state = load_file(folder / ADAPTER_WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: its adapters cannot be read: {error}") from error
+    config = lora_config(model.config.model_type, rank if type(rank) is int else 0)
+    expected = {"lora_alpha": config.lora_alpha, "target_modules": config.target_modules}
+    if not 0 < config.r <= MAX_RANK or any(said.get(k) != v for k, v in expected.items()):
+        raise ValueError(f"{folder}: holds adapters of another kind than pretraining here writes")
+    inject_adapter_in_model(config, model)
+    loaded = set_peft_model_state_dict(model, state)
+    missing = [key for key in loaded.missing_keys if "lora_" in key]
+    if missing or loaded.unexpected_keys:
+        raise ValueError(
+            f"{folder}: its adapters do not fit the model: {(missing + loaded.unexpected_keys)[:3]}"
+        )
+    remove_adapters(model, merge=True)

@@ -103,6 +103,7 @@ class WhisperBody(nn.Module):
     def __init__(self, encoder: nn.Module):
         super().__init__()
         self.encoder = encoder
+        self.layers_input = nn.Identity()  # a place for hooks: no module runs the layers alone
         self.masked_spec_embed = nn.Parameter(torch.zeros(encoder.config.d_model))
 
     @property
@@ -117,7 +118,7 @@ class WhisperBody(nn.Module):
 
     @property
     def feature_extractor(self) -> nn.ModuleList:
-        """The convolutions before the layers."""
+        """The convolutions before the layers; not a child, so that they have one name."""
         return nn.ModuleList([self.encoder.conv1, self.encoder.conv2])
 
     def gradient_checkpointing_enable(self, options: dict) -> None:
@@ -179,6 +180,7 @@ class WhisperBody(nn.Module):
         allowed = create_bidirectional_mask(
             config=self.config, inputs_embeds=x, attention_mask=attention_mask
         )
+        x = self.layers_input(x)
         hidden = [x]
         for layer in encoder.layers:
             x = layer(x, allowed)

@@ -9,6 +9,7 @@ same command is given again.
 """
 
 import copy
+import logging
 import sys
 
 import speechbrain as sb
@@ -28,8 +29,11 @@ from masr_modules.metrics.embeddings import LabelledEmbeddings, embed
 from masr_modules.metrics.probes import knn_accuracy
 from masr_modules.reporting.pretrain_report import choose_references, report, show
 from masr_modules.training.experiment import load_rows, start_experiment
+from masr_modules.training.layer_rates import depth_groups
 from masr_modules.training.train_batches import make_sampler, make_shard_batches
 from masr_modules.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 class PretrainBrain(Trainer):
@@ -45,21 +49,39 @@ class PretrainBrain(Trainer):
         The epoch, for the training set's crops.
     references, valid_rows : mapping
         ID -> row: what the neighbours of validation are, and what is validated.
+    start : SSLObjective, optional
+        Before training, where its encoder was already trained.
     **options
         Of `sb.Brain`.
     """
 
+    start_knn: float | None = None  # of the start, once it was asked
     joint_modules = ("head",)
     lengths_on_host = ("sig",)
     batch_ids = ()  # of the last training batch
 
-    def __init__(self, *, table, sampler, clock, references, valid_rows, **options):
+    def __init__(self, *, table, sampler, clock, references, valid_rows, start, **options):
         super().__init__(**options)
         self.table, self.sampler, self.clock = table, sampler, clock
-        self.references, self.valid_rows = references, valid_rows
+        self.references, self.valid_rows, self.start = references, valid_rows, start
         # Every epoch has an update at least: it is the number of updates that ends the training.
         self.optimizer_step_limit = self.hparams.number_of_steps
         self.hparams.epoch_counter.limit = self.hparams.number_of_steps
+
+    def init_optimizers(self):
+        """One optimiser; with `layer_lr_decay`, the layers of the encoder learn at rates by depth."""
+        super().init_optimizers()
+        self.rate_factors = [1.0] * len(self.optimizer.param_groups)
+        decay = getattr(self.hparams, "layer_lr_decay", 1.0)
+        if decay == 1.0:
+            return
+        groups = depth_groups(self.ssl.encoder, 1.0, decay)
+        of_encoder = {parameter for group in groups for parameter in group["params"]}
+        others = [p for p in self.modules.parameters() if p not in of_encoder]
+        self.rate_factors = [1.0, *(group.pop("lr") for group in groups)]
+        self.optimizer = self.opt_class([{"params": others}, *groups])
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        self.checkpointer.add_recoverable("optimizer", self.optimizer, allow_overwrite=True)
 
     @property
     def probe_column(self) -> str:
@@ -121,8 +143,10 @@ class PretrainBrain(Trainer):
             self.sampler.set_epoch(epoch)
 
     def set_rates(self, update):
-        """The schedule's learning rate."""
+        """The schedule's learning rate, lower in lower layers where `layer_lr_decay` says so."""
         self.hparams.lr_schedule(self.optimizer, update)
+        for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] *= factor
 
     def after_update(self):
         """The objective's own update, such as a teacher's."""
@@ -140,24 +164,51 @@ class PretrainBrain(Trainer):
             return
         last = self.optimizer_step >= self.hparams.number_of_steps
         if last or epoch % self.hparams.knn_every_epochs == 0:
-            stats["knn"] = self.knn()
+            stats |= self.knn()
         progress = {"epoch": epoch, "step": self.optimizer_step}
         progress["lr"] = self.optimizer.param_groups[0]["lr"]
-        for logger in (self.hparams.train_logger, self.hparams.tensorboard):
-            logger.log_stats(progress, self.train_stats, stats)
+        for log in (self.hparams.train_logger, self.hparams.tensorboard):
+            log.log_stats(progress, self.train_stats, stats)
         self.checkpointer.save_and_keep_only(meta={"ssl_loss": stats["ssl"]}, num_to_keep=1)
 
-    def knn(self) -> float:
-        """kNN accuracy of the probed label on the validation set, of the last layer."""
-        train, valid = (self.embedded(r).at(-1) for r in (self.references, self.valid_rows))
-        show(self, valid)
-        return knn_accuracy(train, valid)
+    def knn(self) -> dict[str, float]:
+        """kNN accuracy of the probed label on the validation set, of the layer that is best at it.
+
+        Beside that of the start, where it was already trained, with a warning where it was better.
+        """
+        valid = self.embedded(self.valid_rows)
+        show(self, valid.at(-1))
+        found = {"knn": self.best_knn(valid)}
+        if self.start is None:
+            return found
+        if self.start_knn is None:
+            encode = self.start.to(self.device).eval().encode
+            self.start_knn = self.best_knn(self.embedded(self.valid_rows, encode), encode)
+            self.start.cpu()
+        found["knn_of_start"] = self.start_knn
+        if found["knn"] < self.start_knn:
+            logger.warning(
+                f"the encoder tells {self.probe_column} apart less well than its start: kNN "
+                f"{100 * found['knn']:.1f} % on validation, {100 * self.start_knn:.1f} % before; "
+                "where it stays so, lower lr, masr_weight or own_weight, or raise start_weight or "
+                "visible_weight: docs/pretrained.md"
+            )
+        return found
+
+    def best_knn(self, valid: LabelledEmbeddings, encode=None) -> float:
+        """Of the best layer; by default of the encoder being trained."""
+        references = self.embedded(self.references, encode)
+        return max(
+            knn_accuracy(references.at(layer), valid.at(layer))
+            for layer in range(len(valid.layers))
+        )
 
     def embedded(self, rows, encode=None, progressbar=False) -> LabelledEmbeddings:
         """All layers' embeddings of the rows; by default of the encoder being trained."""
-        self.ssl.eval()
+        if encode is None:
+            encode = self.ssl.eval().encode
         layers = embed(
-            encode or self.ssl.encode,
+            encode,
             rows,
             self.hparams.sample_rate,
             self.device,
@@ -198,6 +249,7 @@ def main(arguments: list[str]) -> None:
             hparams["max_unreadable"],
         ),
         valid_rows=rows["valid"],
+        start=untrained if getattr(untrained.encoder, "starts_trained", False) else None,
         modules=modules,
         opt_class=hparams["opt_class"],
         hparams=hparams,

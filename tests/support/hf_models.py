@@ -34,11 +34,45 @@ MODELS = {
     "hubert": ("HubertModel", CONV),
     "wavlm": ("WavLMModel", CONV | LAYER),
     "wav2vec2-bert": ("Wav2Vec2BertModel", {"feature_projection_input_dim": 160}),
+    "data2vec": ("Data2VecAudioModel", CONV | {"num_conv_pos_embeddings": 2, "conv_bias": True}),
+    "unispeech-sat": ("UniSpeechSatModel", CONV | LAYER),
+    "wav2vec2-conformer": ("Wav2Vec2ConformerModel", CONV | LAYER),
+    "mms": ("Wav2Vec2Model", CONV | LAYER | {"adapter_attn_dim": 4}),
 }
+
+
+#: Of a Whisper with its decoder.
+WHISPER = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 48,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 48,
+    "vocab_size": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "decoder_start_token_id": 1,
+    "begin_suppress_tokens": None,
+    "suppress_tokens": None,
+}
+
+
+def save_whisper(folder, n_mels: int = 80) -> str:
+    """Saves a small Whisper with its preprocessor; the folder as a str."""
+    torch.manual_seed(0)
+    config = transformers.WhisperConfig(**WHISPER, num_mel_bins=n_mels)
+    transformers.WhisperForConditionalGeneration(config).save_pretrained(folder)
+    transformers.WhisperFeatureExtractor(feature_size=n_mels).save_pretrained(folder)
+    return str(folder)
 
 
 def save_small(name: str, folder) -> str:
     """Saves a small model of the family with its preprocessor; the folder as a str."""
+    if name == "whisper":
+        return save_whisper(folder)
     torch.manual_seed(0)
     model_class, config = MODELS[name]
     model = getattr(transformers, model_class)
