@@ -183,7 +183,7 @@ class AsOnGPU(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in self.FLOAT32:
             args = [x.float() if isinstance(x, Tensor) else x for x in args]
-        if func is F.dropout:
+        if func is F.dropout and kwargs["p"] > 0:
             return torch.native_dropout(args[0], kwargs["p"], kwargs["training"])[0]
         return func(*args, **kwargs)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from benchmarks import pretrained as costs
 
 PAGE = Path(__file__).parents[2] / "docs/pretrained.md"
@@ -101,10 +102,10 @@ def test_bytes_that_are_freed_are_not_of_the_peak():
 
 def test_memory_grows_with_the_batch_and_checkpointing_saves_some():
     tiny = costs.STARTS["Whisper tiny"]
-    few, some, many = (costs.computed_bytes(tiny, n, False) for n in (20, 30, 40))
-    assert many - some == pytest.approx(some - few, rel=0.01)
+    few, many = (costs.computed_bytes(tiny, utterances, False) for utterances in (20, 40))
+    held = 18 * costs.parameters(tiny)  # with the copy in bfloat16
+    assert 0.9 * few < held + (many - few) < 1.1 * few
     assert costs.computed_bytes(tiny, 20, True) < few
-    assert few > 16 * costs.parameters(tiny)
 
 
 def test_norms_are_in_float32_and_masks_of_dropout_in_bytes():
