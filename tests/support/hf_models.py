@@ -81,6 +81,6 @@ def save_small(name: str, folder) -> str:
     if name == "wav2vec2-bert":
         transformers.SeamlessM4TFeatureExtractor().save_pretrained(folder)
     else:
-        normalize = config.feat_extract_norm == "layer"
+        normalize = getattr(config, "feat_extract_norm", "layer") == "layer"
         transformers.Wav2Vec2FeatureExtractor(do_normalize=normalize).save_pretrained(folder)
     return str(folder)
