@@ -2,6 +2,7 @@
 
 import torch
 from transformers import (
+    GenerationConfig,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -20,11 +21,11 @@ def small_tokenizer() -> WhisperTokenizer:
     return WhisperTokenizer(vocab=vocabulary, merges=[], extra_special_tokens=list(SPECIAL))
 
 
-def small_model(seed: int = 0) -> WhisperForConditionalGeneration:
+def small_model(vocab_size: int = 300) -> WhisperForConditionalGeneration:
     """Encoder and decoder differ in every size that may differ."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = WhisperConfig(
-        vocab_size=300,
+        vocab_size=vocab_size,
         num_mel_bins=8,
         d_model=12,
         encoder_layers=2,
@@ -48,26 +49,33 @@ def small_model(seed: int = 0) -> WhisperForConditionalGeneration:
     return model
 
 
-def save_small_whisper(folder, seed: int = 0, says: str | None = None) -> str:
+def save_small_whisper(folder, says: str | None = None, vocab_size: int = 300) -> str:
     """Saves all that a Whisper's folder has, and returns its name.
 
     Arguments
     ---------
     folder : Path
         Where to.
-    seed : int
-        Of the weights.
     says : str, optional
-        A character that it writes ten times whatever it hears.
+        Characters, twelve of which it writes, whatever it hears.
+    vocab_size : int
+        Tokens of the model; the tokenizer has 260.
     """
-    model, tokenizer = small_model(seed), small_tokenizer()
-    generation = model.generation_config
-    generation.is_multilingual = False
-    generation.no_timestamps_token_id = NO_TIMESTAMPS
-    generation.max_length = 12
+    model, tokenizer = small_model(vocab_size), small_tokenizer()
+    suppressed = None
     if says is not None:
-        (token,) = tokenizer(says, add_special_tokens=False).input_ids
-        generation.suppress_tokens = [n for n in range(model.config.vocab_size) if n != token]
+        tokens = tokenizer(says, add_special_tokens=False).input_ids
+        suppressed = [n for n in range(vocab_size) if n not in tokens]
+    model.generation_config = GenerationConfig(
+        bos_token_id=END,
+        eos_token_id=END,
+        pad_token_id=END,
+        decoder_start_token_id=START,
+        is_multilingual=False,
+        max_length=12,
+        no_timestamps_token_id=NO_TIMESTAMPS,
+        suppress_tokens=suppressed,
+    )
     model.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=8, chunk_length=2).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
