@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Error rates of Whispers' own transcription: what continued training made of the decoder's work.
+"""Error rates of Whispers' own transcription, such as before and after an encoder was continued.
 
 > python recipes/asr/whisper_wer.py test.csv --data_folder FOLDER --models BEFORE AFTER
 
