@@ -1,9 +1,8 @@
 """Texts of others in Markdown."""
 
-from pathlib import Path
-
 import json
 import re
+from pathlib import Path
 
 #: What Markdown, its tables and GitHub's formulas would read as something else.
 _MARKS = re.compile(r"([|<$`])")

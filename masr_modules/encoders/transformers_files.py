@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,7 @@ ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS = (
     "adapter_model.safetensors",
 )
 MAX_RANK = 4096
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
 
 
@@ -139,7 +141,7 @@ def _take_over(source: str, config) -> dict:
         "apply_spec_augment": True,  # with our masks, and none of its own
         "mask_feature_prob": 0.0,
     }
-    published = {key: getattr(config, key) for key in ours}
+    published = {key: getattr(config, key) for key in ours if hasattr(config, key)}
     for key, value in ours.items():
         setattr(config, key, value)
     config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
@@ -293,12 +295,14 @@ def load_decoder(source: str) -> nn.Module:
 
 
 def load_tokenizer(source: str):
-    """The source's tokenizer, or None where it has none."""
-    try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, TypeError):
-        logger.warning(f"{source}: has no tokenizer, so that the exported folder has none either")
-        return None
+    """The source's tokenizer, or None, with a warning, where it has none."""
+    folder = Path(source).expanduser()
+    with suppress(OSError, ValueError, TypeError):
+        # Of a folder without one, transformers makes an empty tokenizer.
+        if not folder.is_dir() or any((folder / name).is_file() for name in TOKENIZER_FILES):
+            return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    logger.warning(f"{source}: has no tokenizer, so that the exported folder has none either")
+    return None
 
 
 def lora_config(kind: str, rank: int) -> "LoraConfig":

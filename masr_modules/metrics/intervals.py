@@ -176,3 +176,29 @@ def pseudo_values(whole: float, without: Sequence[float]) -> np.ndarray:
     """
     count = len(without)
     return count * whole - (count - 1) * np.asarray(without, dtype=float)
+
+
+def ratio_values(parts: Sequence[float], wholes: Sequence[float]) -> np.ndarray:
+    """What each item adds to a ratio of sums, such as a word error rate; the ratio is their mean.
+
+    The delta method: the spread of these values is that of sum(parts) / sum(wholes), to the first
+    order, where items are drawn with their sizes (Cochran, "Sampling techniques", 1977, chapter 6).
+
+    Arguments
+    ---------
+    parts, wholes : sequence of float
+        Of each item, such as wrong words and words.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N,) values.
+
+    Example
+    -------
+    >>> ratio_values([1, 0], [2, 6]).tolist()  # 1 of 8
+    [0.3125, -0.0625]
+    """
+    part, whole = np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)
+    ratio = part.sum() / whole.sum()
+    return ratio + (part - ratio * whole) / whole.mean()

@@ -118,7 +118,9 @@ class HuggingFaceSSL(SSLObjective):
         stacked = stack_features(features, self.ratio)[:, : inputs.num_frames]
         return self.prediction(frames, mask.select(stacked))
 
-    def _contrastive_loss(self, frames: Tensor, latents: Tensor, mask: FrameMask) -> tuple[Tensor, dict]:
+    def _contrastive_loss(
+        self, frames: Tensor, latents: Tensor, mask: FrameMask
+    ) -> tuple[Tensor, dict]:
         """wav2vec 2.0's, with the head that came with the checkpoint; masked frames only."""
         head = self.encoder.head
         latents = head.dropout_features(latents).unsqueeze(0)

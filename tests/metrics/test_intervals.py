@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import intervals as simulation
-from masr_modules.metrics.intervals import paired_difference, pseudo_values
+from masr_modules.metrics.intervals import paired_difference, pseudo_values, ratio_values
 
 
 def against_nothing(values, strata, speakers, **options):
@@ -122,6 +122,17 @@ def test_pseudo_values_of_a_mean_are_the_values():
     values = np.random.default_rng(2).normal(size=7)
     without = [np.delete(values, i).mean() for i in range(7)]
     np.testing.assert_allclose(pseudo_values(values.mean(), without), values)
+
+
+def test_ratio_values_have_the_ratio_as_mean_and_its_spread():
+    rng = np.random.default_rng(0)
+    words = rng.integers(1, 30, (4000, 50))
+    wrong = rng.binomial(words, 0.3)
+    ratios = wrong.sum(axis=1) / words.sum(axis=1)
+    values = [ratio_values(*sample) for sample in zip(wrong, words, strict=True)]
+    np.testing.assert_allclose(np.mean(values, axis=1), ratios)
+    errors = np.std(values, axis=1, ddof=1) / 50**0.5
+    assert errors.mean() == pytest.approx(ratios.std(), rel=0.05)
 
 
 def test_the_simulation_knows_the_speakers_of_the_record():

@@ -38,6 +38,7 @@ WITHIN = {"data_prep/mini": "mini"}
 #: What is of no use without an extra, and says so when it is imported.
 NEEDS = {
     "data_prep.voxceleb_convert": "prep",
+    "data_prep.whisper_wheel": "hub",
     "masr_modules.encoders.huggingface": "hub",
     "masr_modules.encoders.transformers_files": "hub",
     "masr_modules.metrics.plots": "report",
