@@ -156,7 +156,7 @@ class HuggingFaceEncoder(nn.Module):
         self.model.masked_spec_embed.requires_grad_(True)
 
     def remove_adapters(self, merge: bool = True) -> None:
-        """Puts plain linear maps in the place of those with LoRA: their sum or, else, the base's."""
+        """Puts plain linear maps in the place of those with LoRA: their sum, or the base."""
         remove_adapters(self.model, merge)
         self.lora = None
 

@@ -315,7 +315,7 @@ def lora_config(kind: str, rank: int) -> "LoraConfig":
 
 
 def remove_adapters(model: nn.Module, merge: bool) -> None:
-    """Puts plain linear maps in the place of those with LoRA: their sum or, else, the base's."""
+    """Puts plain linear maps in the place of those with LoRA: their sum, or the base."""
     for name, module in [*model.named_modules()]:
         if isinstance(module, LoraLayer):
             if merge:

@@ -69,7 +69,7 @@ class PretrainBrain(Trainer):
         self.hparams.epoch_counter.limit = self.hparams.number_of_steps
 
     def init_optimizers(self):
-        """One optimiser; with `layer_lr_decay`, the layers of the encoder learn at rates by depth."""
+        """One optimiser; with `layer_lr_decay`, layers of the encoder learn at rates by depth."""
         super().init_optimizers()
         self.rate_factors = [1.0] * len(self.optimizer.param_groups)
         decay = getattr(self.hparams, "layer_lr_decay", 1.0)
