@@ -1,6 +1,6 @@
 """How well frozen embeddings separate languages, families, speakers and emotions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -45,7 +45,10 @@ class Evaluation:
 
 
 def evaluate(
-    references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
+    references: LabelledEmbeddings,
+    valid: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+    within: Sequence[str] = (),
 ) -> Evaluation:
     """Every metric of the results table, each of the layer that is best at it on `valid`.
 
@@ -54,6 +57,9 @@ def evaluate(
     references, valid, test : LabelledEmbeddings
         All layers. Neighbours and probes learn from `references`; layers and strengths
         of probes are chosen on `valid`.
+    within : sequence of str
+        Labels that both utterances of a trial share, such as label and gender: adds
+        speaker_eer_within, of such trials alone.
     """
     found = Evaluation({"family": float("nan")}, {}, {})
     for name, (column, _) in _PREDICTIONS.items():
@@ -71,7 +77,9 @@ def evaluate(
         found.metrics[f"valid_{name}"] = score
         if name == "knn":
             found.metrics["family"] = _family_accuracy(references, asked[2], predicted)
-    _add_speaker_eer(found, references, valid, test)
+    _add_speaker_eer(found, "speaker_eer", references, valid, test, ())
+    if within:
+        _add_speaker_eer(found, "speaker_eer_within", references, valid, test, within)
     return found
 
 
@@ -221,43 +229,47 @@ def _family_accuracy(
 
 def _add_speaker_eer(
     found: Evaluation,
+    name: str,
     references: LabelledEmbeddings,
     valid: LabelledEmbeddings,
     test: LabelledEmbeddings,
+    within: Sequence[str],
 ) -> None:
     rates = [
-        speaker_eer(references.at(layer), valid.at(layer))
+        speaker_eer(references.at(layer), valid.at(layer), within)
         for layer in range(len(references.layers))
     ]
-    found.metrics["speaker_eer"] = float("nan")
+    found.metrics[name] = float("nan")
     if not np.isfinite(rates).any():
         rates = [0.0] * len(rates)  # nothing to choose by: the first
     layer = int(np.nanargmin(rates))
-    scores, pairs = _trials(references.at(layer), test.at(layer))
+    scores, pairs = _trials(references.at(layer), test.at(layer), within)
     rate = equal_error_rate(scores, pairs[0] == pairs[1])
-    found.metrics["valid_speaker_eer"] = rates[layer]
-    found.metrics["speaker_eer"] = rate
-    found.layers["speaker_eer"] = layer
+    found.metrics[f"valid_{name}"] = rates[layer]
+    found.metrics[name] = rate
+    found.layers[name] = layer
     if np.isfinite(rate) and pairs.max() > 1:
-        found.correct["speaker_eer"] = rates_without(scores, pairs)
+        found.correct[name] = rates_without(scores, pairs)
 
 
 #: Utterances whose pairs make the speaker EER: 4.5 million pairs.
 MAX_SPEAKER_UTTERANCES = 3000
 
 
-def speaker_eer(references: LabelledEmbeddings, test: LabelledEmbeddings) -> float:
+def speaker_eer(
+    references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str] = ()
+) -> float:
     """Equal error rate over all pairs of test utterances with known speakers, by cosine.
 
-    Embeddings are standardised with the references' statistics. O(N^2 log N) for N utterances,
+    Or over those pairs alone that share the labels `within`, and have them. Embeddings are standardised with the references' statistics. O(N^2 log N) for N utterances,
     of at most MAX_SPEAKER_UTTERANCES, evenly spread.
     """
-    scores, (first, second) = _trials(references, test)
+    scores, (first, second) = _trials(references, test, within)
     return equal_error_rate(scores, first == second)
 
 
 def _trials(
-    references: LabelledEmbeddings, test: LabelledEmbeddings
+    references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of all pairs, and (2, pairs) the place of their speakers among the sorted ones."""
     test = test.known("speaker")
@@ -269,6 +281,9 @@ def _trials(
     x = _unit(scale.transform(test.embeddings)) if len(test["speaker"]) else test.embeddings
     speakers = np.unique(test["speaker"], return_inverse=True)[1].astype(np.int32)
     i, j = np.triu_indices(len(x), k=1)
+    for name in within:
+        alike = (test[name][i] == test[name][j]) & (test[name][i] != "")
+        i, j = i[alike], j[alike]
     return (x @ x.T)[i, j], np.stack([speakers[i], speakers[j]])
 
 
