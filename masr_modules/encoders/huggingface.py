@@ -153,6 +153,8 @@ class HuggingFaceEncoder(nn.Module):
         if frozen_layers:
             for module in (self.front[0], *layers[:frozen_layers]):
                 module.requires_grad_(False)
+        for name in FAMILIES[self.model.config.model_type].unused:
+            self.model.get_submodule(name).requires_grad_(False)
         self.model.masked_spec_embed.requires_grad_(True)
 
     def remove_adapters(self, merge: bool = True) -> None:

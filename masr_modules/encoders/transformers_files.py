@@ -43,11 +43,14 @@ class Family:
         "samples", "kaldi" (features of w2v-BERT 2.0) or "whisper" (log-mel features).
     mixes_padding : bool
         Whether its convolutions carry padding into frames of the utterance.
+    unused : tuple of str
+        Modules that transformers makes and never calls: they get no gradient, which DDP refuses.
     """
 
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
     input_kind: str = "samples"
     mixes_padding: bool = False
+    unused: tuple[str, ...] = ()
 
 
 _CONFORMER = ("linear_q", "linear_k", "linear_v", "linear_out")
@@ -60,7 +63,9 @@ FAMILIES = {
     "wav2vec2-bert": Family(_CONFORMER, "kaldi"),
     "data2vec-audio": Family(mixes_padding=True),
     "unispeech-sat": Family(),
-    "wav2vec2-conformer": Family(_CONFORMER, mixes_padding=True),
+    "wav2vec2-conformer": Family(
+        _CONFORMER, mixes_padding=True, unused=("encoder.pos_conv_embed",)
+    ),
     "whisper": Family(input_kind="whisper"),
 }
 #: `model_type` -> why it is not taken.

@@ -69,7 +69,8 @@ class HuggingFaceSSL(SSLObjective):
         if start_weight:
             self.start = StartPrediction(encoder, visible_weight)
         if not own_weight:
-            encoder.head = None
+            if encoder.head is not None:  # it is kept, as it came, for the exported encoder
+                encoder.head.requires_grad_(False)
             return
         if encoder.head is not None:
             config = encoder.head.config

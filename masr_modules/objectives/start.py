@@ -53,6 +53,7 @@ class StartPrediction(nn.Module):
         super().__init__()
         self.visible_weight = visible_weight
         self.start = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.start.head = None  # its layers are predicted, not its codes
 
     def train(self, mode: bool = True) -> "StartPrediction":
         """The start stays in eval mode: its layers have no dropout."""

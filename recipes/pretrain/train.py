@@ -70,10 +70,10 @@ class PretrainBrain(Trainer):
 
     def init_optimizers(self):
         """One optimiser; with `layer_lr_decay`, layers of the encoder learn at rates by depth."""
-        super().init_optimizers()
-        self.rate_factors = [1.0] * len(self.optimizer.param_groups)
         decay = getattr(self.hparams, "layer_lr_decay", 1.0)
         if decay == 1.0:
+            super().init_optimizers()
+            self.rate_factors = [1.0] * len(self.optimizer.param_groups)
             return
         groups = depth_groups(self.ssl.encoder, 1.0, decay)
         of_encoder = {parameter for group in groups for parameter in group["params"]}
@@ -81,7 +81,7 @@ class PretrainBrain(Trainer):
         self.rate_factors = [1.0, *(group.pop("lr") for group in groups)]
         self.optimizer = self.opt_class([{"params": others}, *groups])
         self.optimizers_dict = {"opt_class": self.optimizer}
-        self.checkpointer.add_recoverable("optimizer", self.optimizer, allow_overwrite=True)
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
 
     @property
     def probe_column(self) -> str:

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from masr_modules.inference import MASREncoder
 
-YAMLS = yamls("masr.yaml", "pretrain_*.yaml", "published/*.yaml")
+YAMLS = yamls("masr.yaml", "pretrain_*.yaml", "whisper_tiny.yaml", "published/*.yaml")
 
 #: Those whose knowledge or folders the tiny corpus lacks; see test_corpora.py.
 REAL = ("fleurs", "voxlingua107", "iemocap", "voxceleb", "commonvoice", "several", "debian")
@@ -147,12 +147,15 @@ def kill_before_step(monkeypatch, pretrain, step):
         ("masr.yaml", 5),
         ("pretrain_wav2vec2.yaml", 5),  # its state has a temperature
         ("pretrain_data2vec.yaml", 5),  # and a teacher
+        ("whisper_tiny.yaml", 5),  # and its start
     ],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
     yaml, step, pretrain, arguments, tmp_path, monkeypatch
 ):
-    settings = {"number_of_steps": 8, "dropout": 0.1, "ckpt_interval_steps": 1}
+    settings = {"number_of_steps": 8, "ckpt_interval_steps": 1}
+    own = {"dropout": 0.1, "layer_lr_decay": 0.5}
+    settings |= {key: value for key, value in own.items() if key in keys_of(yaml)}
     pretrain.main(arguments(yaml, output_folder=tmp_path / "whole", **settings))
     with monkeypatch.context() as patch:
         kill_before_step(patch, pretrain, step)

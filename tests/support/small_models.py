@@ -36,11 +36,12 @@ def small_hubert(encoder):
     return ssl
 
 
-def small_huggingface(name, **options):
-    """A `transformers` model, saved and loaded by its path."""
+def small_huggingface(name, own_weight=1.0, start_weight=0.0, **options):
+    """A `transformers` model, saved and loaded by its path; other options are the encoder's."""
     with tempfile.TemporaryDirectory() as folder:
         encoder = HuggingFaceEncoder(save_small(name, folder), **options)
-    return HuggingFaceSSL(encoder, codebook_size=16, mask_span=SPAN)
+    weights = {"own_weight": own_weight, "start_weight": start_weight}
+    return HuggingFaceSSL(encoder, codebook_size=16, mask_span=SPAN, **weights)
 
 
 def speech(*samples):
