@@ -113,7 +113,7 @@ class HuggingFaceEncoder(nn.Module):
             extractor = load_extractor(source, sample_rate)
             self.normalize = normalizes(extractor, model_config)
             self.model, self.head = load_model(source, model_config)
-        family = FAMILIES[model_config.model_type]
+        self.family = family = FAMILIES[model_config.model_type]
         self.input_kind = family.input_kind
         group_norm = getattr(model_config, "feat_extract_norm", None) == "group"
         self.padding_sensitive = group_norm or family.mixes_padding
@@ -153,9 +153,10 @@ class HuggingFaceEncoder(nn.Module):
         if frozen_layers:
             for module in (self.front[0], *layers[:frozen_layers]):
                 module.requires_grad_(False)
-        for name in FAMILIES[self.model.config.model_type].unused:
-            self.model.get_submodule(name).requires_grad_(False)
         self.model.masked_spec_embed.requires_grad_(True)
+        if self.family.conformer and hasattr(self.model.encoder, "pos_conv_embed"):
+            # transformers makes this convolution and never runs it: no gradient would come.
+            self.model.encoder.pos_conv_embed.requires_grad_(False)
 
     def remove_adapters(self, merge: bool = True) -> None:
         """Puts plain linear maps in the place of those with LoRA: their sum, or the base."""
@@ -175,14 +176,16 @@ class HuggingFaceEncoder(nn.Module):
     @property
     def front(self) -> list[nn.Module]:
         """What is before the layers; first the convolutions or, of features, their projection."""
-        model, stable = self.model, getattr(self.model.config, "do_stable_layer_norm", True)
-        before = [
-            getattr(model, "feature_extractor", None),
-            getattr(model, "feature_projection", None),
-            getattr(model.encoder, "pos_conv_embed", None),
-            None if stable else model.encoder.layer_norm,  # it follows the layers where stable
-        ]
-        return [module for module in before if module is not None]
+        model, encoder = self.model, self.model.encoder
+        if self.input_kind == "whisper":
+            return [model.feature_extractor]
+        before = [] if self.input_kind == "kaldi" else [model.feature_extractor]
+        before.append(model.feature_projection)
+        if not self.family.conformer:
+            before.append(encoder.pos_conv_embed)
+            if not getattr(model.config, "do_stable_layer_norm", False):
+                before.append(encoder.layer_norm)  # elsewhere it follows the layers
+        return before
 
     def prepare(self, wavs: Tensor, wav_lens: Tensor) -> EncoderInput:
         """Normalises each utterance over its own length, or computes its features.

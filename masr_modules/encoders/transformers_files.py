@@ -43,14 +43,14 @@ class Family:
         "samples", "kaldi" (features of w2v-BERT 2.0) or "whisper" (log-mel features).
     mixes_padding : bool
         Whether its convolutions carry padding into frames of the utterance.
-    unused : tuple of str
-        Modules that transformers makes and never calls: they get no gradient, which DDP refuses.
+    conformer : bool
+        Whether positions are the layers' own: no convolution and no norm comes before them.
     """
 
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
     input_kind: str = "samples"
     mixes_padding: bool = False
-    unused: tuple[str, ...] = ()
+    conformer: bool = False
 
 
 _CONFORMER = ("linear_q", "linear_k", "linear_v", "linear_out")
@@ -60,12 +60,10 @@ FAMILIES = {
     "wav2vec2": Family(),
     "hubert": Family(),
     "wavlm": Family(("intermediate_dense", "output_dense")),
-    "wav2vec2-bert": Family(_CONFORMER, "kaldi"),
+    "wav2vec2-bert": Family(_CONFORMER, "kaldi", conformer=True),
     "data2vec-audio": Family(mixes_padding=True),
     "unispeech-sat": Family(),
-    "wav2vec2-conformer": Family(
-        _CONFORMER, mixes_padding=True, unused=("encoder.pos_conv_embed",)
-    ),
+    "wav2vec2-conformer": Family(_CONFORMER, mixes_padding=True, conformer=True),
     "whisper": Family(input_kind="whisper"),
 }
 #: `model_type` -> why it is not taken.
@@ -145,11 +143,11 @@ def _take_over(source: str, config) -> dict:
         "encoder_layerdrop" if kind == "whisper" else "layerdrop": 0.0,
         "apply_spec_augment": True,  # with our masks, and none of its own
         "mask_feature_prob": 0.0,
+        "mask_time_prob": config.mask_time_prob or 0.05,  # else there is no mask embedding
     }
     published = {key: getattr(config, key) for key in ours if hasattr(config, key)}
     for key, value in ours.items():
         setattr(config, key, value)
-    config.mask_time_prob = config.mask_time_prob or 0.05  # else there is no mask embedding
     return published
 
 
@@ -277,11 +275,11 @@ def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
 
 def _load_pair(source: str, config) -> tuple[nn.Module, nn.Module | None]:
     """The model as it comes, and its pretraining head."""
-    options = {"weights_only": True, "trust_remote_code": False, "dtype": torch.float32}
+    options = {"config": config, "weights_only": True, "dtype": torch.float32}
     if all(name != "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
-        return AutoModel.from_pretrained(source, config=config, **options), None
+        return AutoModel.from_pretrained(source, trust_remote_code=False, **options), None
     model, info = AutoModelForPreTraining.from_pretrained(
-        source, config=config, output_loading_info=True, **options
+        source, trust_remote_code=False, output_loading_info=True, **options
     )
     missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
     encoder = model.wav2vec2

@@ -103,6 +103,9 @@ class WhisperBody(nn.Module):
     def __init__(self, encoder: nn.Module):
         super().__init__()
         self.encoder = encoder
+        # As published; transformers' loading unfreezes them, and then weight decay would shrink
+        # those after the longest utterance.
+        encoder.embed_positions.requires_grad_(False)
         self.layers_input = nn.Identity()  # a place for hooks: no module runs the layers alone
         self.masked_spec_embed = nn.Parameter(torch.zeros(encoder.config.d_model))
 
@@ -158,7 +161,7 @@ class WhisperBody(nn.Module):
         parts = [
             _fold(tensor, windows, length)
             for tensor, length in (
-                (values[:, : 2 * num_frames], 2 * most),
+                (values[:, : 2 * most * windows], 2 * most),
                 (attention_mask, most),
                 (mask_time_indices, most),
             )

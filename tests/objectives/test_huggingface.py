@@ -36,12 +36,13 @@ def test_frames_are_those_of_transformers_with_its_own_preprocessor(name, tmp_pa
     torch.testing.assert_close(layers[-1], expected.last_hidden_state, atol=1e-3, rtol=1e-3)
 
 
-def test_group_norm_makes_a_model_padding_sensitive(tmp_path):
+def test_group_norm_and_unmasked_convolutions_make_a_model_padding_sensitive(tmp_path):
     sensitive = {
         name: HuggingFaceEncoder(save_small(name, tmp_path / name)).padding_sensitive
-        for name in MODELS
+        for name in (*MODELS, "whisper")
     }
-    assert [name for name, value in sensitive.items() if value] == ["wav2vec2", "hubert"]
+    expected = {"wav2vec2", "hubert", "data2vec", "wav2vec2-conformer"}
+    assert {name for name, value in sensitive.items() if value} == expected
 
 
 def test_a_shipped_pretraining_head_is_used_with_its_weights(tmp_path):

@@ -51,7 +51,10 @@ OBJECTIVES = {
     "hubert": lambda: small_hubert(small_encoder()),
     "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
-    **{f"huggingface {name}": functools.partial(small_huggingface, name) for name in MODELS},
+    **{
+        f"huggingface {name}": functools.partial(small_huggingface, name)
+        for name in (*MODELS, "whisper")
+    },
 }
 
 #: Compiling takes many seconds; what is left out differs in front end or family alone.

@@ -40,9 +40,12 @@ NEEDS = {
     "data_prep.voxceleb_convert": "prep",
     "data_prep.whisper_wheel": "hub",
     "masr_modules.encoders.huggingface": "hub",
+    "masr_modules.encoders.transformers_export": "hub",
     "masr_modules.encoders.transformers_files": "hub",
+    "masr_modules.encoders.whisper": "hub",
     "masr_modules.metrics.plots": "report",
     "masr_modules.objectives.huggingface": "hub",
+    "masr_modules.objectives.start": "hub",
     "masr_modules.reporting.heat_map": "report",
 }
 

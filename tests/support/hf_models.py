@@ -69,10 +69,43 @@ def save_whisper(folder, n_mels: int = 80) -> str:
     return str(folder)
 
 
+def padded_whisper(encoder, wav, num_frames: int) -> list:
+    """Layers of transformers' own pass over 30 s, where no frame attends to the silence.
+
+    Arguments
+    ---------
+    encoder : transformers.WhisperEncoder
+        In eval mode.
+    wav : torch.Tensor
+        (T,) samples.
+    num_frames : int
+        Of the utterance: all else is silence.
+
+    Returns
+    -------
+    list of torch.Tensor
+        (1, num_frames, D) each.
+    """
+    extractor = transformers.WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
+    features = extractor(wav.numpy(), sampling_rate=16000, return_tensors="pt").input_features
+    unseen = torch.zeros(1, 1, 1, encoder.config.max_source_positions)
+    unseen[..., num_frames:] = -torch.inf
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given: (given[0], unseen))
+        for layer in encoder.layers
+    ]
+    with torch.no_grad():
+        output = encoder(features, output_hidden_states=True)
+    for hook in hooks:
+        hook.remove()
+    layers = [*output.hidden_states[:-1], output.last_hidden_state]
+    return [layer[:, :num_frames] for layer in layers]
+
+
 def save_small(name: str, folder) -> str:
     """Saves a small model of the family with its preprocessor; the folder as a str."""
-    if name == "whisper":
-        return save_whisper(folder)
+    if name.startswith("whisper"):
+        return save_whisper(folder, 128 if name.endswith("128") else 80)
     torch.manual_seed(0)
     model_class, config = MODELS[name]
     model = getattr(transformers, model_class)
