@@ -261,15 +261,16 @@ def speaker_eer(
 ) -> float:
     """Equal error rate over all pairs of test utterances with known speakers, by cosine.
 
-    Or over those pairs alone that share the labels `within`, and have them. Embeddings are standardised with the references' statistics. O(N^2 log N) for N utterances,
-    of at most MAX_SPEAKER_UTTERANCES, evenly spread.
+    Or over those pairs alone that share the labels `within`, and have them. Embeddings are
+    standardised with the references' statistics. O(N^2 log N) for N utterances, of at most
+    MAX_SPEAKER_UTTERANCES, evenly spread.
     """
     scores, (first, second) = _trials(references, test, within)
     return equal_error_rate(scores, first == second)
 
 
 def _trials(
-    references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str]
+    references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of all pairs, and (2, pairs) the place of their speakers among the sorted ones."""
     test = test.known("speaker")

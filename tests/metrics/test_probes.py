@@ -121,3 +121,17 @@ def test_the_eer_of_many_voices_is_that_of_some(monkeypatch):
     monkeypatch.setattr(probes, "MAX_SPEAKER_UTTERANCES", 100)
     assert speaker_eer(split, split) == pytest.approx(whole, abs=0.05)
     assert len(probes._trials(split, split)[0]) == 100 * 99 / 2
+
+
+def test_trials_within_labels_pair_those_alone_that_share_them():
+    x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.0], [-0.9, 0.2], [0.1, -1.0]])
+    speaker = np.array(["s", "s", "t", "u", "u", "v"])
+    gender = np.array(["female", "female", "female", "male", "male", ""])
+    split = labelled(x[None], np.array(["a"] * 6), gender=gender)
+    split.labels["speaker"] = speaker
+    scores, (first, second) = probes._trials(split.at(-1), split.at(-1), ["label", "gender"])
+    assert len(scores) == 3 + 1  # among three women, and among two men; not of whom is not known
+    assert (first == second).sum() == 2
+    found = evaluate(split, split, split, within=["gender"])
+    assert found.metrics["speaker_eer_within"] <= found.metrics["speaker_eer"] == 0.0
+    assert "speaker_eer_within" not in evaluate(split, split, split).metrics

@@ -55,11 +55,15 @@ OBJECTIVES = {
         f"huggingface {name}": functools.partial(small_huggingface, name)
         for name in (*MODELS, "whisper")
     },
+    "start of whisper": functools.partial(
+        small_huggingface, "whisper", own_weight=0.0, start_weight=1.0
+    ),
+    "start beside xls_r's own": functools.partial(small_huggingface, "xls_r", start_weight=1.0),
 }
 
 #: Compiling takes many seconds; what is left out differs in front end or family alone.
 COMPILED = ["best_rq", "wav2vec2", "w2v_bert", "hubert", "data2vec"]
-COMPILED += ["huggingface wav2vec2", "huggingface hubert"]
+COMPILED += ["huggingface wav2vec2", "huggingface hubert", "start of whisper"]
 
 
 @pytest.fixture(params=OBJECTIVES)

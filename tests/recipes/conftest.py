@@ -93,8 +93,11 @@ def placeholders(yaml):
     return [key for key, tag in tags.items() if tag == "!PLACEHOLDER"]
 
 
-def small_settings(yaml, corpus, output_folder):
-    """What makes a YAML a run of a few steps on a corpus in the form of the embedded one."""
+def small_settings(yaml, corpus, output_folder, source=None):
+    """What makes a YAML a run of a few steps on a corpus in the form of the embedded one.
+
+    `source` is what a YAML that has one starts from.
+    """
     keys = keys_of(yaml)
     settings = {key: value for key, value in SMALL.items() if key in keys}
     settings |= {"data_folder": str(corpus), "output_folder": str(output_folder)}
@@ -107,6 +110,9 @@ def small_settings(yaml, corpus, output_folder):
         settings["train_csv"] = str(corpus / "csv/train.csv")
     for several in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
         settings[several] = str(corpus)
+    if "source" in keys:
+        settings |= {"source": source, "layers": {}}  # small models have two
+        del settings["d_model"]
     return settings
 
 
@@ -129,14 +135,11 @@ def small_overrides(mini_corpus, hf_folder, pretrained_folder, tmp_path):
     """The overrides that make a YAML a run of a few steps on the tiny corpus."""
 
     def build(yaml="masr.yaml", **overrides):
-        settings = small_settings(yaml, mini_corpus, tmp_path / "out")
+        source = hf_folder.get(Path(yaml).stem)
+        settings = small_settings(yaml, mini_corpus, tmp_path / "out", source)
         if "pretrained" in keys_of(yaml):
             settings["pretrained"] = str(pretrained_folder)
             settings["cache_folder"] = str(tmp_path / "frames")
-        if "source" in keys_of(yaml):
-            settings["source"] = hf_folder[Path(yaml).stem]
-            settings["layers"] = {}  # small models have two
-            del settings["d_model"]
         return settings | overrides
 
     return build

@@ -26,7 +26,11 @@ HERE = Path(__file__).parent
 #: YAML -> its recipe; batches of several lengths, so that epochs are uneven.
 PRETRAINING = {
     f"{name}.yaml": "pretrain/train"
-    for name in ("masr", *(f"pretrain_{m}" for m in ("wav2vec2", "w2v_bert", "hubert", "data2vec")))
+    for name in (
+        "masr",
+        *(f"pretrain_{method}" for method in ("wav2vec2", "w2v_bert", "hubert", "data2vec")),
+        "whisper_tiny",
+    )
 }
 TASKS = {
     "mini_lid.yaml": "language_id/train",
@@ -63,7 +67,7 @@ def torchrun(ranks, command, **options):
 
 
 def arguments_of(yaml, corpus, pretrained, folder):
-    settings = small_settings(yaml, corpus, folder) | SETTINGS
+    settings = small_settings(yaml, corpus, folder, pretrained) | SETTINGS
     if yaml in PRETRAINING:
         settings["number_of_steps"] = 6
     else:
@@ -89,11 +93,19 @@ def sharded(folder):
 
 
 @pytest.fixture(scope="module")
-def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
+def starts(pretrained_folder, hf_folder):
+    """YAML -> the trained encoder that it starts from, where it does."""
+    return {yaml: pretrained_folder for yaml in TASKS} | {
+        yaml: hf_folder.get(Path(yaml).stem) for yaml in PRETRAINING
+    }
+
+
+@pytest.fixture(scope="module")
+def two_ranks(mini_corpus, starts, kmeans, tmp_path_factory):
     """YAML -> the folder and the losses of a run on two ranks; one torchrun for all."""
     folder, jobs = tmp_path_factory.mktemp("two"), []
     for yaml, recipe in {**PRETRAINING, **TASKS}.items():
-        arguments = arguments_of(yaml, mini_corpus, pretrained_folder, folder / yaml)
+        arguments = arguments_of(yaml, mini_corpus, starts[yaml], folder / yaml)
         if "hubert" in yaml:
             kmeans.main(arguments)
         options = ["--device", "cpu", "--distributed_backend", "gloo"]
@@ -116,10 +128,8 @@ def two_ranks(mini_corpus, pretrained_folder, kmeans, tmp_path_factory):
 
 
 @pytest.mark.parametrize("yaml", [*PRETRAINING, *TASKS])
-def test_two_ranks_are_one_process(
-    yaml, two_ranks, mini_corpus, pretrained_folder, kmeans, tmp_path
-):
-    arguments = arguments_of(yaml, mini_corpus, pretrained_folder, tmp_path / "one")
+def test_two_ranks_are_one_process(yaml, two_ranks, mini_corpus, starts, kmeans, tmp_path):
+    arguments = arguments_of(yaml, mini_corpus, starts[yaml], tmp_path / "one")
     if "hubert" in yaml:
         kmeans.main(arguments)
     expected = losses_of({**PRETRAINING, **TASKS}[yaml], arguments, merged=2)
