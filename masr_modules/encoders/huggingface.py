@@ -22,6 +22,7 @@ from masr_modules.encoders.transformers_files import (
     load_extractor,
     load_model,
     lora_config,
+    named_errors,
     normalizes,
     remove_adapters,
 )
@@ -104,15 +105,8 @@ class HuggingFaceEncoder(nn.Module):
         self.source, self.sample_rate = source, sample_rate
         self.lora: LoraConfig | None = None
         self.published: dict = {}
-        if source is None:
-            model_config, self.normalize = config_of(config)
-            self.model, self.head = build_model(model_config), None
-        else:
-            check_source(source)
-            model_config, self.published = load_config(source)
-            extractor = load_extractor(source, sample_rate)
-            self.normalize = normalizes(extractor, model_config)
-            self.model, self.head = load_model(source, model_config)
+        with named_errors(source or "config"):
+            model_config = self._load(source, config)
         self.family = family = FAMILIES[model_config.model_type]
         self.input_kind = family.input_kind
         group_norm = getattr(model_config, "feat_extract_norm", None) == "group"
@@ -128,12 +122,25 @@ class HuggingFaceEncoder(nn.Module):
         self._choose_trained(trainable, frozen_layers, lora_rank)
         self.train()  # as every new module; transformers loads in eval mode
 
+    def _load(self, source: str | None, config: dict | None):
+        """Sets the model, its head, and what it wants to hear; its configuration."""
+        if source is None:
+            model_config, self.normalize = config_of(config)
+            self.model, self.head = build_model(model_config), None
+            return model_config
+        check_source(source)
+        model_config, self.published = load_config(source)
+        self.normalize = normalizes(load_extractor(source, self.sample_rate), model_config)
+        self.model, self.head = load_model(source, model_config)
+        return model_config
+
     @property
     def described(self) -> dict:
         """What builds the same network without its weights: `config` of another encoder."""
         config = self.model.config.to_diff_dict()
+        left_out = ("_", "transformers", "id2label", "label2id")  # labels are of another head
         return {"normalize": self.normalize} | {
-            key: value for key, value in config.items() if not key.startswith(("_", "transformers"))
+            key: value for key, value in config.items() if not key.startswith(left_out)
         }
 
     def _choose_trained(self, trainable: str, frozen_layers: int, lora_rank: int) -> None:

@@ -44,7 +44,7 @@ _PLAIN = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float
 _YAML = "tag:yaml.org,2002:"
 #: What constructors raise on arguments of a wrong kind or size.
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
-_UNFIT = (*_UNFIT, RuntimeError, TypeError)
+_UNFIT = (*_UNFIT, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)

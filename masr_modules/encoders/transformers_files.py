@@ -2,11 +2,14 @@
 
 import json
 import logging
-from contextlib import suppress
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from masr_modules.config.extras import extra
@@ -16,6 +19,7 @@ from masr_modules.encoders.whisper import HOP, N_FFT, WhisperBody
 with extra("hub"):
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
     from peft.tuners.lora import LoraLayer
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
     from transformers import (
         CONFIG_MAPPING,
@@ -24,6 +28,7 @@ with extra("hub"):
         AutoModel,
         AutoModelForPreTraining,
         AutoTokenizer,
+        PreTrainedConfig,
         WhisperForConditionalGeneration,
     )
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -74,15 +79,46 @@ REFUSED = {
 }
 #: Largest numbers, most layers and longest lists in a config.json: more takes a machine's memory.
 MAX_SIZE, MAX_LAYERS = 2**24, 1000
-#: Folder of adapters that are kept apart from the weights, its files, and their largest rank.
+#: Keys of which a large number alone, without weights of that size, takes memory or time.
+_BOUNDS = {"num_conv_pos_embeddings": MAX_LAYERS, "num_labels": 2**16}
+#: Folder of adapters that are kept apart from the weights, and its files.
 ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS = (
     "adapter",
     "adapter_config.json",
     "adapter_model.safetensors",
 )
-MAX_RANK = 4096
+#: What says how adapters change the weights.
+_ADAPTER_KEYS = ("lora_alpha", "target_modules", "use_rslora", "use_dora")
+_ADAPTER_KEYS = (*_ADAPTER_KEYS, "rank_pattern", "alpha_pattern")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
+#: What is raised on files whose values are of a wrong kind or size.
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
+_UNFIT = (*_UNFIT, RuntimeError, SafetensorError, StrictDataclassError, TypeError, ValueError)
+
+
+@contextmanager
+def named_errors(source: str) -> Iterator[None]:
+    """Names the source in whatever goes wrong with its files, as a ValueError.
+
+    Example
+    -------
+    >>> with named_errors("their/model"):
+    ...     {}["hidden_size"]
+    Traceback (most recent call last):
+    ...
+    ValueError: their/model: cannot be loaded: KeyError: 'hidden_size'
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:  # whose advice is to read it all the same
+        raise ValueError(
+            f"{source}: its weights hold more than weights, so they are not read"
+        ) from error
+    except _UNFIT as error:
+        if isinstance(error, ValueError) and str(error).startswith(source):
+            raise
+        raise ValueError(f"{source}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def check_source(source: str) -> None:
@@ -107,18 +143,22 @@ def load_config(source: str) -> tuple:
         If the checkpoint is of no known family, says sizes that no model has, or describes a model
         that its weights cannot fill.
     """
+    values, _ = PreTrainedConfig.get_config_dict(source)
+    _check_values(f"{source}/config.json", values)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    _check_values(source, config.to_dict())
     published = _take_over(source, config)
-    if getattr(config, "add_adapter", False):
-        logger.warning(
-            f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
-            "left out: frames are the encoder's"
-        )
-        config.add_adapter = config.use_intermediate_ffn_before_adapter = False
     if Path(source).expanduser().is_dir():
         _check_weights(Path(source).expanduser(), config)
     return config, published
+
+
+def _check_family(source: str, kind: str) -> None:
+    if kind not in FAMILIES:
+        why = f": {REFUSED[kind]}" if kind in REFUSED else ""
+        raise ValueError(
+            f"{source}: is a {kind!r} model{why}; the speech encoders that can be "
+            f"trained on are {', '.join(FAMILIES)}"
+        )
 
 
 def _take_over(source: str, config) -> dict:
@@ -126,13 +166,7 @@ def _take_over(source: str, config) -> dict:
 
     Returns key -> what it said.
     """
-    kind = config.model_type
-    if kind not in FAMILIES:
-        why = f": {REFUSED[kind]}" if kind in REFUSED else ""
-        raise ValueError(
-            f"{source}: is a {kind!r} model{why}; the speech encoders that can be "
-            f"trained on are {', '.join(FAMILIES)}"
-        )
+    _check_family(source, config.model_type)
     if getattr(config, "quantization_config", None) is not None:
         raise ValueError(f"{source}: its weights are quantised, which cannot be trained on")
     # A name of the hub here would be that of code to fetch.
@@ -140,14 +174,21 @@ def _take_over(source: str, config) -> dict:
         raise ValueError(f"{source}: asks for the attention {config._attn_implementation!r}")
     ours = {
         # Every parameter gets a gradient at every step.
-        "encoder_layerdrop" if kind == "whisper" else "layerdrop": 0.0,
+        "encoder_layerdrop" if config.model_type == "whisper" else "layerdrop": 0.0,
         "apply_spec_augment": True,  # with our masks, and none of its own
         "mask_feature_prob": 0.0,
-        "mask_time_prob": config.mask_time_prob or 0.05,  # else there is no mask embedding
+        "mask_time_prob": 0.05,  # else there is no mask embedding
     }
     published = {key: getattr(config, key) for key in ours if hasattr(config, key)}
     for key, value in ours.items():
         setattr(config, key, value)
+    if getattr(config, "add_adapter", False):
+        logger.warning(
+            f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
+            "left out: frames are the encoder's"
+        )
+        config.add_adapter = config.use_intermediate_ffn_before_adapter = False
+    config.return_dict = True
     return published
 
 
@@ -172,11 +213,11 @@ def config_of(described: dict):
     """
     values = dict(described)
     normalize, kind = values.pop("normalize", True), values.pop("model_type", None)
+    _check_family("config", kind)
     _check_values("config", values)
-    if kind not in CONFIG_MAPPING:
-        raise ValueError(f"config: its model_type is {kind!r}, which transformers does not know")
     config = CONFIG_MAPPING[kind].from_dict(values)
     _take_over("config", config)
+    config.dtype = torch.float32
     return config, bool(normalize)
 
 
@@ -187,20 +228,19 @@ def build_model(config) -> nn.Module:
     return AutoModel.from_config(config)
 
 
-def _check_values(source: str, values: dict, within: str = "") -> None:
+def _check_values(where: str, value: object, key: str = "", name: str = "") -> None:
     """Refuses numbers and lists that no model has, however deep they stand."""
-    for key, value in values.items():
-        name = f"{within}{key}"
-        if isinstance(value, dict):
-            _check_values(source, value, f"{name}.")
-            continue
-        cells = value if isinstance(value, list | tuple) else [value]
-        most = MAX_LAYERS if key == "num_hidden_layers" else MAX_SIZE
-        large = any(isinstance(cell, int | float) and abs(cell) > most for cell in cells)
-        if large or len(cells) > MAX_LAYERS:
-            raise ValueError(
-                f"{source}: its config.json says {name}: {str(value)[:80]}; no model has"
-            )
+    if isinstance(value, dict):
+        for child, inside in value.items():
+            _check_values(where, inside, str(child), f"{name}.{child}" if name else str(child))
+        return
+    most = MAX_LAYERS if key.endswith("_layers") else _BOUNDS.get(key, MAX_SIZE)
+    large = isinstance(value, int | float) and not abs(value) <= most  # NaN too
+    cells = value if isinstance(value, list | tuple) else ()
+    if large or len(cells) > MAX_LAYERS:
+        raise ValueError(f"{where} says {name}: {str(value)[:80]}; no model has")
+    for cell in cells:
+        _check_values(where, cell, key, name)
 
 
 def _check_weights(folder: Path, config) -> None:
@@ -229,6 +269,8 @@ def load_extractor(source: str, sample_rate: int):
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
     except OSError:
+        if (Path(source).expanduser() / "preprocessor_config.json").is_file():  # a broken one
+            raise
         return None
     if extractor.sampling_rate != sample_rate:
         raise ValueError(
@@ -348,16 +390,18 @@ def _add_adapter(model: nn.Module, folder: Path) -> None:
     """
     try:
         said = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        rank = said["r"]
         state = load_file(folder / ADAPTER_WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        (rank,) = {len(value) for key, value in state.items() if ".lora_A." in key}
+        config = lora_config(model.config.model_type, rank)
+        expected = {"r": rank} | {key: getattr(config, key) for key in _ADAPTER_KEYS}
+        same = all(said[key] == value for key, value in expected.items())
+    except (OSError, *_UNFIT) as error:
         raise ValueError(f"{folder}: its adapters cannot be read: {error}") from error
-    config = lora_config(model.config.model_type, rank if type(rank) is int else 0)
-    expected = {"lora_alpha": config.lora_alpha, "target_modules": config.target_modules}
-    if not 0 < config.r <= MAX_RANK or any(said.get(k) != v for k, v in expected.items()):
+    if not same:
         raise ValueError(f"{folder}: holds adapters of another kind than pretraining here writes")
     inject_adapter_in_model(config, model)
-    loaded = set_peft_model_state_dict(model, state)
+    with named_errors(str(folder)):
+        loaded = set_peft_model_state_dict(model, state)
     missing = [key for key in loaded.missing_keys if "lora_" in key]
     if missing or loaded.unexpected_keys:
         raise ValueError(

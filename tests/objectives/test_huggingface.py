@@ -147,7 +147,7 @@ def test_a_pickle_with_code_does_not_run(tmp_path, capsys):
     (tmp_path / "model.safetensors").unlink()
     hostile = {"a": Payload(), "b": torch.zeros(50_000)}  # as large as the model's own
     torch.save(hostile, tmp_path / "pytorch_model.bin", pickle_module=pickle)
-    with pytest.raises((pickle.UnpicklingError, RuntimeError, OSError)):
+    with pytest.raises(ValueError, match="hold more than weights, so they are not read"):
         HuggingFaceEncoder(str(tmp_path))
     assert "code of the checkpoint ran" not in capsys.readouterr().out
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from conftest import edited_csv, keys_of, load_recipe, yamls
+from hf_models import save_small
 from sklearn.metrics import balanced_accuracy_score
 from speechbrain.inference.classifiers import EncoderClassifier
 from test_corpora import OPTIONS, TREES
@@ -235,9 +236,7 @@ def test_emotion_metrics_follow_from_the_predictions_file(train, tmp_path):
     assert metrics["macro_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
 
 
-def test_the_result_folder_names_a_file_as_the_padded_batch_did(train, tmp_path, mini_corpus):
-    train("mini_lid.yaml", freeze=False)
-    folder = tmp_path / "out/inference"
+def assert_files_are_named_as_in_the_batch(folder, tmp_path, mini_corpus):
     loaded = EncoderClassifier.from_hparams(source=str(folder), savedir=str(folder))
     with open(mini_corpus / "csv/test.csv", encoding="utf-8", newline="") as file:
         paths = {
@@ -249,6 +248,24 @@ def test_the_result_folder_names_a_file_as_the_padded_batch_did(train, tmp_path,
         assert name == row["predicted"]
         batch = [float(v) for k, v in row.items() if k.startswith("score_")]
         assert scores[0].tolist() == pytest.approx(batch, abs=1e-4)
+
+
+def test_the_result_folder_names_a_file_as_the_padded_batch_did(train, tmp_path, mini_corpus):
+    train("mini_lid.yaml", freeze=False)
+    assert_files_are_named_as_in_the_batch(tmp_path / "out/inference", tmp_path, mini_corpus)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "whisper"])
+def test_the_result_folder_of_a_transformers_model_needs_no_source(
+    name, train, tmp_path, mini_corpus
+):
+    source = save_small(name, tmp_path / "source")
+    train("mini_lid.yaml", pretrained=source, freeze=False)
+    shutil.rmtree(source)
+    (tmp_path / "out/inference").rename(tmp_path / "moved")
+    text = (tmp_path / "moved/hyperparams.yaml").read_text()
+    assert "model_type" in text and str(tmp_path) not in text
+    assert_files_are_named_as_in_the_batch(tmp_path / "moved", tmp_path, mini_corpus)
 
 
 def test_a_test_language_that_training_lacks_is_counted(train, mini_corpus, tmp_path):
