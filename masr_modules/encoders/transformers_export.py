@@ -64,6 +64,8 @@ def save_transformers(
         setattr(complete.config, key, value)
     complete.save_pretrained(folder)
     _preprocessor(saved).save_pretrained(folder)
+    for path in folder.rglob("*.safetensors"):  # written for their owner alone
+        path.chmod(0o644)
 
 
 def _preprocessor(encoder: HuggingFaceEncoder):
