@@ -41,9 +41,10 @@ class WhisperLogMel(nn.Module):
 
     def __init__(self, n_mels: int):
         super().__init__()
-        filters = torch.from_numpy(WhisperFeatureExtractor(feature_size=n_mels).mel_filters)
-        self.register_buffer("filters", filters.float(), persistent=False)
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+        # No buffers: features stay float32 where the network is brought to another precision.
+        filters = WhisperFeatureExtractor(feature_size=n_mels).mel_filters
+        self.filters = torch.from_numpy(filters).float()
+        self.window = torch.hann_window(N_FFT, device="cpu")
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, samples: Tensor) -> Tensor:
@@ -67,11 +68,12 @@ class WhisperLogMel(nn.Module):
         wavs = F.pad(wavs, (0, frames * HOP + N_FFT // 2 - wavs.shape[1]))
         wavs = F.pad(wavs.unsqueeze(1), (N_FFT // 2, 0), mode="reflect").squeeze(1)
         with torch.autocast(wavs.device.type, enabled=False):
+            window, filters = self.window.to(wavs.device), self.filters.to(wavs.device)
             spectrum = torch.stft(
-                wavs, N_FFT, HOP, window=self.window, center=False, return_complex=True
+                wavs, N_FFT, HOP, window=window, center=False, return_complex=True
             )
             power = spectrum[..., :frames].abs().square()
-            mels = (self.filters.float().T @ power).clamp(min=1e-10).log10()
+            mels = (filters.T @ power).clamp(min=1e-10).log10()
         mels = torch.maximum(mels, mels.amax(dim=(1, 2), keepdim=True) - 8.0)
         return ((mels + 4.0) / 4.0).transpose(1, 2)
 

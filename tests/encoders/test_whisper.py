@@ -57,6 +57,18 @@ def test_log_mel_of_a_padded_utterance_hears_no_padding():
     assert torch.equal(together[1, : alone.shape[1]], alone[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_another_precision_hears_the_same_features(load, dtype):
+    encoder, (wavs, lens) = load(), speech(16000, 9000)
+    expected, before = encoder.prepare(wavs, lens).values, frames(encoder, wavs, lens)
+    encoder.to(dtype)
+    assert torch.equal(encoder.prepare(wavs, lens).values, expected)
+    for found, wanted in zip(frames(encoder, wavs, lens), before, strict=True):
+        assert found[-1].dtype == dtype
+        alike = torch.cosine_similarity(found[-1].float().flatten(), wanted[-1].flatten(), dim=0)
+        assert alike > 0.99
+
+
 def test_frames_of_an_utterance_do_not_depend_on_the_batch(load):
     encoder = load()
     assert not encoder.padding_sensitive

@@ -18,6 +18,9 @@ from test_corpora import OPTIONS, TREES
 from test_pretrain import YAMLS as PRETRAIN_YAMLS
 from test_pretrain import Killed, weights
 
+from masr_modules.encoders.huggingface import HuggingFaceEncoder
+from masr_modules.encoders.transformers_export import save_transformers
+
 pytestmark = pytest.mark.slow
 
 #: YAML -> the recipe it is for, and the tree of its corpus (none: the embedded one).
@@ -266,6 +269,18 @@ def test_the_result_folder_of_a_transformers_model_needs_no_source(
     text = (tmp_path / "moved/hyperparams.yaml").read_text()
     assert "model_type" in text and str(tmp_path) not in text
     assert_files_are_named_as_in_the_batch(tmp_path / "moved", tmp_path, mini_corpus)
+
+
+@pytest.mark.parametrize("yaml", [yaml for yaml, (_, tree) in RECIPES.items() if tree is None])
+@pytest.mark.parametrize("name", ["xls_r", "whisper"])
+def test_each_task_takes_the_folder_of_a_continued_model(name, yaml, train, tmp_path):
+    source = save_small(name, tmp_path / "source")
+    save_transformers(HuggingFaceEncoder(source), tmp_path / "saved")
+    shutil.rmtree(source)
+    (tmp_path / "saved").rename(tmp_path / "moved")
+    results = train(yaml, pretrained=tmp_path / "moved", number_of_epochs=1)
+    assert results["utterances"] > 0
+    assert str(tmp_path) not in (tmp_path / "out/inference/hyperparams.yaml").read_text()
 
 
 def test_a_test_language_that_training_lacks_is_counted(train, mini_corpus, tmp_path):

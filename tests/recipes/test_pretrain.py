@@ -3,12 +3,15 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from conftest import keys_of, logged, yamls
 from core_only import run_with_core
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from masr_modules.inference import MASREncoder
@@ -71,6 +74,28 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     exported = MASREncoder.from_hparams(tmp_path / "out/encoder")
     assert exported.embed_batch(torch.randn(1, 16000)).shape == (1, exported.encoder.d_model)
     assert "MASREncoder" in (tmp_path / "out/encoder/README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["xlsr_300m", "w2v_bert2", "whisper_tiny"])
+@pytest.mark.parametrize("trainable", ["all", "lora"])
+def test_a_continued_model_is_continued_again_from_its_export(
+    model, trainable, pretrain, arguments, hf_folder, tmp_path
+):
+    yaml = "whisper_tiny.yaml" if model == "whisper_tiny" else f"published/{model}.yaml"
+    source = shutil.copytree(hf_folder[model], tmp_path / "source")
+    pretrain.main(arguments(yaml, source=source, trainable=trainable))
+    shutil.rmtree(source)
+    moved = (tmp_path / "out/encoder").rename(tmp_path / "moved")
+    files = [path for path in moved.rglob("*") if path.suffix in (".json", ".md")]
+    assert len(files) >= 4 and not [f for f in files if str(tmp_path) in f.read_text()]
+    transformers.AutoModel.from_pretrained(moved)
+    second = tmp_path / "second"
+    pretrain.main(arguments(yaml, source=moved, trainable=trainable, output_folder=second))
+    assert (second / "encoder/config.json").is_file()
+    start, found = (load_file(f / "model.safetensors") for f in (moved, second / "encoder"))
+    assert start.keys() == found.keys()
+    assert any(not torch.equal(start[key], found[key]) for key in start)
 
 
 @pytest.mark.slow
