@@ -95,12 +95,12 @@ def report(
         references = choose_references(references, limit or 1000, brain.probe_column)
     if "labelled" not in rows:  # training audio, of which headers alone have been read
         references = drop_undecodable(references, hparams["max_unreadable"])
-    before = "start" if getattr(untrained.encoder, "starts_trained", False) else "untrained"
+    before = "start" if getattr(untrained, "starts_trained", False) else "untrained"
     systems = {hparams["system"]: None}
     if hparams["baselines"]:
         features = hparams["log_mel"]
         systems |= {
-            before: untrained.to(brain.device).eval().encode,
+            before: untrained.to(brain.device).eval(),
             "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
             "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
         }

@@ -49,8 +49,8 @@ class PretrainBrain(Trainer):
         The epoch, for the training set's crops.
     references, valid_rows : mapping
         ID -> row: what the neighbours of validation are, and what is validated.
-    start : SSLObjective, optional
-        Before training, where its encoder was already trained.
+    start : nn.Module, optional
+        The encoder before training, where it was already trained.
     **options
         Of `sb.Brain`.
     """
@@ -182,7 +182,7 @@ class PretrainBrain(Trainer):
         if self.start is None:
             return found
         if self.start_knn is None:
-            encode = self.start.to(self.device).eval().encode
+            encode = self.start.to(self.device).eval()
             self.start_knn = self.best_knn(self.embedded(self.valid_rows, encode), encode)
             self.start.cpu()
         found["knn_of_start"] = self.start_knn
@@ -236,7 +236,7 @@ def main(arguments: list[str]) -> None:
     if hparams["masr_weight"] > 0:
         modules["head"] = head
     hparams["checkpointer"].add_recoverables(modules)
-    untrained = copy.deepcopy(hparams["ssl"])
+    untrained = copy.deepcopy(hparams["ssl"].encoder)
 
     make_batches = make_shard_batches if hparams.get("train_shards") else make_sampler
     labelled, column = rows.get("labelled", rows["train"]), hparams.get("probe_column", "language")
@@ -249,7 +249,7 @@ def main(arguments: list[str]) -> None:
             hparams["max_unreadable"],
         ),
         valid_rows=rows["valid"],
-        start=untrained if getattr(untrained.encoder, "starts_trained", False) else None,
+        start=untrained if getattr(untrained, "starts_trained", False) else None,
         modules=modules,
         opt_class=hparams["opt_class"],
         hparams=hparams,
