@@ -1,5 +1,7 @@
 """Continued pretraining of a `transformers` speech encoder."""
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,8 @@ from masr_modules.objectives.contrastive import MaskedContrastiveLoss
 from masr_modules.objectives.masking import FrameMask, span_mask
 from masr_modules.objectives.random_projection import RandomProjectionLoss, stack_features
 from masr_modules.objectives.start import StartPrediction
+
+logger = logging.getLogger(__name__)
 
 
 class HuggingFaceSSL(SSLObjective):
@@ -68,6 +72,8 @@ class HuggingFaceSSL(SSLObjective):
         self.own_weight, self.start_weight = own_weight, start_weight
         if start_weight:
             self.start = StartPrediction(encoder, visible_weight)
+        elif visible_weight:
+            logger.warning("visible_weight has no effect: start_weight is 0")
         if not own_weight:
             if encoder.head is not None:  # it is kept, as it came, for the exported encoder
                 encoder.head.requires_grad_(False)

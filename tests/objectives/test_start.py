@@ -168,3 +168,9 @@ def test_every_trained_parameter_gets_a_gradient(name, own, start, trainable):
     trained = {n for n, p in ssl.named_parameters() if p.requires_grad}
     assert {n for n, p in ssl.named_parameters() if p.grad is not None} == trained
     assert not any(n.startswith("start.") for n in trained)
+
+
+def test_a_weight_without_effect_is_told(caplog):
+    with caplog.at_level("WARNING"):
+        HuggingFaceSSL(small_huggingface("whisper").encoder, visible_weight=1.0)
+    assert "visible_weight has no effect" in caplog.text
