@@ -121,7 +121,10 @@ def probe(
 def differences(
     mine: list[dict], first: list[dict], metric: str, rows: Mapping[str, dict], label: str
 ) -> Difference:
-    """Of encoders' results, one a seed, to the first encoder's; of the EER by its jackknife."""
+    """Of encoders' results, one a seed, to the first encoder's; of the EER by its jackknife.
+
+    Its interval is over labels with two test speakers or more.
+    """
     values = [
         {
             seed: pseudo_values(result["metrics"][metric], result["correct"][metric])
@@ -139,6 +142,16 @@ def differences(
     else:
         strata = [row.get(label) or "" for row in rows.values()]
         speakers = [row.get("speaker") or "" for row in rows.values()]
+        heard: dict[str, set[str]] = {}
+        for stratum, speaker in zip(strata, speakers, strict=True):
+            heard.setdefault(stratum, set()).add(speaker)
+        # Of one speaker alone no spread is known: such labels count in the mean alone.
+        several = np.array([len(heard[stratum]) > 1 for stratum in strata])
+        if several.any():
+            values = [
+                {seed: np.where(several, value, np.nan) for seed, value in run.items()}
+                for run in values
+            ]
         found = paired_difference(*values, strata, speakers, given_encoders=True)
     mean = np.mean([r["metrics"][metric] for r in mine])
     mean -= np.mean([r["metrics"][metric] for r in first])

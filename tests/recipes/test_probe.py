@@ -102,3 +102,12 @@ def test_differences_are_of_the_same_items():
     rows = {i: {"language": "fra", "speaker": f"s{i}"} for i in range(4)}
     found = recipe.differences([mine, mine], [first], "linear", rows, "language")
     assert found.mean == 0.5 and found.low < 0.5 < found.high and np.isfinite(found.low)
+
+
+def test_a_label_of_one_speaker_counts_in_the_mean_alone():
+    first = {"metrics": {"linear": 0.0}, "correct": {"linear": [0.0] * 5}}
+    mine = {"metrics": {"linear": 0.75}, "correct": {"linear": [1.0, 0.0, 1.0, 0.0, 1.0]}}
+    rows = {i: {"language": "fra", "speaker": f"s{i}"} for i in range(4)}
+    rows |= {4: {"language": "deu", "speaker": "t"}}
+    found = recipe.differences([mine], [first], "linear", rows, "language")
+    assert found.mean == 0.75 and np.isfinite(found.low)
