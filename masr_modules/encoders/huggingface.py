@@ -6,12 +6,14 @@ without their weights and normalises waveforms over padding.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
 from masr_modules.config.extras import extra
+from masr_modules.encoders.adapters import ADAPTER, add_adapter, lora_config, remove_adapters
 from masr_modules.encoders.pooling import valid_frames
 from masr_modules.encoders.transformers_files import (
     FAMILIES,
@@ -21,10 +23,8 @@ from masr_modules.encoders.transformers_files import (
     load_config,
     load_extractor,
     load_model,
-    lora_config,
     named_errors,
     normalizes,
-    remove_adapters,
 )
 from masr_modules.encoders.whisper import WhisperLogMel
 
@@ -132,6 +132,8 @@ class HuggingFaceEncoder(nn.Module):
         model_config, self.published = load_config(source)
         self.normalize = normalizes(load_extractor(source, self.sample_rate), model_config)
         self.model, self.head = load_model(source, model_config)
+        if (adapter := Path(source).expanduser() / ADAPTER).is_dir():
+            add_adapter(self.model, adapter)
         return model_config
 
     @property

@@ -4,13 +4,9 @@ import copy
 from pathlib import Path
 
 from masr_modules.config.extras import extra
+from masr_modules.encoders.adapters import ADAPTER, save_adapter
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
-from masr_modules.encoders.transformers_files import (
-    ADAPTER,
-    load_decoder,
-    load_tokenizer,
-    save_adapter,
-)
+from masr_modules.encoders.transformers_files import load_decoder, load_tokenizer
 
 with extra("hub"):
     from transformers import (

@@ -1,6 +1,5 @@
 """Checkpoints of the `transformers` library: what is checked before and while they are loaded."""
 
-import json
 import logging
 import pickle
 from collections.abc import Iterator
@@ -17,10 +16,7 @@ from masr_modules.encoders.weights import refuse_packed
 from masr_modules.encoders.whisper import HOP, N_FFT, WhisperBody
 
 with extra("hub"):
-    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
-    from peft.tuners.lora import LoraLayer
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
     from transformers import (
         CONFIG_MAPPING,
         AutoConfig,
@@ -81,20 +77,11 @@ REFUSED = {
 MAX_SIZE, MAX_LAYERS = 2**24, 1000
 #: Keys of which a large number alone, without weights of that size, takes memory or time.
 _BOUNDS = {"num_conv_pos_embeddings": MAX_LAYERS, "num_labels": 2**16}
-#: Folder of adapters that are kept apart from the weights, and its files.
-ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS = (
-    "adapter",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-)
-#: What says how adapters change the weights.
-_ADAPTER_KEYS = ("lora_alpha", "target_modules", "use_rslora", "use_dora")
-_ADAPTER_KEYS = (*_ADAPTER_KEYS, "rank_pattern", "alpha_pattern")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
 #: What is raised on files whose values are of a wrong kind or size.
-_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
-_UNFIT = (*_UNFIT, RuntimeError, SafetensorError, StrictDataclassError, TypeError, ValueError)
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
+UNFIT = (*UNFIT, RuntimeError, SafetensorError, StrictDataclassError, TypeError, ValueError)
 
 
 @contextmanager
@@ -115,7 +102,7 @@ def named_errors(source: str) -> Iterator[None]:
         raise ValueError(
             f"{source}: its weights hold more than weights, so they are not read"
         ) from error
-    except _UNFIT as error:
+    except UNFIT as error:
         if isinstance(error, ValueError) and str(error).startswith(source):
             raise
         raise ValueError(f"{source}: cannot be loaded: {type(error).__name__}: {error}") from error
@@ -310,8 +297,6 @@ def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
     model, head = _load_pair(source, config)
     if config.model_type == "whisper":
         model = WhisperBody(model.encoder)
-    if (adapter := Path(source).expanduser() / ADAPTER).is_dir():
-        _add_adapter(model, adapter)
     return model, head
 
 
@@ -348,63 +333,3 @@ def load_tokenizer(source: str):
             return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     logger.warning(f"{source}: has no tokenizer, so that the exported folder has none either")
     return None
-
-
-def lora_config(kind: str, rank: int) -> "LoraConfig":
-    """Adapters of the linear maps in the layers of an encoder of that `model_type`."""
-    targets = "|".join(FAMILIES[kind].lora_targets)
-    # Of an encoder alone: a Whisper's decoder has maps of the same names.
-    return LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=rf"encoder\.layers\..*\.({targets})"
-    )
-
-
-def remove_adapters(model: nn.Module, merge: bool) -> None:
-    """Puts plain linear maps in the place of those with LoRA: their sum, or the base."""
-    for name, module in [*model.named_modules()]:
-        if isinstance(module, LoraLayer):
-            if merge:
-                module.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, module.get_base_layer())
-
-
-def save_adapter(config: "LoraConfig", model: nn.Module, folder: Path) -> None:
-    """Saves a model's adapters as `peft.PeftModel.from_pretrained` loads them."""
-    config.save_pretrained(folder)
-    state = {
-        f"base_model.model.{key.replace('.default.', '.')}": value.contiguous()
-        for key, value in model.state_dict().items()
-        if ".lora_" in key
-    }
-    save_file(state, folder / ADAPTER_WEIGHTS)
-
-
-def _add_adapter(model: nn.Module, folder: Path) -> None:
-    """Merges the adapters of a folder into a model.
-
-    Raises
-    ------
-    ValueError
-        If they are not of the kind that `save_adapter` saves, or do not fit the model.
-    """
-    try:
-        said = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        state = load_file(folder / ADAPTER_WEIGHTS)
-        (rank,) = {len(value) for key, value in state.items() if ".lora_A." in key}
-        config = lora_config(model.config.model_type, rank)
-        expected = {"r": rank} | {key: getattr(config, key) for key in _ADAPTER_KEYS}
-        same = all(said[key] == value for key, value in expected.items())
-    except (OSError, *_UNFIT) as error:
-        raise ValueError(f"{folder}: its adapters cannot be read: {error}") from error
-    if not same:
-        raise ValueError(f"{folder}: holds adapters of another kind than pretraining here writes")
-    inject_adapter_in_model(config, model)
-    with named_errors(str(folder)):
-        loaded = set_peft_model_state_dict(model, state)
-    missing = [key for key in loaded.missing_keys if "lora_" in key]
-    if missing or loaded.unexpected_keys:
-        raise ValueError(
-            f"{folder}: its adapters do not fit the model: {(missing + loaded.unexpected_keys)[:3]}"
-        )
-    remove_adapters(model, merge=True)

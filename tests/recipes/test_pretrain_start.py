@@ -7,8 +7,8 @@ import torch
 import transformers
 from conftest import logged
 
+from masr_modules.encoders.adapters import ADAPTER_WEIGHTS
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
-from masr_modules.encoders.transformers_files import ADAPTER_WEIGHTS
 
 pytestmark = pytest.mark.slow
 

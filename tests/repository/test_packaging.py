@@ -39,6 +39,7 @@ WITHIN = {"data_prep/mini": "mini"}
 NEEDS = {
     "data_prep.voxceleb_convert": "prep",
     "data_prep.whisper_wheel": "hub",
+    "masr_modules.encoders.adapters": "hub",
     "masr_modules.encoders.huggingface": "hub",
     "masr_modules.encoders.transformers_export": "hub",
     "masr_modules.encoders.transformers_files": "hub",
