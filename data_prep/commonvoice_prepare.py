@@ -5,7 +5,12 @@ and `LOCALE/clips/*.mp3`, with one folder per locale. Quotes in the tables are t
 release has `clip_durations.tsv`, the training set's durations come from it: the headers of a
 million MP3 files take ten minutes. A delta release has no test set of its own and is refused.
 
-Test and validation sets are the official ones. For pretraining, the training set is
+A release whose locales have `validated.tsv` alone, such as a sample, is split here: a seed divides
+the speakers of each locale, so that every language is in train, valid and test. A locale of fewer
+than six speakers is in train alone, and is named. Whoever speaks in several locales is in one
+split over all of them.
+
+Test and validation sets are else the official ones. For pretraining, the training set is
 by default all that was validated, without the speakers and sentences of the others:
 many times what the official training set holds, which has each sentence once. A
 speaker may read in several languages, and is in one split over all of them.
@@ -19,7 +24,8 @@ Example
 """
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from data_prep.common.archives import inner_path
@@ -27,6 +33,7 @@ from data_prep.common.audio import add_durations
 from data_prep.common.command_line import run
 from data_prep.common.corpus import expect_layout, language_cells
 from data_prep.common.skips import SkipRegister
+from data_prep.common.splits import note_absent, split_groups_within
 from data_prep.common.tables import known, read_table
 from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corpus
 from data_prep.commonvoice.cells import AGES, GENDERS, as_set, sentence_key
@@ -45,6 +52,9 @@ def prepare_commonvoice(
     save_folder: str,
     languages: list[str] | None = None,
     train_from: Literal["validated", "train"] = "validated",
+    valid_share: float = 0.15,
+    test_share: float = 0.35,
+    split_seed: int = 1234,
     skip_limit: float = 0.01,
     num_workers: int = 8,
     skip_prep: bool = False,
@@ -62,6 +72,13 @@ def prepare_commonvoice(
     train_from : str
         The table of the training set: validated, or the official train. Either is
         without the speakers and sentences of dev and test.
+    valid_share : float
+        Fraction of each locale's speakers for validation, about, in a release without dev.tsv
+        and test.tsv.
+    test_share : float
+        The same for the test.
+    split_seed : int
+        Of the choice of these speakers.
     skip_limit : float
         Largest fraction of utterances that may be broken.
     num_workers : int
@@ -74,8 +91,9 @@ def prepare_commonvoice(
     FileNotFoundError
         If the folder is not laid out like Common Voice, or a locale is missing.
     ValueError
-        If no locale has a validation or test set (a delta release), a table lacks a column or
-        names a path outside the folder, or too many utterances are broken.
+        If the folder is a delta release, the locales have one of dev.tsv and test.tsv alone or
+        too few speakers to be split, a table lacks a column or names a path outside the folder,
+        or too many utterances are broken.
 
     Example
     -------
@@ -84,6 +102,7 @@ def prepare_commonvoice(
     if skip_prep:
         return
     locales = find_locales(data_folder, languages, f"{train_from}.tsv")
+    shares = None if is_split(data_folder, locales) else (valid_share, test_share, split_seed)
     tables = [*TABLES.values(), f"{train_from}.tsv", DURATIONS, "clips"]
     settings = {
         "corpus": "commonvoice",
@@ -96,10 +115,14 @@ def prepare_commonvoice(
         "train_from": train_from,
         "skip_limit": skip_limit,
     }
+    if shares is not None:
+        settings["split"] = shares
     if is_prepared(save_folder, settings):
         return
     skips = SkipRegister(skip_limit)
-    rows = read_release(data_folder, locales, f"{train_from}.tsv", skips)
+    table = f"{train_from}.tsv"
+    splits = shares and divide_speakers(data_folder, locales, table, *shares, skips)
+    rows = read_release(data_folder, locales, table, skips, splits)
     rows = add_durations(rows, data_folder, skips, num_workers=num_workers)
     disjoint = [("speaker",), ("language", "text")]
     write_corpus(save_folder, rows, settings, skips, EXTRA_COLUMNS, disjoint)
@@ -121,8 +144,6 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
     ------
     FileNotFoundError
         If there are none, or the training table or clips of one are missing.
-    ValueError
-        If no locale has a validation set or none has a test set.
     """
     what = "table of the training set"
     if train_table == "validated.tsv":
@@ -141,13 +162,96 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
         expect_layout(
             data_folder, "Common Voice", {k.format(locale): what for k, what in layout.items()}
         )
-    for table in TABLES.values():
-        if not any(os.path.isfile(os.path.join(data_folder, code, table)) for code in languages):
+    return sorted(set(languages))
+
+
+def is_split(data_folder: str, locales: list[str]) -> bool:
+    """Whether the release has validation and test sets of its own.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the release.
+    locales : list of str
+        Those to read.
+
+    Returns
+    -------
+    bool
+        False where no locale of the release has one, whether it is to be read or not.
+
+    Raises
+    ------
+    ValueError
+        If it has none because it is a delta release, or the locales to read lack one of the two.
+    """
+
+    def has(codes: list[str], table: str) -> bool:
+        return any(os.path.isfile(os.path.join(data_folder, code, table)) for code in codes)
+
+    if not any(has(os.listdir(data_folder), table) for table in TABLES.values()):
+        if "delta" in os.path.basename(os.path.realpath(data_folder)).lower():
             raise ValueError(
-                f"{data_folder}: no locale has {table}. A delta release (cv-corpus-N-delta-DATE) "
+                f"{data_folder}: no locale has test.tsv. A delta release (cv-corpus-N-delta-DATE) "
                 "holds new clips alone: unpack the full release, and name its folder"
             )
-    return sorted(set(languages))
+        return False
+    for table in TABLES.values():
+        if not has(locales, table):
+            raise ValueError(
+                f"{data_folder}: {table} is in none of the locales {', '.join(locales)}: unpack "
+                "all of the release, or name other languages beside them"
+            )
+    return True
+
+
+def divide_speakers(
+    data_folder: str,
+    locales: list[str],
+    table: str,
+    valid_share: float,
+    test_share: float,
+    seed: int,
+    skips: SkipRegister,
+) -> dict[str, str]:
+    """Divides the speakers of a release that is not split, within each locale.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of the release.
+    locales : list of str
+        Locales.
+    table : str
+        Name of the table of their clips.
+    valid_share, test_share : float
+        Fractions of each locale's speakers.
+    seed : int
+        Of the choice.
+    skips : SkipRegister
+        Notes the locales that have too few.
+
+    Returns
+    -------
+    dict of str to str
+        Speaker -> split.
+
+    Raises
+    ------
+    ValueError
+        If no locale has speakers enough, or a fraction is not above 0 and their sum below 1.
+    """
+    counts = {}
+    for locale in locales:
+        rows = _read_locale(data_folder, locale, table, SkipRegister(), evaluated=True)
+        counts[locale] = Counter(row["speaker"] for _, row in rows)
+    try:
+        splits = split_groups_within(counts, valid_share, test_share, seed)
+    except ValueError as error:
+        raise ValueError(f"{data_folder}, {', '.join(locales)}: {error}") from None
+    skips.note("no locale has dev.tsv or test.tsv, speakers are divided by the seed", data_folder)
+    note_absent(counts, splits, "locales", skips)
+    return splits
 
 
 class HeldOut(NamedTuple):
@@ -159,7 +263,11 @@ class HeldOut(NamedTuple):
 
 
 def read_release(
-    data_folder: str, locales: list[str], train_table: str, skips: SkipRegister
+    data_folder: str,
+    locales: list[str],
+    train_table: str,
+    skips: SkipRegister,
+    splits: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Reads the tables of all locales, without durations: test, then dev, then training.
 
@@ -175,6 +283,9 @@ def read_release(
         Name of the table of the training set.
     skips : SkipRegister
         Counts what is left out.
+    splits : mapping of str to str, optional
+        Speaker -> split, which then are all of the training table; by default each split has a
+        table of its own.
 
     Yields
     ------
@@ -183,15 +294,20 @@ def read_release(
     """
     seen = HeldOut(set(), set(), set())
     for split, table in {**TABLES, "train": train_table}.items():
+        evaluated, register = split != "train", skips
+        if splits is not None:  # the table is read three times, and what is odd counted once
+            table, register = train_table, SkipRegister() if evaluated else skips
         earlier = HeldOut(*(frozenset(values) for values in seen))
         clips: set[int] = set()
         for locale in locales:
-            for where, row in _read_locale(data_folder, locale, table, skips):
+            for where, row in _read_locale(data_folder, locale, table, register, evaluated):
+                if splits is not None and splits[row["speaker"]] != split:
+                    continue
                 clip = hash(row["ID"])  # a number takes less room, and there are millions
                 sentence = (row.get("language", locale), sentence_key(row["text"]))
-                if clip in earlier.clips:
+                if splits is None and clip in earlier.clips:
                     continue  # validated.tsv lists the clips of dev and test too
-                if clip in clips:
+                if clip in clips or clip in earlier.clips:
                     skips.skip("clip comes twice in the table", where)
                 elif row["speaker"] in earlier.speakers:
                     skips.exclude("speaker is also in dev or test", where)
@@ -199,7 +315,7 @@ def read_release(
                     skips.exclude("sentence is also in dev or test", where)
                 else:
                     clips.add(clip)
-                    if split != "train":
+                    if evaluated:
                         seen.clips.add(clip)
                         seen.speakers.add(row["speaker"])
                         seen.sentences.add(sentence)
@@ -207,7 +323,7 @@ def read_release(
 
 
 def _read_locale(
-    data_folder: str, locale: str, table: str, skips: SkipRegister
+    data_folder: str, locale: str, table: str, skips: SkipRegister, evaluated: bool
 ) -> Iterator[tuple[str, dict[str, object]]]:
     path = os.path.join(data_folder, locale, table)
     if not os.path.isfile(path):  # a locale with few speakers has no validation or test set
@@ -216,7 +332,7 @@ def _read_locale(
     language = _language(locale, path, skips)
     clips = os.path.join(data_folder, locale, "clips")
     durations = {}
-    if table not in TABLES.values():  # what is evaluated on is small, and its audio looked at
+    if not evaluated:  # what is evaluated on is small, and its audio looked at
         durations = read_durations(os.path.join(data_folder, locale, DURATIONS), clips, skips)
     for where, cells in read_table(path, skips, required=("client_id", "path", "sentence")):
         clip = inner_path(cells["path"], where)

@@ -19,17 +19,19 @@ region (`nan`, Min Nan; `NA`, Namibia), or a text, are left empty only where ano
 table has the same word; `missing` names the table's own words, for all columns.
 
 Splits: a column `split` (or the dataset's own) decides. Without it, speakers are divided by
-seed so that none is in two splits; where no speaker is known, sources; else utterances.
+seed so that none is in two splits; where no speaker is known, sources; else utterances. With
+`split_within` they are divided within each value of a column, such as each language, so that
+every language is in every split; a value with fewer than six of them is in train alone.
 """
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from data_prep.common.audio import add_durations
 from data_prep.common.command_line import run
 from data_prep.common.skips import SkipRegister
-from data_prep.common.splits import split_groups, split_of
+from data_prep.common.splits import note_absent, split_groups, split_groups_within, split_of
 from data_prep.common.tables import known, read_table
 from data_prep.common.writing import is_prepared, write_corpus
 from data_prep.custom.columns import ROLES, make_row, map_columns, path_id, wav_cell
@@ -100,7 +102,7 @@ class _Corpus:
         missing: Collection[str] | None,
         where: str,
     ):
-        self.open_rows, self.constants = open_rows, constants
+        self.open_rows, self.constants, self.where = open_rows, constants, where
         skips = SkipRegister()
         first = next(iter(open_rows(False, skips)), None)
         if first is None:
@@ -150,18 +152,36 @@ class _Corpus:
                 return f"{column} {value}"
         return where
 
-    def splits(self, valid_share: float, test_share: float, seed: int) -> dict[str, str] | None:
+    def splits(
+        self,
+        valid_share: float,
+        test_share: float,
+        seed: int,
+        within: str | None,
+        skips: SkipRegister,
+    ) -> dict[str, str] | None:
         """Group -> split; None where the rows name their split."""
-        groups, given = Counter(), 0
+        columns = {*self.mapped, *self.constants}.difference(ROLES)
+        if within is not None and within not in columns:
+            there = ", ".join(sorted(columns)) or "none"
+            raise ValueError(f"{self.where}: no column {within}, to split within (found: {there})")
+        counts, total, given = defaultdict(Counter), 0, 0
         for where, cells in self.rows(False, SkipRegister()):
-            groups[self.group(cells, where)] += 1
+            value = (cells.get(within) or self.constants.get(within, "")) if within else ""
+            counts[value][self.group(cells, where)] += 1
+            total += 1
             given += bool(cells.get("split"))
-        total = groups.total()
+        if given and within:
+            raise ValueError(f"{self.where}: a column tells the split: leave out split_within")
         if given == total:
             return None
         if given:
             raise ValueError(f"{total - given} of {total} rows have no value in the column split")
-        return split_groups(groups, valid_share, test_share, seed)
+        if within is None:
+            return split_groups(counts[""], valid_share, test_share, seed)
+        splits = split_groups_within(counts, valid_share, test_share, seed)
+        note_absent(counts, splits, f"values of {within}", skips)
+        return splits
 
 
 def assign_rows(
@@ -219,6 +239,7 @@ def prepare_custom(
     name: str = "custom",
     valid_share: float = 0.1,
     test_share: float = 0.1,
+    split_within: str | None = None,
     seed: int = 1234,
     sample_rate: int = 16000,
     num_workers: int = 8,
@@ -248,6 +269,9 @@ def prepare_custom(
         Fraction of the utterances for validation, where no column tells the split.
     test_share : float
         Fraction of the utterances for the test, where no column tells the split.
+    split_within : str, optional
+        Column, such as language, within each of whose values (as the table has them) speakers
+        are divided; the fractions are then of each value's speakers.
     seed : int
         Of the choice of speakers.
     sample_rate : int
@@ -264,8 +288,8 @@ def prepare_custom(
     FileNotFoundError
         If the table is not there, or the folder is no dataset.
     ValueError
-        If a column is missing, a path leaves the folder, the speakers cannot be divided or
-        too much is left out.
+        If a column is missing or tells the split beside split_within, a path leaves the folder,
+        the speakers cannot be divided or too much is left out.
 
     Example
     -------
@@ -280,14 +304,14 @@ def prepare_custom(
         "data_folder": os.path.abspath(data_folder),
         "table": [table, columns, constants, missing, _last_change(data_folder, table)],
         "name": name,
-        "split": [valid_share, test_share, seed],
+        "split": [valid_share, test_share, split_within, seed],
     }
     if is_prepared(save_folder, settings):
         return
     open_rows = _choose_reader(data_folder, save_folder, table)
     corpus = _Corpus(open_rows, columns, constants, missing, table or data_folder)
-    splits = corpus.splits(valid_share, test_share, seed)
     skips = SkipRegister(skip_limit)
+    splits = corpus.splits(valid_share, test_share, seed, split_within, skips)
     rows = assign_rows(corpus, splits, name, (data_folder, save_folder), skips)
     write_corpus(
         save_folder,

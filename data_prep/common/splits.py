@@ -2,9 +2,15 @@
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Mapping
 
 from data_prep.common.corpus import SPLITS
+from data_prep.common.skips import SkipRegister
+
+#: Groups that `split_groups_within` gives each split of a value at the least. Two, so that no
+#: figure of a language is one person's; a value with fewer than three times as many only trains.
+MIN_GROUPS = 2
 
 #: First letters of a name in use -> split.
 _NAMES = {"train": "train", "val": "valid", "dev": "valid", "test": "test", "eval": "test"}
@@ -64,13 +70,26 @@ def draw_split(key: str, shares: Mapping[str, float]) -> str:
     >>> 80 < splits.count("valid") < 120
     True
     """
-    digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
-    place = int.from_bytes(digest[:6], "big") / 2**48
+    place = _place(key)
     for split, share in shares.items():
         if place < share:
             return split
         place -= share
     return split
+
+
+def _place(key: str) -> float:
+    """A number in [0, 1) that looks random and depends on the key alone."""
+    digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _check_shares(valid_share: float, test_share: float) -> None:
+    if not (valid_share > 0 and test_share > 0 and valid_share + test_share < 1):
+        raise ValueError(
+            f"valid_share ({valid_share}) and test_share ({test_share}) have to be above 0, and "
+            "their sum below 1"
+        )
 
 
 def split_groups(
@@ -105,11 +124,7 @@ def split_groups(
     >>> [sum(split == name for split in splits.values()) for name in SPLITS]
     [7, 1, 2]
     """
-    if not (valid_share > 0 and test_share > 0 and valid_share + test_share < 1):
-        raise ValueError(
-            f"valid_share ({valid_share}) and test_share ({test_share}) have to be above 0, and "
-            "their sum below 1"
-        )
+    _check_shares(valid_share, test_share)
     if len(counts) < len(SPLITS):
         raise ValueError(
             f"{len(counts)} groups ({', '.join(counts)}) cannot be divided into three splits that "
@@ -128,3 +143,113 @@ def split_groups(
         splits |= dict.fromkeys(taken, split)
         groups = [group for group in groups if group not in splits]
     return splits | dict.fromkeys(groups, "train")
+
+
+def split_groups_within(
+    counts: Mapping[str, Mapping[str, int]], valid_share: float, test_share: float, seed: int
+) -> dict[str, str]:
+    """Assigns groups to splits within each value of a column, such as speakers in each language.
+
+    Every value is in every split that way, where it has groups enough (`MIN_GROUPS`). A group of
+    several values is in one split; a value's other groups make up for it. Whoever has more
+    utterances than the whole split is to have of the value is taken last. A value's groups are
+    drawn by a hash: other values move only the groups that they share.
+
+    Arguments
+    ---------
+    counts : mapping of str to mapping
+        Value -> group -> utterances.
+    valid_share : float
+        Fraction of each value's groups that go to valid, about.
+    test_share : float
+        Fraction of each value's groups that go to test, about.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    dict of str to str
+        Group -> split; see `note_absent` for the values that are not in all.
+
+    Raises
+    ------
+    ValueError
+        If no value has groups enough, or a fraction is not above 0 and their sum below 1.
+
+    Example
+    -------
+    >>> counts = {code: {f"{code}{n}": 5 for n in range(10)} for code in ("ca", "es")}
+    >>> splits = split_groups_within(counts, 0.2, 0.3, seed=1)
+    >>> [[splits[group] for group in counts[code]].count("test") for code in counts]
+    [3, 3]
+    """
+    _check_shares(valid_share, test_share)
+    if not any(_sizes(len(groups), valid_share, test_share) for groups in counts.values()):
+        raise ValueError(
+            f"three splits need {len(SPLITS) * MIN_GROUPS} groups (speakers) of one value; the "
+            f"largest has {max(map(len, counts.values()), default=0)}: take in more of the corpus, "
+            "or name each row's split in a column of your table"
+        )
+    shares, splits = {"test": test_share, "valid": valid_share}, {}
+    # The smallest first: it has the least choice where groups are shared.
+    for value in sorted(counts, key=lambda value: (len(counts[value]), value)):
+        groups = counts[value]
+        given = Counter(splits[group] for group in groups if group in splits)
+        free = sorted(groups.keys() - splits.keys(), key=lambda group: _place(f"{seed}/{group}"))
+        for split, size in _sizes(len(groups), valid_share, test_share).items():
+            room = shares[split] * sum(groups.values())
+            free.sort(key=lambda group, room=room: max(0.0, groups[group] - room))
+            taken = free[: max(0, size - given[split])]
+            splits |= dict.fromkeys(taken, split)
+            free = free[len(taken) :]
+        splits |= dict.fromkeys(free, "train")
+    return splits
+
+
+def _sizes(groups: int, valid_share: float, test_share: float) -> dict[str, int]:
+    """Split -> its number of groups, of those that are held out; none where they are too few."""
+    if groups < len(SPLITS) * MIN_GROUPS:
+        return {}
+    test = min(max(MIN_GROUPS, round(test_share * groups)), groups - 2 * MIN_GROUPS)
+    valid = min(max(MIN_GROUPS, round(valid_share * groups)), groups - test - MIN_GROUPS)
+    return {"test": test, "valid": valid}
+
+
+def note_absent(
+    counts: Mapping[str, Mapping[str, int]],
+    splits: Mapping[str, str],
+    values: str,
+    skips: SkipRegister,
+) -> None:
+    """Notes the values that are not in every split, with how many groups each has.
+
+    Arguments
+    ---------
+    counts : mapping of str to mapping
+        Value -> group -> utterances.
+    splits : mapping of str to str
+        Group -> split, as `split_groups_within` gives.
+    values : str
+        What the values are, for the note, such as `locales`.
+    skips : SkipRegister
+        Notes them.
+
+    Example
+    -------
+    >>> skips = SkipRegister()
+    >>> counts = {"ca": {"a": 1, "b": 1, "c": 1}, "vot": {"d": 3}}
+    >>> splits = {"a": "train", "b": "valid", "c": "test", "d": "train"}
+    >>> note_absent(counts, splits, "locales", skips)
+    >>> print(skips.report())
+    noted 1: 1 of 2 locales have too few speakers to be in valid and test (vot: 1)
+    """
+    absent: dict[str, list[str]] = {}
+    for value, groups in counts.items():
+        there = {splits[group] for group in groups}
+        if lacking := " and ".join(split for split in SPLITS if split not in there):
+            absent.setdefault(lacking, []).append(f"{value or '(empty)'}: {len(groups)}")
+    for lacking, cases in absent.items():
+        skips.note(
+            f"{len(cases)} of {len(counts)} {values} have too few speakers to be in {lacking}",
+            ", ".join(cases),
+        )

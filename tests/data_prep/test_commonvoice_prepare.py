@@ -1,6 +1,9 @@
 """Common Voice in the layout of an unpacked release."""
 
+from collections import defaultdict
+
 import pytest
+from people import corpus_of_people
 from trees import commonvoice_line, commonvoice_tree, read_splits, write_wav
 
 from data_prep.common.checks import check_disjoint
@@ -249,13 +252,126 @@ def test_a_release_without_the_validated_table_says_what_to_do(tree):
     assert prepare(tree, languages=["de"], train_from="train")["train"]
 
 
-def test_a_delta_release_is_refused(tree):
+def only_validated(tree, speakers=8):
+    """Takes the official splits away; each of German's and Catalan's speakers has two clips."""
     for table in tree.glob("*/*.tsv"):
         if table.stem in ("train", "dev", "test"):
             table.unlink()
+    for locale in ("de", "ca"):
+        for number in range(20, 20 + 2 * speakers):
+            add(tree, "validated", locale, f"{locale}-{number // 2}", number, f"Nummer {number}")
+    return tree
+
+
+def speakers_by_locale(rows):
+    """Locale -> side -> its speakers."""
+    found = defaultdict(lambda: defaultdict(set))
+    for side, members in rows.items():
+        for row in members:
+            found[row["language_label"]][side].add(row["speaker"])
+    return found
+
+
+def test_a_delta_release_is_refused(tree):
+    delta = tree.rename(tree.parent / "cv-corpus-13.0-Delta-2023-03-09")
     with pytest.raises(ValueError, match=r"no locale has test.tsv. A delta release"):
-        prepare(tree)
+        prepare(only_validated(delta))
     assert not (tree.parent / "csv").exists()
+
+
+def test_validated_clips_alone_are_divided_by_speaker_within_each_locale(tree):
+    rows = prepare(only_validated(tree))
+    check_disjoint(rows, ("speaker",))
+    found = speakers_by_locale(rows)
+    # German and Catalan have 13 speakers each: .15 of them are two, .35 are five.
+    for locale in ("de", "ca"):
+        assert [len(found[locale][side]) for side in rows] == [6, 2, 5]
+
+
+def test_a_locale_of_few_speakers_trains_and_is_named(tree, caplog):
+    caplog.set_level("INFO")
+    assert set(speakers_by_locale(prepare(only_validated(tree)))["zh-TW"]) == {"train"}
+    assert "1 of 3 locales have too few speakers to be in valid and test (zh-TW: 5)" in caplog.text
+
+
+def test_locales_of_few_speakers_alone_cannot_be_split(tree):
+    only_validated(tree)
+    with pytest.raises(ValueError, match=r"cv-corpus-17.0 é, zh-TW: three splits need 6 groups"):
+        prepare(tree, languages=["zh-TW"])
+
+
+def test_shares_and_the_seed_of_an_own_split(tree):
+    only_validated(tree)
+    first = prepare(tree, valid_share=0.4, test_share=0.2)
+    assert [len(speakers_by_locale(first)["de"][side]) for side in first] == [5, 5, 3]
+    assert prepare(tree, valid_share=0.4, test_share=0.2, split_seed=1) != first
+
+
+def test_another_locale_moves_no_speaker(tree):
+    every = speakers_by_locale(prepare(only_validated(tree)))
+    assert speakers_by_locale(prepare(tree, languages=["de"]))["de"] == every["de"]
+
+
+def test_a_speaker_of_two_locales_is_on_one_side_of_an_own_split(tree):
+    only_validated(tree)
+    for number in range(10, 18):
+        add(tree, "validated", "ca", f"de-{number}", 50 + number, f"frase {number}")
+    rows = prepare(tree)
+    check_disjoint(rows, ("speaker",))
+    assert sum(len(members) for members in rows.values()) == 58  # 15 + 2 * 16 + 8, none left out
+
+
+def test_a_sentence_is_in_one_side_of_an_own_split(tree, caplog):
+    caplog.set_level("INFO")
+    for number in range(20, 28):
+        add(tree, "validated", "de", f"fritz{number}", number, "Jeder liest das!")
+    rows = prepare(only_validated(tree, 0))
+    check_disjoint(rows, ("language", "text"))
+    assert "sentence is also in dev or test" in caplog.text
+
+
+def test_what_is_odd_is_counted_once_where_a_table_is_read_thrice(tree, caplog):
+    caplog.set_level("INFO")
+    only_validated(tree)
+    add(tree, "validated", "de", "", 90, "niemand")
+    add(tree, "validated", "de", "de-anna", 91, "kein Ton", audio=False)
+    add(tree, "validated", "de", "emil", 20, "Nummer 20")  # a clip of another speaker
+    prepare(tree, skip_limit=0.1)
+    for reason in ("client_id is empty", "audio: no such file", "clip comes twice in the table"):
+        assert f"left out 1 of 53: {reason}" in caplog.text
+
+
+def test_durations_of_what_an_own_split_evaluates_on_are_read(tree):
+    only_validated(tree)
+    durations(tree, "de", range(40))
+    rows = prepare(tree, languages=["de"])
+    assert {float(row["duration"]) for row in rows["train"]} == {4.608}
+    for row in rows["valid"] + rows["test"]:
+        assert float(row["duration"]) == pytest.approx(1.0, abs=0.1)
+
+
+def test_locales_asked_for_without_official_splits_are_an_error(tree):
+    for table in ("dev", "test"):
+        (tree / f"ca/{table}.tsv").unlink()
+    with pytest.raises(ValueError, match=r"test.tsv is in none of the locales ca: unpack"):
+        prepare(tree, languages=["ca"])
+
+
+def test_a_sample_of_recordings_has_its_languages_in_every_split(tmp_path):
+    folder = corpus_of_people("cv-corpus-6.1-sample")
+    prepare_commonvoice(str(folder), str(tmp_path), num_workers=1)
+    rows = read_splits(tmp_path)
+    check_disjoint(rows, ("speaker",))
+    check_disjoint(rows, ("language", "text"))
+    found = speakers_by_locale(rows)
+    assert {code for code in found if set(found[code]) == {"train"}} == {"ab", "vot"}
+    assert sum(set(sides) == set(rows) for sides in found.values()) == 57
+    for side in ("valid", "test"):
+        assert all(len(sides[side]) >= 2 for sides in found.values() if len(sides) > 1)
+    every = [row for side in rows.values() for row in side]
+    assert all(row["wav"].endswith(".opus") and float(row["duration"]) > 0.5 for row in every)
+    known = {column: sum(bool(row[column]) for row in every) for column in ("age", "gender")}
+    assert all(0.75 < number / len(every) < 0.8 for number in known.values())
 
 
 def test_a_table_that_changed_is_seen(tree):

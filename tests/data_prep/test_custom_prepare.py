@@ -1,6 +1,7 @@
 """A user's own table, and a Hugging Face dataset on disk."""
 
 import json
+from collections import Counter
 
 import pytest
 import soundfile
@@ -98,6 +99,41 @@ def test_groups_fill_the_shares():
         split_groups({"a": 1, "b": 1}, 0.1, 0.1, seed=0)
     with pytest.raises(ValueError, match="their sum below 1"):
         split_groups({"a": 1, "b": 1, "c": 1}, 0.5, 0.5, seed=0)
+
+
+def languages_tree(root, **speakers):
+    """As many speakers of each language, of one clip each; s0 speaks all of them."""
+    lines = ["wav,speaker,language"]
+    for code, number in speakers.items():
+        for speaker in range(number):
+            write_wav(root / f"{code}{speaker}.wav", 0.2)
+            name = "s0" if speaker == 0 else f"{code}{speaker}"
+            lines.append(f"{code}{speaker}.wav,{name},{code}")
+    return write_lines(root / "meta.csv", lines)
+
+
+def test_speakers_are_divided_within_each_value_of_a_column(tmp_path, caplog):
+    caplog.set_level("INFO")
+    languages_tree(tmp_path, fr=20, de=10, ab=4)
+    splits = prepare(tmp_path, columns=None, split_within="language")
+    check_disjoint(splits, ("speaker",))
+    found = {side: Counter(row["language_label"] for row in rows) for side, rows in splits.items()}
+    assert found == {
+        "train": {"fr": 16, "de": 6, "ab": 4},
+        "valid": {"fr": 2, "de": 2},
+        "test": {"fr": 2, "de": 2},
+    }
+    note = "1 of 3 values of language have too few speakers to be in valid and test (ab: 4)"
+    assert note in caplog.text
+
+
+def test_splitting_within_nothing_or_beside_a_split_column_is_an_error(tmp_path):
+    path = languages_tree(tmp_path, fr=6)
+    with pytest.raises(ValueError, match=r"no column dialect, to split within \(found: language"):
+        prepare(tmp_path, columns=None, split_within="dialect")
+    path.write_text(path.read_text().replace("speaker,", "split,"))
+    with pytest.raises(ValueError, match="meta.csv: a column tells the split: leave out"):
+        prepare(tmp_path, columns=None, split_within="language")
 
 
 def test_without_speakers_sources_stay_together_and_else_utterances_are_divided(tmp_path):
