@@ -41,7 +41,7 @@ def prepare_mini(
     save_folder : str
         Folder of ``train.csv``, ``labelled.csv``, ``valid.csv`` and ``test.csv``.
     languages : list of str, optional
-        Codes of the languages (default: 24 of Europe and South Asia).
+        Codes of the languages, also of ISO 639-3 (default: 24 of Europe and South Asia).
     hours : float
         Hours over all languages and splits.
     seed : int
@@ -54,7 +54,8 @@ def prepare_mini(
     Raises
     ------
     ValueError
-        If a language is unknown, or the hours or the workers are not positive.
+        If a language is unknown or a code stands for several, or the hours or the workers are
+        not positive.
     RuntimeError
         If the engine fails.
     MissingExtraError

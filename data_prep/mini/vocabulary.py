@@ -22,6 +22,8 @@ from babel.numbers import get_currency_name
 from babel.units import format_unit
 from num2words import CONVERTER_CLASSES, num2words
 
+from masr_modules.knowledge.languages import canonical_language, equivalents, resolve_language
+
 #: Languages of the mini corpus where the user names none.
 DEFAULT_LANGUAGES = (
     *("es", "ca", "pt", "it", "ro", "fr", "nl", "de", "af", "da", "sv", "nb"),
@@ -73,29 +75,53 @@ def check_languages(codes: list[str] | tuple[str, ...] | None) -> tuple[str, ...
     Arguments
     ---------
     codes : list of str, optional
-        Codes such as ``"fr"``; None stands for the default languages.
+        Codes such as ``"fr"``, or of ISO 639-3 such as ``"fra"``; None stands for the default
+        languages.
 
     Returns
     -------
     tuple of str
-        The codes, each once, in the given order.
+        Codes of `supported_languages`, each once, in the given order.
 
     Raises
     ------
     ValueError
-        If no code is given or one is not supported; the message lists those that are.
+        If no code is given, or one is not supported or stands for several of those that are; the
+        message lists these.
 
     Example
     -------
-    >>> check_languages(["fr", "de", "fr"])
+    >>> check_languages(["fr", "deu", "fra"])
     ('fr', 'de')
     """
-    codes = DEFAULT_LANGUAGES if codes is None else tuple(dict.fromkeys(codes))
-    unknown = [code for code in codes if code not in supported_languages()]
-    if unknown or not codes:
-        what = f"unknown language {', '.join(unknown)}" if unknown else "no language given"
-        raise ValueError(f"{what}; choose from: {' '.join(supported_languages())}")
-    return codes
+    asked = {code: _codes_of(code) for code in (DEFAULT_LANGUAGES if codes is None else codes)}
+    problems = ["no language given"] if not asked else []
+    if unknown := [code for code, found in asked.items() if not found]:
+        problems.append(f"unknown language {', '.join(unknown)}")
+    for code, found in asked.items():
+        if len(found) > 1:
+            problems.append(f"{code} is any of {', '.join(found)}")
+    if problems:
+        there = " ".join(supported_languages())
+        raise ValueError(f"{'; '.join(problems)}; choose from: {there} (or their ISO 639-3 codes)")
+    return tuple(dict.fromkeys(found[0] for found in asked.values()))
+
+
+def _codes_of(code: str) -> list[str]:
+    """The supported codes that a code of our own or of ISO 639-3 may stand for."""
+    if code in supported_languages():
+        return [code]
+    if len(code) != 3:
+        return []
+    try:
+        iso, near = canonical_language(code), equivalents(resolve_language(code))
+    except ValueError:
+        return []
+    same = [own for own in supported_languages() if canonical_language(own) == iso]
+    # Only a macrolanguage has several: hbs is Bosnian, Croatian or Serbian. One alone may be
+    # another language, as Arabic is to Moroccan Arabic, and is not taken for it.
+    members = [own for own in supported_languages() if resolve_language(own) in near]
+    return same or (members if len(members) > 1 else [])
 
 
 def has_digits(text: str) -> bool:

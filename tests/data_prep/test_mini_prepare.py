@@ -18,7 +18,12 @@ from data_prep.mini import corpus as mini_corpus
 from data_prep.mini import espeak_synthesis, espeak_worker
 from data_prep.mini.plan import SPLITS, TIME_SHARES, make_job
 from data_prep.mini.text import sentences
-from data_prep.mini.vocabulary import has_digits, supported_languages, vocabulary
+from data_prep.mini.vocabulary import (
+    check_languages,
+    has_digits,
+    supported_languages,
+    vocabulary,
+)
 from data_prep.mini.voices import CLOSE_VARIANTS, EMOTIONS, load_voices, split_speakers
 from data_prep.mini_prepare import prepare_mini
 from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
@@ -200,9 +205,24 @@ def test_other_settings_are_not_reused(tmp_path):
 
 
 def test_unknown_language_lists_the_possible_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown language xx;.* fr .* ru "):
-        prepare(tmp_path, languages=["fr", "xx"])
+    with pytest.raises(ValueError, match=r"unknown language xx, xyz;.* fr .* ru "):
+        prepare(tmp_path, languages=["fr", "xx", "xyz"])
     assert not list(tmp_path.iterdir())
+
+
+def test_codes_of_iso_639_3_are_those_of_the_engine():
+    assert check_languages(["fra", "fr", "nob", "cmn", "zho"]) == ("fr", "nb", "zh")
+
+
+def test_a_macrolanguage_names_the_languages_that_it_may_be():
+    with pytest.raises(ValueError, match=r"hbs is any of bs, hr, sr; choose from: .* fr "):
+        check_languages(["fra", "hbs"])
+
+
+@pytest.mark.parametrize("code", ["ary", "ekk", "pt-BR"])
+def test_another_variety_is_not_taken_for_the_language(code):
+    with pytest.raises(ValueError, match=f"unknown language {code};"):
+        check_languages([code])
 
 
 def test_skip_prep_writes_nothing(tmp_path):
