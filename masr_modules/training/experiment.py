@@ -52,10 +52,28 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     hparams = load_hyperpyyaml(text)
     run_on_main(hold, args=[Path(hparams["output_folder"], RUN_LOCK)])
     sb.create_experiment_directory(hparams["output_folder"])
-    if "prepare" in hparams:
-        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    run_preparation(hparams)
     run_on_main(_claim, args=[hparams, text, run_opts.get("test_only", False)])
     return hparams, run_opts
+
+
+def run_preparation(hparams: Mapping) -> None:
+    """Calls the YAML's `prepare` on one process, with its `skip_prep`.
+
+    Arguments
+    ---------
+    hparams : mapping
+        Of an experiment. Where `prepare` is missing or null, there is nothing to prepare, whatever
+        `skip_prep` says.
+
+    Example
+    -------
+    >>> run_preparation({"prepare": None, "skip_prep": False})
+    >>> run_preparation({"prepare": lambda skip_prep: print(skip_prep), "skip_prep": True})
+    True
+    """
+    if hparams.get("prepare") is not None:
+        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
 
 
 def prepare_corpus(arguments: list[str]) -> None:
@@ -68,7 +86,7 @@ def prepare_corpus(arguments: list[str]) -> None:
     """
     path, _, overrides = parse_arguments(arguments)
     hparams = load_settings(path, overrides, only=("prepare", "skip_prep"))
-    hparams["prepare"](skip_prep=hparams["skip_prep"])
+    run_preparation(hparams)
 
 
 def _claim(hparams: dict, text: str, test_only: bool) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.cluster import MiniBatchKMeans
-from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from masr_modules.data.audio_check import drop_unreadable, name_left_out
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.dataio import length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.encoders.pooling import valid_frames
+from masr_modules.training.experiment import run_preparation
 from masr_modules.training.loading import collate
 from masr_modules.training.starter import end_with_starter
 
@@ -111,8 +111,7 @@ def main(arguments: list[str]) -> None:
     end_with_starter()
     path, run_opts, overrides = parse_arguments(arguments)
     hparams = load_settings(path, overrides)
-    if "prepare" in hparams:
-        run_on_main(hparams["prepare"], kwargs={"skip_prep": hparams["skip_prep"]})
+    run_preparation(hparams)
     rows = load_corpora(hparams["train_csv"], hparams["data_folder"])
     rows = drop_unreadable(rows, hparams["max_unreadable"])
     plan, target = plan_of(hparams, rows), Path(hparams["centroids"])
