@@ -6,7 +6,10 @@ import torch
 from speechbrain.processing.features import DCT
 from torch import Tensor
 
-from masr_modules.encoders.pooling import valid_frames
+from masr_modules.encoders.pooling import StatisticsPooling, valid_frames
+
+#: One frame of so many is quiet.
+QUIET = 10
 
 
 class LogMelStatistics:
@@ -72,6 +75,40 @@ class MFCCStatistics(LogMelStatistics):
     def __init__(self, fbank: Callable[[Tensor], Tensor], hop: int, n_mels: int, n_mfcc: int = 20):
         cosines = DCT(input_size=n_mels, n_out=n_mfcc)
         super().__init__(lambda wavs: cosines(fbank(wavs)), hop)
+
+
+class QuietFrameStatistics(MFCCStatistics):
+    """Those of the quietest tenth of an utterance's frames: what the recording channel leaves.
+
+    Where it tells a label, the label goes with how and where people were recorded, and a better
+    encoder may have learned no more than that.
+
+    Arguments
+    ---------
+    fbank, hop, n_mels, n_mfcc
+        As of MFCCStatistics.
+
+    Example
+    -------
+    >>> from masr_modules.encoders.conformer import LogMel
+    >>> features = LogMel()
+    >>> statistics = QuietFrameStatistics(features.fbank, features.hop, n_mels=80)
+    >>> frames, lens = statistics(torch.randn(2, 16000), torch.ones(2))
+    >>> frames[0].shape
+    torch.Size([2, 1, 40])
+    """
+
+    def __call__(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
+        """See LogMelStatistics."""
+        features = self.fbank(wavs)
+        lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
+        valid = valid_frames(lens, features.shape[1])
+        # The first cepstral coefficient goes with the frame's level.
+        level = features[..., 0].masked_fill(~valid, float("inf"))
+        rank = level.argsort(dim=1).argsort(dim=1)
+        quiet = rank < (lens.to(rank.device).unsqueeze(1) / QUIET).ceil()
+        pooled = StatisticsPooling()(features, lens, ~quiet)
+        return [pooled.unsqueeze(1)], torch.ones_like(lens)
 
 
 def blind_guess(test: Mapping[str, Mapping], column: str = "language") -> dict[str, float]:

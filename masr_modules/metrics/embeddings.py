@@ -14,7 +14,20 @@ from masr_modules.data.dataio import length_sorted_batches, make_dataset
 from masr_modules.encoders.pooling import StatisticsPooling
 
 #: Columns that metrics read, beside the label.
-COLUMNS = ("family", "speaker", "gender", "emotion")
+COLUMNS = ("family", "speaker", "gender", "age", "emotion", "source")
+#: Years at which an age group begins.
+AGE_GROUPS = (0, 20, 30, 40, 50)
+
+
+def age_group(age: str) -> str:
+    """The decade of an age in years, under 20 and from 50 on; "" where the age is not known.
+
+    Example
+    -------
+    >>> age_group("34.5"), age_group("7"), age_group("80"), age_group("")
+    ('from 30', 'from 0', 'from 50', '')
+    """
+    return f"from {max(start for start in AGE_GROUPS if start <= float(age))}" if age else ""
 
 
 @dataclass
@@ -27,7 +40,7 @@ class LabelledEmbeddings:
         (layers, N, D).
     labels : dict of str to np.ndarray
         (N,) str each: `label`, which is the language, or what else the neighbours and probes
-        shall tell, and COLUMNS.
+        shall tell, and COLUMNS; of the age its group.
     """
 
     layers: np.ndarray
@@ -48,6 +61,7 @@ class LabelledEmbeddings:
             name: np.array([row.get(column) or "" for row in rows.values()], dtype=np.str_)
             for name, column in columns.items()
         }
+        cells["age"] = np.array([age_group(age) for age in cells["age"]], dtype=np.str_)
         return cls(layers, cells)
 
     def __getitem__(self, name: str) -> np.ndarray:

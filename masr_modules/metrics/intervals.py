@@ -35,6 +35,7 @@ def paired_difference(
     strata: Sequence[str],
     speakers: Sequence[str],
     given_encoders: bool = False,
+    groups: Sequence[str] | None = None,
 ) -> Difference:
     """Difference of two systems' macro means, with its 95 % interval.
 
@@ -58,6 +59,9 @@ def paired_difference(
     given_encoders : bool
         Whether the interval is of these trained encoders alone, and not of what other seeds
         would give: speakers alone are drawn.
+    groups : sequence of str, optional
+        Group of each item, such as a corpus, of which each has strata of its own: the mean over
+        strata is taken within each group, then over groups.
 
     Returns
     -------
@@ -85,15 +89,24 @@ def paired_difference(
     if lost := int((~np.isnan(gap).all(axis=0) & ~asked).sum()):
         logger.warning("%d items were not asked of each run: they count in none", lost)
     gap = gap[:, asked]
-    stratum = np.unique(np.asarray(strata)[asked], return_inverse=True)[1]
+    group = np.full(len(strata), "") if groups is None else np.asarray(groups)
+    pairs = [*zip(group[asked].tolist(), np.asarray(strata)[asked].tolist(), strict=True)]
+    named = sorted({*pairs})
+    place = {pair: i for i, pair in enumerate(named)}
+    stratum = np.array([place[pair] for pair in pairs])
+    # The weight of each stratum in the mean
+    _, of_group, in_group = np.unique(
+        [name for name, _ in named], return_inverse=True, return_counts=True
+    )
+    weight = 1 / (len(in_group) * in_group[of_group])
     speaker = _numbered(np.asarray(speakers, dtype=str)[asked])
 
     size = np.bincount(stratum)
     means = np.stack([np.bincount(stratum, row) / size for row in gap])  # (S, strata)
-    part = (gap - means[:, stratum]) / (len(size) * size[stratum])
+    part = (gap - means[:, stratum]) * (weight / size)[stratum]
     # (S, speakers): what each speaker adds to the seed's macro mean, beyond the strata's means
     part = np.stack([np.bincount(speaker, row) for row in part])
-    by_seed = means.mean(axis=1)
+    by_seed = means @ weight
     half = _half_width(by_seed, part, _components(speaker, stratum), given_encoders)
     mean = float(by_seed.mean())
     return Difference(mean, mean - half, mean + half)

@@ -28,11 +28,11 @@ class Evaluation:
     Arguments
     ---------
     metrics : dict of str to float
-        knn, linear, family, within_family, gender, emotion (macro accuracies in [0, 1]) and
+        knn, linear, family, within_family, gender, age, emotion (macro accuracies in [0, 1]) and
         speaker_eer in [0, 1]; NaN where nothing could be asked. `valid_` before a name: on the
         validation set, to choose between systems.
-    layers : dict of str to int
-        The layer of each, chosen on the validation set.
+    layers : dict of str to int or str
+        The layer of each, chosen on the validation set; of several corpora, theirs.
     correct : dict of str to np.ndarray
         (N,) of each accuracy: 1 where the test utterance was named right, 0 where not, NaN
         where it was not asked; of speaker_eer (V,): the rate without each speaker in turn,
@@ -40,7 +40,7 @@ class Evaluation:
     """
 
     metrics: dict[str, float]
-    layers: dict[str, int]
+    layers: dict[str, int | str]
     correct: dict[str, np.ndarray]
 
 
@@ -49,6 +49,7 @@ def evaluate(
     valid: LabelledEmbeddings,
     test: LabelledEmbeddings,
     within: Sequence[str] = (),
+    columns: Sequence[str] = ("gender", "emotion"),
 ) -> Evaluation:
     """Every metric of the results table, each of the layer that is best at it on `valid`.
 
@@ -60,9 +61,13 @@ def evaluate(
     within : sequence of str
         Labels that both utterances of a trial share, such as label and gender: adds
         speaker_eer_within, of such trials alone.
+    columns : sequence of str
+        Labels with a probe of their own: gender, age, emotion.
     """
     found = Evaluation({"family": float("nan")}, {}, {})
     for name, (column, _) in _PREDICTIONS.items():
+        if column not in ("label", *columns):
+            continue
         asked = [split.known(column) for split in (references, valid, test)]
         if len(set(asked[0][column])) < 2 or not all(len(s[column]) for s in asked):
             found.metrics |= {f"valid_{name}": float("nan"), name: float("nan")}
@@ -118,7 +123,7 @@ def best_layer(
     Arguments
     ---------
     metric : str
-        knn, linear, within_family, gender or emotion.
+        knn, linear, within_family, gender, age or emotion.
     references, valid, test : LabelledEmbeddings
         With the labels that the metric is of.
 
@@ -213,6 +218,7 @@ _PREDICTIONS: dict[str, tuple[str, _Predict]] = {
     "linear": ("label", _probe("label")),
     "within_family": ("label", _neighbours_of_family),
     "gender": ("gender", _probe("gender")),
+    "age": ("age", _probe("age")),
     "emotion": ("emotion", _probe("emotion")),
 }
 

@@ -35,6 +35,19 @@ PRETRAIN_COLUMNS = (
     ("emotion", "emotion", "share"),
     ("valid SSL loss", "ssl_loss", "loss"),
 )
+#: The same of a pool of corpora, each of which is asked by itself.
+CORPORA_COLUMNS = (
+    ("language linear", "linear", "share"),
+    ("language kNN", "knn", "share"),
+    ("within family", "within_family", "share"),
+    ("speaker EER", "speaker_eer", "share"),
+    ("speaker EER, same language and gender", "speaker_eer_within", "share"),
+    ("gender", "gender", "share"),
+    ("age", "age", "share"),
+    ("emotion", "emotion", "share"),
+    ("emotion, unheard corpus", "emotion_unheard", "share"),
+    ("valid SSL loss", "ssl_loss", "loss"),
+)
 
 
 def pretrain_columns(label: str) -> list[tuple[str, str, str]]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from masr_modules.metrics.intervals import Difference, paired_difference
-from masr_modules.metrics.tables import KINDS, PRETRAIN_COLUMNS, align
-from masr_modules.reporting.pretrain_record import STRATA, PretrainRun, System, correctness
+from masr_modules.metrics.tables import CORPORA_COLUMNS, KINDS, PRETRAIN_COLUMNS, align
+from masr_modules.reporting.pretrain_record import RATES, STRATA, PretrainRun, System, correctness
 from masr_modules.reporting.runs import Record
 
 
@@ -27,7 +27,7 @@ def difference(
     ours, theirs : (str, str, str)
         Fingerprint, SSL method and name of each system.
     metric : str
-        A key of STRATA, or speaker_eer.
+        A key of STRATA, or of RATES.
     rows : mapping
         The test set, from load_labels.
     only : sequence of str, optional
@@ -75,7 +75,8 @@ def _interval(
 ) -> Difference:
     """Of seed -> (N,) values; the EER's are of speakers, all others of test utterances."""
     count = len(next(iter(values.values())))
-    if metric == "speaker_eer":
+    groups = np.full(count, "")
+    if metric in RATES:
         strata = np.full(count, "")
         speakers = np.arange(count).astype(str)
     else:
@@ -83,10 +84,11 @@ def _interval(
             raise ValueError(f"{metric}: correctness of {count}, but {len(rows)} test utterances")
         strata = np.array([row[STRATA[metric]] for row in rows.values()])
         speakers = np.array([row["speaker"] for row in rows.values()])
+        groups = np.array([row.get("corpus", "") for row in rows.values()])
     asked = np.ones(count, dtype=bool) if only is None else np.isin(strata, only)
     nothing = {seed: np.zeros(asked.sum()) for seed in values}
     values = {seed: value[asked] for seed, value in values.items()}
-    return paired_difference(values, nothing, strata[asked], speakers[asked])
+    return paired_difference(values, nothing, strata[asked], speakers[asked], groups=groups[asked])
 
 
 def _mean(record: Record[PretrainRun], system: System, metric: str, seeds: Sequence[int]) -> float:
@@ -96,6 +98,17 @@ def _mean(record: Record[PretrainRun], system: System, metric: str, seeds: Seque
 def _around(found: Difference, mean: float) -> Difference:
     """Laid around what was measured: the mean of the EER's jackknife values is without its bias."""
     return Difference(*(value + mean - found.mean for value in found))
+
+
+def table_columns(rows: Mapping[str, Mapping[str, str]]) -> tuple[tuple[str, str, str], ...]:
+    """Title, metric and kind of a table's columns: of a pool of corpora or of one test set.
+
+    Arguments
+    ---------
+    rows : mapping
+        The test set, from load_labels.
+    """
+    return CORPORA_COLUMNS if "corpus" in next(iter(rows.values()), {}) else PRETRAIN_COLUMNS
 
 
 def compare_table(
@@ -114,7 +127,7 @@ def compare_table(
     only : sequence of str, optional
         Languages that the language's metrics are over.
     """
-    columns = [c for c in PRETRAIN_COLUMNS if c[1] in STRATA or c[1] == "speaker_eer"]
+    columns = [column for column in table_columns(rows) if column[1] in (*STRATA, *RATES)]
     header = [f"{ours[-1]} less", "seeds", *(title for title, _, _ in columns)]
     body = []
     for other in others:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from masr_modules.config.files import write_atomic
+from masr_modules.metrics.embeddings import age_group
 from masr_modules.metrics.intervals import pseudo_values
 from masr_modules.reporting.runs import Record, csv_text
 
@@ -19,8 +20,12 @@ STRATA = {
     "linear": "language",
     "within_family": "language",
     "gender": "gender",
+    "age": "age",
     "emotion": "emotion",
+    "emotion_unheard": "emotion",
 }
+#: Equal error rates; what is recorded of each is the rate without each speaker in turn.
+RATES = ("speaker_eer", "speaker_eer_within")
 
 
 #: Test utterances of a run.
@@ -63,14 +68,14 @@ def extra_columns(correct: Mapping[str, Mapping]) -> dict[str, dict[str, str]]:
     ---------
     correct : mapping
         Metric -> `layer`, and `correct`: right (1), wrong (0) or not asked (None) of each test
-        utterance; of speaker_eer the rate without each speaker in turn.
+        utterance; of RATES the rate without each speaker in turn.
     """
     columns = {}
     for metric, found in correct.items():
         values, text = found["correct"], ""
         if values:
-            rates = metric == "speaker_eer"
-            text = " ".join(f"{rate:.5f}" for rate in values) if rates else pack(values)
+            rates = " ".join(f"{rate:.5f}" for rate in values) if metric in RATES else ""
+            text = rates or pack(values)
         columns[metric] = {"layer": str(found["layer"]), "correct": text}
     return columns
 
@@ -85,14 +90,14 @@ def correctness(record: Record[PretrainRun], system: System, metric: str) -> dic
     system : (str, str, str)
         Fingerprint, SSL method and name.
     metric : str
-        A key of STRATA, or speaker_eer.
+        A key of STRATA, or of RATES.
     """
     found = {}
     for seed in record.seeds(system):
         row = record.runs[PretrainRun(*system, seed)].get(metric)
         if row is None or not row["correct"]:
             continue
-        if metric == "speaker_eer":
+        if metric in RATES:
             rates = np.array(row["correct"].split(), dtype=float)
             found[seed] = pseudo_values(float(row["value"]), rates)
         else:
@@ -139,15 +144,21 @@ def unpack(text: str) -> np.ndarray:
     return np.where(trits == 2, np.nan, trits.astype(float))
 
 
-def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None:
+def save_labels(
+    rows: Mapping[str, Mapping[str, str]], path: str | Path, corpora: bool = False
+) -> None:
     """Keeps the labels of the test set beside the record, which holds correctness in their order.
+
+    Speakers are numbered, for a corpus's own names of them may be long.
 
     Arguments
     ---------
     rows : mapping
         The test set, from load_csv.
     path : str or Path
-        The CSV: ID, the columns of STRATA and speaker.
+        The CSV: ID, language, gender, emotion and speaker.
+    corpora : bool
+        Whether metrics are means over corpora: adds the age group and the corpus.
 
     Raises
     ------
@@ -157,25 +168,27 @@ def save_labels(rows: Mapping[str, Mapping[str, str]], path: str | Path) -> None
     Example
     -------
     >>> path = getfixture("tmp_path") / "test_labels.csv"
-    >>> save_labels({"a": {"language": "fra", "speaker": "s1", "text": "Oui"}}, path)
+    >>> save_labels({"a": {"language": "fra", "speaker": "fr7", "text": "Oui"}}, path)
     >>> load_labels(path)
-    {'a': {'language': 'fra', 'gender': '', 'emotion': '', 'speaker': 's1'}}
+    {'a': {'language': 'fra', 'gender': '', 'emotion': '', 'speaker': 's0'}}
     """
-    columns = list(dict.fromkeys([*STRATA.values(), "speaker"]))
-    text = csv_text(
-        ["ID", *columns],
-        (
-            [utterance, *(row.get(column) or "" for column in columns)]
-            for utterance, row in rows.items()
-        ),
-    )
-    path = Path(path)
+    numbers: dict[str, str] = {"": ""}
+    header = ["ID", "language", "gender", "emotion", "speaker", *(["age", "corpus"] * corpora)]
+    body = []
+    for utterance, row in rows.items():
+        speaker = row.get("speaker") or ""
+        labels = [row.get(column) or "" for column in header[1:4]]
+        labels.append(numbers.setdefault(speaker, f"s{len(numbers) - 1}"))
+        if corpora:
+            labels += [age_group(row.get("age") or ""), row.get("source") or ""]
+        body.append([utterance, *labels])
+    text, path = csv_text(header, body), Path(path)
     if not path.is_file():
         write_atomic(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise ValueError(
-            f"{path} is of another test set: name another --record for this one, or remove the "
-            "file where a version without the column speaker wrote it"
+            f"{path} is of another test set, or was written by an older version: name another "
+            "--record for this one, or remove the file"
         )
 
 

@@ -16,10 +16,22 @@ from masr_modules.data.metadata import column_of
 from masr_modules.distributed import unwrap
 from masr_modules.encoders.model_card import encoder_card
 from masr_modules.encoders.pretrained import export_encoder
-from masr_modules.metrics.baselines import LogMelStatistics, MFCCStatistics, blind_guess
+from masr_modules.metrics.baselines import (
+    LogMelStatistics,
+    MFCCStatistics,
+    QuietFrameStatistics,
+    blind_guess,
+)
+from masr_modules.metrics.by_corpus import evaluate_corpora
 from masr_modules.metrics.embeddings import COLUMNS, LabelledEmbeddings
 from masr_modules.metrics.probes import Evaluation, evaluate
-from masr_modules.metrics.tables import format_table, pretrain_columns, write_results
+from masr_modules.metrics.tables import (
+    CORPORA_COLUMNS,
+    format_table,
+    pretrain_columns,
+    write_results,
+)
+from masr_modules.training.experiment import keep_per_speaker
 
 #: Neighbours and probes learn from more utterances than these, of all layers, only if
 #: `table_references` (utterances per label at most) says so.
@@ -90,9 +102,11 @@ def report(
     head = unwrap(brain.modules.head) if hasattr(brain.modules, "head") else None
     facts = facts_of(hparams, head, rows["train"])
     references = rows.get("labelled", rows["train"])
-    limit = hparams.get("table_references")
+    questions, limit = hparams.get("questions"), hparams.get("table_references")
     if limit or len(references) > MAX_REFERENCES:
         references = choose_references(references, limit or 1000, brain.probe_column)
+    if "labelled" not in rows and hparams.get("evaluated_per_speaker"):
+        references = keep_per_speaker(references, hparams["evaluated_per_speaker"])
     if "labelled" not in rows:  # training audio, of which headers alone have been read
         references = drop_undecodable(references, hparams["max_unreadable"])
     before = "start" if getattr(untrained, "starts_trained", False) else "untrained"
@@ -104,17 +118,23 @@ def report(
             "log-mel statistics": LogMelStatistics(features.fbank, features.hop),
             "MFCC statistics": MFCCStatistics(features.fbank, features.hop, features.n_mels),
         }
+        if questions:
+            floor = QuietFrameStatistics(features.fbank, features.hop, features.n_mels)
+            systems["quiet frames"] = floor
     results, found = {}, {}
     for system, encode in systems.items():
         splits = [
             brain.embedded(r, encode, True) for r in (references, rows["valid"], rows["test"])
         ]
-        found[system] = evaluate(*splits)
+        found[system] = evaluate_corpora(*splits, questions) if questions else evaluate(*splits)
         results[system] = found[system].metrics
     results[hparams["system"]]["ssl_loss"] = ssl_loss
-    results["chance"] = blind_guess(rows["test"], brain.probe_column)
+    columns = CORPORA_COLUMNS
+    if not questions:
+        results["chance"] = blind_guess(rows["test"], brain.probe_column)
+        columns = pretrain_columns(brain.probe_column)
     runs = {system: [metrics] for system, metrics in results.items()}
-    table = format_table(runs, pretrain_columns(brain.probe_column))
+    table = format_table(runs, columns)
     print(f"\nTest set, {len(rows['test'])} utterances:\n\n{table}\n")
     write_atomic(f"{hparams['output_folder']}/results.md", table + "\n")
     write_correct(hparams["output_folder"], found)

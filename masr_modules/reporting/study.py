@@ -10,18 +10,17 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from masr_modules.config.provenance import fingerprint, same_training
-from masr_modules.metrics.tables import PRETRAIN_COLUMNS, format_table
-from masr_modules.reporting.comparison import compare_table
+from masr_modules.metrics.tables import format_table
+from masr_modules.reporting.comparison import compare_table, table_columns
 from masr_modules.reporting.pretrain_record import PretrainRun, System
 from masr_modules.reporting.runs import Record
 
 #: Rows that train nothing: recorded once per seed, beside the first system.
-BASELINES = ("untrained", "log-mel statistics", "MFCC statistics")
+BASELINES = ("untrained", "start", "log-mel statistics", "MFCC statistics", "quiet frames")
 #: SSL method -> its YAML for the synthetic corpus.
 METHODS = {"best_rq": "masr.yaml"} | {
     name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
 }
-COLUMNS = (("seeds", "seeds", "count"), *PRETRAIN_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class Study:
         last one's gain is over.
     ssl : str
         The SSL method, of METHODS.
+    experiment : str, optional
+        Another YAML of hparams/ than the method's, without its ending.
     """
 
     name: str
@@ -69,6 +70,23 @@ class Study:
     picture: Mapping | None = None
     languages: Mapping | None = None
     ssl: str = "best_rq"
+    experiment: str | None = None
+
+    @property
+    def yaml(self) -> str:
+        """Its file in hparams/."""
+        return f"{self.experiment}.yaml" if self.experiment else METHODS[self.ssl]
+
+    @property
+    def kind(self) -> str:
+        """What its runs share: the experiment, or the SSL method on the synthetic corpus."""
+        return self.experiment or self.ssl
+
+    @property
+    def record(self) -> str:
+        """Where its runs are recorded, from the repository's root."""
+        folder = f"{self.experiment}/" if self.experiment else ""
+        return f"recipes/pretrain/{folder}runs.csv"
 
     @property
     def arms(self) -> list[str]:
@@ -255,7 +273,8 @@ class Comparison:
         self, study: Study, arms: Sequence[str], seeds: Sequence[int], against: Sequence[str]
     ) -> dict[str, str]:
         """Name of a block, less the prefix -> its table."""
-        tables = {study.name: format_table(self.metrics(arms, seeds), COLUMNS)}
+        columns = [("seeds", "seeds", "count"), *table_columns(self.labels)]
+        tables = {study.name: format_table(self.metrics(arms, seeds), columns)}
         if any(self.common(arms[-1], name) for name in against):
             tables[f"{study.name}-gains"] = self.gains(arms[-1], against, study.only)
         return tables

@@ -1,6 +1,7 @@
 """What every recipe starts with: its YAML, its folder, its corpus."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +16,7 @@ from masr_modules.config.provenance import check_same, claim, facts_of
 from masr_modules.config.settings import load_settings, resolve_settings
 from masr_modules.data.audio_check import drop_unreadable
 from masr_modules.data.candidates import drop_non_candidates
-from masr_modules.data.corpus import load_corpora
+from masr_modules.data.corpus import Rows, load_corpora
 from masr_modules.data.corruption import corrupt, keep_share
 from masr_modules.data.overlap import warn_of_shared
 from masr_modules.distributed import rank
@@ -115,12 +116,38 @@ def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
                 )
 
 
+def keep_per_speaker(rows: Rows, limit: int) -> Rows:
+    """At most `limit` utterances of each speaker and emotion, evenly spread; all without a speaker.
+
+    So that a metric of utterances is not that of a few speakers who said the most.
+
+    Example
+    -------
+    >>> import pyarrow as pa
+    >>> speakers = ["s", "s", "s", "t"]
+    >>> rows = Rows(pa.table({"ID": ["a", "b", "c", "d"], "speaker": speakers}))
+    >>> list(keep_per_speaker(rows, 2))
+    ['a', 'b', 'd']
+    """
+    spoken = defaultdict(list)
+    columns = (rows.column(name) for name in ("speaker", "emotion"))
+    for utterance, speaker, emotion in zip(rows, *columns, strict=True):
+        if speaker:
+            spoken[speaker, emotion].append(utterance)
+    left_out: list[str] = []
+    for utterances in spoken.values():
+        kept = {utterances[i * len(utterances) // limit] for i in range(limit)}
+        left_out += [u for u in utterances if u not in kept]
+    return rows.without(left_out)
+
+
 def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     """Split -> ID -> row of train, valid and test, without the unreadable ones.
 
-    And of `labelled`, where the YAML names a CSV for it. The training set is changed by the keys
-    `left_out`, `family_depth`, `label_noise`, `missing_labels`, `permuted_columns` and
-    `drop_non_candidates`; `labelled` is the fraction `labelled_share`.
+    And of `labelled`, where the YAML names a CSV for it. With `evaluated_per_speaker`, all but
+    train are without a speaker's further utterances: see `keep_per_speaker`. The training set is
+    changed by the keys `left_out`, `family_depth`, `label_noise`, `missing_labels`,
+    `permuted_columns` and `drop_non_candidates`; `labelled` is the fraction `labelled_share`.
     """
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
@@ -132,6 +159,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         if isinstance(source, str):  # beside the CSV, for all runs
             memory = Path(source).with_suffix(".readable.sha256")
         every = load_corpora(source, hparams["data_folder"])
+        if split != "train" and hparams.get("evaluated_per_speaker"):
+            every = keep_per_speaker(every, hparams["evaluated_per_speaker"])
         limit, decode = hparams["max_unreadable"], split != "train"  # training meets it later
         rows[split] = drop_unreadable(every, limit, memory=memory, decode=decode)
     _check_ids(rows, hparams)

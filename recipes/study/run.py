@@ -26,9 +26,11 @@ from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
-from masr_modules.config.settings import load_settings
+from masr_modules.config.settings import resolve_settings
 from masr_modules.data.corpus import load_corpora
 from masr_modules.reporting.pretrain_record import (
     PretrainRun,
@@ -38,13 +40,12 @@ from masr_modules.reporting.pretrain_record import (
     save_labels,
 )
 from masr_modules.reporting.study import BASELINES, METHODS, Comparison, Studies
-from masr_modules.training.experiment import prepare_corpus
+from masr_modules.training.experiment import keep_per_speaker, prepare_corpus
 from masr_modules.training.starter import STARTER_LOCK, hold, release, run_child
 
 ROOT = Path(__file__).parents[2]
 HPARAMS = ROOT / "hparams"
 RECIPE = ROOT / "recipes/pretrain/train.py"
-RECORD = ROOT / "recipes/pretrain/runs.csv"
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
 
 
@@ -64,8 +65,11 @@ def find_units(yaml: Path, extra: list[str]) -> None:
 def keep_labels(yaml: Path, extra: list[str], path: Path) -> dict[str, dict[str, str]]:
     """The labels of the test set, which are kept beside the record."""
     _, _, overrides = parse_arguments([str(yaml), *extra])
-    settings = load_settings(yaml, overrides, only=["test_csv", "data_folder"])
-    save_labels(load_corpora(settings["test_csv"], settings["data_folder"]), path)
+    settings = YAML().load(resolve_settings(yaml, overrides))
+    rows = load_corpora(settings["test_csv"], settings["data_folder"])
+    if settings.get("evaluated_per_speaker"):
+        rows = keep_per_speaker(rows, settings["evaluated_per_speaker"])
+    save_labels(rows, path, corpora=bool(settings.get("questions")))
     return load_labels(path)
 
 
@@ -182,10 +186,15 @@ def parse() -> argparse.Namespace:
         parser.error("--ssl is of the synthetic corpus; of another, its YAML says which method")
     args.against = args.against or ([] if args.systems else study.against)
     args.systems, args.seeds = args.systems or study.arms, args.seeds or study.seeds
-    args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else METHODS[args.ssl])
-    suffix = f"_{args.corpus or args.ssl}" if args.corpus or args.ssl != "best_rq" else ""
+    if study.experiment and args.corpus:
+        parser.error(f"--corpus: the study {args.study} has an experiment of its own")
+    yaml = study.yaml if study.experiment else METHODS[args.ssl]
+    args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else yaml)
+    kind = args.corpus or study.experiment or args.ssl
+    suffix = f"_{kind}" if kind != "best_rq" else ""
     args.output_folder = args.output_folder or Path(f"results/compare{suffix}")
-    args.record = args.record or (args.output_folder / "runs.csv" if args.corpus else RECORD)
+    own = args.output_folder / "runs.csv" if args.corpus else ROOT / study.record
+    args.record = args.record or own
     return args
 
 

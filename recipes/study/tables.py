@@ -25,8 +25,8 @@ from masr_modules.metrics.plots import (
     save_figure,
 )
 from masr_modules.metrics.tables import PRETRAIN_COLUMNS, column_title, replace_block
-from masr_modules.reporting.comparison import difference, estimate
-from masr_modules.reporting.pretrain_record import load_labels, pretrain_record
+from masr_modules.reporting.comparison import difference, estimate, table_columns
+from masr_modules.reporting.pretrain_record import RATES, load_labels, pretrain_record
 from masr_modules.reporting.study import METHODS, Comparison, Studies, Study
 
 with extra("report"):
@@ -34,28 +34,41 @@ with extra("report"):
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
-RECORD = ROOT / "recipes/pretrain/runs.csv"
 DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 
 
-def read_record(path: Path = RECORD) -> dict[str, Comparison]:
-    """SSL method -> what is recorded of it on the synthetic corpus."""
-    labels, record = load_labels(path.with_name("test_labels.csv")), pretrain_record(path)
-    return {
-        name: Comparison(STUDIES, ROOT / "hparams" / yaml, name, record, labels)
-        for name, yaml in METHODS.items()
-    }
+def read_record() -> dict[str, Comparison]:
+    """SSL method, or an experiment of its own -> what is recorded of it."""
+    found = {
+        name: Study(name, [], ssl=name)  # those of no study have records too
+        for name in METHODS
+    } | {study.kind: study for study in STUDIES.values()}
+    return {kind: _comparison(study) for kind, study in found.items()}
+
+
+def _comparison(study: Study) -> Comparison:
+    path = ROOT / study.record
+    labels = path.with_name("test_labels.csv")
+    return Comparison(
+        STUDIES,
+        ROOT / "hparams" / study.yaml,
+        study.ssl,
+        pretrain_record(path),
+        load_labels(labels) if labels.is_file() else {},
+    )
 
 
 def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
     """Puts a study's tables into its files, each where the file has a block for it.
+
+    Nothing where no run is recorded yet.
 
     Raises
     ------
     ValueError
         If a file has a block for none: names the file and the first.
     """
-    if not study.files:
+    if not study.files or not any(comparison.recorded(arm, study.seeds) for arm in study.arms):
         return
     tables = comparison.tables(study, study.arms, study.seeds, study.against)
     tables = {f"pretrain-{name}": table for name, table in tables.items()}
@@ -78,12 +91,12 @@ def fill_downstream(root: Path) -> None:
 def draw(study: Study, comparison: Comparison) -> Figure | None:
     """A study's picture; None where it is a curve and no system has two points yet."""
     styles, panels = _styles(), []
-    for title, metric, kind in PRETRAIN_COLUMNS:
+    for title, metric, kind in table_columns(comparison.labels):
         if metric not in study.picture["metrics"]:
             continue
         values = {system: _estimates(study, comparison, system, metric) for system in study.systems}
         values = {system: curve for system, curve in values.items() if curve}
-        panels.append(Panel(column_title((title, metric, kind)), metric == "speaker_eer", values))
+        panels.append(Panel(column_title((title, metric, kind)), metric in RATES, values))
     if study.axis:
         drawable = any(len(curve) > 1 for panel in panels for curve in panel.values.values())
         return draw_curves(panels, study.axis, styles) if drawable else None
@@ -148,7 +161,7 @@ def rebuild(root: Path = ROOT, comparisons: Mapping[str, Comparison] | None = No
     """Writes every block and picture that the studies declare."""
     comparisons = comparisons or read_record()
     for study in STUDIES.values():
-        comparison = comparisons[study.ssl]
+        comparison = comparisons[study.kind]
         fill_blocks(study, comparison, root)
         figure = draw(study, comparison) if study.picture else None
         if figure:

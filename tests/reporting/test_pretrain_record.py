@@ -19,7 +19,7 @@ from masr_modules.reporting.pretrain_record import (
 )
 
 TEST = {
-    str(i): {"language": "ab"[i % 2], "gender": "", "emotion": "", "speaker": "stu"[i // 2]}
+    str(i): {"language": "ab"[i % 2], "gender": "", "emotion": "", "speaker": f"s{i // 2}"}
     for i in range(6)
 }
 
@@ -58,9 +58,16 @@ def test_the_record_keeps_to_one_test_set(tmp_path):
     save_labels(TEST, path)
     save_labels(TEST, path)
     assert load_labels(path) == TEST
-    with pytest.raises(ValueError, match="test_labels.csv is of another test set: name another"):
+    with pytest.raises(ValueError, match="test_labels.csv is of another test set, or was"):
         save_labels({**TEST, "6": TEST["0"]}, path)
     assert load_labels(path) == TEST
+
+
+def test_of_several_corpora_their_names_and_age_groups_are_kept(tmp_path):
+    path = tmp_path / "test_labels.csv"
+    save_labels({"a": {"source": "nemo", "age": "23", "speaker": "long name"}}, path, corpora=True)
+    kept = {"age": "from 20", "corpus": "nemo", "speaker": "s0"}
+    assert load_labels(path)["a"].items() >= kept.items()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""Metrics of a pool of corpora: each corpus is asked by itself what it can answer.
+
+In a pool, a language, an emotion or a speaker may be told by the recording channel of its corpus
+alone. Within a corpus the channel is the same for all, or nearly so.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+import numpy as np
+
+from masr_modules.metrics.embeddings import LabelledEmbeddings
+from masr_modules.metrics.probes import Evaluation, best_layer, evaluate, macro
+
+#: Labels that a corpus can be asked for -> the metrics of each.
+METRICS = {
+    "language": ("knn", "linear", "family", "within_family"),
+    "speaker": ("speaker_eer", "speaker_eer_within"),
+    "gender": ("gender",),
+    "age": ("age",),
+    "emotion": ("emotion", "emotion_unheard"),
+}
+#: Labels that both utterances of a trial share where impostors are to be hard.
+WITHIN = ("label", "gender")
+
+Splits = tuple[LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings]
+
+
+def check_questions(questions: Mapping[str, Sequence[str]], corpora: Sequence[str]) -> None:
+    """Raises a ValueError where a label cannot be asked for or a corpus is not there.
+
+    Arguments
+    ---------
+    questions : mapping of str to sequence of str
+        Label, of METRICS -> the corpora that are asked for it.
+    corpora : sequence of str
+        Those that are there.
+
+    Example
+    -------
+    >>> check_questions({"speaker": ["nemo"]}, ["nemo"])
+    """
+    for label, asked in questions.items():
+        if label not in METRICS:
+            raise ValueError(f"questions: {label!r} is none of {', '.join(METRICS)}")
+        if missing := sorted({*asked} - {*corpora}):
+            raise ValueError(
+                f"questions, {label}: no utterance's source is {', '.join(missing)}; there are "
+                f"{', '.join(sorted(corpora))}"
+            )
+
+
+def evaluate_corpora(
+    references: LabelledEmbeddings,
+    valid: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+    questions: Mapping[str, Sequence[str]],
+) -> Evaluation:
+    """Every metric as the mean over the corpora that are asked for it.
+
+    Corpora are told apart by the label `source`. Each has its own probes, and its own layer, which
+    its validation set chooses.
+
+    Arguments
+    ---------
+    references, valid, test : LabelledEmbeddings
+        All layers, of all corpora; see `evaluate`.
+    questions : mapping of str to sequence of str
+        Label, of METRICS -> the corpora that are asked for it.
+
+    Returns
+    -------
+    Evaluation
+        `correct` is over all test utterances, NaN where a corpus was not asked; of the speaker
+        EERs the mean EER without each speaker in turn. `layers` names those of the corpora, in
+        the order of `questions`. Beside the mean of each metric, `METRIC.CORPUS` is that of one.
+
+    Raises
+    ------
+    ValueError
+        If a question names a label or corpus that is not there.
+    """
+    check_questions(questions, np.unique(test["source"]).tolist())
+    splits = (references, valid, test)
+    found: dict[str, Evaluation] = {}
+    for corpus in dict.fromkeys(name for asked in questions.values() for name in asked):
+        asked = [label for label, corpora in questions.items() if corpus in corpora]
+        learnt, checked, tested = (_of_corpus(split, corpus, asked) for split in splits)
+        found[corpus] = evaluate(
+            learnt,
+            checked,
+            tested,
+            within=WITHIN if "speaker" in asked else (),
+            columns=[label for label in ("gender", "age", "emotion") if label in asked],
+        )
+    joint = Evaluation({}, {}, {})
+    for label, corpora in questions.items():
+        for metric in METRICS[label]:
+            if metric == "emotion_unheard":
+                parts = {corpus: _unheard(splits, corpus, corpora) for corpus in corpora}
+            else:
+                parts = {corpus: found[corpus] for corpus in corpora}
+            _join(joint, metric, parts, test)
+    return joint
+
+
+def _of_corpus(split: LabelledEmbeddings, corpus: str, asked: Sequence[str]) -> LabelledEmbeddings:
+    """One corpus, without the labels that it is not asked for.
+
+    Language and gender stay for trials within them.
+    """
+    part = split.some(split["source"] == corpus)
+    empty = np.full(len(part["label"]), "")
+    hidden = {name: empty for name in ("speaker", "emotion") if name not in asked}
+    if not {"language", "speaker"} & {*asked}:
+        hidden["label"] = empty
+    return LabelledEmbeddings(part.layers, part.labels | hidden)
+
+
+def _join(
+    joint: Evaluation, metric: str, parts: Mapping[str, Evaluation], test: LabelledEmbeddings
+) -> None:
+    """Adds the mean of a metric over corpora."""
+    for prefix in ("valid_", ""):
+        values = {c: part.metrics.get(prefix + metric) for c, part in parts.items()}
+        known = {c: value for c, value in values.items() if value is not None and value == value}
+        if values and any(value is not None for value in values.values()):
+            joint.metrics[prefix + metric] = float(np.mean([*known.values()])) if known else np.nan
+        if not prefix and len(known) > 1:
+            joint.metrics |= {f"{metric}.{corpus}": value for corpus, value in known.items()}
+    told = {corpus: part for corpus, part in parts.items() if metric in part.correct}
+    if not told:
+        return
+    joint.layers[metric] = " ".join(str(part.layers[metric]) for part in told.values())
+    if metric.startswith("speaker_eer"):
+        whole = joint.metrics[metric]
+        changes = [part.correct[metric] - part.metrics[metric] for part in told.values()]
+        joint.correct[metric] = whole + np.concatenate(changes) / len(told)
+        return
+    joint.correct[metric] = np.full(len(test["label"]), np.nan)
+    for corpus, part in told.items():
+        joint.correct[metric][test["source"] == corpus] = part.correct[metric]
+
+
+def _unheard(splits: Splits, corpus: str, corpora: Sequence[str]) -> Evaluation:
+    """Emotions of a corpus by a probe of the others, of the emotions that both have.
+
+    Each corpus is standardised by itself, for its channel is another: the one that is asked, by its
+    test utterances, without their labels.
+    """
+    references, valid, test = (split.known("emotion") for split in splits)
+    others = [name for name in corpora if name != corpus]
+    heard = [_standardised(references, name, references) for name in others]
+    checked = [_standardised(valid, name, references) for name in others]
+    asked = _standardised(test, corpus, test)
+    common = {*asked["emotion"]} & {emotion for part in heard for emotion in part["emotion"]}
+    parts = [reduce(_both, heard), reduce(_both, checked), asked] if others else []
+    parts = [part.some(np.isin(part["emotion"], [*common])) for part in parts]
+    whole = np.full((splits[2]["source"] == corpus).sum(), np.nan)
+    if len(common) < 2 or not all(len(part["label"]) for part in parts):
+        return Evaluation({"emotion_unheard": np.nan}, {}, {})
+    score, layer, predicted = best_layer("emotion", *parts)
+    right = (predicted == parts[2]["emotion"]).astype(float)
+    emotions = splits[2]["emotion"][splits[2]["source"] == corpus]
+    whole[np.isin(emotions, [*common])] = right
+    metrics = {
+        "valid_emotion_unheard": score,
+        "emotion_unheard": macro(parts[2]["emotion"], right),
+    }
+    return Evaluation(metrics, {"emotion_unheard": layer}, {"emotion_unheard": whole})
+
+
+def _standardised(
+    split: LabelledEmbeddings, corpus: str, by: LabelledEmbeddings
+) -> LabelledEmbeddings:
+    part, of = split.some(split["source"] == corpus), by.layers[:, by["source"] == corpus]
+    spread = np.maximum(of.std(axis=1, keepdims=True), 1e-6)
+    return LabelledEmbeddings((part.layers - of.mean(axis=1, keepdims=True)) / spread, part.labels)
+
+
+def _both(first: LabelledEmbeddings, second: LabelledEmbeddings) -> LabelledEmbeddings:
+    labels = {name: np.concatenate([x, second[name]]) for name, x in first.labels.items()}
+    return LabelledEmbeddings(np.concatenate([first.layers, second.layers], axis=1), labels)
