@@ -55,7 +55,8 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
     It depends on what is built and not on how the YAML says so: not on the module that a class
     lies in, the order of keys, or the text of a number. A value that blocks of the YAML refer to
     does not count where overrides have replaced all of these blocks (the margin of a loss that is
-    not there), nor does a knowledge source that neither the loss nor the batches read.
+    not there), nor does a knowledge source that neither the loss nor the batches read, nor where the
+    corpus lies if the YAML leaves that to its user (`!PLACEHOLDER`).
 
     Arguments
     ---------
@@ -79,6 +80,9 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
     True
     >>> before == fingerprint(path, ["--margin", "2"])
     False
+    >>> _ = path.write_text("data_folder: !PLACEHOLDER\n")
+    >>> fingerprint(path, []) == fingerprint(path, ["--data_folder", "/corpora"])
+    True
     """
     path, _, changes = parse_arguments([str(yaml), *overrides])
     tree = _relevant_tree(path, changes)
@@ -95,6 +99,9 @@ def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> Comment
     references = _references(before)
     used = set().union(*references.values()) - set(_READ)
     override(tree, overrides, path)
+    for key, value in before.items():  # where its user has the corpus
+        if ROLES.get(key) == "corpus" and _tag(value) == "!PLACEHOLDER":
+            tree[key] = value
     make_plain(tree)
     references |= _references({k: v for k, v in tree.items() if v is not before[k]})
     if isinstance(tree.get("knowledge"), list) and "head" in tree:
@@ -139,9 +146,13 @@ def _acting_sources(tree: Mapping, references: Mapping[str, set[str]]) -> list[i
     ]
 
 
+def _tag(node: object) -> str | None:
+    return getattr(getattr(node, "tag", None), "value", None)
+
+
 def _canonical(node: object) -> object:
     """What a value of the YAML builds, as JSON; a class goes by its name alone."""
-    tag = getattr(getattr(node, "tag", None), "value", None)
+    tag = _tag(node)
     if isinstance(node, Mapping):
         parts = {str(key): _canonical(part) for key, part in node.items()}
         # The order of arguments changes nothing, that of identities may.

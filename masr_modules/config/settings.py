@@ -4,6 +4,9 @@
     without: [codebook_size] # keys of the base that mean nothing here
     lr: 0.0005               # any other key replaces the base's key of that name, whole
 
+Of several bases, `[masr.yaml, data/people.yaml]`, the keys of a later one replace those of the
+ones before it.
+
 Whole: a `!new:` block takes nothing from the block that it replaces. Overrides of the
 command line work the same way. The rest is HyperPyYAML.
 """
@@ -96,20 +99,31 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
         raise ValueError(f"{path}: holds no keys")
     if "base" not in tree:
         return tree
-    merged = merge_bases(path.parent / tree.pop("base"), (*below, path))
+    bases = tree.pop("base")
+    merged = CommentedMap()
+    for base in [bases] if isinstance(bases, str) else bases:
+        _put(merged, merge_bases(path.parent / base, (*below, path)))
     for key in tree.pop("without", []):
         if key not in merged:
             raise ValueError(f"{path}: `without` names {key!r}, which its base does not have")
         del merged[key]
+    _put(merged, tree)
+    return merged
+
+
+def _put(merged: CommentedMap, tree: CommentedMap) -> None:
+    """Puts a file's keys on top of those of its bases, new ones beside their neighbours.
+
+    HyperPyYAML resolves some references in order only.
+    """
     place = 0
     for key, value in tree.items():
         if key in merged:
             merged[key] = value
             place = list(merged).index(key) + 1
-        else:  # beside its neighbours: HyperPyYAML resolves some references in order only
+        else:
             merged.insert(place, key, value)
             place += 1
-    return merged
 
 
 def make_plain(node: object) -> bool:

@@ -213,13 +213,30 @@ class Rows(Mapping):
         return Rows(self.table.filter(keep), self.name)
 
 
+def _of_corpus(rows: Rows, corpus: Mapping) -> Rows:
+    """With its name, without what its entry leaves out."""
+    table, without = rows.table, list(corpus.get("without", []))
+    if bad := [c for c in without if c in ("ID", *AUDIO_COLUMNS) or c not in table.column_names]:
+        raise ValueError(
+            f"{rows.name}: `without` names {', '.join(bad)}, which is not a label column of it"
+        )
+    table = table.drop_columns(without)
+    if "corpus" in corpus:
+        if "corpus" in table.column_names:
+            raise ValueError(f"{rows.name}: has a column corpus; take `corpus` out of its entry")
+        table = table.append_column("corpus", pa.array([str(corpus["corpus"])] * len(table)))
+    return Rows(table, rows.name)
+
+
 def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: str | Path) -> Rows:
     """Reads one CSV, or those of several corpora that train together.
 
     Arguments
     ---------
     source : str, Path or sequence of mapping
-        A CSV, or for each corpus its `csv` and its `data_root`.
+        A CSV, or for each corpus its `csv` and its `data_root`; also its name, `corpus`, which
+        becomes a column, and `without`: columns that are not read, such as the language where
+        the recording channel tells it.
     data_root : str or Path
         What `$data_root` stands for in a single CSV.
 
@@ -231,7 +248,8 @@ def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: st
     Raises
     ------
     ValueError
-        If an entry has other keys, or an ID is in two of the CSVs: names it and both.
+        If an entry has other keys, a CSV lacks a column of `without`, or an ID is in two of the
+        CSVs: names it and both.
 
     Example
     -------
@@ -249,9 +267,13 @@ def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: st
         return load_csv(source, data_root)
     parts: list[Rows] = []
     for corpus in source:
-        if not isinstance(corpus, Mapping) or set(corpus) != {"csv", "data_root"}:
-            raise ValueError(f"a corpus is {{csv: ..., data_root: ...}}, got {corpus!r}")
-        more = load_csv(corpus["csv"], corpus["data_root"])
+        needed, allowed = {"csv", "data_root"}, {"csv", "data_root", "corpus", "without"}
+        if not isinstance(corpus, Mapping) or not needed <= set(corpus) <= allowed:
+            raise ValueError(
+                "a corpus is {csv: ..., data_root: ...}, and may have a name (corpus) and columns "
+                f"to leave out (without); got {corpus!r}"
+            )
+        more = _of_corpus(load_csv(corpus["csv"], corpus["data_root"]), corpus)
         for before in parts:
             for utterance in more.keys() & before.keys():
                 raise ValueError(f"ID {utterance!r} is in both {before.name} and {more.name}")

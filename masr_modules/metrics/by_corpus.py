@@ -45,7 +45,7 @@ def check_questions(questions: Mapping[str, Sequence[str]], corpora: Sequence[st
             raise ValueError(f"questions: {label!r} is none of {', '.join(METRICS)}")
         if missing := sorted({*asked} - {*corpora}):
             raise ValueError(
-                f"questions, {label}: no utterance's source is {', '.join(missing)}; there are "
+                f"questions, {label}: no utterance's corpus is {', '.join(missing)}; there are "
                 f"{', '.join(sorted(corpora))}"
             )
 
@@ -58,7 +58,7 @@ def evaluate_corpora(
 ) -> Evaluation:
     """Every metric as the mean over the corpora that are asked for it.
 
-    Corpora are told apart by the label `source`. Each has its own probes, and its own layer, which
+    Corpora are told apart by the label `corpus`. Each has its own probes, and its own layer, which
     its validation set chooses.
 
     Arguments
@@ -80,7 +80,7 @@ def evaluate_corpora(
     ValueError
         If a question names a label or corpus that is not there.
     """
-    check_questions(questions, np.unique(test["source"]).tolist())
+    check_questions(questions, np.unique(test["corpus"]).tolist())
     splits = (references, valid, test)
     found: dict[str, Evaluation] = {}
     for corpus in dict.fromkeys(name for asked in questions.values() for name in asked):
@@ -109,7 +109,7 @@ def _of_corpus(split: LabelledEmbeddings, corpus: str, asked: Sequence[str]) -> 
 
     Language and gender stay for trials within them.
     """
-    part = split.some(split["source"] == corpus)
+    part = split.some(split["corpus"] == corpus)
     empty = np.full(len(part["label"]), "")
     hidden = {name: empty for name in ("speaker", "emotion") if name not in asked}
     if not {"language", "speaker"} & {*asked}:
@@ -139,7 +139,7 @@ def _join(
         return
     joint.correct[metric] = np.full(len(test["label"]), np.nan)
     for corpus, part in told.items():
-        joint.correct[metric][test["source"] == corpus] = part.correct[metric]
+        joint.correct[metric][test["corpus"] == corpus] = part.correct[metric]
 
 
 def _unheard(splits: Splits, corpus: str, corpora: Sequence[str]) -> Evaluation:
@@ -156,12 +156,12 @@ def _unheard(splits: Splits, corpus: str, corpora: Sequence[str]) -> Evaluation:
     common = {*asked["emotion"]} & {emotion for part in heard for emotion in part["emotion"]}
     parts = [reduce(_both, heard), reduce(_both, checked), asked] if others else []
     parts = [part.some(np.isin(part["emotion"], [*common])) for part in parts]
-    whole = np.full((splits[2]["source"] == corpus).sum(), np.nan)
+    whole = np.full((splits[2]["corpus"] == corpus).sum(), np.nan)
     if len(common) < 2 or not all(len(part["label"]) for part in parts):
         return Evaluation({"emotion_unheard": np.nan}, {}, {})
     score, layer, predicted = best_layer("emotion", *parts)
     right = (predicted == parts[2]["emotion"]).astype(float)
-    emotions = splits[2]["emotion"][splits[2]["source"] == corpus]
+    emotions = splits[2]["emotion"][splits[2]["corpus"] == corpus]
     whole[np.isin(emotions, [*common])] = right
     metrics = {
         "valid_emotion_unheard": score,
@@ -173,7 +173,7 @@ def _unheard(splits: Splits, corpus: str, corpora: Sequence[str]) -> Evaluation:
 def _standardised(
     split: LabelledEmbeddings, corpus: str, by: LabelledEmbeddings
 ) -> LabelledEmbeddings:
-    part, of = split.some(split["source"] == corpus), by.layers[:, by["source"] == corpus]
+    part, of = split.some(split["corpus"] == corpus), by.layers[:, by["corpus"] == corpus]
     spread = np.maximum(of.std(axis=1, keepdims=True), 1e-6)
     return LabelledEmbeddings((part.layers - of.mean(axis=1, keepdims=True)) / spread, part.labels)
 

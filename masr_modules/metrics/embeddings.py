@@ -14,7 +14,7 @@ from masr_modules.data.dataio import length_sorted_batches, make_dataset
 from masr_modules.encoders.pooling import StatisticsPooling
 
 #: Columns that metrics read, beside the label.
-COLUMNS = ("family", "speaker", "gender", "age", "emotion", "source")
+COLUMNS = ("family", "speaker", "gender", "age", "emotion", "corpus")
 #: Years at which an age group begins.
 AGE_GROUPS = (0, 20, 30, 40, 50)
 

@@ -180,7 +180,7 @@ def save_labels(
         labels = [row.get(column) or "" for column in header[1:4]]
         labels.append(numbers.setdefault(speaker, f"s{len(numbers) - 1}"))
         if corpora:
-            labels += [age_group(row.get("age") or ""), row.get("source") or ""]
+            labels += [age_group(row.get("age") or ""), row.get("corpus") or ""]
         body.append([utterance, *labels])
     text, path = csv_text(header, body), Path(path)
     if not path.is_file():

@@ -87,6 +87,9 @@ def make_sampler(
     if temperature != 1.0:
         table.require("language")
         rates = language_rates(table(list(rows))["language"].tolist(), temperature)
+    even = hparams.get("speaker_temperature", 1.0)
+    if even != 1.0:
+        rates = language_rates(metadata["speaker"].tolist(), even)
     return KnowledgeBatchSampler(
         durations=np.minimum(column_of(rows, "duration"), hparams["max_crop_seconds"]),
         identities=metadata[hparams["batch_identity"]].numpy(),

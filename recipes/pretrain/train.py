@@ -95,6 +95,8 @@ class PretrainBrain(Trainer):
         seeds = [utterance_seed(self.hparams.seed, epoch, utterance) for utterance in batch.id]
         if stage == sb.Stage.TRAIN:
             self.batch_ids = batch.id
+            if getattr(self.hparams, "augmentation", None) is not None:
+                wavs, lens = self.hparams.augmentation(wavs, lens)
         output = self.modules.ssl(wavs, lens, seeds)
         if not hasattr(self.modules, "head"):
             return output, None
@@ -163,7 +165,8 @@ class PretrainBrain(Trainer):
             self.test_stats = stats
             return
         last = self.optimizer_step >= self.hparams.number_of_steps
-        if last or epoch % self.hparams.knn_every_epochs == 0:
+        every = self.hparams.knn_every_epochs  # 0: never
+        if every and (last or epoch % every == 0):
             stats |= self.knn()
         progress = {"epoch": epoch, "step": self.optimizer_step}
         progress["lr"] = self.optimizer.param_groups[0]["lr"]

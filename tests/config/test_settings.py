@@ -86,3 +86,9 @@ def test_print_yaml_shows_the_resolved_file_and_leaves(files, capsys):
     assert left.value.code == 0
     printed = capsys.readouterr().out
     assert load_hyperpyyaml(printed) == {"width": 5, "depth": 3, "loss": {"a": 5, "b": 1}}
+
+
+def test_of_several_bases_a_later_one_replaces_keys_of_those_before(files):
+    path = files(a=BASE, data="folder: x\ndepth: 5\n", b="base: [a.yaml, data.yaml]\nwidth: 1\n")
+    settings = load_settings(path)
+    assert settings == {"folder": "x", "width": 1, "depth": 5, "loss": {"a": 1, "b": 1}}

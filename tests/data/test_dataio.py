@@ -67,6 +67,26 @@ def test_an_id_in_two_corpora_is_named_with_both(tmp_path):
         load_corpora(parts, "")
 
 
+def test_a_corpus_may_have_a_name_and_columns_that_are_not_read(tmp_path):
+    parts = [corpus(tmp_path, "x.csv", ["x_1"], ",age"), corpus(tmp_path, "y.csv", ["y_1"], ",age")]
+    rows = load_corpora([parts[0] | {"corpus": "first"}, parts[1] | {"without": ["age"]}], "")
+    assert rows.column("corpus") == ["first", ""]
+    assert "age" not in load_corpora([parts[1] | {"without": ["age"]}], "")["y_1"]
+
+
+@pytest.mark.parametrize("column", ["accent", "wav", "ID"])
+def test_a_column_to_leave_out_must_be_a_label_that_is_there(tmp_path, column):
+    entry = corpus(tmp_path, "x.csv", ["x_1"], ",age") | {"without": [column]}
+    with pytest.raises(ValueError, match=f"x.csv: `without` names {column}"):
+        load_corpora([entry], "")
+
+
+def test_a_corpus_that_has_a_column_of_that_name_cannot_be_named(tmp_path):
+    entry = corpus(tmp_path, "x.csv", ["x_1"], ",corpus") | {"corpus": "first"}
+    with pytest.raises(ValueError, match="x.csv: has a column corpus"):
+        load_corpora([entry], "")
+
+
 @pytest.mark.parametrize("parts", [["x.csv"], [{"csv": "x.csv"}], []])
 def test_a_list_of_corpora_that_is_none(parts):
     with pytest.raises(ValueError, match="a corpus is {csv: ..., data_root: ...}|is empty"):

@@ -6,7 +6,7 @@ import pytest
 from masr_modules.metrics.by_corpus import check_questions, evaluate_corpora
 from masr_modules.metrics.embeddings import LabelledEmbeddings
 
-LABELS = ("label", "family", "speaker", "gender", "age", "emotion", "source")
+LABELS = ("label", "family", "speaker", "gender", "age", "emotion", "corpus")
 
 
 def split(rows, width=5):
@@ -29,7 +29,7 @@ def pool(emotions=("anger", "calm"), reverse=False):
             emotion = emotions[i % 2]
             at = {0: offset, 1: sign * (1.0 if emotion == emotions[0] else -1.0)}
             speaker = f"{corpus}{i // 2 % 2}"
-            rows.append({"source": corpus, "emotion": emotion, "speaker": speaker, "at": at})
+            rows.append({"corpus": corpus, "emotion": emotion, "speaker": speaker, "at": at})
     return split(rows)
 
 
@@ -73,7 +73,7 @@ def speakers():
         for i in range(12):
             at = {0: 5.0 if corpus == "a" else -5.0, 2 + i % 3: spread}
             speaker = {"speaker": f"{corpus}{i % 3}", "gender": "female", "label": "fra"}
-            rows.append(speaker | {"source": corpus, "at": at})
+            rows.append(speaker | {"corpus": corpus, "at": at})
     return split(rows)
 
 
@@ -100,7 +100,7 @@ def test_rates_without_a_speaker_are_those_of_the_mean():
     "questions, said",
     [
         ({"accent": ["a"]}, "'accent' is none of language, speaker"),
-        ({"emotion": ["c"]}, "questions, emotion: no utterance's source is c; there are a, b"),
+        ({"emotion": ["c"]}, "questions, emotion: no utterance's corpus is c; there are a, b"),
     ],
 )
 def test_questions_that_nothing_answers_are_errors(questions, said):

@@ -65,7 +65,7 @@ def test_the_record_keeps_to_one_test_set(tmp_path):
 
 def test_of_several_corpora_their_names_and_age_groups_are_kept(tmp_path):
     path = tmp_path / "test_labels.csv"
-    save_labels({"a": {"source": "nemo", "age": "23", "speaker": "long name"}}, path, corpora=True)
+    save_labels({"a": {"corpus": "nemo", "age": "23", "speaker": "long name"}}, path, corpora=True)
     kept = {"age": "from 20", "corpus": "nemo", "speaker": "s0"}
     assert load_labels(path)["a"].items() >= kept.items()
 
