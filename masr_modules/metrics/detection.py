@@ -1,6 +1,8 @@
 """Metrics of detection: is this trial a target? Speakers (EER, minDCF) and languages (Cavg)."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from sklearn.metrics import roc_curve
@@ -34,15 +36,55 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
     >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]))
     0.5
     """
-    rates = _error_rates(scores, targets)
-    if rates is None:
+    scores, targets = np.asarray(scores), np.asarray(targets, dtype=bool)
+    if scores.shape != targets.shape:
+        raise ValueError(f"{scores.shape} scores of {targets.shape} trials")
+    if not (finite := np.isfinite(scores)).all():
+        raise ValueError(f"score {finite.argmin()} is {scores[finite.argmin()]}: not finite")
+    kinds = np.sort(scores[targets]), np.sort(scores[~targets])
+    if not all(map(len, kinds)):
         return float("nan")
-    missed, accepted = rates
+
+    def rates(threshold: float, side: Literal["left", "right"] = "left") -> tuple[float, float]:
+        """P_miss and P_fa where scores from the threshold on are accepted; "right": above it."""
+        detected, accepted = (
+            (len(x) - np.searchsorted(x, threshold, side)) / len(x) for x in kinds
+        )
+        return 1 - detected, accepted
+
+    def too_high(threshold: float) -> bool:
+        missed, accepted = rates(threshold)
+        return missed > accepted
+
+    # The highest score that is not too high a threshold; the lowest of all never is.
+    ends = [bisect_left(x, True, key=too_high) for x in kinds]
+    threshold = max(x[end - 1] for x, end in zip(kinds, ends, strict=True) if end)
+    return float(meeting_rate(rates(threshold, "right"), rates(threshold)))
+
+
+def meeting_rate(before: tuple, after: tuple) -> np.ndarray:
+    """Where the straight lines of P_miss and P_fa meet, between two thresholds.
+
+    Arguments
+    ---------
+    before, after : (np.ndarray, np.ndarray)
+        P_miss and P_fa, each a number or of one shape, at the lowest threshold where P_miss is
+        greater and at the highest where it is not.
+
+    Returns
+    -------
+    np.ndarray
+        Of that shape; NaN where a rate is.
+
+    Example
+    -------
+    >>> meeting_rate((1.0, 0.0), (0.0, 0.5)).round(3)  # a third of the way
+    np.float64(0.333)
+    """
+    (missed, accepted), (missed_after, accepted_after) = np.asarray(before), np.asarray(after)
     gap = missed - accepted
-    # The gap falls from 1 to -1; it crosses zero between two thresholds.
-    after = int(np.argmax(gap <= 0))
-    step = gap[after - 1] / (gap[after - 1] - gap[after])
-    return float(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
+    step = gap / (gap - (missed_after - accepted_after))
+    return accepted + step * (accepted_after - accepted)
 
 
 def min_dcf(

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.detection import equal_error_rate, meeting_rate
 from masr_modules.metrics.embeddings import LabelledEmbeddings
+from masr_modules.metrics.softmax_regression import LinearProbe, fit_probes
 
 NEIGHBOURS = 10
 PROBE_STRENGTHS = (0.01, 0.1)
@@ -201,12 +201,11 @@ def _probe(column: str) -> _Predict:
         scale = StandardScaler().fit(references.embeddings)
         x, on_valid, on_test = (scale.transform(s.embeddings) for s in (references, valid, test))
 
-        def score(probe: LogisticRegression) -> float:
+        def score(probe: LinearProbe) -> float:
             right = (probe.predict(on_valid) == valid[column]).astype(float)
             return macro(valid[column], right)
 
-        probes = (LogisticRegression(C=strength, max_iter=300) for strength in PROBE_STRENGTHS)
-        best = max((probe.fit(x, references[column]) for probe in probes), key=score)
+        best = max(fit_probes(x, references[column], PROBE_STRENGTHS), key=score)
         return best.predict(on_valid), best.predict(on_test)
 
     return predict
@@ -289,15 +288,20 @@ def _trials(
     speakers = np.unique(test["speaker"], return_inverse=True)[1].astype(np.int32)
     i, j = np.triu_indices(len(x), k=1)
     for name in within:
-        alike = (test[name][i] == test[name][j]) & (test[name][i] != "")
+        names, codes = np.unique(test[name], return_inverse=True)
+        codes[names[codes] == ""] = -1
+        alike = (codes[i] == codes[j]) & (codes[i] >= 0)
         i, j = i[alike], j[alike]
     return (x @ x.T)[i, j], np.stack([speakers[i], speakers[j]])
 
 
 def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The equal error rate without each speaker in turn; sorts once for all of them.
+    """The equal error rate without each speaker in turn.
 
-    NaN where no target or no non-target is left, as of `equal_error_rate`.
+    Exactly that of the pairs that are left, at the cost of one sort: the places of each speaker's
+    own pairs among all are known, and the threshold of each is found by bisection.
+    O((P + V) log P) for V speakers. NaN where no target or no non-target is left, as of
+    `equal_error_rate`.
 
     Arguments
     ---------
@@ -306,31 +310,60 @@ def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     pairs : np.ndarray
         (2, P) number of the speaker of each.
 
+    Returns
+    -------
+    np.ndarray
+        (V,), of the speakers 0 to the highest number of `pairs`.
+
     Example
     -------
     >>> pairs = np.array([[0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]])
     >>> rates_without(np.array([0.9, 0.1, 0.2, 0.8, 0.7, 0.6]), pairs).tolist()
     [0.5, 0.0, 0.0]
     """
-    order = np.argsort(-scores, kind="stable")
-    first, second = pairs[:, order]
-    same = first == second
-    # Pairs of one score are accepted together: rates are read behind the last of them.
-    last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
-    rates = []
-    for speaker in range(int(pairs.max()) + 1):
-        others = (first != speaker) & (second != speaker)
-        targets, rest = np.cumsum(same & others)[last], np.cumsum(~same & others)[last]
-        if not (targets[-1] and rest[-1]):
-            rates.append(np.nan)
-            continue
-        missed = np.r_[1.0, 1.0 - targets / targets[-1]]
-        accepted = np.r_[0.0, rest / rest[-1]]
-        gap = missed - accepted
-        after = int(np.argmax(gap <= 0))
-        step = gap[after - 1] / (gap[after - 1] - gap[after])
-        rates.append(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
-    return np.array(rates)
+    # Pairs of one score have one place: they are accepted together.
+    distinct, place = np.unique(-scores, return_inverse=True)
+    same, speakers = pairs[0] == pairs[1], int(pairs.max()) + 1
+    detected = _rate_without(place[same], pairs[:1, same], speakers, len(distinct))
+    accepted = _rate_without(place[~same], pairs[:, ~same], speakers, len(distinct))
+
+    def rates(taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return 1 - detected(taken), accepted(taken)
+
+    # P_miss is greater where `few` scores are accepted, and not where `many` are.
+    few, many = np.zeros(speakers, dtype=int), np.full(speakers, len(distinct))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is left
+        while (many - few > 1).any():
+            middle = (few + many) // 2
+            missed, alarms = rates(middle)
+            few, many = np.where(missed > alarms, [middle, many], [few, middle])
+        return meeting_rate(rates(few), rates(many))
+
+
+def _rate_without(
+    place: np.ndarray, owners: np.ndarray, speakers: int, places: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Of pairs of one kind: (V,) first places -> fraction that lies there, without each speaker's.
+
+    Arguments
+    ---------
+    place : np.ndarray
+        (P,) of each pair among the scores, the highest first.
+    owners : np.ndarray
+        (1, P) or (2, P): whose the pairs are.
+    speakers, places : int
+        How many there are.
+    """
+    everyone = np.r_[0, np.cumsum(np.bincount(place, minlength=places))]
+    own = np.sort((owners.astype(np.int64) * (places + 1) + place).ravel())
+    starts = np.arange(speakers) * (places + 1)
+    before = np.searchsorted(own, starts)
+
+    def count(taken: np.ndarray | int) -> np.ndarray:
+        return everyone[taken] - (np.searchsorted(own, starts + taken) - before)
+
+    left = count(places)
+    return lambda taken: count(taken) / left
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_curve
 from speechbrain.utils.metric_stats import EER, minDCF
 
 from masr_modules.metrics.detection import (
@@ -32,6 +33,28 @@ def test_equal_error_rate_of_a_case_worked_by_hand():
 
 def test_equal_error_rate_of_equal_scores_is_that_of_guessing():
     assert equal_error_rate(np.zeros(6), np.arange(6) < 2) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0], ids=["distinct", "ties", "many ties"])
+@pytest.mark.parametrize("count", [11, 200, 5000])
+def test_equal_error_rate_is_where_the_lines_between_all_thresholds_meet(count, decimals):
+    scores, targets = trials(count, decimals=decimals)
+    accepted, detected, _ = roc_curve(targets, scores, drop_intermediate=False)
+    gap = 1 - detected - accepted
+    after = np.argmax(gap <= 0)
+    step = gap[after - 1] / (gap[after - 1] - gap[after])
+    expected = accepted[after - 1] + step * (accepted[after] - accepted[after - 1])
+    assert equal_error_rate(scores, targets) == expected
+
+
+def test_equal_error_rate_refuses_scores_that_are_not_finite():
+    with pytest.raises(ValueError, match="score 1 is nan"):
+        equal_error_rate(np.array([0.1, np.nan]), np.array([True, False]))
+
+
+def test_equal_error_rate_refuses_other_lengths():
+    with pytest.raises(ValueError, match="2,.*3,"):
+        equal_error_rate(np.zeros(2), np.array([True, False, True]))
 
 
 def test_equal_error_rate_is_close_to_speechbrains():

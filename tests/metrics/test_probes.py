@@ -63,22 +63,45 @@ def test_correctness_is_what_the_metrics_are_made_of():
         assert macro(test["label"], found.correct[name]) == found.metrics[name]
 
 
-def test_the_rate_without_a_voice_is_that_of_the_others():
+def naive_rates_without(scores, pairs):
+    """Counts anew for each speaker: what `rates_without` has to equal."""
+    order = np.argsort(-scores, kind="stable")
+    first, second = pairs[:, order]
+    same = first == second
+    last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
+    rates = []
+    for speaker in range(pairs.max() + 1):
+        others = (first != speaker) & (second != speaker)
+        targets, rest = np.cumsum(same & others)[last], np.cumsum(~same & others)[last]
+        missed, accepted = np.r_[1, 1 - targets / targets[-1]], np.r_[0, rest / rest[-1]]
+        gap = missed - accepted
+        after = np.argmax(gap <= 0)
+        step = gap[after - 1] / (gap[after - 1] - gap[after])
+        rates.append(accepted[after - 1] + step * (accepted[after] - accepted[after - 1]))
+    return rates
+
+
+@pytest.mark.parametrize("decimals", [9, 1, 0], ids=["distinct", "ties", "many ties"])
+@pytest.mark.parametrize("speakers", [3, 20, 90])
+def test_the_rate_without_a_speaker_is_exactly_that_of_the_others(speakers, decimals):
+    rng = np.random.default_rng(speakers)
+    pairs = rng.integers(speakers, size=(2, 3000))
+    scores = np.round(rng.normal(size=3000) + (pairs[0] == pairs[1]), decimals)
+    assert rates_without(scores, pairs).tolist() == naive_rates_without(scores, pairs)
+
+
+def test_the_rate_without_a_speaker_is_the_equal_error_rate_of_what_is_left():
     rng = np.random.default_rng(0)
     pairs = rng.integers(4, size=(2, 300))
     scores = rng.normal(size=300) + (pairs[0] == pairs[1])
-    for voice, rate in enumerate(rates_without(scores, pairs)):
-        keep = (pairs != voice).all(axis=0)
-        assert rate == pytest.approx(equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep]))
+    for speaker, rate in enumerate(rates_without(scores, pairs)):
+        keep = (pairs != speaker).all(axis=0)
+        assert rate == equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep])
 
 
-def test_scores_that_are_equal_are_accepted_together_without_a_voice_too():
-    rng = np.random.default_rng(0)
-    pairs = rng.integers(4, size=(2, 300))
-    scores = np.round(rng.normal(size=300) + (pairs[0] == pairs[1]))
-    for voice, rate in enumerate(rates_without(scores, pairs)):
-        keep = (pairs != voice).all(axis=0)
-        assert rate == pytest.approx(equal_error_rate(scores[keep], (pairs[0] == pairs[1])[keep]))
+def test_a_speaker_without_pairs_takes_nothing_away():
+    scores, pairs = np.array([0.9, 0.2, 0.4, 0.1]), np.array([[0, 0, 2, 2], [0, 2, 2, 0]])
+    assert rates_without(scores, pairs)[1] == equal_error_rate(scores, pairs[0] == pairs[1])
 
 
 def test_without_its_only_voice_of_two_utterances_there_is_no_rate():
