@@ -27,7 +27,7 @@ ACTED = ("nemo", "ravdess", "emotts")
 def prepare_people(
     data_folder: str,
     save_folder: str,
-    commonvoice: str = "cv-corpus-6.1-sample",
+    commonvoice_folder: str = "cv-corpus-6.1-sample",
     seed: int = 1234,
     num_workers: int = 8,
     skip_limit: float = 0.01,
@@ -42,7 +42,7 @@ def prepare_people(
     save_folder : str
         Of the folders `commonvoice`, `speechocean762`, `nemo`, `ravdess` and `emotts`, each with
         `train.csv`, `valid.csv` and `test.csv`.
-    commonvoice : str
+    commonvoice_folder : str
         Folder of Common Voice in `data_folder`.
     seed : int
         Of the speakers' splits.
@@ -72,9 +72,7 @@ def prepare_people(
             "save_folder": os.path.join(save_folder, name),
         }
 
-    prepare_commonvoice(
-        **folders(commonvoice, "commonvoice"), split_seed=seed, **options
-    )
+    prepare_commonvoice(**folders(commonvoice_folder, "commonvoice"), split_seed=seed, **options)
     prepare_kaldi(
         **folders("speechocean762", "speechocean762"),
         constants={"language": "en"},

@@ -1,0 +1,28 @@
+"""Recordings of people: from the folder's layout to the table, on a handful of clips."""
+
+import json
+
+import pytest
+from few_people import few_people
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return few_people(tmp_path_factory.mktemp("people"))
+
+
+@pytest.mark.parametrize("yaml", ["people.yaml", "people_whisper.yaml"])
+def test_from_the_corpora_to_the_table(yaml, pretrain, arguments, folder, hf_folder, tmp_path):
+    settings = {"csv_folder": tmp_path / "csv", "skip_prep": False, "number_of_steps": 2}
+    settings |= {"source": hf_folder["whisper_tiny"], "d_model": 32} if "whisper" in yaml else {}
+    pretrain.main(arguments(yaml, data_folder=folder, **settings))
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    start = "start" if "whisper" in yaml else "untrained"
+    assert list(results) == ["MASR", start, "log-mel statistics", "MFCC statistics", "quiet frames"]
+    found = results["MASR"]
+    means = [f"{found[f'emotion.{corpus}']}" for corpus in ("nemo", "ravdess", "emotts")]
+    assert found["emotion"] == pytest.approx(sum(map(float, means)) / 3)
+    assert {"speaker_eer.commonvoice", "speaker_eer.speechocean762", "linear"} <= {*found}
+    assert "emotion, unheard corpus" in (tmp_path / "out/results.md").read_text()
