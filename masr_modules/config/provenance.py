@@ -55,8 +55,8 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
     It depends on what is built and not on how the YAML says so: not on the module that a class
     lies in, the order of keys, or the text of a number. A value that blocks of the YAML refer to
     does not count where overrides have replaced all of these blocks (the margin of a loss that is
-    not there), nor does a knowledge source that neither the loss nor the batches read, nor where the
-    corpus lies if the YAML leaves that to its user (`!PLACEHOLDER`).
+    not there), nor does a knowledge source that neither the loss nor the batches read, nor the
+    corpus's place where the YAML leaves it to its user (`!PLACEHOLDER`).
 
     Arguments
     ---------
