@@ -32,6 +32,8 @@ ROLES = {
     "skip_prep": "speed",
     "num_workers": "speed",
     "max_cache_gb": "speed",
+    "audio_cache": "speed",
+    "max_audio_cache_gb": "speed",
     "seed": "run",
     "__set_seed": "run",
     "system": "run",

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from masr_modules.config.files import write_atomic
 from masr_modules.data.corpus import Rows
 from masr_modules.data.dataio import read_audio, read_segment
 from masr_modules.data.durations import find_disagreements
-from masr_modules.data.headers import BrokenAudio, read_header, read_headers
+from masr_modules.data.headers import BrokenAudio, file_state, read_header, read_headers
 
 logger = logging.getLogger(__name__)
 
@@ -156,17 +155,8 @@ def _digest(rows: Rows, files: list[str]) -> str:
         if name in rows.table.column_names:
             for buffer in rows.table[name].combine_chunks().buffers():
                 digest.update(b"" if buffer is None else buffer)
-    digest.update(np.array([_state(file) for file in files], np.int64).tobytes())
+    digest.update(np.array([file_state(file) for file in files], np.int64).tobytes())
     return digest.hexdigest()
-
-
-def _state(file: str) -> tuple[int, int]:
-    """Size and time; 2 µs."""
-    try:
-        status = os.stat(file)
-    except (OSError, ValueError):
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def _recall(memory: Path) -> str | None:

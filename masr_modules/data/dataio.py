@@ -1,22 +1,32 @@
 """From rows of a CSV to batches of waveforms, the same for every recipe."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+import soundfile
+import torch
 import torchaudio
-from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch import Tensor
 
 from masr_modules.data.headers import PADDING, BrokenAudio, read_header
 from masr_modules.data.metadata import column_of
 
+if TYPE_CHECKING:
+    from masr_modules.data.audio_cache import AudioCache
+
 #: Samples lie in [-1, 1], in some files of floats in that of integers of 16, 24 or 32 bits; the
 #: squares of what lies beyond overflow.
 MAX_SAMPLE = 2.0**31
+
+#: Format -> seconds that are decoded before a crop. A frame of MP3 takes bits from those before it
+#: (0.3 s at most): without them a crop begins with noise, and libmpg123 writes a line about each
+#: to the console. So many that clips are decoded from their start, where it has nothing to say.
+LEAD = {"MP3": 10.0}
 
 
 def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
@@ -46,7 +56,7 @@ def read_audio(
     sample_rate : int
         Of the result, Hz; a file with another rate is resampled.
     max_seconds : float, optional
-        A longer file gives a crop of this length; only the crop is read.
+        A longer file gives a crop of this length; only the crop is read, with `LEAD` before it.
     seed : int
         Of the crop's place.
     segment : (int, int or None)
@@ -80,24 +90,50 @@ def read_audio(
         raise ValueError(f"{path}: has no samples from {start} to {stop or 'its end'}")
     if max_seconds is not None and count > int(max_seconds * info.sample_rate):
         whole, count = count, int(max_seconds * info.sample_rate)
-        start += int(np.random.default_rng(seed).integers(whole - count + 1))
+        start += crop_start(whole, count, seed)
     try:
-        if not isinstance(path, str):
-            path.seek(0)
-        audio, _ = audio_io.load(path, frame_offset=start, num_frames=count)
+        audio = _decode(path, start, count)
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{path}: cannot be decoded: {error}") from error
-    decoded = audio.shape[-1]
+    decoded = len(audio)
     if not decoded or decoded < count - padding:
         raise ValueError(
             f"{path}: truncated: gives {decoded} samples from {start} on, where its header "
             f"promises {count}"
         )
-    audio = audio.mean(dim=0) if audio.dim() > 1 else audio
     peak = max(audio.max().item(), -audio.min().item())  # each is NaN where a sample is
     if not peak <= MAX_SAMPLE:
         raise ValueError(f"{path}: holds a sample of {peak}, which is no audio: record it again")
-    return torchaudio.functional.resample(audio, info.sample_rate, sample_rate)
+    return _resampler(info.sample_rate, sample_rate)(audio)
+
+
+def crop_start(whole: int, count: int, seed: int) -> int:
+    """The first sample of a crop.
+
+    Example
+    -------
+    >>> crop_start(5, 5, seed=0)
+    0
+    """
+    return int(np.random.default_rng(seed).integers(whole - count + 1))
+
+
+def _decode(path: str | BinaryIO, start: int, count: int) -> Tensor:
+    """(T,) samples from `start` on, `count` at most, the mean of the channels."""
+    if not isinstance(path, str):
+        path.seek(0)
+    with soundfile.SoundFile(path) as file:
+        lead = min(start, round(LEAD.get(file.format, 0.0) * file.samplerate))
+        if start > lead:
+            file.seek(start - lead)
+        samples = file.read(lead + count, dtype="float32", always_2d=True)
+    return torch.from_numpy(samples[lead:]).mean(dim=1)
+
+
+@lru_cache(4)
+def _resampler(rate: int, sample_rate: int) -> torchaudio.transforms.Resample:
+    """Kept, for its filter takes longer to make than to use; of the samples' own precision."""
+    return torchaudio.transforms.Resample(rate, sample_rate, dtype=torch.float32)
 
 
 def read_segment(row: Mapping[str, Any]) -> tuple[int, int | None]:
@@ -148,7 +184,7 @@ class _AudioPipeline:
     """See `make_dataset`; a class, for workers that are spawned get it pickled."""
 
     rows: Mapping[str, Mapping]
-    sample_rate: int
+    read: Callable[..., Tensor]
     max_crop_seconds: float | None
     seed: int
     clock: EpochClock | None
@@ -158,7 +194,7 @@ class _AudioPipeline:
         place = utterance_seed(self.seed, self.clock.epoch if self.clock else 0, utterance)
         segment = read_segment(self.rows[utterance])
         try:
-            return read_audio(wav, self.sample_rate, self.max_crop_seconds, place, segment)
+            return self.read(wav, max_seconds=self.max_crop_seconds, seed=place, segment=segment)
         except ValueError as error:
             if not self.tolerant:
                 raise
@@ -172,6 +208,7 @@ def make_dataset(
     seed: int = 0,
     clock: EpochClock | None = None,
     tolerant: bool = False,
+    audio_cache: "AudioCache | None" = None,
 ) -> DynamicItemDataset:
     """A SpeechBrain dataset with `id` and `sig`.
 
@@ -191,9 +228,12 @@ def make_dataset(
     tolerant : bool
         Whether audio that cannot be read gives an Unreadable, which a RankLoader leaves out,
         instead of an error.
+    audio_cache : AudioCache, optional
+        What decodes and keeps audio, at this sample rate; without it files are decoded each time.
     """
 
-    pipeline = _AudioPipeline(rows, sample_rate, max_crop_seconds, seed, clock, tolerant)
+    read = audio_cache.read if audio_cache else partial(read_audio, sample_rate=sample_rate)
+    pipeline = _AudioPipeline(rows, read, max_crop_seconds, seed, clock, tolerant)
     dataset = DynamicItemDataset(rows)
     dataset.add_dynamic_item(pipeline, takes=["id", "wav"], provides="sig")
     dataset.set_output_keys(["id", "sig"])

@@ -164,7 +164,7 @@ def _read_other_header(path: str | BinaryIO) -> tuple[float, int, int] | str:
         path.seek(0)
     try:
         info = soundfile.info(path)
-    except (soundfile.SoundFileError, RuntimeError, UnicodeError):
+    except (soundfile.SoundFileError, RuntimeError, UnicodeError, TypeError):  # of a name in .raw
         return "unreadable: no audio that soundfile knows"
     if info.frames <= 0 or info.samplerate <= 0:
         return "no samples"

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from masr_modules.config.files import write_atomic
 from masr_modules.data.corpus import load_csv
 from masr_modules.data.dataio import read_audio, read_segment, utterance_seed
+from masr_modules.data.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -303,10 +304,11 @@ class ShardLoader(DataLoader):
     def __init__(self, batches: ShardBatches, **options: Any):
         super().__init__(batches, batch_size=None, **options)
         self.given = self.to_skip = 0
+        self.waiting = Waiting()
 
     def __iter__(self) -> Iterator:  # type: ignore[override]  # torch's own iterators are private
         to_skip, self.to_skip = self.to_skip, 0
-        for number, batch in enumerate(super().__iter__(), start=1):
+        for number, batch in enumerate(self.waiting.timed(super().__iter__), start=1):
             self.given = number
             if number > to_skip:
                 yield batch

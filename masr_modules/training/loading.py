@@ -12,6 +12,7 @@ from speechbrain.utils.checkpoints import (
 from torch.utils.data import DataLoader, Sampler
 
 from masr_modules.data.dataio import Unreadable
+from masr_modules.data.waiting import Waiting
 from masr_modules.distributed import rank, world_size
 
 
@@ -91,11 +92,12 @@ class RankLoader(DataLoader):
         self.own = RankBatches(batches)
         super().__init__(dataset, batch_sampler=self.own, collate_fn=collate, **options)
         self.given = self.resume_at = 0
+        self.waiting = Waiting()
 
     def __iter__(self) -> Iterator[PaddedBatch]:
         self.given = self.own.skip = self.resume_at
         self.resume_at = 0
-        for batch in super().__iter__():
+        for batch in self.waiting.timed(super().__iter__):
             self.given += 1
             yield batch
 

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 LEAVE_EVERY = 10
 #: Exit status of a process that SIGTERM ended, as shells give it.
 TERMINATED = 128 + signal.SIGTERM
+#: Fraction of an epoch that training may wait for audio without a warning, and the seconds of one
+#: that is judged: a shorter one is over before its workers have started.
+MAX_WAITING, LEAST_SECONDS = 0.05, 10.0
 #: What Trainer overrides or asks of sb.Brain's own private methods -> the method of sb.Brain that
 #: calls it. SpeechBrain promises none of them, so that pyproject.toml keeps to one minor release;
 #: a test fails where one is gone, is called otherwise, or is not in this list.
@@ -53,6 +56,7 @@ class Trainer(sb.Brain):
       `nonfinite_patience` in an epoch end the run. Gradients that overflow are taken as 0.
     - Training audio that cannot be read or is not finite is left out, named and counted; more
       utterances than one and than `max_unreadable` of the training set end the run.
+    - The log tells after each epoch how long training waited for audio, and what to do about it.
     - SIGTERM saves a checkpoint after the update it came in, and leaves with status 143.
     - The host does not wait for the device, except for whether the loss is finite, once its
       backward pass is on its way.
@@ -312,6 +316,7 @@ class Trainer(sb.Brain):
 
     def _fit_valid(self, valid_set, epoch, enable):
         self.in_epoch = False
+        self._report_waiting(epoch)
         if self.leaving and world_size() == 1:
             sys.exit(TERMINATED)
         if overflows := int(self.overflows):
@@ -319,3 +324,15 @@ class Trainer(sb.Brain):
         self.overflows, self.evaluated = 0, []
         super()._fit_valid(valid_set, epoch, enable)
         self._name_evaluated()
+
+    def _report_waiting(self, epoch: int) -> None:
+        waiting = self.train_loader.waiting
+        share, judged = waiting.share(), waiting.seconds >= LEAST_SECONDS
+        text = f"epoch {epoch}: training waited for audio {100 * share:.1f} % of the time"
+        if share <= MAX_WAITING or not judged:
+            logger.info(text)
+            return
+        remedy = f"raise num_workers ({self.train_loader.num_workers})"
+        if getattr(self.hparams, "audio_cache", "") is None:
+            remedy += ", or give audio_cache a folder, which keeps decoded audio"
+        logger.warning(f"{text}: {remedy}")

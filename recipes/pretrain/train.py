@@ -9,6 +9,7 @@ same command is given again.
 """
 
 import copy
+import itertools
 import logging
 import sys
 
@@ -18,6 +19,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import run_on_main
 from torch.utils.data import DataLoader
 
+from masr_modules.data.audio_cache import AudioCache
 from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
 from masr_modules.data.metadata import MetadataTable
@@ -221,6 +223,20 @@ class PretrainBrain(Trainer):
         return LabelledEmbeddings.of(layers, rows, self.probe_column)
 
 
+def open_audio_cache(hparams: dict, rows: dict[str, dict[str, dict]]) -> AudioCache | None:
+    """What keeps decoded training and validation audio, where the YAML names a folder for it."""
+    if not hparams.get("audio_cache"):
+        return None
+    if hparams.get("train_shards"):
+        raise ValueError(
+            "audio_cache does not keep what is read from train_shards: give one of the two"
+        )
+    cache = AudioCache(hparams["audio_cache"], hparams["sample_rate"])
+    kept = itertools.chain(rows["train"].values(), rows["valid"].values())
+    cache.check_room(kept, hparams["max_audio_cache_gb"])
+    return cache
+
+
 def main(arguments: list[str]) -> None:
     """Reads top to bottom: data, batches, model, training, table."""
     hparams, run_opts = start_experiment(arguments)
@@ -232,6 +248,7 @@ def main(arguments: list[str]) -> None:
 
     clock = EpochClock()
     data = {key: hparams[key] for key in ("sample_rate", "seed", "max_crop_seconds")}
+    data["audio_cache"] = open_audio_cache(hparams, rows)
     train_set = make_dataset(rows["train"], clock=clock, tolerant=True, **data)
     valid_set = make_dataset(rows["valid"], **data)
 

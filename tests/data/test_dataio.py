@@ -5,6 +5,7 @@ import pytest
 import soundfile
 import torch
 
+from masr_modules.data import dataio
 from masr_modules.data.corpus import load_corpora
 from masr_modules.data.dataio import make_dataset, read_audio, read_segment
 from masr_modules.data.metadata import Metadata
@@ -42,6 +43,53 @@ def test_broken_and_empty_files_are_named(tmp_path):
         read_audio(str(tmp_path / "text.wav"), 16000, None, seed=0)
     with pytest.raises(ValueError, match="none.wav: .*no samples"):
         read_audio(str(tmp_path / "none.wav"), 16000, None, seed=0)
+
+
+def speech_like(sample_rate, seconds=4.0):
+    """Bursts of noise: frames of MP3 that borrow bits from quiet ones before them."""
+    noise = np.random.default_rng(0).standard_normal(int(sample_rate * seconds))
+    time = np.arange(len(noise)) / sample_rate
+    return 0.2 * noise * (np.sin(2 * np.pi * 3 * time) > 0.7)
+
+
+def worst_crop(folder, rate):
+    """The largest difference between crops of an MP3 file and these parts of the whole."""
+    path = str(folder / "a.mp3")
+    soundfile.write(path, speech_like(rate), rate)
+    whole = read_audio(path, rate, None, 0)
+    differences = []
+    for start in range(rate, 3 * rate, rate // 7):
+        crop = read_audio(path, rate, None, 0, segment=(start, start + rate // 2))
+        differences.append((crop - whole[start : start + rate // 2]).abs().max().item())
+    return max(differences)
+
+
+@pytest.mark.parametrize("lead", [None, 0.3])
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_a_crop_of_mp3_is_that_part_of_the_whole(tmp_path, capfd, monkeypatch, rate, lead):
+    if lead is not None:  # as in a file that is longer than the usual one
+        monkeypatch.setitem(dataio.LEAD, "MP3", lead)
+    assert worst_crop(tmp_path, rate) < 1e-5
+    assert lead or "libmpg123" not in capfd.readouterr().err
+
+
+def test_without_a_lead_a_crop_of_mp3_begins_with_noise(tmp_path, monkeypatch):
+    monkeypatch.setitem(dataio.LEAD, "MP3", 0.0)
+    assert worst_crop(tmp_path, 48000) > 0.1
+
+
+def test_crops_of_vorbis_are_parts_of_the_whole(tmp_path):
+    path = str(tmp_path / "a.ogg")
+    soundfile.write(path, speech_like(16000), 16000, format="OGG", subtype="VORBIS")
+    whole = read_audio(path, 16000, None, 0)
+    crop = read_audio(path, 16000, None, 0, segment=(20000, 30000))
+    assert torch.equal(crop, whole[20000:30000])
+
+
+def test_raw_samples_are_no_audio(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"abcd" * 1000)
+    with pytest.raises(ValueError, match="a.raw: cannot be decoded: unreadable"):
+        read_audio(str(tmp_path / "a.raw"), 16000, None, seed=0)
 
 
 def corpus(folder, name, ids, columns=""):

@@ -131,3 +131,18 @@ def test_an_id_that_means_two_things_is_an_error(pretrain, arguments, mini_corpu
     path = edited_csv(mini_corpus, tmp_path, edit, "test")
     with pytest.raises(ValueError, match=f"ID '{taken}' is in .*train.csv and in .*test.csv with"):
         pretrain.main(arguments(test_csv=path))
+
+
+def test_decoded_audio_is_kept_and_trains_alike(pretrain, arguments, mini_corpus, tmp_path):
+    folder, results = tmp_path / "audio", []
+    for name, audio_cache in (("without", "null"), ("fills", folder), ("filled", folder)):
+        out = tmp_path / name
+        pretrain.main(arguments(output_folder=out, audio_cache=audio_cache))
+        results.append(logged(out))
+    # The corpus has 16 bits at the run's rate.
+    assert results[0] == results[1] == results[2] and any(folder.glob("*.pcm"))
+
+
+def test_an_audio_cache_that_is_too_small_is_refused(pretrain, arguments, tmp_path):
+    with pytest.raises(ValueError, match="audio_cache: .*max_audio_cache_gb is 1e-06"):
+        pretrain.main(arguments(audio_cache=tmp_path / "audio", max_audio_cache_gb="1.0e-6"))

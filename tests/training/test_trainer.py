@@ -1,7 +1,9 @@
 """The training loop on a line through the origin: updates, rates, faults."""
 
 import os
+import re
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,6 +177,41 @@ def test_sigterm_saves_and_leaves_with_its_status(line, every):
     resumed = line(ONE_BY_ONE, epochs=2, grad_accumulation_factor=every)
     assert result(resumed) == whole
     assert resumed.asked[0] == (4 if every == 1 else 3)
+
+
+def test_much_waiting_for_audio_is_said_with_what_to_do(line, caplog):
+    brain = line(ONE_BY_ONE, fit=False)
+    brain.train_loader = FakeLoader(seconds=20.0, waited=2.0)
+    text = "epoch 3: training waited for audio 10.0 % of the time: raise num_workers (0)"
+    for audio_cache, end in (("folder", "\n"), (None, ", or give audio_cache a folder")):
+        brain.hparams.audio_cache = audio_cache
+        brain._report_waiting(3)
+        assert text + end in caplog.text
+
+
+@pytest.mark.parametrize("seconds, waited", [(20.0, 1.0), (9.0, 4.0)])
+def test_little_waiting_or_a_short_epoch_gives_no_warning(line, caplog, seconds, waited):
+    brain = line(ONE_BY_ONE, fit=False)
+    brain.train_loader = FakeLoader(seconds, waited)
+    with caplog.at_level("INFO"):
+        brain._report_waiting(1)
+    (record,) = [r for r in caplog.records if "waited for audio" in r.message]
+    assert record.levelname == "INFO"
+
+
+class FakeLoader:
+    """Of an epoch that took so long."""
+
+    num_workers = 0
+
+    def __init__(self, seconds, waited):
+        self.waiting = SimpleNamespace(seconds=seconds, share=lambda: waited / seconds)
+
+
+def test_each_epoch_tells_how_long_it_waited(line, caplog):
+    with caplog.at_level("INFO"):
+        line(ONE_BY_ONE, epochs=2)
+    assert re.findall(r"epoch (\d): training waited", caplog.text) == ["1", "2"]
 
 
 def test_batches_go_to_the_device(line, monkeypatch):
