@@ -43,7 +43,7 @@ class LinearProbe:
 def fit_probes(x: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) -> list[LinearProbe]:
     """The minima that scikit-learn's LogisticRegression has at C = strength.
 
-    It takes L-BFGS several times as many steps there, for the dimensions of embeddings are
+    It takes L-BFGS two to five times as many steps there, for the dimensions of embeddings are
     correlated. Here it works on principal components, each divided by about the root of the
     loss's curvature along it: (variance / K + 1 / (C N)). The penalty stays that of the weights,
     which is why scaling the inputs of LogisticRegression would not do. Each strength begins where
