@@ -20,7 +20,8 @@ METRICS = {
     "age": ("age",),
     "emotion": ("emotion", "emotion_unheard"),
 }
-#: Labels that both utterances of a trial share where impostors are to be hard.
+#: Labels that both utterances of a trial share where impostors are to be hard; those that a corpus
+#: does not know, such as the only language there is, are left out.
 WITHIN = ("label", "gender")
 
 Splits = tuple[LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings]
@@ -90,7 +91,7 @@ def evaluate_corpora(
             learnt,
             checked,
             tested,
-            within=WITHIN if "speaker" in asked else (),
+            within=[name for name in WITHIN if (tested[name] != "").any()] * ("speaker" in asked),
             columns=[label for label in ("gender", "age", "emotion") if label in asked],
         )
     joint = Evaluation({}, {}, {})

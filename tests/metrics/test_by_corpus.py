@@ -86,6 +86,13 @@ def test_speakers_are_compared_within_a_corpus():
     assert found.metrics["speaker_eer_within"] == pytest.approx(mean)
 
 
+def test_of_one_language_that_is_not_named_trials_are_within_a_gender():
+    whole = speakers()
+    whole.labels["label"][:] = ""
+    found = evaluate_corpora(whole, whole, whole, {"speaker": ["a", "b"]})
+    assert found.metrics["speaker_eer_within.a"] == 0.0
+
+
 def test_rates_without_a_speaker_are_those_of_the_mean():
     whole = speakers()
     found = evaluate_corpora(whole, whole, whole, {"speaker": ["a", "b"]})
