@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from masr_modules.config.provenance import fingerprint, same_training
 from masr_modules.metrics.tables import format_table
 from masr_modules.reporting.comparison import compare_table, table_columns
-from masr_modules.reporting.pretrain_record import PretrainRun, System
+from masr_modules.reporting.pretrain_record import RATES, STRATA, PretrainRun, System
 from masr_modules.reporting.runs import Record
 
 #: Rows that train nothing: recorded once per seed, beside the first system.
@@ -54,6 +54,8 @@ class Study:
         last one's gain is over.
     ssl : str
         The SSL method, of METHODS.
+    validation : bool
+        Whether its table is of the validation set: it shows what a choice was made by.
     experiment : str, optional
         Another YAML of hparams/ than the method's, without its ending.
     """
@@ -70,6 +72,7 @@ class Study:
     picture: Mapping | None = None
     languages: Mapping | None = None
     ssl: str = "best_rq"
+    validation: bool = False
     experiment: str | None = None
 
     @property
@@ -274,6 +277,11 @@ class Comparison:
     ) -> dict[str, str]:
         """Name of a block, less the prefix -> its table."""
         columns = [("seeds", "seeds", "count"), *table_columns(self.labels)]
+        if study.validation:
+            columns = [
+                (title, f"valid_{key}" if key in (*STRATA, *RATES) else key, kind)
+                for title, key, kind in columns
+            ]
         tables = {study.name: format_table(self.metrics(arms, seeds), columns)}
         if any(self.common(arms[-1], name) for name in against):
             tables[f"{study.name}-gains"] = self.gains(arms[-1], against, study.only)

@@ -11,18 +11,18 @@ from torch.utils.data import Sampler
 LOOK_AHEAD = 1000
 
 
-def language_rates(languages: Sequence[int], temperature: float) -> np.ndarray:
-    """How often each utterance should come in an epoch for a temperature on languages.
+def temperature_rates(labels: Sequence[int], temperature: float) -> np.ndarray:
+    """How often each utterance should come in an epoch for a temperature on labels.
 
-    A language with the fraction s of the utterances gets a fraction in proportion to
-    s^(1 / temperature): as it is at 1, all alike as the temperature grows
+    A label, such as a language or a speaker, with the fraction s of the utterances gets a fraction
+    in proportion to s^(1 / temperature): as it is at 1, all alike as the temperature grows
     (Conneau et al., "Unsupervised cross-lingual representation learning at scale", ACL 2020,
     where 1 / temperature is called alpha).
 
     Arguments
     ---------
-    languages : sequence of int
-        (N,) language codes, -1 where missing: these utterances come as they are.
+    labels : sequence of int
+        (N,) codes, -1 where missing: these utterances come as they are.
     temperature : float
         More than 0.
 
@@ -38,21 +38,21 @@ def language_rates(languages: Sequence[int], temperature: float) -> np.ndarray:
 
     Example
     -------
-    >>> language_rates([0] * 9 + [1], temperature=1.0).tolist() == [1.0] * 10
+    >>> temperature_rates([0] * 9 + [1], temperature=1.0).tolist() == [1.0] * 10
     True
-    >>> language_rates([0] * 9 + [1], temperature=2.0)[[0, 9]]  # 3 to 1 instead of 9 to 1
+    >>> temperature_rates([0] * 9 + [1], temperature=2.0)[[0, 9]]  # 3 to 1 instead of 9 to 1
     array([0.83333333, 2.5       ])
     """
     if not temperature > 0:
-        raise ValueError(f"the temperature on languages must be more than 0, got {temperature}")
-    languages = np.asarray(languages)
-    known = languages >= 0
-    rates = np.ones(len(languages))
-    counts = np.bincount(languages[known])
+        raise ValueError(f"a temperature must be more than 0, got {temperature}")
+    codes = np.asarray(labels)
+    known = codes >= 0
+    rates = np.ones(len(codes))
+    counts = np.bincount(codes[known])
     shares = np.zeros(len(counts))
     shares[counts > 0] = (counts[counts > 0] / known.sum()) ** (1 / temperature)
-    rates[known] = (shares / shares.sum() * known.sum())[languages[known]]
-    rates[known] /= counts[languages[known]]
+    rates[known] = (shares / shares.sum() * known.sum())[codes[known]]
+    rates[known] /= counts[codes[known]]
     return rates
 
 

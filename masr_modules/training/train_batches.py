@@ -8,7 +8,7 @@ import torch
 from masr_modules.data.metadata import MetadataTable, column_of
 from masr_modules.data.shards import ShardBatches
 from masr_modules.pairwise.similarity import label_similarity
-from masr_modules.training.sampler import KnowledgeBatchSampler, language_rates
+from masr_modules.training.sampler import KnowledgeBatchSampler, temperature_rates
 
 #: Labels of `batch_identity` up to which relatives share a batch: the square of it in float32.
 MAX_RELATED = 10_000
@@ -57,7 +57,8 @@ def make_sampler(
     hparams : dict
         The experiment's ``knowledge``, ``batch_identity``, ``max_crop_seconds``,
         ``max_batch_seconds``, ``utterances_per_identity``, ``num_buckets`` and ``seed``;
-        ``language_temperature`` where it is not 1, see `language_rates`.
+        ``language_temperature`` and ``speaker_temperature`` where they are not 1, see
+        `temperature_rates`.
     rows : dict[str, dict]
         ID -> row of the training utterances.
     table : MetadataTable
@@ -83,13 +84,13 @@ def make_sampler(
         relatedness = find_relatedness(hparams, table)
     table.require("speaker", optional=True)
     metadata = table(list(rows))
-    temperature, rates = hparams.get("language_temperature", 1.0), None
-    if temperature != 1.0:
-        table.require("language")
-        rates = language_rates(table(list(rows))["language"].tolist(), temperature)
-    even = hparams.get("speaker_temperature", 1.0)
-    if even != 1.0:
-        rates = language_rates(metadata["speaker"].tolist(), even)
+    rates = None
+    for column in ("language", "speaker"):
+        temperature = hparams.get(f"{column}_temperature", 1.0)
+        if temperature != 1.0:
+            table.require(column)
+            found = temperature_rates(metadata[column].tolist(), temperature)
+            rates = found if rates is None else rates * found * len(rows) / (rates * found).sum()
     return KnowledgeBatchSampler(
         durations=np.minimum(column_of(rows, "duration"), hparams["max_crop_seconds"]),
         identities=metadata[hparams["batch_identity"]].numpy(),
@@ -115,6 +116,7 @@ class _WindowPlan:
         "num_buckets",
         "seed",
         "language_temperature",
+        "speaker_temperature",
     )
 
     def __init__(self, hparams: dict, table: MetadataTable, relatedness: np.ndarray | None):

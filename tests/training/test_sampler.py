@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from masr_modules.data.metadata import MetadataTable
-from masr_modules.training.sampler import KnowledgeBatchSampler, _Sizes, language_rates
+from masr_modules.training.sampler import KnowledgeBatchSampler, _Sizes, temperature_rates
 from masr_modules.training.train_batches import make_sampler
 
 
@@ -138,23 +138,23 @@ def test_no_mix_of_lengths_budgets_and_missing_labels_hangs_or_repeats():
 
 
 def test_rates_at_temperature_1_leave_the_corpus_as_it_is():
-    assert language_rates([0, 1, 1, -1, 3], 1.0).tolist() == [1.0] * 5
+    assert temperature_rates([0, 1, 1, -1, 3], 1.0).tolist() == [1.0] * 5
 
 
 def test_rates_follow_the_shares_to_the_power_of_one_over_the_temperature():
     languages = [0] * 64 + [1] * 4 + [-1] * 5
-    rates = language_rates(languages, 2.0)
+    rates = temperature_rates(languages, 2.0)
     # shares 64/68 and 4/68; their roots are as 8 to 2: 68 utterances fall into 54.4 and 13.6
     assert rates[:64].sum() == pytest.approx(54.4) and rates[64:68].sum() == pytest.approx(13.6)
     assert rates[68:].tolist() == [1.0] * 5
-    flat = language_rates(languages, 1e9)
+    flat = temperature_rates(languages, 1e9)
     assert flat[:64].sum() == pytest.approx(flat[64:68].sum()) == pytest.approx(34.0)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_is_not_positive_is_an_error(temperature):
     with pytest.raises(ValueError, match="must be more than 0"):
-        language_rates([0, 1], temperature)
+        temperature_rates([0, 1], temperature)
 
 
 def tempered(temperature, sizes=(160, 10), **options):
@@ -166,7 +166,7 @@ def tempered(temperature, sizes=(160, 10), **options):
         speakers=range(len(languages)),
         max_batch_seconds=6.0,
         utterances_per_identity=2,
-        rates=language_rates(languages, temperature),
+        rates=temperature_rates(languages, temperature),
         **options,
     )
 
@@ -219,6 +219,12 @@ def test_the_temperature_of_an_experiment_reaches_its_batches():
     assert make_sampler(settings, rows, table).rates is None
     rates = make_sampler(settings | {"language_temperature": 2.0}, rows, table).rates
     assert rates[64:].sum() == pytest.approx(13.6)  # 2 of 8 + 2 parts of 68
+    by_speaker = {i: row | {"speaker": row["language"]} for i, row in rows.items()}
+    table = MetadataTable(by_speaker)
+    both = settings | {"language_temperature": 2.0, "speaker_temperature": 2.0}
+    rates = make_sampler(both, by_speaker, table).rates
+    # Each doubles what the rare one gets beside the other: 1 to 4 instead of 1 to 16, then 1 to 1.
+    assert rates.sum() == pytest.approx(68) and rates[64:].sum() == pytest.approx(34)
 
 
 def test_identities_come_as_often_as_they_have_utterances_left():
