@@ -91,7 +91,10 @@ class PretrainBrain(Trainer):
         return getattr(self.hparams, "probe_column", "language")
 
     def compute_forward(self, batch, stage):
-        """The one masked forward pass: SSL output, and the head's where it has a weight."""
+        """The one masked forward pass: SSL output, and the head's where it has a weight.
+
+        Training waveforms are augmented first where the YAML's `augmentation` is its `augmenter`.
+        """
         wavs, lens = batch.sig
         epoch = self.clock.epoch if stage == sb.Stage.TRAIN else 0
         seeds = [utterance_seed(self.hparams.seed, epoch, utterance) for utterance in batch.id]
