@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from few_people import few_people
+from speechbrain.augment.augmenter import Augmenter
 
 pytestmark = pytest.mark.slow
 
@@ -26,3 +28,18 @@ def test_from_the_corpora_to_the_table(yaml, pretrain, arguments, folder, hf_fol
     assert found["emotion"] == pytest.approx(sum(map(float, means)) / 3)
     assert {"speaker_eer.commonvoice", "speaker_eer.speechocean762", "linear"} <= {*found}
     assert "emotion, unheard corpus" in (tmp_path / "out/results.md").read_text()
+
+
+def test_training_waveforms_alone_are_augmented(pretrain, arguments, folder, tmp_path, monkeypatch):
+    heard, forward = [], Augmenter.forward
+
+    def counted(augmenter, wavs, lens):
+        changed, lens = forward(augmenter, wavs, lens)
+        heard.append(changed.shape == wavs.shape and torch.equal(changed, wavs))
+        return changed, lens
+
+    monkeypatch.setattr(Augmenter, "forward", counted)
+    settings = {"csv_folder": tmp_path / "csv", "skip_prep": False, "number_of_steps": 2}
+    settings |= {"augmentation": "!ref <augmenter>", "baselines": False}
+    pretrain.main(arguments("people.yaml", data_folder=folder, **settings))
+    assert len(heard) == 2 and not all(heard)  # some batches of few may be left as they are
