@@ -102,8 +102,8 @@ class Training:
 
 def measure(name: str, rows: dict, folder: Path, args: argparse.Namespace) -> list[str]:
     """A row of the table."""
-    trainings = {model: Training(overrides) for model, overrides in MODELS.items()}
-    hparams = trainings["small"].hparams
+    trainings = {model: Training(MODELS[model]) for model in args.models}
+    hparams = trainings[args.models[0]].hparams
     filled = AudioCache(folder / "cache", hparams["sample_rate"])
     for row in rows.values():
         filled.read(row["wav"])
@@ -121,7 +121,7 @@ def measure(name: str, rows: dict, folder: Path, args: argparse.Namespace) -> li
                 found[model].append(1000 * step)
     middle = {key: statistics.median(values) for key, values in found.items()}
     cells = [f"{middle['ms', None]:.0f}", f"{middle['ms', filled]:.0f}"]
-    for model in MODELS:
+    for model in args.models:
         cells += [f"{middle[model]:.0f}", *(f"{middle[model, *way]:.1f}" for way in ways)]
     return [name, *cells]
 
@@ -131,6 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--clips", required=True, type=Path, help="a folder with audio")
     parser.add_argument("--count", type=int, default=300, help="of the clips")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--batches", type=int, default=30, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=3)
@@ -139,11 +141,12 @@ def main() -> None:
     found = [path for path in sorted(args.clips.rglob("*")) if path.suffix in suffixes]
     sources = random.Random(0).sample(found, min(args.count, len(found)))
     heads = ["format", "decoding (ms)", "cached (ms)"]
-    for model in MODELS:
+    for model in args.models:
         heads += [f"{model}: step (ms)", *(f"{n} workers (%)" for n in args.workers)]
         heads += [f"cached, {args.workers[0]} workers (%)"]
     body = []
-    for name, (suffix, rate) in FORMATS.items():
+    for name in args.formats:
+        suffix, rate = FORMATS[name]
         with tempfile.TemporaryDirectory() as folder:
             rows = write_clips(sources, Path(folder), suffix, rate)
             body.append(measure(name, rows, Path(folder), args))

@@ -34,9 +34,9 @@ class AudioCache:
     """Decoded utterances, mono at one sample rate, each in a file of its own.
 
     Samples are rounded to 16 bits: an hour takes 115 MB at 16 kHz. That changes nothing of files
-    that have 16 bits at this rate, and others by half a step at most, 1.5e-5; utterances with
-    samples outside [-1, 1) are kept as 32-bit floats. A reading is the same whether the entry was
-    there or not.
+    of one channel that have 16 bits at this rate, and others by half a step at most, 1.5e-5;
+    utterances with samples outside [-1, 1) are kept as 32-bit floats. A reading is the same whether
+    the entry was there or not.
 
     An entry's name is made of all that its samples depend on: path, size and time of the audio
     file, segment and rate. One that is cut or damaged is made again. Workers, ranks and runs share

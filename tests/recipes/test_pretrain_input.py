@@ -5,7 +5,9 @@ import json
 import math
 
 import pytest
+import torch
 from conftest import edited_csv, logged
+from test_pretrain import Killed, kill_before_step, weights
 
 from masr_modules.knowledge import Numeric
 
@@ -146,3 +148,23 @@ def test_decoded_audio_is_kept_and_trains_alike(pretrain, arguments, mini_corpus
 def test_an_audio_cache_that_is_too_small_is_refused(pretrain, arguments, tmp_path):
     with pytest.raises(ValueError, match="audio_cache: .*max_audio_cache_gb is 1e-06"):
         pretrain.main(arguments(audio_cache=tmp_path / "audio", max_audio_cache_gb="1.0e-6"))
+
+
+def test_a_killed_run_with_a_worker_and_a_cache_resumes_to_the_same_weights(
+    pretrain, arguments, tmp_path, monkeypatch
+):
+    settings = {"num_workers": 1, "audio_cache": tmp_path / "audio", "number_of_steps": 3}
+    settings |= {"ckpt_interval_steps": 1, "ckpt_interval_minutes": 0}
+    pretrain.main(arguments(output_folder=tmp_path / "whole", **settings))
+    with monkeypatch.context() as patch:
+        kill_before_step(patch, pretrain, 2)
+        with pytest.raises(Killed):
+            pretrain.main(arguments(output_folder=tmp_path / "killed", **settings))
+    pretrain.main(arguments(output_folder=tmp_path / "killed", **settings))
+    expected, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, resumed[key]) for key, value in expected.items())
+
+
+def test_an_audio_cache_of_shards_is_refused(pretrain):
+    with pytest.raises(ValueError, match="audio_cache does not keep .* train_shards"):
+        pretrain.open_audio_cache({"audio_cache": "cache", "train_shards": "shards"}, {})
