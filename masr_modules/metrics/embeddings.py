@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from masr_modules.data.audio_cache import AudioCache
 from masr_modules.data.dataio import length_sorted_batches, make_dataset
 from masr_modules.encoders.pooling import StatisticsPooling
 
@@ -100,6 +101,7 @@ def embed(
     max_batch_seconds: float = 120.0,
     pool: Callable[[Tensor, Tensor], Tensor] | None = None,
     progressbar: bool = False,
+    audio_cache: AudioCache | None = None,
 ) -> np.ndarray:
     """Pooled embeddings of all layers.
 
@@ -121,6 +123,8 @@ def embed(
         (frames, frame_lens) -> (B, D); StatisticsPooling by default.
     progressbar : bool
         Whether to show one.
+    audio_cache : AudioCache, optional
+        Where decoded audio is kept; see `make_dataset`.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def embed(
         max_batch_seconds,
     )
     loader = DataLoader(
-        make_dataset(rows, sample_rate, max_seconds),
+        make_dataset(rows, sample_rate, max_seconds, audio_cache=audio_cache),
         batch_sampler=batches,
         collate_fn=PaddedBatch,
     )

@@ -51,6 +51,8 @@ class PretrainBrain(Trainer):
         The epoch, for the training set's crops.
     references, valid_rows : mapping
         ID -> row: what the neighbours of validation are, and what is validated.
+    audio_cache : AudioCache, optional
+        Where decoded audio is kept.
     start : nn.Module, optional
         The encoder before training, where it was already trained.
     **options
@@ -62,9 +64,12 @@ class PretrainBrain(Trainer):
     lengths_on_host = ("sig",)
     batch_ids = ()  # of the last training batch
 
-    def __init__(self, *, table, sampler, clock, references, valid_rows, start, **options):
+    def __init__(
+        self, *, table, sampler, clock, references, valid_rows, audio_cache, start, **options
+    ):
         super().__init__(**options)
         self.table, self.sampler, self.clock = table, sampler, clock
+        self.audio_cache = audio_cache
         self.references, self.valid_rows, self.start = references, valid_rows, start
         # Every epoch has an update at least: it is the number of updates that ends the training.
         self.optimizer_step_limit = self.hparams.number_of_steps
@@ -222,12 +227,13 @@ class PretrainBrain(Trainer):
             self.device,
             max_seconds=self.hparams.max_eval_seconds,
             progressbar=progressbar,
+            audio_cache=self.audio_cache,
         )
         return LabelledEmbeddings.of(layers, rows, self.probe_column)
 
 
 def open_audio_cache(hparams: dict, rows: dict[str, dict[str, dict]]) -> AudioCache | None:
-    """What keeps decoded training and validation audio, where the YAML names a folder for it."""
+    """What keeps decoded audio, where the YAML names a folder for it."""
     if not hparams.get("audio_cache"):
         return None
     if hparams.get("train_shards"):
@@ -235,7 +241,7 @@ def open_audio_cache(hparams: dict, rows: dict[str, dict[str, dict]]) -> AudioCa
             "audio_cache does not keep what is read from train_shards: give one of the two"
         )
     cache = AudioCache(hparams["audio_cache"], hparams["sample_rate"])
-    kept = itertools.chain(rows["train"].values(), rows["valid"].values())
+    kept = itertools.chain(*(split.values() for split in rows.values()))
     cache.check_room(kept, hparams["max_audio_cache_gb"])
     return cache
 
@@ -272,6 +278,7 @@ def main(arguments: list[str]) -> None:
             hparams["max_unreadable"],
         ),
         valid_rows=rows["valid"],
+        audio_cache=data["audio_cache"],
         start=untrained if getattr(untrained, "starts_trained", False) else None,
         modules=modules,
         opt_class=hparams["opt_class"],
