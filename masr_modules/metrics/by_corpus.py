@@ -4,6 +4,7 @@ In a pool, a language, an emotion or a speaker may be told by the recording chan
 alone. Within a corpus the channel is the same for all, or nearly so.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
@@ -23,6 +24,9 @@ METRICS = {
 #: Labels that both utterances of a trial share where impostors are to be hard; those that a corpus
 #: does not know, such as the only language there is, are left out.
 WITHIN = ("label", "gender")
+#: Genders and age groups of fewer speakers, to learn from or to test, are no class: a macro
+#: accuracy would be that of one or two people.
+LEAST_SPEAKERS = 5
 
 Splits = tuple[LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings]
 
@@ -82,7 +86,7 @@ def evaluate_corpora(
         If a question names a label or corpus that is not there.
     """
     check_questions(questions, np.unique(test["corpus"]).tolist())
-    splits = (references, valid, test)
+    splits = _without_rare(references, valid, test)
     found: dict[str, Evaluation] = {}
     for corpus in dict.fromkeys(name for asked in questions.values() for name in asked):
         asked = [label for label, corpora in questions.items() if corpus in corpora]
@@ -116,6 +120,35 @@ def _of_corpus(split: LabelledEmbeddings, corpus: str, asked: Sequence[str]) -> 
     if not {"language", "speaker"} & {*asked}:
         hidden["label"] = empty
     return LabelledEmbeddings(part.layers, part.labels | hidden)
+
+
+def _without_rare(*splits: LabelledEmbeddings) -> Splits:
+    """Genders and age groups of few speakers, of `references` or `test`, as not known."""
+    references, valid, test = splits
+    hidden: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
+    for label in ("gender", "age"):
+        counted = [_speakers(split, label) for split in (references, test)]
+        few = {
+            key
+            for counts in counted
+            for key in counted[0].keys() | counted[1].keys()
+            if counts.get(key, 0) < LEAST_SPEAKERS
+        }
+        for split, columns in zip(splits, hidden, strict=True):
+            keys = zip(split["corpus"].tolist(), split[label].tolist(), strict=True)
+            rare = np.array([key in few for key in keys], dtype=bool)
+            columns[label] = np.where(rare, "", split[label])
+    learnt, checked, tested = (
+        LabelledEmbeddings(split.layers, split.labels | columns)
+        for split, columns in zip((references, valid, test), hidden, strict=True)
+    )
+    return learnt, checked, tested
+
+
+def _speakers(split: LabelledEmbeddings, label: str) -> Counter[tuple[str, str]]:
+    """Corpus and value -> number of speakers."""
+    columns = (split[name].tolist() for name in ("corpus", label, "speaker"))
+    return Counter((corpus, value) for corpus, value, _ in {*zip(*columns, strict=True)})
 
 
 def _join(

@@ -9,7 +9,7 @@ from masr_modules.metrics.embeddings import LabelledEmbeddings
 LABELS = ("label", "family", "speaker", "gender", "age", "emotion", "corpus")
 
 
-def split(rows, width=5):
+def split(rows, width=8):
     """One layer of embeddings that hold what the rows' `at` say."""
     x = np.zeros((1, len(rows), width))
     for i, row in enumerate(rows):
@@ -67,12 +67,12 @@ def test_an_unheard_corpus_is_asked_for_common_emotions_alone():
 
 
 def speakers():
-    """Two corpora: in "a" both speakers are told apart, in "b" neither."""
+    """Two corpora: in "a" all six speakers are told apart, in "b" none."""
     rows = []
     for corpus, spread in (("a", 1.0), ("b", 0.0)):
         for i in range(12):
-            at = {0: 5.0 if corpus == "a" else -5.0, 2 + i % 3: spread}
-            speaker = {"speaker": f"{corpus}{i % 3}", "gender": "female", "label": "fra"}
+            at = {0: 5.0 if corpus == "a" else -5.0, 2 + i % 6: spread}
+            speaker = {"speaker": f"{corpus}{i % 6}", "gender": "female", "label": "fra"}
             rows.append(speaker | {"corpus": corpus, "at": at})
     return split(rows)
 
@@ -93,13 +93,33 @@ def test_of_one_language_that_is_not_named_trials_are_within_a_gender():
     assert found.metrics["speaker_eer_within.a"] == 0.0
 
 
+def genders(others):
+    """Six women and six men, told by dimension 1, and so many others."""
+    people = ["female"] * 6 + ["male"] * 6 + ["other"] * others
+    place = {"female": 1.0, "male": -1.0, "other": 1.0}
+    return split(
+        [
+            {"corpus": "a", "gender": gender, "speaker": f"s{i}", "at": {1: place[gender]}}
+            for i, gender in enumerate(people)
+        ]
+    )
+
+
+def test_a_gender_of_few_speakers_is_no_class():
+    few, enough = genders(4), genders(5)
+    found = evaluate_corpora(few, few, few, {"gender": ["a"]})
+    assert found.metrics["gender"] == 1.0 and np.isnan(found.correct["gender"][12:]).all()
+    found = evaluate_corpora(enough, enough, enough, {"gender": ["a"]})
+    assert found.metrics["gender"] == pytest.approx(2 / 3)  # others are taken for women
+
+
 def test_rates_without_a_speaker_are_those_of_the_mean():
     whole = speakers()
     found = evaluate_corpora(whole, whole, whole, {"speaker": ["a", "b"]})
-    less = whole.some(whole["speaker"] != "b2")
+    less = whole.some(whole["speaker"] != "b5")
     without = evaluate_corpora(whole, whole, less, {"speaker": ["a", "b"]})
-    # Speakers are in order of corpus and name: b2 is the last of six.
-    assert len(found.correct["speaker_eer"]) == 6
+    # Speakers are in order of corpus and name: b5 is the last of twelve.
+    assert len(found.correct["speaker_eer"]) == 12
     assert found.correct["speaker_eer"][-1] == pytest.approx(without.metrics["speaker_eer"])
 
 
