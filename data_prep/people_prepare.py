@@ -72,9 +72,7 @@ def prepare_people(
             "save_folder": os.path.join(save_folder, name),
         }
 
-    prepare_commonvoice(
-        **folders(commonvoice, "commonvoice"), split_seed=seed, **options
-    )
+    prepare_commonvoice(**folders(commonvoice, "commonvoice"), split_seed=seed, **options)
     prepare_kaldi(
         **folders("speechocean762", "speechocean762"),
         constants={"language": "en"},

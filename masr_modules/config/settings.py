@@ -100,9 +100,12 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
     if "base" not in tree:
         return tree
     bases = tree.pop("base")
-    merged = CommentedMap()
-    for base in [bases] if isinstance(bases, str) else bases:
-        _put(merged, merge_bases(path.parent / base, (*below, path)))
+    merged, *others = (
+        merge_bases(path.parent / base, (*below, path))
+        for base in ([bases] if isinstance(bases, str) else bases)
+    )
+    for other in others:
+        _put(merged, other)
     for key in tree.pop("without", []):
         if key not in merged:
             raise ValueError(f"{path}: `without` names {key!r}, which its base does not have")
