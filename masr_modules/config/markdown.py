@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 #: What Markdown, its tables and GitHub's formulas would read as something else.
@@ -30,6 +31,19 @@ def yaml_text(text: object) -> str:
     plain = re.fullmatch(r"[A-Za-z][\w-]{2,}", str(text), flags=re.ASCII)
     words = {"yes", "off", "true", "null", "false"}
     return str(text) if plain and str(text).lower() not in words else json.dumps(str(text))
+
+
+def portable_sources(source: str | Path | Sequence[Mapping]) -> str:
+    """The CSV of an experiment, or those of several corpora, for others to read.
+
+    Example
+    -------
+    >>> portable_sources([{"csv": "/home/me/a/train.csv"}, {"csv": "b/train.csv"}])
+    'a/train.csv, b/train.csv'
+    """
+    if isinstance(source, str | Path):
+        return portable(source)
+    return ", ".join(portable(corpus["csv"]) for corpus in source)
 
 
 def portable(path: str | Path) -> str:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from masr_modules.distributed import global_mean
 from masr_modules.downstream.brain import DownstreamBrain, drop_short
+from masr_modules.downstream.corpus_classes import CorpusClasses, drop_unvalidated, leave_corpus_out
 from masr_modules.downstream.task import Guess
 from masr_modules.encoders.pretrained import PretrainedEncoder
-from masr_modules.metrics.classification import accuracy, macro_accuracy
 from masr_modules.metrics.predictions import Predictions
 from masr_modules.training.experiment import load_rows
 
@@ -52,11 +52,19 @@ def keep_labelled(rows: dict[str, dict], column: str, name: str) -> dict[str, di
 
 
 def labelled_rows(hparams: dict) -> dict[str, dict[str, dict]]:
-    """Split -> ID -> row of what a recipe can use: readable, long enough, with a label."""
-    return {
-        split: keep_labelled(drop_short(rows, split), hparams["label"], split)
+    """Split -> ID -> row of what a recipe can use: readable, long enough, with a label.
+
+    Where the YAML has them, `unheard_corpus` (a name or null) and `drop_unvalidated` (a bool) leave
+    more out: see `masr_modules.downstream.corpus_classes`.
+    """
+    label = hparams["label"]
+    rows = {
+        split: keep_labelled(drop_short(rows, split), label, split)
         for split, rows in load_rows(hparams).items()
     }
+    if hparams.get("unheard_corpus"):
+        rows = leave_corpus_out(rows, hparams["unheard_corpus"], label)
+    return drop_unvalidated(rows, label) if hparams.get("drop_unvalidated") else rows
 
 
 class ClassificationBrain(DownstreamBrain):
@@ -68,13 +76,22 @@ class ClassificationBrain(DownstreamBrain):
         The classes.
     label_of : mapping of str to str
         ID -> label of every utterance.
+    corpora : CorpusClasses
+        Of every utterance.
     **options
         Of DownstreamBrain.
     """
 
-    def __init__(self, *, labels: CategoricalEncoder, label_of: Mapping[str, str], **options):
+    def __init__(
+        self,
+        *,
+        labels: CategoricalEncoder,
+        label_of: Mapping[str, str],
+        corpora: CorpusClasses,
+        **options,
+    ):
         super().__init__(**options)
-        self.labels, self.label_of = labels, label_of
+        self.labels, self.label_of, self.corpora = labels, label_of, corpora
 
     @classmethod
     def build(
@@ -109,9 +126,8 @@ class ClassificationBrain(DownstreamBrain):
         )
         label_of = {key: row[column] for split in rows.values() for key, row in split.items()}
         modules = {"head": head, "classifier": classifier}
-        brain = cls.from_hparams(
-            hparams, run_opts, pretrained, modules, labels=labels, label_of=label_of, **own
-        )
+        own |= {"labels": labels, "label_of": label_of, "corpora": CorpusClasses(rows, column)}
+        brain = cls.from_hparams(hparams, run_opts, pretrained, modules, **own)
         hparams["checkpointer"].add_recoverable("label_encoder", labels)
         return brain
 
@@ -141,7 +157,7 @@ class ClassificationBrain(DownstreamBrain):
         self.collected = []
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
-        """Weighted and unweighted accuracy; keeps `self.predictions`."""
+        """Weighted and unweighted accuracy, of each corpus; keeps `self.predictions`."""
         ids = [utterance for batch, _ in self.collected for utterance in batch]
         self.predictions = Predictions.of(
             ids,
@@ -149,14 +165,13 @@ class ClassificationBrain(DownstreamBrain):
             torch.cat([posteriors for _, posteriors in self.collected]).numpy(),
             [self.label_of[utterance] for utterance in ids],
         )
-        return {
-            "accuracy": accuracy(self.predictions),
-            "macro_accuracy": macro_accuracy(self.predictions),
-        }
+        return self.corpora.metrics(self.predictions)
 
 
 def guess_a_class(results: Mapping) -> Guess:
     """One class in all is right, whichever is named, where classes count alike.
+
+    Of several corpora, the mean over their numbers of classes (`chance`).
 
     Arguments
     ---------
@@ -173,7 +188,8 @@ def guess_a_class(results: Mapping) -> Guess:
     >>> guess_a_class({"utterances": 100, "metrics": {"classes": 5}})
     Guess(score=0.2, grace=0.08)
     """
-    return Guess.of_share(1 / results["metrics"]["classes"], results["utterances"])
+    metrics = results["metrics"]
+    return Guess.of_share(metrics.get("chance", 1 / metrics["classes"]), results["utterances"])
 
 
 def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncoder) -> None:

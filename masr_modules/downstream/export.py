@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from masr_modules.config.files import write_atomic
-from masr_modules.config.markdown import one_line, portable
+from masr_modules.config.markdown import one_line, portable, portable_sources
 from masr_modules.distributed import unwrap
 from masr_modules.downstream.brain import DownstreamBrain
 from masr_modules.downstream.task import Task
@@ -209,7 +209,8 @@ def downstream_card(hparams: Mapping, task: Task) -> str:
     folder = Path(hparams["output_folder"])
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     csv = {
-        split: one_line(portable(hparams[f"{split}_csv"])) for split in ("train", "valid", "test")
+        split: one_line(portable_sources(hparams[f"{split}_csv"]))
+        for split in ("train", "valid", "test")
     }
     note = f"\n{task.use.note(results['metrics'])}\n" if task.use.note else ""
     return f"""{front_matter([task.name])}

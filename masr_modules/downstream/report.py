@@ -1,6 +1,7 @@
 """What every downstream recipe ends with: its table and its results.json."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from masr_modules.config.files import write_atomic
@@ -75,6 +76,46 @@ def finish(
         results["device"],
     ]
     table = align(header, [row])
+    corpora = sorted({row.get("corpus") or "" for row in rows.values()})
+    if len(corpora) > 1:
+        table += "\n\n" + corpus_table(metrics, task, corpora)
     print(f"\nTest set, {len(rows)} utterances:\n\n{table}\n")
     write_atomic(Path(hparams["output_folder"], "results.md"), table + "\n")
     write_atomic(path, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+
+
+def corpus_table(metrics: Mapping[str, float], task: Task, corpora: Sequence[str]) -> str:
+    """The metrics of each corpus, where they are means over corpora.
+
+    Arguments
+    ---------
+    metrics : mapping of str to float
+        With `KEY, CORPUS` beside `KEY`.
+    task : Task
+        Its columns that a corpus has make the table.
+    corpora : sequence of str
+        A row each.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Example
+    -------
+    >>> from masr_modules.downstream.emotion import TASK
+    >>> metrics = {"macro_accuracy": 0.4, "macro_accuracy, a": 0.5, "macro_accuracy, b": 0.3}
+    >>> print(corpus_table(metrics, TASK, ["a", "b"]))
+    | corpus | unweighted accuracy (%) |
+    | ------ | ----------------------- |
+    | a      | 50.0                    |
+    | b      | 30.0                    |
+    | mean   | 40.0                    |
+    """
+    columns = [c for c in task.columns if any(f"{c.key}, {name}" in metrics for name in corpora)]
+    rows = {name: f", {name}" for name in corpora} | {"mean": ""}
+    body = [
+        [name, *(format_cell([metrics.get(key + suffix)], kind) for _, key, kind in columns)]
+        for name, suffix in rows.items()
+    ]
+    return align(["corpus", *map(column_title, columns)], body)

@@ -1,5 +1,6 @@
 """Speaker verification: a Brain that learns speaker embeddings, and which speakers it hears."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +20,8 @@ from masr_modules.downstream.task import Column, Guess, Task, Use
 from masr_modules.metrics.detection import equal_error_rate
 from masr_modules.metrics.verification import sample_trials, score_trials, speaker_mean_cohort
 
+logger = logging.getLogger(__name__)
+
 #: ID to enrol, ID to test, and 1 (same speaker) or 0.
 Trials = list[tuple[str, str, int]]
 
@@ -28,15 +31,15 @@ class SpeakerBrain(ClassificationBrain):
 
     Arguments
     ---------
-    valid_trials : Trials
-        Of the validation set, for `valid_metric: eer`; none by default.
+    valid_trials : mapping of str to Trials, optional
+        Lists of the validation set, for `valid_metric: eer`: the mean of theirs.
     **options
         Of ClassificationBrain.
     """
 
-    def __init__(self, *, valid_trials: Trials = (), **options):
+    def __init__(self, *, valid_trials: Mapping[str, Trials] | None = None, **options):
         super().__init__(**options)
-        self.valid_trials = valid_trials
+        self.valid_trials = valid_trials or {}
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
         """(B, E) embeddings and (B, 1, speakers) cosines."""
@@ -75,9 +78,12 @@ class SpeakerBrain(ClassificationBrain):
             metrics["identified_of"] = len(self.right)
         if stage == sb.Stage.VALID and self.valid_trials:
             place = {utterance: index for index, utterance in enumerate(self.embeddings)}
-            pairs = np.array([(place[a], place[b]) for a, b, _ in self.valid_trials])
-            scores = score_trials(np.stack(list(self.embeddings.values())), pairs)
-            metrics["eer"] = equal_error_rate(scores, [target for *_, target in self.valid_trials])
+            matrix, rates = np.stack(list(self.embeddings.values())), []
+            for trials in self.valid_trials.values():
+                pairs = np.array([(place[a], place[b]) for a, b, _ in trials])
+                targets = [target for *_, target in trials]
+                rates.append(equal_error_rate(score_trials(matrix, pairs), targets))
+            metrics["eer"] = float(np.mean(rates))
         return metrics
 
     @torch.no_grad()
@@ -229,29 +235,45 @@ def describe_training(train: Mapping[str, dict], label: str) -> str:
     return ", ".join(f"{count} speaker{'s' * (count > 1)}{corpus}" for corpus, count in counts)
 
 
-def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> Trials:
-    """Trials of a split that has no list of them.
+def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, Trials]:
+    """Trials of a split that has no list of them; of several corpora, a list of each.
+
+    Across corpora, the recording channel would tell speakers apart.
 
     Arguments
     ---------
     rows : Mapping
-        ID -> row.
+        ID -> row, with `corpus` where there are several.
     hparams : Mapping
-        With `label`, `max_trials` and `seed`.
+        With `label`, `max_trials`, `trials_within` and `seed`.
 
     Returns
     -------
-    list of (str, str, int)
-        See `masr_modules.metrics.verification.sample_trials`.
+    dict
+        Corpus -> list of (str, str, int), `masr_modules.metrics.verification.sample_trials`; of a
+        single one `drawn`.
 
     Example
     -------
     >>> rows = {"a1": {"who": "a"}, "a2": {"who": "a"}, "b1": {"who": "b"}}
-    >>> sorted(draw_trials(rows, {"label": "who", "max_trials": 10, "seed": 0}))
-    [('a1', 'a2', 1), ('a1', 'b1', 0), ('a2', 'b1', 0)]
+    >>> hparams = {"label": "who", "max_trials": 10, "trials_within": [], "seed": 0}
+    >>> draw_trials(rows, hparams)
+    {'drawn': [('a1', 'a2', 1), ('a1', 'b1', 0), ('a2', 'b1', 0)]}
     """
+    within = hparams["trials_within"]
+    if without := sum(not all(row.get(name) for name in within) for row in rows.values()):
+        logger.warning(
+            f"{without} of {len(rows)} utterances are in no trial: they lack {' or '.join(within)}"
+        )
     rows = {utterance: row | {"speaker": row[hparams["label"]]} for utterance, row in rows.items()}
-    return sample_trials(rows, hparams["max_trials"], hparams["seed"])
+    of_corpus = defaultdict(dict)
+    for utterance, row in rows.items():
+        of_corpus[row.get("corpus") or "drawn"][utterance] = row
+    parts = of_corpus if len(of_corpus) > 1 else {"drawn": rows}
+    return {
+        name: sample_trials(part, hparams["max_trials"], hparams["seed"], within)
+        for name, part in parts.items()
+    }
 
 
 def guess_a_verdict(results: Mapping) -> Guess:

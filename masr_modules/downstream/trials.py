@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,11 @@ def check_trials(
 
 
 def report_lists(
-    lists: Mapping[str, ScoredTrials], rows: Mapping[str, dict], folder: Path, trained_on: str
+    lists: Mapping[str, ScoredTrials],
+    rows: Mapping[str, dict],
+    folder: Path,
+    trained_on: str,
+    average: bool = False,
 ) -> dict:
     """Metrics of every list; writes scores.csv and verification.md.
 
@@ -163,12 +168,14 @@ def report_lists(
         Of the run.
     trained_on : str
         What the table says of the training set.
+    average : bool
+        Whether lists count alike, as those of corpora; else the first counts.
 
     Returns
     -------
     dict[str, float]
-        Metrics of the first list by key, such as `eer`, and of its parts, such as
-        `eer_cross_language`; where there are several lists, of all of them as `KEY, LIST`. A
+        Metrics of the first list, or means of all, by key, such as `eer`, and of their parts, such
+        as `eer_cross_language`; where there are several lists, of all of them as `KEY, LIST`. A
         part without targets or without non-targets has none.
     """
     parts = {}
@@ -181,14 +188,21 @@ def report_lists(
     metrics = {key: part.metrics() for key, part in parts.items()}
     write_atomic(folder / "scores.csv", _scores_csv(lists))
     write_atomic(folder / "verification.md", f"{_table(metrics)}\n\nTrained on {trained_on}.\n")
-    first, *others = lists
+    counted = list(lists) if average else list(lists)[:1]
+    values = defaultdict(list)
     flat = {}
     for (name, part), found in metrics.items():
-        if name == first:
-            flat |= {key + part: value for key, value in found.items()}
-        if others:
-            flat |= {f"{key}{part}, {name}": value for key, value in found.items()}
-    return flat
+        for key, value in found.items():
+            if name in counted:
+                values[key + part].append(value)
+            if len(lists) > 1:
+                flat[f"{key}{part}, {name}"] = value
+    return {key: _joined(key, of_lists) for key, of_lists in values.items()} | flat
+
+
+def _joined(key: str, values: Sequence[float]) -> float:
+    counts = key.startswith(("trials", "targets"))
+    return sum(values) if counts else sum(values) / len(values)
 
 
 def _scores_csv(lists: Mapping[str, ScoredTrials]) -> str:

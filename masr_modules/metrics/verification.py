@@ -1,7 +1,7 @@
 """Speaker verification: scores of trials, and trials where a corpus has no list of them."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,7 +208,7 @@ class _Pairs:
 
 
 def sample_trials(
-    rows: Mapping[str, Mapping], max_trials: int, seed: int
+    rows: Mapping[str, Mapping], max_trials: int, seed: int, within: Sequence[str] = ()
 ) -> list[tuple[str, str, int]]:
     """Trials of a corpus that has no list of them; never more pairs are built than drawn.
 
@@ -225,6 +225,9 @@ def sample_trials(
         Trials at most.
     seed : int
         The same seed and rows give the same trials.
+    within : sequence of str
+        Columns that both utterances of every trial share, and have, such as language and gender:
+        harder impostors. By default all pairs may be trials.
 
     Returns
     -------
@@ -241,7 +244,10 @@ def sample_trials(
     """
     ids = [i for i, row in rows.items() if row.get("speaker")]
     speakers = _codes([rows[i]["speaker"] for i in ids])
-    kinds = _kinds(speakers, _codes([rows[i].get("language") or "" for i in ids]))
+    groups = [tuple(rows[i].get(name) or "" for name in within or ["language"]) for i in ids]
+    kinds = _kinds(speakers, _codes([group if all(group) else () for group in groups]))
+    if within:
+        kinds = kinds[::3]  # targets and non-targets of one group
     halves = [sum(kind.count for kind in kinds if kind.target is half) for half in (True, False)]
     rng, trials = random.Random(seed), []
     for half, size in zip((True, False), _shares(halves, max_trials), strict=True):
@@ -252,8 +258,8 @@ def sample_trials(
     return [(ids[i], ids[j], target) for i, j, target in sorted(trials)]
 
 
-def _codes(names: Sequence[str]) -> np.ndarray:
-    """(N,) int, equal for equal names; -1 for none."""
+def _codes(names: Sequence[Hashable]) -> np.ndarray:
+    """(N,) int, equal for equal names; -1 for an empty one."""
     numbers = {name: code for code, name in enumerate(dict.fromkeys(filter(None, names)))}
     return np.array([numbers.get(name, -1) for name in names], dtype=np.int64)
 

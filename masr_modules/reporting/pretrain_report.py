@@ -10,7 +10,7 @@ from torch import nn
 
 from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
-from masr_modules.config.markdown import portable
+from masr_modules.config.markdown import portable_sources
 from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.data.metadata import column_of
 from masr_modules.distributed import unwrap
@@ -166,19 +166,13 @@ def write_correct(folder: str, found: dict[str, Evaluation]) -> None:
     write_atomic(Path(folder) / "correct.json", json.dumps(correct) + "\n")
 
 
-def _names(source: str | list) -> str:
-    """What the CSV of a corpus, or those of several, are called."""
-    entries = [source] if isinstance(source, str) else source
-    return ", ".join(portable(e if isinstance(e, str) else e["csv"]) for e in entries)
-
-
 def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> dict:
     """What users of the encoder ask about its training; without a head it is plain SSL."""
     return {
         "system": hparams["system"],
         "method": type(hparams["ssl"]).__name__,
         "d_model": hparams["ssl"].d_model,
-        "train_csv": _names(hparams["train_csv"]),
+        "train_csv": portable_sources(hparams["train_csv"]),
         "utterances": len(rows),
         "hours": round(sum(column_of(rows, "duration")) / 3600, 3),
         "languages": sorted({*column_of(rows, "language")} - {""}),

@@ -143,7 +143,9 @@ def _having(source: str, start: str | None, *files: str) -> str:
     return _having(start, None, *files)
 
 
-def read_rows(path: str, data_folder: str, limit: int | None = None) -> dict[str, dict]:
+def read_rows(
+    path: str, data_folder: str, language: str | None = None, limit: int | None = None
+) -> dict[str, dict]:
     """Utterances that can be transcribed and scored; others are left out, and counted.
 
     Arguments
@@ -152,8 +154,10 @@ def read_rows(path: str, data_folder: str, limit: int | None = None) -> dict[str
         CSV with a column `text`.
     data_folder : str
         What `$data_root` stands for.
+    language : str, optional
+        The only one, ISO 639-3.
     limit : int, optional
-        Number of first rows that are read.
+        Number of first rows of it that are read.
 
     Returns
     -------
@@ -165,7 +169,15 @@ def read_rows(path: str, data_folder: str, limit: int | None = None) -> dict[str
     ValueError
         If none is left.
     """
-    rows = dict(islice(load_csv(path, data_folder).items(), limit))
+    every = load_csv(path, data_folder)
+    known = zip(every, every.column("language"), strict=True)
+    chosen = (key for key, spoken in known if language in (None, spoken))
+    rows = {key: every[key] for key in islice(chosen, limit)}
+    if language and not rows:
+        raise ValueError(
+            f"{path}: no utterance has the language {language!r}; there are "
+            f"{', '.join(sorted({*every.column('language')}))}"
+        )
     short = {key: row for key, row in rows.items() if row["duration"] <= MAX_SECONDS}
     if len(short) < len(rows):
         logger.warning(
@@ -276,13 +288,14 @@ def main(arguments: list[str] | None = None) -> None:
         "--models", nargs="+", required=True, help="transformers folders, BEFORE first"
     )
     parser.add_argument("--start", help="Whisper for what a folder lacks (default: the first)")
-    parser.add_argument("--limit", type=int, help="first rows of the CSV that are read")
+    parser.add_argument("--language", help="utterances of this `language` alone, such as eng")
+    parser.add_argument("--limit", type=int, help="first of these rows that are read")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     transformers.logging.set_verbosity_error()  # it tells every setting of every generation
     try:
-        rows = read_rows(args.csv, args.data_folder, args.limit)
+        rows = read_rows(args.csv, args.data_folder, args.language, args.limit)
         texts = {}
         for source in dict.fromkeys(args.models):
             print(source, flush=True)

@@ -43,7 +43,7 @@ def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
     for entry in hparams["trials"] or ():
         path = entry if entry.endswith(".csv") else trials_path(hparams["csv_folder"], entry)
         lists[Path(path).stem.removeprefix("trials_")] = read_trials(path)
-    lists = lists or {"drawn": draw_trials(test, hparams)}
+    lists = lists or draw_trials(test, hparams)
     for name, trials in lists.items():
         check_trials(trials, test, name)
     return lists
@@ -69,10 +69,11 @@ def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
     train, held_out, valid, test = split_speakers(rows, hparams).values()
     held_out = drop_undecodable(held_out, hparams["max_unreadable"])  # it may be of train
     lists = trial_lists(hparams, test)
-    valid_trials = []
+    valid_trials = {}
     if hparams["valid_metric"] == "eer":  # or identification_error, which needs none
         valid_trials = draw_trials(valid, hparams)
-        check_trials(valid_trials, valid, "drawn from valid, for valid_metric: eer")
+        for name, trials in valid_trials.items():
+            check_trials(trials, valid, f"{name} from valid, for valid_metric: eer")
     known = {"train": train, "valid": held_out, "test": {}}
     encoder = load_for(hparams)
     brain = TASK.brain.build(hparams, run_opts, encoder, known, valid_trials=valid_trials)
@@ -86,7 +87,8 @@ def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
             for name, trials in lists.items()
         }
         trained_on = describe_training(train, hparams["label"])
-        more = report_lists(scored, test, Path(hparams["output_folder"]), trained_on)
+        folder, drawn = Path(hparams["output_folder"]), not hparams["trials"]
+        more = report_lists(scored, test, folder, trained_on, average=drawn)
         finish(brain, hparams, TASK, metrics | more, test, trained_on)
         export_classifier(brain, hparams, TASK)
 

@@ -166,6 +166,26 @@ def test_a_large_corpus_is_never_paired_up():
     assert len(set(trials)) == 2000 and sum(trial[2] for trial in trials) == 1000
 
 
+def test_trials_within_columns_are_those_pairs_that_share_them_and_have_them():
+    rng = np.random.default_rng(0)
+    genders = rng.choice(["female", "male", ""], 40).tolist()
+    rows = corpus(40, ["a", "b", "c", "d"], ["fra", "deu", ""])
+    rows = {i: row | {"gender": g} for (i, row), g in zip(rows.items(), genders, strict=True)}
+
+    def share(i, j):
+        return all(rows[i][c] == rows[j][c] != "" for c in ("language", "gender"))
+
+    expected = [
+        (i, j, int(rows[i]["speaker"] == rows[j]["speaker"]))
+        for i, j in combinations(rows, 2)
+        if share(i, j)
+    ]
+    trials = sample_trials(rows, max_trials=10_000, seed=0, within=["language", "gender"])
+    assert trials == expected and {trial[2] for trial in trials} == {0, 1}
+    few = sample_trials(rows, max_trials=10, seed=0, within=["language", "gender"])
+    assert set(few) < set(expected) and sum(trial[2] for trial in few) == 5
+
+
 def test_no_speaker_no_trials():
     assert sample_trials(corpus(5, [""], ["fra"]), 10, seed=0) == []
     assert sample_trials({}, 10, seed=0) == []

@@ -153,6 +153,17 @@ def test_utterances_without_text_or_too_long_are_counted(tmp_path, recipe, caplo
     assert "1 utterances are longer than the 30 s" in caplog.text
 
 
+def test_a_language_of_a_csv_of_many(tmp_path, recipe):
+    path = write_corpus(tmp_path, ["one", "deux", "three", "four"])
+    languages = ["language", "eng", "fra", "eng", "eng"]
+    lines = (tmp_path / "test.csv").read_text().splitlines()
+    cells = [f"{line},{code}" for line, code in zip(lines, languages, strict=True)]
+    (tmp_path / "test.csv").write_text("\n".join(cells) + "\n")
+    assert list(recipe.read_rows(path, str(tmp_path), "eng", limit=2)) == ["u0", "u2"]
+    with pytest.raises(ValueError, match="test.csv: no utterance has the language 'deu'; .*eng"):
+        recipe.read_rows(path, str(tmp_path), "deu")
+
+
 def test_settings_of_generation_that_are_no_whispers_are_an_error(tmp_path, recipe, whispers):
     folder = copied(whispers["a"], tmp_path / "copy", ["generation_config*"])
     GenerationConfig(eos_token_id=256).save_pretrained(folder)
