@@ -8,7 +8,7 @@ another is refused (`facts_of`, `check_same`, `claim`). A record of many runs ho
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -51,7 +51,9 @@ _NEUTRAL = {"label_noise": {}, "drop_non_candidates": {}, "labelled_share": 1.0,
 RECORD = "run.json"
 
 
-def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
+def fingerprint(
+    yaml: str | Path, overrides: Sequence[str], only: Collection[str] | None = None
+) -> str:
     """A name for the settings of a run, whatever its seed, name and folder.
 
     It depends on what is built and not on how the YAML says so: not on the module that a class
@@ -66,6 +68,8 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
         The experiment.
     overrides : sequence of str
         As on the command line.
+    only : collection of str, optional
+        Keys that count, with those that they refer to; all by default.
 
     Returns
     -------
@@ -82,12 +86,19 @@ def fingerprint(yaml: str | Path, overrides: Sequence[str]) -> str:
     True
     >>> before == fingerprint(path, ["--margin", "2"])
     False
-    >>> _ = path.write_text("data_folder: !PLACEHOLDER\n")
+    >>> fingerprint(path, [], ["loss"]) == fingerprint(path, ["--lr", "3"], ["loss"])
+    True
+    >>> _ = path.write_text("data_folder: !PLACEHOLDER\\n")
     >>> fingerprint(path, []) == fingerprint(path, ["--data_folder", "/corpora"])
     True
     """
     path, _, changes = parse_arguments([str(yaml), *overrides])
     tree = _relevant_tree(path, changes)
+    if only is not None:
+        references, kept = _references(tree), {*only} & {*tree}
+        while more := set().union(*(references[key] for key in kept)) & {*tree} - kept:
+            kept |= more
+        tree = CommentedMap({key: tree[key] for key in kept})
     settings = {key: _canonical(value) for key, value in tree.items()}
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

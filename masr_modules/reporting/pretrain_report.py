@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,29 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
     return {utterance: rows[utterance] for utterance in chosen}
 
 
+def table_references(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, dict]:
+    """What the neighbours and probes of the table learn from.
+
+    Arguments
+    ---------
+    rows : mapping
+        From load_rows.
+    hparams : mapping
+        Of the experiment: `max_unreadable` and, where it has them, `table_references`,
+        `probe_column` and `evaluated_per_speaker`.
+    """
+    references, limit = rows.get("labelled", rows["train"]), hparams.get("table_references")
+    if limit or len(references) > MAX_REFERENCES:
+        column = hparams.get("probe_column", "language")
+        references = choose_references(references, limit or 1000, column)
+    if "labelled" in rows:
+        return references
+    if hparams.get("evaluated_per_speaker"):
+        references = keep_per_speaker(references, hparams["evaluated_per_speaker"])
+    # Training audio, of which headers alone have been read.
+    return drop_undecodable(references, hparams["max_unreadable"])
+
+
 def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
     """Shows in TensorBoard the validation set's embeddings, and what is known of a batch.
 
@@ -101,14 +125,7 @@ def report(
     """
     head = unwrap(brain.modules.head) if hasattr(brain.modules, "head") else None
     facts = facts_of(hparams, head, rows["train"])
-    references = rows.get("labelled", rows["train"])
-    questions, limit = hparams.get("questions"), hparams.get("table_references")
-    if limit or len(references) > MAX_REFERENCES:
-        references = choose_references(references, limit or 1000, brain.probe_column)
-    if "labelled" not in rows and hparams.get("evaluated_per_speaker"):
-        references = keep_per_speaker(references, hparams["evaluated_per_speaker"])
-    if "labelled" not in rows:  # training audio, of which headers alone have been read
-        references = drop_undecodable(references, hparams["max_unreadable"])
+    references, questions = table_references(rows, hparams), hparams.get("questions")
     before = "start" if getattr(untrained, "starts_trained", False) else "untrained"
     systems = {hparams["system"]: None}
     if hparams["baselines"]:
@@ -153,17 +170,19 @@ def write_correct(folder: str, found: dict[str, Evaluation]) -> None:
 
     What intervals are computed from; see masr_modules.metrics.probes.Evaluation.
     """
-    correct = {
-        system: {
-            metric: {
-                "layer": evaluation.layers[metric],
-                "correct": [None if x != x else round(x, 5) for x in values.tolist()],
-            }
-            for metric, values in evaluation.correct.items()
-        }
-        for system, evaluation in found.items()
-    }
+    correct = {system: correct_of(evaluation) for system, evaluation in found.items()}
     write_atomic(Path(folder) / "correct.json", json.dumps(correct) + "\n")
+
+
+def correct_of(evaluation: Evaluation) -> dict[str, dict]:
+    """Metric -> `layer` and `correct`, whose NaN are None: a system's part of correct.json."""
+    return {
+        metric: {
+            "layer": evaluation.layers[metric],
+            "correct": [None if x != x else round(x, 5) for x in values.tolist()],
+        }
+        for metric, values in evaluation.correct.items()
+    }
 
 
 def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> dict:

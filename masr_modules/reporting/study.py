@@ -17,6 +17,13 @@ from masr_modules.reporting.runs import Record
 
 #: Rows that train nothing: recorded once per seed, beside the first system.
 BASELINES = ("untrained", "start", "log-mel statistics", "MFCC statistics", "quiet frames")
+#: Rows of others' encoders, which benchmarks/peers.py measures.
+PEERS = ("Resemblyzer", "eGeMAPS")
+#: Keys of an experiment that a peer's row depends on: what is measured, and how.
+MEASURED = (
+    *("train_csv", "valid_csv", "test_csv", "labelled_csv"),
+    *("sample_rate", "evaluated_per_speaker", "max_eval_seconds", "questions"),
+)
 #: SSL method -> its YAML for the synthetic corpus.
 METHODS = {"best_rq": "masr.yaml"} | {
     name: f"pretrain_{name}.yaml" for name in ("wav2vec2", "w2v_bert", "hubert", "data2vec")
@@ -239,7 +246,12 @@ class Comparison:
         self.key = cache(self._key)
 
     def _key(self, arm: str) -> str:
-        """Fingerprint of an arm's settings, seed aside; a baseline has that of the first system."""
+        """Fingerprint of an arm's settings, seed aside; a baseline has that of the first system.
+
+        A peer has that of what is measured: it is the same however the systems are trained.
+        """
+        if arm in PEERS:
+            return fingerprint(self.yaml, self.extra, only=MEASURED)
         arm = self.studies.first if arm in BASELINES else arm
         return fingerprint(self.yaml, [*self.studies.overrides(arm), *self.extra])
 
@@ -253,9 +265,9 @@ class Comparison:
         return [seed for seed in seeds if PretrainRun(*system, seed) in self.record]
 
     def metrics(self, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict]]:
-        """Arm -> its metrics with each seed that the record has; baselines last."""
+        """Arm -> its metrics with each seed that the record has; baselines and peers last."""
         found = {}
-        for arm in (*arms, *BASELINES):
+        for arm in (*arms, *BASELINES, *PEERS):
             if there := self.recorded(arm, seeds):
                 runs = (PretrainRun(*self.system(arm), seed) for seed in there)
                 found[arm] = [self.record.metrics(run) for run in runs]

@@ -39,7 +39,7 @@ from masr_modules.reporting.pretrain_record import (
     pretrain_record,
     save_labels,
 )
-from masr_modules.reporting.study import BASELINES, METHODS, Comparison, Studies
+from masr_modules.reporting.study import BASELINES, METHODS, PEERS, Comparison, Studies
 from masr_modules.training.experiment import keep_per_speaker, prepare_corpus
 from masr_modules.training.starter import STARTER_LOCK, hold, release, run_child
 
@@ -163,7 +163,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--against",
         nargs="+",
-        type=one_of([*STUDIES.arms, *BASELINES]),
+        type=one_of([*STUDIES.arms, *BASELINES, *PEERS]),
         metavar="ARM",
         help="what the last arm is compared with",
     )

@@ -85,6 +85,14 @@ def test_a_fingerprint_tells_settings_and_not_seeds(tmp_path):
     assert plain != fingerprint(yaml, ["--lr", "2"])
 
 
+def test_a_fingerprint_of_some_keys_has_those_that_they_refer_to(tmp_path):
+    yaml = tmp_path / "a.yaml"
+    yaml.write_text("folder: x\ncsv: !ref <folder>/a.csv\nlr: 1\n")
+    plain = fingerprint(yaml, [], only=["csv", "not there"])
+    assert plain == fingerprint(yaml, ["--lr", "2"], only=["csv"])
+    assert plain != fingerprint(yaml, ["--folder", "y"], only=["csv"])
+
+
 def test_a_fingerprint_does_not_tell_keys_that_came_later_and_change_nothing(tmp_path):
     before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
     before.write_text("lr: 1\n")
