@@ -244,10 +244,8 @@ def _add_speaker_eer(
         speaker_eer(references.at(layer), valid.at(layer), within)
         for layer in range(len(references.layers))
     ]
-    found.metrics[name] = float("nan")
-    if not np.isfinite(rates).any():
-        rates = [0.0] * len(rates)  # nothing to choose by: the first
-    layer = int(np.nanargmin(rates))
+    # Where there is nothing to choose by: the first.
+    layer = int(np.nanargmin(rates)) if np.isfinite(rates).any() else 0
     scores, pairs = _trials(references.at(layer), test.at(layer), within)
     rate = equal_error_rate(scores, pairs[0] == pairs[1])
     found.metrics[f"valid_{name}"] = rates[layer]

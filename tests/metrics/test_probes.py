@@ -158,3 +158,11 @@ def test_trials_within_labels_pair_those_alone_that_share_them():
     found = evaluate(split, split, split, within=["gender"])
     assert found.metrics["speaker_eer_within"] <= found.metrics["speaker_eer"] == 0.0
     assert "speaker_eer_within" not in evaluate(split, split, split).metrics
+
+
+def test_without_trials_there_is_no_rate_on_validation_either():
+    points = np.eye(4)[None].astype(float)
+    labels = {name: np.full(4, "") for name in ("label", "family", "gender", "emotion")}
+    split = LabelledEmbeddings(points, labels | {"speaker": np.array(["a", "b", "c", "d"])})
+    found = evaluate(split, split, split, within=["gender"]).metrics
+    assert np.isnan(found["valid_speaker_eer"]) and np.isnan(found["valid_speaker_eer_within"])

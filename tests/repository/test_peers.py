@@ -105,6 +105,7 @@ def call(monkeypatch, tmp_path):
         return lambda samples: np.array([samples.mean(), 1.0])
 
     monkeypatch.setattr(peers, "read_rows", read_rows)
+    monkeypatch.setattr("masr_modules.metrics.by_corpus.LEAST_SPEAKERS", 1)
     monkeypatch.setattr(peers, "PEERS", {"egemaps": ("eGeMAPS", build)})
 
     def call(*arguments):
@@ -149,6 +150,7 @@ def test_what_is_recorded_is_a_row_of_the_study_and_not_measured_again(call, cap
 def test_from_the_corpora_to_the_table(monkeypatch, tmp_path):
     prepare_people(str(few_people(tmp_path)), str(tmp_path / "csv"), num_workers=1)
     folders = {"data_folder": tmp_path, "csv_folder": tmp_path / "csv", "output_folder": tmp_path}
+    monkeypatch.setattr("masr_modules.metrics.by_corpus.LEAST_SPEAKERS", 1)
     levels = ("eGeMAPS", lambda sample_rate: lambda samples: np.abs(samples[800:808]))
     monkeypatch.setattr(peers, "PEERS", {"egemaps": levels})
     overrides = {key: str(path) for key, path in folders.items()}
