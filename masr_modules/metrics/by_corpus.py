@@ -26,7 +26,7 @@ METRICS = {
 WITHIN = ("label", "gender")
 #: Genders and age groups of fewer speakers, to learn from or to test, are no class: a macro
 #: accuracy would be that of one or two people.
-LEAST_SPEAKERS = 5
+LEAST_SPEAKERS = 10
 
 Splits = tuple[LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings]
 

@@ -9,7 +9,7 @@ from masr_modules.metrics.embeddings import LabelledEmbeddings
 LABELS = ("label", "family", "speaker", "gender", "age", "emotion", "corpus")
 
 
-def split(rows, width=8):
+def split(rows, width=14):
     """One layer of embeddings that hold what the rows' `at` say."""
     x = np.zeros((1, len(rows), width))
     for i, row in enumerate(rows):
@@ -67,12 +67,12 @@ def test_an_unheard_corpus_is_asked_for_common_emotions_alone():
 
 
 def speakers():
-    """Two corpora: in "a" all six speakers are told apart, in "b" none."""
+    """Two corpora: in "a" all twelve speakers are told apart, in "b" none."""
     rows = []
     for corpus, spread in (("a", 1.0), ("b", 0.0)):
-        for i in range(12):
-            at = {0: 5.0 if corpus == "a" else -5.0, 2 + i % 6: spread}
-            speaker = {"speaker": f"{corpus}{i % 6}", "gender": "female", "label": "fra"}
+        for i in range(24):
+            at = {0: 5.0 if corpus == "a" else -5.0, 2 + i % 12: spread}
+            speaker = {"speaker": f"{corpus}{i % 12:02}", "gender": "female", "label": "fra"}
             rows.append(speaker | {"corpus": corpus, "at": at})
     return split(rows)
 
@@ -94,8 +94,8 @@ def test_of_one_language_that_is_not_named_trials_are_within_a_gender():
 
 
 def genders(others):
-    """Six women and six men, told by dimension 1, and so many others."""
-    people = ["female"] * 6 + ["male"] * 6 + ["other"] * others
+    """Ten women and ten men, told by dimension 1, and so many others."""
+    people = ["female"] * 10 + ["male"] * 10 + ["other"] * others
     place = {"female": 1.0, "male": -1.0, "other": 1.0}
     return split(
         [
@@ -106,9 +106,9 @@ def genders(others):
 
 
 def test_a_gender_of_few_speakers_is_no_class():
-    few, enough = genders(4), genders(5)
+    few, enough = genders(9), genders(10)
     found = evaluate_corpora(few, few, few, {"gender": ["a"]})
-    assert found.metrics["gender"] == 1.0 and np.isnan(found.correct["gender"][12:]).all()
+    assert found.metrics["gender"] == 1.0 and np.isnan(found.correct["gender"][20:]).all()
     found = evaluate_corpora(enough, enough, enough, {"gender": ["a"]})
     assert found.metrics["gender"] == pytest.approx(2 / 3)  # others are taken for women
 
@@ -116,10 +116,10 @@ def test_a_gender_of_few_speakers_is_no_class():
 def test_rates_without_a_speaker_are_those_of_the_mean():
     whole = speakers()
     found = evaluate_corpora(whole, whole, whole, {"speaker": ["a", "b"]})
-    less = whole.some(whole["speaker"] != "b5")
+    less = whole.some(whole["speaker"] != "b11")
     without = evaluate_corpora(whole, whole, less, {"speaker": ["a", "b"]})
-    # Speakers are in order of corpus and name: b5 is the last of twelve.
-    assert len(found.correct["speaker_eer"]) == 12
+    # Speakers are in order of corpus and name: b11 is the last of 24.
+    assert len(found.correct["speaker_eer"]) == 24
     assert found.correct["speaker_eer"][-1] == pytest.approx(without.metrics["speaker_eer"])
 
 
