@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from data_prep.common.skips import SkipRegister
-from data_prep.common.splits import note_absent, split_groups_within
+from data_prep.common.splits import note_absent, split_groups, split_groups_within
 
 
 def speakers(name, number, clips=5):
@@ -92,3 +92,14 @@ def test_values_that_are_not_in_every_split_are_named_with_their_counts():
     assert skips.report() == (
         "noted 1: 2 of 3 accents have too few speakers to be in valid and test ((empty): 1, c: 4)"
     )
+
+
+def test_groups_fill_the_shares():
+    for seed in range(5):
+        sides = split_groups({"big": 70, "a": 10, "b": 10, "c": 10}, 0.1, 0.1, seed)
+        assert sorted(sides.values()) == ["test", "train", "train", "valid"]
+        assert sides["big"] == "train"
+    with pytest.raises(ValueError, match="2 groups .* cannot be divided into three"):
+        split_groups({"a": 1, "b": 1}, 0.1, 0.1, seed=0)
+    with pytest.raises(ValueError, match="their sum below 1"):
+        split_groups({"a": 1, "b": 1, "c": 1}, 0.5, 0.5, seed=0)
