@@ -15,7 +15,9 @@ from masr_modules.data.dataio import length_sorted_batches, make_dataset
 from masr_modules.encoders.pooling import StatisticsPooling
 
 #: Columns that metrics read, beside the label.
-COLUMNS = ("family", "speaker", "gender", "age", "emotion", "corpus")
+COLUMNS = ("family", "speaker", "gender", "emotion")
+#: Further ones, of a pool of corpora.
+POOL_COLUMNS = ("age", "corpus")
 #: Years at which an age group begins.
 AGE_GROUPS = (0, 20, 30, 40, 50)
 
@@ -41,7 +43,7 @@ class LabelledEmbeddings:
         (layers, N, D).
     labels : dict of str to np.ndarray
         (N,) str each: `label`, which is the language, or what else the neighbours and probes
-        shall tell, and COLUMNS; of the age its group.
+        shall tell, COLUMNS and POOL_COLUMNS; of the age its group.
     """
 
     layers: np.ndarray
@@ -55,7 +57,7 @@ class LabelledEmbeddings:
 
         The family stays empty where the label is not the language.
         """
-        columns = {"label": label} | {column: column for column in COLUMNS}
+        columns = {"label": label} | {column: column for column in (*COLUMNS, *POOL_COLUMNS)}
         if label != "language":
             columns["family"] = ""
         cells = {
