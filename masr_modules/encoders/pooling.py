@@ -75,7 +75,8 @@ class MeanPooling(nn.Module):
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1.0)
         # Padding may hold anything, NaN included: 0 * NaN must not reach the mean.
         frames = frames.float().masked_fill(~valid.unsqueeze(-1), 0.0)
-        return torch.einsum("bf,bfd->bd", weights, frames)
+        with torch.autocast(frames.device.type, enabled=False):
+            return torch.einsum("bf,bfd->bd", weights, frames)
 
 
 class StatisticsPooling(nn.Module):

@@ -220,15 +220,16 @@ class PretrainBrain(Trainer):
         """All layers' embeddings of the rows; by default of the encoder being trained."""
         if encode is None:
             encode = self.ssl.eval().encode
-        layers = embed(
-            encode,
-            rows,
-            self.hparams.sample_rate,
-            self.device,
-            max_seconds=self.hparams.max_eval_seconds,
-            progressbar=progressbar,
-            audio_cache=self.audio_cache,
-        )
+        with self.evaluation_ctx:  # autocast, where --eval_precision says so
+            layers = embed(
+                encode,
+                rows,
+                self.hparams.sample_rate,
+                self.device,
+                max_seconds=self.hparams.max_eval_seconds,
+                progressbar=progressbar,
+                audio_cache=self.audio_cache,
+            )
         return LabelledEmbeddings.of(layers, rows, self.probe_column)
 
 
