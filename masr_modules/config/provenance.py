@@ -47,7 +47,13 @@ ROLES = {
 #: Keys that recipes read themselves, beside blocks that refer to them.
 _READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
 #: Key -> the value with which it is as if it were not there.
-_NEUTRAL = {"label_noise": {}, "drop_non_candidates": {}, "labelled_share": 1.0, "family_depth": 1}
+_NEUTRAL = {
+    "label_noise": {},
+    "drop_non_candidates": {},
+    "labelled_share": 1.0,
+    "family_depth": 1,
+    "pair_weight": 0.0,
+}
 RECORD = "run.json"
 
 
@@ -125,10 +131,25 @@ def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> Comment
     for key in beside | nothing:
         tree.pop(key, None)
         references.pop(key, None)
+    for value in tree.values():
+        _drop_references(value, nothing)
     while idle := (used & set(references)) - set().union(*references.values()):
         for key in idle:
             del tree[key], references[key]
     return tree
+
+
+def _drop_references(node: object, keys: Collection[str]) -> None:
+    """Takes arguments out of blocks, in place, that are nothing but one of these keys' values."""
+    if isinstance(node, dict):
+        for name in [n for n, part in node.items() if _text_of(part) in {f"<{k}>" for k in keys}]:
+            del node[name]
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _drop_references(part, keys)
+
+
+def _text_of(node: object) -> str | None:
+    return str(node.value) if isinstance(node, TaggedScalar) and _tag(node) == "!ref" else None
 
 
 def _references(tree: Mapping) -> dict[str, set[str]]:

@@ -19,8 +19,10 @@ from masr_modules.pairwise.similarity import combine
 class MASRHead(nn.Module):
     """Projection, similarity from the knowledge, and a loss on pairs.
 
-    Candidates are the joint batch of all ranks and, in training, what a memory holds of
-    past ones, as negatives; or prototypes in the place of both.
+    L = L_prototypes + pair_weight * L_pairs. The candidates of L_pairs are the utterances of the
+    joint batch of all ranks and, in training, what a memory holds of past ones, as negatives;
+    those of L_prototypes are learned embeddings of the labels. All sources act on pairs of
+    utterances; on prototypes those that their labels carry. Without prototypes the loss is L_pairs.
 
     Arguments
     ---------
@@ -40,12 +42,14 @@ class MASRHead(nn.Module):
         For `identity=None`; see masr_modules.pairwise.similarity.combine.
     prototypes : factory of Prototypes, optional
         Called with `identity`, `embedding_size` and `metadata`.
+    pair_weight : float
+        Of the loss on pairs of utterances beside that on prototypes.
 
     Raises
     ------
     ValueError
-        If prototypes come with a memory or without an identity, or the metadata do not have a
-        column that is read, as it is read.
+        If prototypes come without an identity, `pair_weight` or a memory has no effect, no part of
+        the loss reads a source, or the metadata do not have a column that is read, as it is read.
 
     Example
     -------
@@ -67,10 +71,13 @@ class MASRHead(nn.Module):
         positive_threshold: float = 0.8,
         negative_threshold: float = 0.2,
         prototypes: Callable[..., Prototypes] | None = None,
+        pair_weight: float = 0.0,
     ):
         super().__init__()
-        if prototypes is not None and (memory is not None or identity is None):
-            raise ValueError("prototypes need an identity, and take the place of a memory")
+        check_pair_weight(pair_weight, prototypes, memory)
+        if prototypes is not None and identity is None:
+            raise ValueError("prototypes need an identity")
+        self.pair_weight = pair_weight
         self.sources = build_sources(sources, metadata)
         self.identity = identity
         self.thresholds = (positive_threshold, negative_threshold)
@@ -80,6 +87,7 @@ class MASRHead(nn.Module):
         self.prototypes: Prototypes | None = None
         if prototypes is not None:
             self.prototypes = prototypes(identity=identity, embedding_size=size, metadata=metadata)
+            refuse_idle(self.sources, self.used_sources, loss)
         if identity is not None:
             metadata.require(identity)
         self.memory: CrossBatchMemory | None = None
@@ -97,16 +105,18 @@ class MASRHead(nn.Module):
         loss: nn.Module,
         identity: str | None = "language",
         prototypes: object = None,
+        pair_weight: float = 0.0,
         **_: object,
     ) -> list:
         """Those of the sources, or of their factories, that the loss depends on.
 
-        None where mining looks at distances alone; of prototypes, those that know something of a
-        label. Takes the arguments of a head, so that it can be told before one is built.
+        None where mining looks at distances alone; of prototypes without pairs of utterances,
+        those that know something of a label. Takes the arguments of a head, so that it can be told
+        before one is built.
         """
         if not getattr(loss, "uses_knowledge", True):
             return []
-        if prototypes is None:
+        if prototypes is None or pair_weight:
             return list(sources)
         known = {identity, *_columns_of(prototypes)}
         return [source for source in sources if source_settings(source).column in known]
@@ -119,7 +129,9 @@ class MASRHead(nn.Module):
     @property
     def used_sources(self) -> list[KnowledgeSource]:
         """See `read_sources`."""
-        return self.read_sources(self.sources, self.loss, self.identity, self.prototypes)
+        return self.read_sources(
+            self.sources, self.loss, self.identity, self.prototypes, self.pair_weight
+        )
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
@@ -127,8 +139,18 @@ class MASRHead(nn.Module):
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)
         own = everyone if joint.is_own else everyone[joint.own]
-        if self.prototypes is not None:
-            return self._beside_prototypes(self.prototypes, own, metadata)
+        if self.prototypes is None:
+            return self._of_pairs(own, everyone, joint, metadata)
+        output = self._of_prototypes(self.prototypes, own, metadata)
+        if not self.pair_weight:
+            return output
+        pairs = self._of_pairs(own, everyone, joint, metadata)
+        stats = {"pairs": pairs.loss.detach(), "pairs_anchors": pairs.stats["anchors"]}
+        return LossOutput(output.loss + self.pair_weight * pairs.loss, output.stats | stats)
+
+    def _of_pairs(
+        self, own: Tensor, everyone: Tensor, joint: JointBatch, metadata: Metadata
+    ) -> LossOutput:
         known = joint.gather_metadata(metadata)
         # None: the batch itself, which need not be normalised twice.
         candidates, candidates_known = (None if joint.is_own else everyone), known
@@ -149,13 +171,11 @@ class MASRHead(nn.Module):
             self.memory.enter(unit_norm(everyone.detach()), known)
         return output
 
-    def _beside_prototypes(
-        self, prototypes: Prototypes, own: Tensor, metadata: Metadata
-    ) -> LossOutput:
+    def _of_prototypes(self, prototypes: Prototypes, own: Tensor, metadata: Metadata) -> LossOutput:
         there, known, log_counts, place = prototypes(metadata)
         told_by = prototypes.candidates if prototypes.candidates.by else None
         similarity = combine(
-            self.used_sources,
+            self.read_sources(self.sources, self.loss, self.identity, prototypes),
             metadata,
             self.identity,
             known,
@@ -174,3 +194,33 @@ def _columns_of(prototypes: object) -> Sequence[str]:
     columns = setting_of(prototypes, "candidates_by")
     assert isinstance(columns, Sequence)
     return columns
+
+
+def check_pair_weight(pair_weight: float, prototypes: object, memory: object) -> None:
+    """Raises a ValueError where the weight is negative, or it or a memory has no effect."""
+    if pair_weight < 0:
+        raise ValueError(f"pair_weight must not be negative; it is {pair_weight}")
+    if pair_weight and prototypes is None:
+        raise ValueError(
+            f"pair_weight is {pair_weight}, and there are no prototypes that pairs could be "
+            "beside: set it to 0, pairs of utterances are the loss"
+        )
+    if memory is not None and prototypes is not None and not pair_weight:
+        raise ValueError(
+            "a memory is of pairs of utterances, and prototypes take their place: set memory "
+            "to null, or pair_weight above 0"
+        )
+
+
+def refuse_idle(sources: Sequence, used: Sequence, loss: nn.Module) -> None:
+    """Raises a ValueError where a loss that reads knowledge reads no value of a source."""
+    idle = [source for source in sources if not any(source is other for other in used)]
+    if idle and getattr(loss, "uses_knowledge", True):
+        named = ", ".join(f"{type(s).__name__} of '{s.column}'" for s in idle)
+        raise ValueError(
+            f"no part of the loss reads {named}. Prototypes stand for labels, and are compared by "
+            "what labels carry alone (the column itself, and those of candidates_by); a "
+            "Categorical of the identity itself says of no pair more than the identity does. Set "
+            "pair_weight above 0, so that pairs of utterances are mined by all sources, or take "
+            "the source out of `knowledge`"
+        )

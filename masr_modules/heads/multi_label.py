@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from masr_modules.data.metadata import Metadata
-from masr_modules.heads.masr import MASRHead
+from masr_modules.heads.masr import MASRHead, check_pair_weight, refuse_idle
 from masr_modules.heads.projection import Layers, Projection
 from masr_modules.knowledge import Categorical, KnowledgeSource, build_sources, source_settings
 from masr_modules.pairwise.losses import LossOutput
@@ -40,6 +40,8 @@ class MultiLabelHead(nn.Module):
         Called for each identity; see MASRHead.
     prototypes : factory of Prototypes, optional
         Called for each identity; see MASRHead.
+    pair_weight : float
+        Of the loss on pairs of utterances beside that on prototypes, in each space.
     layers : mapping of str to (int or sequence of int), optional
         Identity -> what it reads of the encoder, the last layer by default; see Projection.
         Lower layers keep more of the voice: a space that reads one does not take from what
@@ -48,7 +50,8 @@ class MultiLabelHead(nn.Module):
     Raises
     ------
     ValueError
-        If no identity is named, a weight is not above 0, or `layers` names another column.
+        If no identity is named, a weight is not above 0, `layers` names another column, or no
+        part of the loss reads a source; see MASRHead too.
 
     Example
     -------
@@ -70,6 +73,7 @@ class MultiLabelHead(nn.Module):
         memory: Callable[..., CrossBatchMemory] | None = None,
         prototypes: Callable[..., Prototypes] | None = None,
         layers: Mapping[str, Layers] | None = None,
+        pair_weight: float = 0.0,
     ):
         super().__init__()
         if not identities or any(not weight > 0 for weight in identities.values()):
@@ -85,16 +89,23 @@ class MultiLabelHead(nn.Module):
             identity: Projection(input_size, embedding_size, layers.get(identity, -1))
             for identity in identities
         }
+        check_pair_weight(pair_weight, prototypes, memory)
+        read = {
+            identity: self.read_sources({identity: 1.0}, built, loss, prototypes, pair_weight)
+            for identity in identities
+        }
+        refuse_idle(built, [source for sources in read.values() for source in sources], loss)
         self.heads = nn.ModuleDict(
             {
                 identity: MASRHead(
-                    sources_beside(built, identity),
+                    read[identity],
                     copy.deepcopy(loss),
                     projections[identity],
                     metadata,
                     identity,
                     memory=memory,
                     prototypes=prototypes,
+                    pair_weight=pair_weight,
                 )
                 for identity in identities
             }
@@ -106,6 +117,7 @@ class MultiLabelHead(nn.Module):
         sources: Sequence,
         loss: nn.Module,
         prototypes: object = None,
+        pair_weight: float = 0.0,
         **_: object,
     ) -> list:
         """See MASRHead.read_sources; of all heads, each once."""
@@ -113,7 +125,7 @@ class MultiLabelHead(nn.Module):
             source
             for identity in identities
             for source in MASRHead.read_sources(
-                sources_beside(sources, identity), loss, identity, prototypes
+                sources_beside(sources, identity), loss, identity, prototypes, pair_weight
             )
         ]
         return list({id(source): source for source in read}.values())

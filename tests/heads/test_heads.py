@@ -46,20 +46,61 @@ def test_sources_count_where_the_loss_looks_at_them(loss, used):
     assert names(head) == used
 
 
-def test_beside_prototypes_only_what_they_know_counts():
-    family = partial(Prototypes, candidates_by=["family"])
-    head = MASRHead(SOURCES, MASRLoss(**SOFT), Projection(6, 4), KNOWN, prototypes=family)
-    assert names(head) == ["family"] and head.identities == ["language"]
-    several = MultiLabelHead(
-        {"language": 1.0, "gender": 0.5},
-        SOURCES,
-        MASRLoss(**SOFT),
-        6,
-        4,
-        KNOWN,
-        prototypes=partial(Prototypes, candidates_by=["gender", "family"]),
-    )
-    assert names(several) == ["family", "gender"] and several.identities == ["language", "gender"]
+FAMILY = partial(Prototypes, candidates_by=["family"])
+
+
+def test_what_no_loss_reads_is_refused_and_with_pairs_every_source_counts():
+    one, several = (MASRLoss(**SOFT), Projection(6, 4), KNOWN), (MASRLoss(**SOFT), 6, 4, KNOWN)
+    with pytest.raises(ValueError, match="no part of the loss reads Categorical of 'gender', Cat"):
+        MASRHead(SOURCES, *one, prototypes=FAMILY)
+    assert names(MASRHead(SOURCES[:1], *one, prototypes=FAMILY)) == ["family"]
+    head = MASRHead(SOURCES, *one, prototypes=FAMILY, pair_weight=0.3)
+    assert names(head) == ["family", "gender", "emotion"] and head.identities == ["language"]
+
+    identities = {"language": 1.0, "gender": 0.5}
+    both = partial(Prototypes, candidates_by=["gender", "family"])
+    with pytest.raises(ValueError, match="Categorical of 'emotion'. Prototypes stand for labels"):
+        MultiLabelHead(identities, SOURCES, *several, prototypes=both)
+    head = MultiLabelHead(identities, SOURCES[:2], *several, prototypes=both)
+    assert names(head) == ["family", "gender"] and head.identities == ["language", "gender"]
+    head = MultiLabelHead(identities, SOURCES, *several, prototypes=both, pair_weight=0.3)
+    assert names(head) == ["family", "gender", "emotion"]
+    with pytest.raises(ValueError, match="Categorical of 'gender'"):  # the only identity's own
+        MultiLabelHead({"gender": 1.0}, SOURCES, *several, prototypes=both, pair_weight=0.3)
+
+
+def test_pairs_of_utterances_are_added_to_prototypes():
+    pooled, metadata = torch.randn(4, 6), KNOWN.select(torch.arange(4))
+
+    def output(sources, **options):
+        torch.manual_seed(0)
+        return MASRHead(sources, MASRLoss(**SOFT), Projection(6, 4), KNOWN, **options)(
+            pooled, metadata
+        )
+
+    labels = output(SOURCES[:1], prototypes=FAMILY)
+    pairs = output(SOURCES)
+    both = output(SOURCES, prototypes=FAMILY, pair_weight=0.3)
+    assert both.loss.item() == pytest.approx((labels.loss + 0.3 * pairs.loss).item(), rel=1e-6)
+    assert both.stats["pairs"] == pairs.loss
+    assert both.stats["pairs_anchors"] == pairs.stats["anchors"] == 0.5  # two are French
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"pair_weight": 0.3}, "no prototypes that pairs could be beside"),
+        ({"pair_weight": -1.0, "prototypes": FAMILY}, "must not be negative; it is -1.0"),
+        ({"memory": print, "prototypes": FAMILY}, "a memory is of pairs of utterances"),
+    ],
+)
+def test_a_pair_weight_or_a_memory_without_effect_is_refused(options, message):
+    for head in (
+        partial(MASRHead, [], MASRLoss(), Projection(6, 4)),
+        partial(MultiLabelHead, {"language": 1.0}, [], MASRLoss(), 6, 4),
+    ):
+        with pytest.raises(ValueError, match=message):
+            head(metadata=KNOWN, **options)
 
 
 def test_a_classifier_uses_labels_alone():
@@ -103,19 +144,6 @@ def test_where_all_labels_are_known_candidate_labels_change_nothing():
     assert told.item() == pytest.approx(plain.item(), rel=1e-6)
 
 
-def test_sources_that_are_not_used_do_not_change_the_loss():
-    """What `used_sources` leaves out may say anything."""
-    metadata = Metadata.from_columns(CORPUS)
-    pooled, found = torch.randn(4, 6), []
-    for sources in (SOURCES, SOURCES[:1]):
-        torch.manual_seed(0)
-        family = partial(Prototypes, candidates_by=["family"])
-        loss = MASRLoss(**SOFT)
-        head = MASRHead(sources, loss, Projection(6, 4), metadata, prototypes=family)
-        found.append(head(pooled, metadata.select(torch.arange(4))).loss)
-    assert found[0] == found[1]
-
-
 def test_each_identity_reads_its_own_layer():
     layers = {"speaker": 0, "language": -1}
     metadata = Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})
@@ -136,7 +164,8 @@ def test_each_identity_reads_its_own_layer():
             MASRLoss(**SOFT),
             6,
             4,
-            prototypes=partial(Prototypes, candidates_by=["family"]),
+            prototypes=FAMILY,
+            pair_weight=0.3,
         ),
         partial(MASRHead, SOURCES, MASRLoss("knowledge", 0.3), Projection(6, 4)),
         partial(ClassifierHead, ["language"], 6, 4, candidates_by=["family"]),

@@ -132,15 +132,19 @@ def make_head(kind: str) -> nn.Module:
         return ClassifierHead(["language", "speaker"], 6, 4, corpus)
     if kind == "per source":
         return MultiLabelHead({"language": 1.0, "speaker": 0.5}, SOURCES, loss, 6, 4, corpus)
-    prototypes = None
+    options = {}
     if "prototypes" in kind:
         loss = MASRLoss("soft", 0.3, 0.1, activation="softplus")
-        prototypes = partial(Prototypes, candidates_by=["family"])
-    memory = partial(CrossBatchMemory, 16, 10) if kind == "memory" else None
-    return MASRHead(SOURCES, loss, Projection(6, 4), corpus, memory=memory, prototypes=prototypes)
+        options["prototypes"] = partial(Prototypes, candidates_by=["family"])
+        options["pair_weight"] = 0.3
+    if "memory" in kind:
+        options["memory"] = partial(CrossBatchMemory, 16, 10)
+    return MASRHead(SOURCES, loss, Projection(6, 4), corpus, **options)
 
 
-@pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes"])
+@pytest.mark.parametrize(
+    "kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes, memory"]
+)
 def test_without_any_metadata_the_loss_and_its_gradient_are_exactly_zero(kind):
     head = make_head(kind)
     pooled = torch.randn(5, 6, requires_grad=True)
@@ -151,7 +155,9 @@ def test_without_any_metadata_the_loss_and_its_gradient_are_exactly_zero(kind):
         assert torch.equal(pooled.grad, torch.zeros_like(pooled))
 
 
-@pytest.mark.parametrize("kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes"])
+@pytest.mark.parametrize(
+    "kind", [*LOSSES, "memory", "per source", "cross-entropy", "prototypes, memory"]
+)
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16))
 def test_autocast_is_finite(kind, dtype):
     head = make_head(kind)

@@ -114,8 +114,9 @@ def test_knowledge_moves_the_loss_only_of_what_prototypes_know():
     metadata = batch(language=["fra", "deu", "nld"], family=["rom", "ger", "ger"], gender=["f"] * 3)
     plain = make_head().eval()(pooled, metadata).loss
     family = make_head(sources=[Categorical("family")]).eval()(pooled, metadata).loss
-    gender = make_head(sources=[Categorical("gender")]).eval()(pooled, metadata).loss
-    assert family != plain and gender == plain
+    assert family != plain
+    with pytest.raises(ValueError, match="no part of the loss reads Categorical of 'gender'"):
+        make_head(sources=[Categorical("gender")])
 
 
 @pytest.mark.slow
@@ -189,7 +190,7 @@ def test_each_identity_has_prototypes_of_its_own():
 def test_what_does_not_go_together_is_refused():
     arguments = ([], MASRLoss("soft"), Projection(6, 4))
     corpus, memory = Metadata.from_columns(CORPUS), partial(CrossBatchMemory, 4, 1)
-    with pytest.raises(ValueError, match="in the place of a memory|take the place of a memory"):
+    with pytest.raises(ValueError, match="a memory is of pairs of utterances"):
         MASRHead(*arguments, corpus, memory=memory, prototypes=Prototypes)
     with pytest.raises(ValueError, match="need an identity"):
         MASRHead(*arguments, corpus, identity=None, prototypes=Prototypes)
