@@ -255,9 +255,10 @@ def main(arguments: list[str]) -> None:
     depth = hparams.get("family_depth", 1)
     table = MetadataTable([name_branches(rows[s], depth) for s in ("train", "valid", "test")])
     head = hparams["head"](metadata=table)
-    if hparams["masr_weight"] > 0 and hparams["knowledge"] and not head.used_sources:
+    sources = hparams.get("knowledge")
+    if hparams["masr_weight"] > 0 and sources and not head.used_sources:
         logger.warning(
-            f"the loss reads none of the {len(hparams['knowledge'])} sources of `knowledge`: "
+            f"the loss reads none of the {len(sources)} sources of `knowledge`: "
             f"{type(head).__name__} learns from labels alone, as it is set here"
         )
 
