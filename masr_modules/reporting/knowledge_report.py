@@ -1,4 +1,4 @@
-"""What the knowledge of an experiment says about a corpus: coverage, agreement, anchors."""
+"""What the knowledge of an experiment says about a corpus: coverage, agreement, hard pairs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.knowledge import KnowledgeSource, build_sources
 from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.similarity import combine
+from masr_modules.reporting.mining_report import anchor_statistics, anchor_text, identity_sections
 from masr_modules.training.train_batches import make_sampler
 
 #: The top-level keys of an experiment that the report reads.
@@ -28,6 +29,8 @@ SETTINGS = (
     "num_buckets",
     "seed",
 )
+#: Further ones, which an experiment need not have.
+OPTIONAL = ("identities", "prototypes", "pair_weight", "loss")
 
 # Bounds of the cost: pairs are those inside one draw, or several, of this many utterances.
 _DRAW, _DRAWS = 1000, 8
@@ -138,59 +141,6 @@ def _pair_sums(
     return {"pairs": once.sum().numpy()} | {name: value.numpy() for name, value in sums.items()}
 
 
-@dataclass
-class AnchorStatistics:
-    """What the batches of an epoch hold.
-
-    Arguments
-    ---------
-    batches : int
-        Number of batches looked at.
-    of : int
-        Number of batches in the epoch.
-    sizes, identities, anchors : np.ndarray
-        (batches,) utterances, different identities and anchors (utterances with a positive
-        and a negative) of each.
-    """
-
-    batches: int
-    of: int
-    sizes: np.ndarray
-    identities: np.ndarray
-    anchors: np.ndarray
-
-
-def anchor_statistics(
-    settings: dict, sources: Sequence[KnowledgeSource], rows: dict, table: MetadataTable
-) -> AnchorStatistics:
-    """Plans the first epoch as training does, and counts.
-
-    Arguments
-    ---------
-    settings : dict
-        See :func:`load_settings`.
-    sources : sequence of KnowledgeSource
-        The knowledge.
-    rows : dict[str, dict]
-        ID -> row.
-    table : MetadataTable
-        Their metadata.
-    """
-    sampler = make_sampler(settings, rows, table)
-    sampler.set_epoch(1)
-    batches = list(sampler)[:_BATCHES]
-    sizes, identities, anchors = [], [], []
-    for batch in tqdm(batches, desc="batches", leave=False, disable=None):
-        metadata = table.select(torch.tensor(batch))
-        similarity = combine(sources, metadata, settings["batch_identity"])
-        codes = metadata[settings["batch_identity"]]
-        sizes.append(len(batch))
-        identities.append(len(codes[codes >= 0].unique()))
-        anchors.append(int((similarity.positive.any(1) & similarity.negative.any(1)).sum()))
-    counts = (np.array(list_) for list_ in (sizes, identities, anchors))
-    return AnchorStatistics(len(batches), len(sampler), *counts)
-
-
 def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     """Writes `report.md` and, where the identity has graded knowledge, `similarity.png`.
 
@@ -218,13 +168,18 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     table.require(identity)
     sources = build_sources(settings["knowledge"], table)
     found = pair_statistics(sources, table, identity, settings["seed"])
+    sampler = make_sampler(settings, rows, table)
+    sampler.set_epoch(1)
+    batches = list(sampler)[:_BATCHES]
     sections = [
         _summary(rows, table, identity, found),
         _source_table(sources, table, found),
         "Correlation of the sources' similarities, over the pairs known to both:",
         _correlation_table(sources, found),
-        _anchor_text(anchor_statistics(settings, sources, rows, table)),
+        anchor_text(anchor_statistics(batches, len(sampler), table, identity)),
     ]
+    for name in settings.get("identities") or [identity]:
+        sections += identity_sections(settings, sources, name, batches, table)
     image = Path(output) / "similarity.png"
     with skip_without_extra(image.name):
         from masr_modules.reporting.heat_map import save_heat_map
@@ -274,17 +229,3 @@ def _correlation_table(sources: Sequence[KnowledgeSource], found: PairStatistics
 
 def _names(sources: Sequence[KnowledgeSource]) -> list[str]:
     return [f"{k} {source}" for k, source in enumerate(sources, start=1)] + ["S combined"]
-
-
-def _anchor_text(found: AnchorStatistics) -> str:
-    """Batches of the first epoch in two sentences."""
-    if not found.batches:
-        return "The first epoch has no batch."
-    part = "" if found.batches == found.of else f", the first {found.batches} looked at"
-    return (
-        f"Batches of the first epoch: {found.of}{part}. A batch has {found.sizes.mean():.1f} "
-        f"utterances of {found.identities.mean():.1f} identities, and "
-        f"{found.anchors.mean():.1f} anchors (least {found.anchors.min()}, most "
-        f"{found.anchors.max()}): {found.anchors.sum() / found.sizes.sum():.1%} of its utterances. "
-        f"Batches without an anchor: {int((found.anchors == 0).sum())}."
-    )

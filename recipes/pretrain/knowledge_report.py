@@ -3,7 +3,8 @@
 > python recipes/pretrain/knowledge_report.py hparams/masr.yaml data/mini/csv/train.csv
 
 Prints each source's coverage, its mean similarity within and across identities, how the
-sources go together and how many anchors a batch has; saves that and a heat map under
+sources go together and how many anchors a batch has; then, for each identity, which sources act in
+its space and what they call the hardest pairs of a batch. Saves that and a heat map under
 `--output`. Any value of the YAML can be overridden: `--max_batch_seconds 96`.
 """
 
@@ -13,9 +14,9 @@ import sys
 from pathlib import Path
 
 from masr_modules.config.command_line import parse_arguments
-from masr_modules.config.settings import load_settings
+from masr_modules.config.settings import load_settings, merge_bases
 from masr_modules.data.corpus import load_csv
-from masr_modules.reporting.knowledge_report import SETTINGS, report
+from masr_modules.reporting.knowledge_report import OPTIONAL, SETTINGS, report
 
 
 def main(arguments: list[str]) -> None:
@@ -35,7 +36,8 @@ def main(arguments: list[str]) -> None:
         if not Path(path).is_file():
             parser.error(f"{path}: no such file")
     _, _, overrides = parse_arguments([own.yaml, *rest])
-    settings = load_settings(own.yaml, overrides, only=SETTINGS)
+    there = {*OPTIONAL} & {*merge_bases(Path(own.yaml))}
+    settings = load_settings(own.yaml, overrides, only=[*SETTINGS, *sorted(there)])
     rows = load_csv(own.csv, settings["data_folder"])
     print(report(settings, rows, own.output), end="")
 

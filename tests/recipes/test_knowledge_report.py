@@ -193,6 +193,29 @@ def test_the_report_of_a_small_corpus(files, tmp_path, capsys):
     assert imread(out / "similarity.png").shape[2] == 4
 
 
+def test_each_identity_shows_what_acts_and_its_hardest_pairs(tmp_path, capsys):
+    cells = [("swe", "a"), ("swe", "b"), ("nob", "a"), ("nob", "c"), ("tam", "b"), ("tam", "d")]
+    rows = [f"u{i},3.0,{i}.wav,{language},{speaker}" for i, (language, speaker) in enumerate(cells)]
+    (tmp_path / "train.csv").write_text("\n".join(["ID,duration,wav,language,speaker", *rows]))
+    text = YAML.replace("column: year", "column: speaker").replace("Numeric", "Categorical")
+    text = text.replace("        length_scale: !ref <scale>\n", "")
+    text += "identities: {language: 1.0, speaker: 0.5}\npair_weight: 0.5\n"
+    text += "prototypes: !name:masr_modules.pairwise.prototypes.Prototypes {candidates_by: []}\n"
+    experiment = tmp_path / "experiment.yaml"
+    experiment.write_text(text)
+    options = ["--output", str(tmp_path / "out"), "--data_folder", "/corpus"]
+    main([str(experiment), str(tmp_path / "train.csv"), *options])
+    _, language, speaker = capsys.readouterr().out.split("## In the space of ")
+    assert "Prototypes are compared by Geographic on 'language', as far" in language
+    mined = "mined by Geographic on 'language', Categorical on 'speaker', with weight 0.5"
+    assert mined in language and "100.0% of the utterances" in language
+    # Norwegian is near Swedish, and the speaker is the same; the positive is another speaker.
+    assert re.search(r"\| u0 \(swe, a\) +\| u1 \(swe, b\) .* \| u2 \(nob, a\)", language)
+    assert "66.7% of the utterances" in speaker  # c and d speak once
+    main([str(experiment), str(tmp_path / "train.csv"), *options, "--pair_weight", "0"])
+    assert "Pairs of utterances are not: pair_weight is 0." in capsys.readouterr().out
+
+
 def test_a_missing_file_is_named(files, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([files[0], str(tmp_path / "none.csv")])
