@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, keys_of, load_recipe
 
 from masr_modules.config.command_line import parse_arguments
+from masr_modules.config.provenance import fingerprint
 from masr_modules.config.settings import load_settings
 from masr_modules.reporting.pretrain_record import pretrain_record
 from masr_modules.reporting.study import Studies
@@ -284,3 +285,9 @@ def test_hubert_finds_its_units_before_the_first_run(study, monkeypatch, call):
 
 def test_every_method_of_the_comparison_has_its_yaml(study):
     assert all((study.HPARAMS / yaml).is_file() for yaml in study.METHODS.values())
+
+
+def test_the_arm_as_published_is_the_yaml_of_that_name():
+    arm = STUDIES.overrides("MASR as published")
+    published = ROOT / "hparams/masr_published.yaml"
+    assert fingerprint(published, []) == fingerprint(ROOT / "hparams/masr.yaml", arm)
