@@ -40,8 +40,8 @@ def loss_of(hparams, places, rows):
     make = hparams["head"]
     sources = [make.keywords["sources"][place] for place in places]
     torch.manual_seed(0)
-    head = make(metadata=table, **{"sources": sources}).eval()
-    size = make.keywords["input_size"]
+    head = make(metadata=table, sources=sources).eval()
+    size = next(part.linear.in_features for part in head.modules() if hasattr(part, "linear"))
     pooled = torch.randn(24, 5, size, generator=torch.Generator().manual_seed(1))
     batch = table([f"u{i}" for i in range(24)])
     return head(pooled, batch).loss.item(), head.used_sources
