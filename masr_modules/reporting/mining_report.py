@@ -175,7 +175,9 @@ def identity_sections(
     if prototypes is None:
         text = f"{pairs}."
     else:
-        text = f"Prototypes are compared by {_listed(read(prototypes))}, as far as labels carry it. "
+        text = (
+            f"Prototypes are compared by {_listed(read(prototypes))}, as far as labels carry it. "
+        )
         if not weight:
             return [title, text + "Pairs of utterances are not: pair_weight is 0."]
         text += f"{pairs}, with weight {weight:g}."

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from speechbrain.nnet.losses import AdditiveAngularMargin, LogSoftmaxWrapper
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from masr_modules.data.metadata import Metadata
@@ -127,7 +128,7 @@ def test_a_classifier_learns_from_what_an_utterance_may_be():
     pooled = torch.randn(4, 6, requires_grad=True)
     loss = head(pooled, metadata).loss
     logits = head.classifiers["language"](
-        head.projection(pooled, JointBatch(4, pooled.device, alone=True))
+        head.projections["shared"](pooled, JointBatch(4, pooled.device, alone=True))
     ).double()
     shares = logits.softmax(dim=1)
     romance = shares[0, codes["fra"]] + shares[0, codes["spa"]]
@@ -144,11 +145,59 @@ def test_where_all_labels_are_known_candidate_labels_change_nothing():
     assert told.item() == pytest.approx(plain.item(), rel=1e-6)
 
 
+def test_a_classifier_weighs_its_columns():
+    pooled = torch.randn(4, 6)
+
+    def loss(columns):
+        torch.manual_seed(0)
+        head = ClassifierHead(columns, 6, 4, KNOWN)
+        return head(pooled, KNOWN).loss
+
+    even = loss(["language", "speaker"])
+    torch.testing.assert_close(loss({"language": 0.5, "speaker": 0.5}), even)
+    first, second = (
+        loss(weights)
+        for weights in ({"language": 1.0, "speaker": 1e-9}, {"language": 1e-9, "speaker": 1.0})
+    )
+    torch.testing.assert_close(loss({"language": 2.0, "speaker": 0.1}), 2 * first + 0.1 * second)
+    with pytest.raises(ValueError, match="weight above 0 each"):
+        ClassifierHead({"language": 0.0}, 6, 4, KNOWN)
+
+
+def test_columns_of_a_classifier_read_layers_of_their_own():
+    layers = {"speaker": 0, "language": [0, 2]}
+    head = ClassifierHead(["language", "speaker", "gender"], 6, 4, KNOWN, layers=layers)
+    pooled = torch.randn(4, 4, 6, requires_grad=True)
+    head(pooled, KNOWN).loss.backward()
+    assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True, True]
+    with pytest.raises(ValueError, match=r"layers names \['accent'\], no columns: \['language'\]"):
+        ClassifierHead(["language"], 6, 4, KNOWN, layers={"accent": 0})
+
+
+def test_a_margin_is_speechbrains_aam_softmax():
+    corpus = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "", "fra"]})
+    aam = AdditiveAngularMargin(margin=0.2, scale=10.0)
+    head = ClassifierHead(["language"], 6, 4, corpus, margin=aam)
+    pooled = torch.randn(4, 6)
+    found = head(pooled, corpus).loss
+    z = torch.nn.functional.normalize(head.projections["shared"](pooled, JointBatch(4)), dim=1)
+    weight = torch.nn.functional.normalize(head.classifiers["language"].weight, dim=1)
+    known = torch.tensor([0, 1, 3])  # the third has no language
+    published = LogSoftmaxWrapper(aam)
+    expected = published((z @ weight.T)[known].unsqueeze(1), corpus["language"][known].unsqueeze(1))
+    torch.testing.assert_close(found, expected)
+    easier = head.eval()(pooled, corpus).loss  # no margin where nothing is trained
+    assert easier != found
+    with pytest.raises(ValueError, match="a margin is of the one label"):
+        ClassifierHead(["language"], 6, 4, corpus, margin=aam, candidates_by=["family"])
+
+
 def test_each_identity_reads_its_own_layer():
     layers = {"speaker": 0, "language": -1}
     metadata = Metadata.from_columns(CORPUS | {"speaker": ["a", "a", "b", "b"]})
     identities = dict.fromkeys(layers, 1.0)
-    head = MultiLabelHead(identities, [], MASRLoss(), 6, 4, metadata, layers=layers)
+    loss = MASRLoss(activation="softplus")  # never quite 0
+    head = MultiLabelHead(identities, [], loss, 6, 4, metadata, layers=layers)
     pooled = torch.randn(4, 3, 6, requires_grad=True)
     head(pooled, metadata).loss.backward()
     assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True]

@@ -71,7 +71,8 @@ def test_multi_task_cross_entropy_is_the_mean_over_columns_where_known():
     metadata = Metadata.from_columns({"language": ["a", "b", ""], "speaker": ["", "", "x"]})
     head = ClassifierHead(["language", "speaker"], 4, 3, metadata).eval()
     pooled = torch.randn(3, 4)
-    x = head.projection.linear(pooled) / math.sqrt(1 + head.projection.norm.eps)
+    projection = head.projections["shared"]
+    x = projection.linear(pooled) / math.sqrt(1 + projection.norm.eps)
     log_p = head.classifiers["language"](x).log_softmax(dim=1)
     language = -(log_p[0, 0] + log_p[1, 1]) / 2
     speaker = torch.tensor(0.0)  # one class: its probability is 1
