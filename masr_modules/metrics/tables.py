@@ -122,10 +122,12 @@ def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]
 def format_cell(values: Sequence[float | None], kind: str) -> str:
     """Mean, and ± sample standard deviation of several values; None and NaN are left out.
 
+    Values that are all the same have none: nothing of them was drawn.
+
     Example
     -------
-    >>> format_cell([0.25, 0.75], "share"), format_cell([2.0], "loss")
-    ('50.0 ± 35.4', '2.00')
+    >>> format_cell([0.25, 0.75], "share"), format_cell([2.0], "loss"), format_cell([1, 1], "loss")
+    ('50.0 ± 35.4', '2.00', '1.00')
     """
     known = [value for value in values if value is not None and value == value]
     if not known:
@@ -133,7 +135,7 @@ def format_cell(values: Sequence[float | None], kind: str) -> str:
     scale, digits, _ = KINDS[kind]
     mean = sum(known) / len(known)
     text = f"{scale * mean:.{digits}f}"
-    if len(known) > 1:
+    if min(known) < max(known):
         variance = sum((value - mean) ** 2 for value in known) / (len(known) - 1)
         text += f" ± {scale * variance**0.5:.{digits}f}"
     return text
