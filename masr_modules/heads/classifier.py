@@ -79,10 +79,13 @@ class ClassifierHead(nn.Module):
             raise ValueError(f"columns need a weight above 0 each, got {self.weights}")
         if margin is not None and candidates_by:
             raise ValueError("a margin is of the one label: give it or candidates_by")
-        apart = isinstance(layers, Mapping)
-        if apart and (unknown := {*layers} - {*columns}):
-            raise ValueError(f"layers names {sorted(unknown)}, no columns: {self.targets}")
-        read = {c: layers.get(c, -1) for c in self.targets} if apart else {_SHARED: layers}
+        read: dict[str, Layers]
+        if isinstance(layers, Mapping):
+            if unknown := {*layers} - {*columns}:
+                raise ValueError(f"layers names {sorted(unknown)}, no columns: {self.targets}")
+            read = {column: layers.get(column, -1) for column in self.targets}
+        else:
+            read = {_SHARED: layers}
         self.projections = nn.ModuleDict(
             {name: Projection(input_size, embedding_size, layer) for name, layer in read.items()}
         )
@@ -139,6 +142,7 @@ class ClassifierHead(nn.Module):
     def _logits(self, column: str, embeddings: Tensor, codes: Tensor) -> Tensor:
         """(B, D) -> (B, labels) float32, in training with the margin of the label."""
         classifier = self.classifiers[column]
+        assert isinstance(classifier, nn.Linear)
         if self.margin is None:
             return classifier(embeddings).float()
         with torch.autocast(embeddings.device.type, enabled=False):

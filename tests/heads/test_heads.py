@@ -9,8 +9,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
-from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead, Projection
-from masr_modules.knowledge import Categorical, LanguageDistance
+from masr_modules.heads import (
+    ClassifierHead,
+    MASRHead,
+    MultiLabelHead,
+    Projection,
+    RegressionHead,
+)
+from masr_modules.heads.regression import label_vectors
+from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, build_sources
 from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss
 from masr_modules.pairwise.prototypes import Prototypes
 
@@ -246,3 +253,32 @@ def test_a_mix_of_some_layers_leaves_out_the_others():
     other = pooled.clone()
     other[:, [1, 3]] = 9.0
     assert torch.equal(projection(pooled, JointBatch(2)), projection(other, JointBatch(2)))
+
+
+def test_label_vectors_have_the_similarities_of_the_sources():
+    names = ["cat", "spa", "por", "deu", "nld", "tam"]
+    metadata = Metadata.from_columns({"language": names})
+    sources = build_sources([partial(LanguageDistance, "language", "genetic")], metadata)
+    vectors = label_vectors(sources, "language", metadata, size=5)
+    place = {name: i for i, name in enumerate(metadata.vocabulary("language"))}
+    near, far = ((vectors[place["cat"]] - vectors[place[other]]).norm() for other in ("spa", "tam"))
+    assert near < far
+    assert vectors.square().mean().item() == pytest.approx(1.0)
+    torch.testing.assert_close(vectors.mean(dim=0), torch.zeros(5), atol=1e-5, rtol=0)
+
+
+def test_regression_is_added_to_cross_entropy_where_the_label_is_known():
+    corpus = Metadata.from_columns(CORPUS | {"language": ["fra", "spa", "", "deu"]})
+    classifier = partial(ClassifierHead, ["language"], 6, 4)
+    make = partial(RegressionHead, classifier, [partial(Geographic, "language")], 6, corpus)
+    head = make(vector_size=2, weight=0.5)
+    pooled = torch.randn(4, 6)
+    output = head(pooled, corpus)
+    guess = head.predict(pooled, JointBatch(4))
+    known = torch.tensor([0, 1, 3])
+    errors = (guess - head.vectors[corpus["language"]])[known].square().mean()
+    expected = head.classifier(pooled, corpus).loss + 0.5 * errors
+    torch.testing.assert_close(output.loss, expected)
+    assert names(head) == ["language"] and head.identities == ["language"]
+    with pytest.raises(ValueError, match="needs sources that grade it"):
+        RegressionHead(classifier, [Categorical("language")], 6, corpus)
