@@ -1,5 +1,6 @@
 """What the documents say about the repository holds."""
 
+import doctest
 import importlib
 import re
 import runpy
@@ -92,6 +93,32 @@ def test_blocks_that_a_script_writes_are_whole():
         opened = re.findall(r"<!-- ([\w-]+) -->", text)
         assert opened == re.findall(r"<!-- /([\w-]+) -->", text), path
         assert len(opened) == len(set(opened)), path
+
+
+def test_the_example_of_the_faq_prints_what_it_says():
+    done = doctest.testfile(str(ROOT / "docs/faq.md"), module_relative=False)
+    assert done.attempted > 5 and not done.failed
+
+
+@pytest.mark.parametrize(
+    "said, file",
+    [
+        ("was begun with", "config/provenance.py"),
+        ("give another", "config/provenance.py"),
+        ("remove this one, or give what it was begun with", "config/provenance.py"),
+        ("in the YAML, is not in the CSV", "data/metadata.py"),
+        ("could run any code; only encoders of masr_modules", "encoders/registry.py"),
+        ("cannot be decoded", "data/dataio.py"),
+        ("BUILDERS", "encoders/registry.py"),
+        ("license: other", "encoders/model_card.py"),
+    ],
+)
+def test_the_faq_quotes_what_the_code_says(said, file):
+    def joined(path):  # texts of the code go over several lines
+        return re.sub(r"[\s\"']+f?", "", path.read_text(encoding="utf-8"))
+
+    wanted = re.sub(r"\s+", "", said)
+    assert wanted in joined(ROOT / "docs/faq.md") and wanted in joined(ROOT / "masr_modules" / file)
 
 
 @pytest.mark.parametrize("corpus", ["fleurs", "voxlingua107", "commonvoice", "iemocap", "voxceleb"])
