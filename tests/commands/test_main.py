@@ -1,6 +1,7 @@
 """The `masr` command: what it is called, what it says, and how it ends."""
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -71,3 +72,16 @@ def test_help_does_not_wait_for_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", ["README.md", *sorted(ROOT.glob("docs/*.md"))])
+def test_commands_of_the_documents_have_the_options_that_they_name(document, capsys):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for line in re.findall(r"(?:^    |`)masr ([^`\n]+)", text, re.M):
+        name, *words = line.partition("  ")[0].split()
+        assert name in COMMANDS, line
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        said = capsys.readouterr().out
+        options = {word for word in words if word.startswith("--")} - {"--help"}
+        assert all(option in said for option in options), line

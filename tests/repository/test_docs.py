@@ -82,6 +82,19 @@ def test_make_targets_are_there(path):
     assert set(re.findall(r"(?:^    |`)make ([\w-]+)", prose(path), re.M)) <= set(targets)
 
 
+@pytest.mark.parametrize(
+    "folder", ["analysis", "asr", "downstream", "emotion", "language_id", "speaker"]
+)
+def test_a_recipes_page_lists_its_files_and_says_how_to_run_it(folder):
+    text = (ROOT / "recipes" / folder / "README.md").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert {"Files", "Run", "Time", "Outputs"} <= parts.keys()
+    scripts = {path.name for path in (ROOT / "recipes" / folder).glob("*.py")}
+    assert scripts <= set(re.findall(r"`([\w.]+)`", parts["Files"]))
+    assert f"    python recipes/{folder}/" in parts["Run"]
+    assert len(text.splitlines()) <= 80
+
+
 def test_the_picture_is_what_the_script_draws():
     draw = runpy.run_path(str(ROOT / "docs/draw_method.py"))["draw"]
     assert draw() == (ROOT / "docs/method.svg").read_text(encoding="utf-8")
