@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 
+import notebooks
 import pytest
 from conftest import ROOT
 
@@ -11,7 +12,8 @@ EXAMPLES = ROOT / "examples"
 
 
 def test_every_example_has_a_test():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"custom_loss.py", "pairs_only.py"}
+    names = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb")}
+    assert names == {"custom_loss.py", "pairs_only.py", "quickstart.ipynb"}
 
 
 def test_pairs_alone_train_a_model_of_ones_own(capsys):
@@ -25,6 +27,17 @@ def test_a_loss_of_ones_own_pushes_the_relative_away_hardest(capsys):
     printed = capsys.readouterr().out
     catalan, german = (float(x) for x in re.findall(r"[\d.]+", printed))
     assert catalan > german > 0
+
+
+def test_the_notebook_shows_what_it_gives():
+    notebook = notebooks.load(EXAMPLES / "quickstart.ipynb")
+    shown, names = notebooks.run(notebook)
+    for number, (cell, (printed, value)) in enumerate(
+        zip(notebooks.code_cells(notebook), shown, strict=True), start=1
+    ):
+        assert cell["outputs"] == notebooks.outputs(printed, value, number), f"cell {number}"
+    assert names["losses"][0] > 2 * names["losses"][-1]
+    assert not any(cell.get("attachments") for cell in notebook["cells"])
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What the documents say about the repository holds."""
 
+import doctest
 import importlib
 import re
 import runpy
@@ -81,6 +82,19 @@ def test_make_targets_are_there(path):
     assert set(re.findall(r"(?:^    |`)make ([\w-]+)", prose(path), re.M)) <= set(targets)
 
 
+@pytest.mark.parametrize(
+    "folder", ["analysis", "asr", "downstream", "emotion", "language_id", "speaker"]
+)
+def test_a_recipes_page_lists_its_files_and_says_how_to_run_it(folder):
+    text = (ROOT / "recipes" / folder / "README.md").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert {"Files", "Run", "Time", "Outputs"} <= parts.keys()
+    scripts = {path.name for path in (ROOT / "recipes" / folder).glob("*.py")}
+    assert scripts <= set(re.findall(r"`([\w.]+)`", parts["Files"]))
+    assert f"    python recipes/{folder}/" in parts["Run"]
+    assert len(text.splitlines()) <= 80
+
+
 def test_the_picture_is_what_the_script_draws():
     draw = runpy.run_path(str(ROOT / "docs/draw_method.py"))["draw"]
     assert draw() == (ROOT / "docs/method.svg").read_text(encoding="utf-8")
@@ -92,6 +106,32 @@ def test_blocks_that_a_script_writes_are_whole():
         opened = re.findall(r"<!-- ([\w-]+) -->", text)
         assert opened == re.findall(r"<!-- /([\w-]+) -->", text), path
         assert len(opened) == len(set(opened)), path
+
+
+def test_the_example_of_the_faq_prints_what_it_says():
+    done = doctest.testfile(str(ROOT / "docs/faq.md"), module_relative=False)
+    assert done.attempted > 5 and not done.failed
+
+
+@pytest.mark.parametrize(
+    "said, file",
+    [
+        ("was begun with", "config/provenance.py"),
+        ("give another", "config/provenance.py"),
+        ("remove this one, or give what it was begun with", "config/provenance.py"),
+        ("in the YAML, is not in the CSV", "data/metadata.py"),
+        ("could run any code; only encoders of masr_modules", "encoders/registry.py"),
+        ("cannot be decoded", "data/dataio.py"),
+        ("BUILDERS", "encoders/registry.py"),
+        ("license: other", "encoders/model_card.py"),
+    ],
+)
+def test_the_faq_quotes_what_the_code_says(said, file):
+    def joined(path):  # texts of the code go over several lines
+        return re.sub(r"[\s\"']+f?", "", path.read_text(encoding="utf-8"))
+
+    wanted = re.sub(r"\s+", "", said)
+    assert wanted in joined(ROOT / "docs/faq.md") and wanted in joined(ROOT / "masr_modules" / file)
 
 
 @pytest.mark.parametrize("corpus", ["fleurs", "voxlingua107", "commonvoice", "iemocap", "voxceleb"])

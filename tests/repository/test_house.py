@@ -25,6 +25,7 @@ ROOMS = (
     "inference",
     "reporting",
     "downstream",
+    "commands",
 )
 
 

@@ -1,0 +1,1 @@
+"""The `masr` command: one module for each of its subcommands."""

@@ -1,0 +1,135 @@
+"""`masr embed`: embeddings of audio files, by a pretrained encoder."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masr_modules.config.files import atomic_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Endings of the file that is written.
+ENDINGS = (".npz", ".csv")
+
+
+def main(arguments: list[str], prog: str | None = None) -> int:
+    """Embeds files; those that cannot be read are named and left out.
+
+    Arguments
+    ---------
+    arguments : list[str]
+        See `--help`.
+    prog : str, optional
+        What `--help` calls the command; by default the name of the script.
+
+    Returns
+    -------
+    int
+        0, or 1 where files could not be read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no encoder: says what was expected.
+    ValueError
+        If no file can be read, the encoder has no such layer, or torch no such device.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Writes an embedding of each audio file: the mean over its frames of one layer "
+        "of an encoder. Files have any format that soundfile reads, any sample rate and any "
+        "length.",
+        epilog="The .npz holds `files` (N,) and `embeddings` (N, D), float32. The .csv has a "
+        "column `file` and one for each dimension. What cannot be read is named and left out, and "
+        "the exit status is 1.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILES", help="audio files")
+    parser.add_argument(
+        "--encoder",
+        required=True,
+        help="a folder that pretraining wrote, such as results/pretrain/masr/1234/encoder, or a "
+        "speech model of transformers (folder or hub name)",
+    )
+    parser.add_argument(
+        "--output", default="embeddings.npz", help=".npz or .csv (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--layer", type=int, default=-1, help="0 is the front end, -1 the last (default)"
+    )
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    own = parser.parse_args(arguments)
+    if Path(own.output).suffix not in ENDINGS:
+        parser.error(f"--output {own.output}: its name ends with {' or '.join(ENDINGS)}")
+    # Here, so that --help does not wait for them.
+    import numpy as np
+    import torch
+    from tqdm import tqdm
+
+    from masr_modules.inference import MASREncoder
+
+    try:
+        torch.zeros(1, device=own.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"--device {own.device}: {reason}") from error
+    encoder = MASREncoder.from_hparams(own.encoder, own.device)
+    found: dict[str, np.ndarray] = {}
+    broken = []
+    for file in tqdm(own.files, desc="files", disable=None):
+        try:
+            found[file] = encoder.embed_file(file, own.layer).float().cpu().numpy()
+        except ValueError as error:
+            broken.append(str(error))
+        except IndexError:
+            raise ValueError(
+                f"--layer {own.layer}: {own.encoder} has not so many layers; 0 is the front end, "
+                "-1 the last"
+            ) from None
+    for reason in broken:
+        print(reason, file=sys.stderr)
+    if not found:
+        raise ValueError("no file could be read, and nothing is written")
+    embeddings = np.stack(list(found.values()))
+    save_embeddings(own.output, list(found), embeddings)
+    left_out = f"; {len(broken)} could not be read" if broken else ""
+    print(f"{own.output}: {len(found)} embeddings of {embeddings.shape[1]} numbers{left_out}")
+    return int(bool(broken))
+
+
+def save_embeddings(path: str | Path, files: Sequence[str], embeddings: "np.ndarray") -> None:
+    """Writes embeddings, whole or not at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        Ends with .npz or .csv.
+    files : sequence of str
+        N names.
+    embeddings : np.ndarray
+        (N, D).
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> path = getfixture("tmp_path") / "e.csv"
+    >>> save_embeddings(path, ["a.wav"], np.array([[0.5, -1.0]], dtype=np.float32))
+    >>> print(path.read_text(), end="")
+    file,0,1
+    a.wav,0.5,-1.0
+    """
+    with atomic_file(path) as temporary:
+        if Path(path).suffix == ".csv":
+            with open(temporary, "w", encoding="utf-8", newline="") as text:
+                writer = csv.writer(text, lineterminator="\n")
+                writer.writerow(["file", *range(embeddings.shape[1])])
+                writer.writerows([f, *row] for f, row in zip(files, embeddings, strict=True))
+        else:
+            import numpy as np
+
+            with open(temporary, "wb") as content:
+                np.savez(content, files=np.array(files), embeddings=embeddings)

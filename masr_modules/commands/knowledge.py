@@ -1,0 +1,63 @@
+"""`masr knowledge`: what an experiment's knowledge says about a corpus, before any training.
+
+`recipes/pretrain/knowledge_report.py` is the same command.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def main(arguments: list[str], prog: str | None = None) -> int:
+    """Prints the report, and saves it with a heat map.
+
+    Arguments
+    ---------
+    arguments : list[str]
+        See `--help`.
+    prog : str, optional
+        What `--help` calls the command; by default the name of the script.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    ValueError
+        If the YAML lacks a key that the report reads, or the CSV a column that a source reads.
+    KeyError
+        If an override is no key of the YAML.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Prints each source's coverage, its mean similarity within and across "
+        "identities, how the sources go together and how many anchors a batch has; then, for each "
+        "identity, which sources act in its space and what they call the hardest pairs of a batch. "
+        "Nothing is trained.",
+        epilog="Any value of the YAML can be overridden: --KEY VALUE, such as --data_folder.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("yaml", help="the experiment, such as hparams/masr.yaml")
+    parser.add_argument("csv", help="the corpus's CSV, such as train.csv")
+    parser.add_argument(
+        "--output",
+        default="results/knowledge_report",
+        help="folder of report.md and similarity.png (default: %(default)s)",
+    )
+    own, rest = parser.parse_known_args(arguments)
+    for path in (own.yaml, own.csv):
+        if not Path(path).is_file():
+            parser.error(f"{path}: no such file")
+    # Here, so that --help does not wait for them.
+    from masr_modules.config.command_line import parse_arguments
+    from masr_modules.config.settings import load_settings, merge_bases
+    from masr_modules.data.corpus import load_csv
+    from masr_modules.reporting.knowledge_report import OPTIONAL, SETTINGS, report
+
+    _, _, overrides = parse_arguments([own.yaml, *rest])
+    there = {*OPTIONAL} & {*merge_bases(Path(own.yaml))}
+    settings = load_settings(own.yaml, overrides, only=[*SETTINGS, *sorted(there)])
+    rows = load_csv(own.csv, settings["data_folder"])
+    print(report(settings, rows, own.output), end="")  # type: ignore[arg-type] # any mapping does
+    return 0
