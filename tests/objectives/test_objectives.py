@@ -15,6 +15,7 @@ from small_models import (
     small_encoder,
     small_hubert,
     small_huggingface,
+    small_published,
     small_wave_transformer,
     speech,
     step,
@@ -51,6 +52,7 @@ OBJECTIVES = {
     "hubert": lambda: small_hubert(small_encoder()),
     "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
+    "wav2vec2 as published": lambda: small_published("wav2vec2"),
     **{
         f"huggingface {name}": functools.partial(small_huggingface, name)
         for name in (*MODELS, "whisper")

@@ -86,6 +86,11 @@ def keys_of(yaml):
     return list(merge_bases(ROOT / "hparams" / yaml))
 
 
+def starts_from_source(yaml):
+    """Whether a YAML names what it starts from, whose sizes are then its own."""
+    return merge_bases(ROOT / "hparams" / yaml).get("source") is not None
+
+
 def placeholders(yaml):
     """The keys that a user has to give."""
     tree = merge_bases(ROOT / "hparams" / yaml)
@@ -110,7 +115,7 @@ def small_settings(yaml, corpus, output_folder, source=None):
         settings["train_csv"] = str(corpus / "csv/train.csv")
     for several in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
         settings[several] = str(corpus)
-    if "source" in keys:
+    if starts_from_source(yaml):
         settings |= {"source": source, "layers": {}}  # small models have two
         del settings["d_model"]
     return settings

@@ -4,6 +4,7 @@ import tempfile
 
 import torch
 from hf_models import save_small
+from published_models import WAV2VEC2
 
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
@@ -11,6 +12,7 @@ from masr_modules.encoders.waveform import LatentFrontEnd, Waveform
 from masr_modules.objectives.hubert import Hubert
 from masr_modules.objectives.huggingface import HuggingFaceSSL
 from masr_modules.objectives.units import Mfcc, unit_features
+from masr_modules.objectives.wav2vec2_published import PublishedWav2Vec2
 
 SPAN = 5
 
@@ -42,6 +44,14 @@ def small_huggingface(name, own_weight=1.0, start_weight=0.0, **options):
         encoder = HuggingFaceEncoder(save_small(name, folder), **options)
     weights = {"own_weight": own_weight, "start_weight": start_weight}
     return HuggingFaceSSL(encoder, codebook_size=16, mask_span=SPAN, **weights)
+
+
+def small_published(name):
+    """A method as published, on a small network of its kind; no layer is dropped."""
+    if name == "wav2vec2":
+        encoder = HuggingFaceEncoder(config=WAV2VEC2, pretraining_head=True)
+        return PublishedWav2Vec2(encoder, temperature=(2.0, 0.5, 0.9), layerdrop=0.0)
+    raise KeyError(name)
 
 
 def speech(*samples):
