@@ -53,6 +53,7 @@ OBJECTIVES = {
     "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
     "wav2vec2 as published": lambda: small_published("wav2vec2"),
+    "hubert as published": lambda: small_published("hubert"),
     **{
         f"huggingface {name}": functools.partial(small_huggingface, name)
         for name in (*MODELS, "whisper")

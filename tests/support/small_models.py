@@ -4,14 +4,15 @@ import tempfile
 
 import torch
 from hf_models import save_small
-from published_models import WAV2VEC2
+from published_models import HUBERT, WAV2VEC2
 
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.encoders.waveform import LatentFrontEnd, Waveform
 from masr_modules.objectives.hubert import Hubert
+from masr_modules.objectives.hubert_published import PublishedHubert
 from masr_modules.objectives.huggingface import HuggingFaceSSL
-from masr_modules.objectives.units import Mfcc, unit_features
+from masr_modules.objectives.units import KaldiMfcc, Mfcc, unit_features
 from masr_modules.objectives.wav2vec2_published import PublishedWav2Vec2
 
 SPAN = 5
@@ -51,6 +52,11 @@ def small_published(name):
     if name == "wav2vec2":
         encoder = HuggingFaceEncoder(config=WAV2VEC2, pretraining_head=True)
         return PublishedWav2Vec2(encoder, temperature=(2.0, 0.5, 0.9), layerdrop=0.0)
+    if name == "hubert":
+        encoder = HuggingFaceEncoder(config=HUBERT)
+        ssl = PublishedHubert(encoder, KaldiMfcc(), "unused.npz", 8, 16, layerdrop=0.0)
+        ssl.centroids.copy_(10 * torch.randn(8, KaldiMfcc.size))
+        return ssl
     raise KeyError(name)
 
 
