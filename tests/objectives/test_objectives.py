@@ -52,8 +52,10 @@ OBJECTIVES = {
     "hubert": lambda: small_hubert(small_encoder()),
     "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
-    "wav2vec2 as published": lambda: small_published("wav2vec2"),
-    "hubert as published": lambda: small_published("hubert"),
+    **{
+        f"{name} as published": functools.partial(small_published, name)
+        for name in ("wav2vec2", "hubert", "data2vec")
+    },
     **{
         f"huggingface {name}": functools.partial(small_huggingface, name)
         for name in (*MODELS, "whisper")

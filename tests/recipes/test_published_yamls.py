@@ -17,6 +17,7 @@ from masr_modules.encoders.transformers_export import save_transformers
 MODELS = {
     "wav2vec2_base": (transformers.Wav2Vec2Config, 95),
     "hubert_base": (transformers.HubertConfig, 94),
+    "data2vec_base": (transformers.Data2VecAudioConfig, 93),
 }
 #: What a configuration says of the training alone.
 TRAINING = {"activation_dropout", "feat_proj_dropout", "feat_quantizer_dropout", "layerdrop"}
@@ -91,7 +92,20 @@ def linear(warm_up, total, top=0.0005):
     return lambda step: up(step) if step <= warm_up else top * down(step)
 
 
+def three_stages(warm_up, decay, total, top=0.0005, scale=0.01):
+    """fairseq's tri_stage: a hundredth of the rate at both ends."""
+
+    def rate(step):
+        if step < warm_up:
+            return top * (scale + (1 - scale) * step / warm_up)
+        return top * scale ** (max(0, step - (total - decay)) / decay)
+
+    return rate
+
+
 RATES = {"wav2vec2_base": linear(32000, 400000), "hubert_base": linear(20000, 250000)}
+RATES |= {"data2vec_base": three_stages(12000, 28000, 400000)}  # .03, .9 and .07 of all
+STEPS = (1, 1000, 12000, 32000, 100000, 200000, 249999, 372000, 390000, 399999)
 
 
 @pytest.mark.parametrize("name, rate", RATES.items())
@@ -101,6 +115,7 @@ def test_learning_rates_are_the_published_ones(name, rate):
     assert type(optimizer) is torch.optim.AdamW
     (group,) = optimizer.param_groups
     assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.98), 1e-6, 0.01)
-    for step in (1, 1000, 12000, 32000, 100000, 200000, 249999):
+    total = found["lr_schedule"].total_steps
+    for step in (step for step in STEPS if step < total):
         found["lr_schedule"](optimizer, step)
         assert math.isclose(group["lr"], rate(step), rel_tol=1e-6), step
