@@ -69,11 +69,10 @@ class PublishedData2Vec(PublishedObjective):
         num_layers = len(encoder.blocks)
         if not 0 < top_layers <= num_layers:
             raise ValueError(f"top_layers is {top_layers}: choose 1 to num_layers, {num_layers}")
-        teacher = copy.deepcopy(encoder.context)  # before layers are dropped from the student
         super().__init__(encoder, feature_grad=feature_grad, least_spans=least_spans, **published)
         self.decay, self.decay_steps = tuple(decay), decay_steps
-        self.teacher = teacher.requires_grad_(False).eval()
-        self.targets = [Tap(layer.feed_forward) for layer in teacher.layers[-top_layers:]]
+        self.teacher = copy.deepcopy(encoder.context).requires_grad_(False).eval()
+        self.targets = [Tap(layer.feed_forward) for layer in self.teacher.layers[-top_layers:]]
         self.regression = nn.Linear(encoder.d_model, encoder.d_model)
 
     def train(self, mode: bool = True) -> "PublishedData2Vec":

@@ -3,10 +3,12 @@
 They train a network of `transformers`, so that its weights are those of the published models.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from masr_modules.encoders.huggingface import EncoderInput, HuggingFaceEncoder
 from masr_modules.encoders.pooling import valid_frames
@@ -107,6 +109,30 @@ class LayerDrop:
         return torch.where(kept, output, given[0])
 
 
+@torch.no_grad()
+def draw_as_published(model: nn.Module) -> None:
+    """Draws again what transformers draws otherwise: projection and positions.
+
+    Its draw of a convolution under weight norm has no effect, and HuBERT's projection is drawn as
+    the linear maps of the layers are.
+
+    Arguments
+    ---------
+    model : transformers.PreTrainedModel
+        wav2vec 2.0, HuBERT or data2vec, without trained weights.
+    """
+    model.feature_projection.projection.reset_parameters()
+    for conv in model.encoder.pos_conv_embed.modules():
+        if not isinstance(conv, nn.Conv1d):
+            continue
+        if not is_parametrized(conv, "weight"):
+            conv.reset_parameters()
+            continue
+        std = 2 / math.sqrt(conv.kernel_size[0] * conv.in_channels)
+        conv.weight = std * torch.randn_like(conv.weight)
+        conv.bias.zero_()
+
+
 @dataclass
 class PublishedPass:
     """One masked forward pass.
@@ -171,6 +197,8 @@ class PublishedObjective(SSLObjective):
         self.d_model = encoder.d_model
         self.mask_prob, self.mask_span = mask_prob, mask_span
         self.least_spans = least_spans
+        if not encoder.starts_trained:
+            draw_as_published(encoder.model)
         self.convolutions = Tap(encoder.front[0], feature_grad)
         if layerdrop:
             for layer in encoder.blocks:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from published_models import WAV2VEC2, save_as_published, theirs
-from small_models import speech
+from published_models import DATA2VEC, HUBERT, WAV2VEC2, save_as_published, theirs
+from small_models import small_published, speech
 from transformers import AutoModelForPreTraining
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
@@ -234,3 +234,20 @@ def test_another_network_is_refused(tmp_path):
         HuggingFaceEncoder(source, config=WAV2VEC2)
     with pytest.raises(ValueError, match="needs an encoder with pretraining_head: true"):
         PublishedWav2Vec2(HuggingFaceEncoder(config=WAV2VEC2))
+
+
+@pytest.mark.parametrize("name", ("wav2vec2", "hubert", "data2vec"))
+def test_projection_and_positions_are_drawn_as_published(name):
+    """fairseq: uniform up to 1 / root of the inputs; normal of variance 4 / (kernel * width)."""
+    config = {"wav2vec2": WAV2VEC2, "hubert": HUBERT, "data2vec": DATA2VEC}[name]
+    model = small_published(name, config | {"hidden_size": 64}).encoder.model
+    projection = model.feature_projection.projection  # of 8 inputs
+    for values in (projection.weight, projection.bias):
+        assert 0.9 / 8**0.5 < values.abs().max() <= 1 / 8**0.5
+    positions = model.encoder.pos_conv_embed
+    if name == "data2vec":  # torch's default: uniform up to 1 / root of 19 * 32 inputs of a group
+        bound = (19 * 32) ** -0.5
+        assert all(0.99 * bound < c.conv.weight.abs().max() <= bound for c in positions.layers)
+        return
+    assert positions.conv.weight.std().item() == pytest.approx(2 / (128 * 64) ** 0.5, rel=0.02)
+    assert not positions.conv.bias.any()
