@@ -56,7 +56,7 @@ def small_published(name, config=None, layerdrop=0.0, **options):
         return PublishedWav2Vec2(encoder, **{"temperature": (2.0, 0.5, 0.9)} | options)
     if name == "data2vec":
         encoder = HuggingFaceEncoder(config=config or DATA2VEC)
-        return PublishedData2Vec(encoder, top_layers=2, **{"decay": (0.9, 0.99)} | options)
+        return PublishedData2Vec(encoder, top_layers=2, **{"decay": (0.99, 0.999)} | options)
     encoder = HuggingFaceEncoder(config=config or HUBERT)
     ssl = PublishedHubert(encoder, KaldiMfcc(), "unused.npz", 8, 16, **options)
     ssl.centroids.copy_(10 * torch.randn(8, KaldiMfcc.size))
