@@ -227,6 +227,11 @@ class SpeechEncoder(nn.Module):
         return self.context.layers
 
     @property
+    def sample_rate(self) -> int:
+        """Of the waveforms, Hz."""
+        return self.features.sample_rate
+
+    @property
     def frame_samples(self) -> int:
         """Samples from the start of one frame to that of the next."""
         return self.features.hop * self.front_end.subsampling

@@ -18,6 +18,8 @@ from masr_modules.encoders.pooling import valid_frames
 from masr_modules.encoders.transformers_files import (
     FAMILIES,
     build_model,
+    build_pretraining,
+    check_network,
     check_source,
     config_of,
     load_config,
@@ -76,18 +78,19 @@ class HuggingFaceEncoder(nn.Module):
     gradient_checkpointing : bool
         Computes activations twice to save memory.
     config : dict, optional
-        In the place of a source: what `described` gives. Weights are drawn.
+        The network, in the words of transformers' configurations and as `described` gives it.
+        Without a source its weights are drawn; a source's network has to be the same.
+    pretraining_head : bool
+        With a config of wav2vec 2.0: whether it has the quantiser and the projections of
+        `Wav2Vec2ForPreTraining`, as `head`. They are drawn where the source has none.
 
     Raises
     ------
     FileNotFoundError
         If a local folder is missing or has no weights.
     ValueError
-        For an unknown family, another sample rate or an illegal option.
+        For an unknown family, another sample rate or network, or an illegal option.
     """
-
-    #: Before this training: a table does not call it untrained.
-    starts_trained = True
 
     def __init__(
         self,
@@ -98,15 +101,18 @@ class HuggingFaceEncoder(nn.Module):
         lora_rank: int = 8,
         gradient_checkpointing: bool = False,
         config: dict | None = None,
+        pretraining_head: bool = False,
     ):
         super().__init__()
-        if (source is None) == (config is None):
-            raise ValueError("an encoder needs either a source or a config")
+        if source is None and config is None:
+            raise ValueError("an encoder needs a source or a config")
         self.source, self.sample_rate = source, sample_rate
+        #: Before this training: a table does not call it untrained.
+        self.starts_trained = source is not None
         self.lora: LoraConfig | None = None
         self.published: dict = {}
         with named_errors(source or "config"):
-            model_config = self._load(source, config)
+            model_config = self._load(source, config, pretraining_head)
         self.family = family = FAMILIES[model_config.model_type]
         self.input_kind = family.input_kind
         group_norm = getattr(model_config, "feat_extract_norm", None) == "group"
@@ -122,16 +128,22 @@ class HuggingFaceEncoder(nn.Module):
         self._choose_trained(trainable, frozen_layers, lora_rank)
         self.train()  # as every new module; transformers loads in eval mode
 
-    def _load(self, source: str | None, config: dict | None):
+    def _load(self, source: str | None, config: dict | None, head: bool):
         """Sets the model, its head, and what it wants to hear; its configuration."""
+        if config is not None:
+            model_config, self.normalize, self.published = config_of(config)
         if source is None:
-            model_config, self.normalize = config_of(config)
-            self.model, self.head = build_model(model_config), None
+            self.model, self.head = (
+                build_pretraining(model_config) if head else (build_model(model_config), None)
+            )
             return model_config
         check_source(source)
-        model_config, self.published = load_config(source)
+        if config is None:
+            model_config, self.published = load_config(source)
+        else:
+            check_network(source, model_config)
         self.normalize = normalizes(load_extractor(source, self.sample_rate), model_config)
-        self.model, self.head = load_model(source, model_config)
+        self.model, self.head = load_model(source, model_config, head)
         if (adapter := Path(source).expanduser() / ADAPTER).is_dir():
             add_adapter(self.model, adapter)
         return model_config

@@ -25,6 +25,7 @@ with extra("hub"):
         AutoModelForPreTraining,
         AutoTokenizer,
         PreTrainedConfig,
+        Wav2Vec2ForPreTraining,
         WhisperForConditionalGeneration,
     )
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -77,6 +78,12 @@ REFUSED = {
 MAX_SIZE, MAX_LAYERS = 2**24, 1000
 #: Keys of which a large number alone, without weights of that size, takes memory or time.
 _BOUNDS = {"num_conv_pos_embeddings": MAX_LAYERS, "num_labels": 2**16}
+#: What a configuration says of the network; all else of it is how that is trained.
+_NETWORK = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")
+_NETWORK = (*_NETWORK, "intermediate_size", "hidden_act", "layer_norm_eps", "do_stable_layer_norm")
+_NETWORK = (*_NETWORK, "feat_extract_norm", "feat_extract_activation", "conv_dim", "conv_kernel")
+_NETWORK = (*_NETWORK, "conv_stride", "conv_bias", "conv_pos_kernel_size", "conv_pos_batch_norm")
+_NETWORK = (*_NETWORK, "num_conv_pos_embeddings", "num_conv_pos_embedding_groups")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
 #: What is raised on files whose values are of a wrong kind or size.
@@ -192,6 +199,8 @@ def config_of(described: dict):
     config : transformers.PreTrainedConfig
     normalize : bool
         Whether waveforms are normalised.
+    published : dict
+        What it said of masks and layers, which are left to us.
 
     Raises
     ------
@@ -203,9 +212,9 @@ def config_of(described: dict):
     _check_family("config", kind)
     _check_values("config", values)
     config = CONFIG_MAPPING[kind].from_dict(values)
-    _take_over("config", config)
+    published = _take_over("config", config)
     config.dtype = torch.float32
-    return config, bool(normalize)
+    return config, bool(normalize), published
 
 
 def build_model(config) -> nn.Module:
@@ -213,6 +222,49 @@ def build_model(config) -> nn.Module:
     if config.model_type == "whisper":
         return WhisperBody(WhisperEncoder(config))
     return AutoModel.from_config(config)
+
+
+def build_pretraining(config) -> tuple[nn.Module, nn.Module]:
+    """wav2vec 2.0 with drawn weights: its encoder, and its pretraining head.
+
+    Raises
+    ------
+    ValueError
+        If transformers has no such head for the family.
+    """
+    _check_head(config)
+    return _without_encoder(Wav2Vec2ForPreTraining(config))
+
+
+def _check_head(config) -> None:
+    if config.model_type != "wav2vec2":
+        raise ValueError(f"a {config.model_type!r} model has no pretraining head in transformers")
+
+
+def _without_encoder(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    encoder = model.wav2vec2
+    del model.wav2vec2  # what is left is the head
+    return encoder, model
+
+
+def check_network(source: str, config) -> None:
+    """Refuses a source whose network is not that of a configuration.
+
+    Raises
+    ------
+    ValueError
+        Names what differs.
+    """
+    found, _ = load_config(source)
+    differs = []
+    for key in _NETWORK:
+        theirs, ours = (getattr(side, key, None) for side in (found, config))
+        if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple):
+            theirs, ours = list(theirs), list(ours)
+        if theirs != ours:
+            differs.append(f"{key} {theirs}, where the encoder's config has {ours}")
+    if differs:
+        raise ValueError(f"{source}: is another network: it has {'; '.join(differs)}")
 
 
 def _check_values(where: str, value: object, key: str = "", name: str = "") -> None:
@@ -286,33 +338,41 @@ def normalizes(extractor, config) -> bool:
     return bool(getattr(extractor, "do_normalize", not group_norm))
 
 
-def load_model(source: str, config) -> tuple[nn.Module, nn.Module | None]:
+def load_model(
+    source: str, config, pretraining_head: bool = False
+) -> tuple[nn.Module, nn.Module | None]:
     """The encoder, and its pretraining head where the checkpoint ships a complete one.
 
+    With `pretraining_head` there is one in any case: what the checkpoint lacks of it is drawn.
     In float32, whatever the precision of the checkpoint: half of it cannot be trained on.
 
     No code of the checkpoint runs: weights come from safetensors, or from a pickle that
     torch reads with weights_only.
     """
-    model, head = _load_pair(source, config)
+    if pretraining_head:
+        _check_head(config)
+    model, head = _load_pair(source, config, pretraining_head)
     if config.model_type == "whisper":
         model = WhisperBody(model.encoder)
     return model, head
 
 
-def _load_pair(source: str, config) -> tuple[nn.Module, nn.Module | None]:
+def _load_pair(source: str, config, wanted: bool) -> tuple[nn.Module, nn.Module | None]:
     """The model as it comes, and its pretraining head."""
     options = {"config": config, "weights_only": True, "dtype": torch.float32}
-    if all(name != "Wav2Vec2ForPreTraining" for name in config.architectures or ()):
+    named = "Wav2Vec2ForPreTraining" in (config.architectures or ())
+    if not wanted and not named:
         return AutoModel.from_pretrained(source, trust_remote_code=False, **options), None
     model, info = AutoModelForPreTraining.from_pretrained(
         source, trust_remote_code=False, output_loading_info=True, **options
     )
     missing = [key for key in info["missing_keys"] if not key.startswith("wav2vec2.")]
-    encoder = model.wav2vec2
-    del model.wav2vec2  # what is left is the head
+    encoder, head = _without_encoder(model)
     if not missing:
-        return encoder, model
+        return encoder, head
+    if wanted:
+        logger.warning(f"{source}: its pretraining head lacks {missing}, which are drawn")
+        return encoder, head
     logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
     return encoder, None
 

@@ -176,3 +176,90 @@ class MaskedContrastiveLoss(nn.Module):
         logits = torch.cat([similarity.diagonal().unsqueeze(0), negatives]).T
         accuracy = (logits.detach().argmax(dim=1) == 0).float().mean()
         return F.cross_entropy(logits, torch.zeros_like(own)), accuracy
+
+
+class HeadLoss(nn.Module):
+    """wav2vec 2.0's loss with the pretraining head of transformers, of masked frames only.
+
+    Contrastive + diversity_loss_weight * diversity, as a mean over the masked frames.
+
+    Arguments
+    ---------
+    config : transformers.Wav2Vec2Config
+        Of the head: number of distractors, temperature and weight.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.diversity_weight = config.diversity_loss_weight
+        self.contrastive = MaskedContrastiveLoss(
+            config.num_negatives, config.contrastive_logits_temperature
+        )
+
+    def forward(
+        self,
+        head: nn.Module,
+        frames: Tensor,
+        latents: Tensor,
+        mask: FrameMask,
+        temperature: Tensor | float,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of N masked frames, and its stats.
+
+        Arguments
+        ---------
+        head : transformers.Wav2Vec2ForPreTraining
+            Its quantiser and projections are used.
+        frames : torch.Tensor
+            (N, D) the encoder's output.
+        latents : torch.Tensor
+            (N, C) the normalised output of the convolutions.
+        mask : FrameMask
+            Of the N frames.
+        temperature : torch.Tensor or float
+            Of the quantiser.
+        """
+        codes, perplexity = quantize(head.quantizer, head.dropout_features(latents), temperature)
+        targets = head.project_q(codes.to(head.project_q.weight.dtype))
+        loss, accuracy = self.contrastive(head.project_hid(frames), targets, mask)
+        num_codes = head.quantizer.num_groups * head.quantizer.num_vars
+        loss = loss + self.diversity_weight * (num_codes - perplexity) / num_codes
+        return loss, {"contrastive_accuracy": accuracy, "code_perplexity": perplexity.detach()}
+
+
+def quantize(
+    quantizer: nn.Module, latents: Tensor, temperature: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """What the quantiser of transformers gives, in O(N V) memory instead of O(N V D).
+
+    Its perplexity is of the joint batch of all ranks.
+
+    Arguments
+    ---------
+    quantizer : transformers' Wav2Vec2GumbelVectorQuantizer
+        V entries in each of its groups.
+    latents : torch.Tensor
+        (N, C).
+    temperature : torch.Tensor or float
+        Of the Gumbel softmax.
+
+    Returns
+    -------
+    codes : torch.Tensor
+        (N, D) the chosen entries of all groups, side by side.
+    perplexity : torch.Tensor
+        Scalar, of the mean distribution of each group, summed.
+    """
+    groups, num_vars = quantizer.num_groups, quantizer.num_vars
+    logits = quantizer.weight_proj(latents).view(-1, num_vars)
+    if quantizer.training:
+        chosen = F.gumbel_softmax(logits.float(), tau=temperature, hard=True)
+        distribution = logits.float().softmax(dim=-1)
+    else:
+        chosen = distribution = F.one_hot(logits.argmax(dim=-1), num_vars).float()
+    entries = quantizer.codevectors.view(groups, num_vars, -1)
+    chosen = chosen.to(entries.dtype).view(-1, groups, num_vars)
+    codes = torch.einsum("ngv,gvd->ngd", chosen, entries).flatten(1)
+    grouped = distribution.view(-1, groups, num_vars)
+    mean = joint_mean(grouped) if quantizer.training else grouped.mean(dim=0)
+    return codes, torch.exp(-torch.xlogy(mean, mean).sum(dim=-1)).sum()

@@ -15,7 +15,7 @@ from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.masked_latents import MaskedLatents
 
 
-def normalise_over_time(frames: Tensor, lens: Tensor) -> Tensor:
+def normalise_over_time(frames: Tensor, lens: Tensor, epsilon: float = 1e-8) -> Tensor:
     """Zero mean and unit variance of each channel over an utterance's valid frames.
 
     Arguments
@@ -24,6 +24,8 @@ def normalise_over_time(frames: Tensor, lens: Tensor) -> Tensor:
         (B, F, D).
     lens : torch.Tensor
         (B,) number of valid frames.
+    epsilon : float
+        Added to the variance.
 
     Returns
     -------
@@ -39,11 +41,32 @@ def normalise_over_time(frames: Tensor, lens: Tensor) -> Tensor:
     count = lens.to(frames.device, non_blocking=True).view(-1, 1, 1)
     centred = (frames - (frames * valid).sum(dim=1, keepdim=True) / count) * valid
     variance = centred.square().sum(dim=1, keepdim=True) / count
-    return centred * (variance + 1e-8).rsqrt()
+    return centred * (variance + epsilon).rsqrt()
+
+
+def decay_at(step: int, decay: tuple[float, float], steps: int) -> float:
+    """Of the teacher's moving average: it grows linearly from start to end, and stays there.
+
+    Example
+    -------
+    >>> decay_at(1, (0.5, 1.0), 2), decay_at(9, (0.5, 1.0), 2)
+    (0.75, 1.0)
+    """
+    start, end = decay
+    return start + (end - start) * min(1.0, step / steps)
+
+
+def spread(targets: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+    """How much (N, D) targets and predictions differ from frame to frame, for the log.
+
+    The prediction's stays near 0 while the student says the same at every frame.
+    """
+    found = {"target_std": targets, "prediction_std": predicted.detach()}
+    return {name: values.std(dim=0).mean() for name, values in found.items()}
 
 
 class Data2Vec(MaskedLatents):
-    """data2vec on the shared encoder.
+    """data2vec's task on the shared encoder; as published it is PublishedData2Vec.
 
     The teacher is the exponential moving average of the encoder, front end included, and
     hears the unmasked utterance. The target of a masked frame is the mean of its top
@@ -120,11 +143,7 @@ class Data2Vec(MaskedLatents):
         targets = masked.mask.select(self._targets(wavs, wav_lens))
         predicted = self.regression(masked.mask.select(frames)).float()
         loss = self.loss_scale * (predicted - targets).square().mean()
-        # The prediction's stays near 0 while the student says the same at every frame.
-        stats = {
-            "target_std": targets.std(dim=0).mean(),
-            "prediction_std": predicted.detach().std(dim=0).mean(),
-        }
+        stats = spread(targets, predicted)
         return SSLOutput(loss, masked.layers, masked.lens, masked.mask.frames, stats)
 
     @torch.no_grad()
@@ -137,7 +156,6 @@ class Data2Vec(MaskedLatents):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Moves the teacher towards the student."""
-        start, end = self.decay
-        decay = start + (end - start) * min(1.0, step / self.decay_steps)
+        decay = decay_at(step, self.decay, self.decay_steps)
         teacher = list(self.teacher.parameters())
         torch._foreach_lerp_(teacher, list(self.encoder.parameters()), 1 - decay)

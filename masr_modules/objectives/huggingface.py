@@ -2,18 +2,20 @@
 
 import logging
 
-import torch
 from torch import Tensor
 
 from masr_modules.encoders.conformer import LogMel
 from masr_modules.encoders.huggingface import EncoderInput, HuggingFaceEncoder
 from masr_modules.objectives.base import SSLObjective, SSLOutput
-from masr_modules.objectives.contrastive import MaskedContrastiveLoss
+from masr_modules.objectives.contrastive import HeadLoss
 from masr_modules.objectives.masking import FrameMask, span_mask
 from masr_modules.objectives.random_projection import RandomProjectionLoss, stack_features
 from masr_modules.objectives.start import StartPrediction
 
 logger = logging.getLogger(__name__)
+
+#: Of the quantiser, where the published annealing ends.
+END_TEMPERATURE = 0.5
 
 
 class HuggingFaceSSL(SSLObjective):
@@ -79,12 +81,7 @@ class HuggingFaceSSL(SSLObjective):
                 encoder.head.requires_grad_(False)
             return
         if encoder.head is not None:
-            config = encoder.head.config
-            self.diversity_weight = config.diversity_loss_weight
-            encoder.head.quantizer.temperature = 0.5
-            self.contrastive = MaskedContrastiveLoss(
-                config.num_negatives, config.contrastive_logits_temperature
-            )
+            self.contrastive = HeadLoss(encoder.head.config)
             return
         self.features = LogMel(encoder.sample_rate)
         if encoder.frame_samples % self.features.hop:
@@ -120,22 +117,8 @@ class HuggingFaceSSL(SSLObjective):
     def _own_loss(self, output, wavs, wav_lens, inputs, mask: FrameMask) -> tuple[Tensor, dict]:
         frames = mask.select(output.last_hidden_state)
         if self.encoder.head is not None:
-            return self._contrastive_loss(frames, mask.select(output.extract_features), mask)
+            latents = mask.select(output.extract_features)
+            return self.contrastive(self.encoder.head, frames, latents, mask, END_TEMPERATURE)
         features, _ = self.features(wavs, wav_lens)
         stacked = stack_features(features, self.ratio)[:, : inputs.num_frames]
         return self.prediction(frames, mask.select(stacked))
-
-    def _contrastive_loss(
-        self, frames: Tensor, latents: Tensor, mask: FrameMask
-    ) -> tuple[Tensor, dict]:
-        """wav2vec 2.0's, with the head that came with the checkpoint; masked frames only."""
-        head = self.encoder.head
-        latents = head.dropout_features(latents).unsqueeze(0)
-        everything = torch.ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
-        codes, perplexity = head.quantizer(latents, mask_time_indices=everything)
-        targets = head.project_q(codes.to(head.project_q.weight.dtype))[0]
-        loss, accuracy = self.contrastive(head.project_hid(frames), targets, mask)
-        num_codes = head.quantizer.num_groups * head.quantizer.num_vars
-        loss = loss + self.diversity_weight * (num_codes - perplexity) / num_codes
-        stats = {"contrastive_accuracy": accuracy, "code_perplexity": perplexity.detach()}
-        return loss, stats

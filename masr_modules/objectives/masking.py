@@ -1,5 +1,6 @@
 """Span masks for masked prediction, drawn for each utterance within its own length."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,18 +85,90 @@ def span_mask(
     >>> mask.frames.sum(dim=1).tolist()
     [10, 1]
     """
-    mask = np.zeros((len(lens), num_frames), dtype=bool)
     lengths = lens.tolist()
     if max(lengths) * share < 1:
         raise ValueError(
             f"nothing to mask: {share:g} of the longest of {len(lengths)} utterances, "
             f"{max(lengths)} frames, is less than a frame; drop short utterances"
         )
+    draw = functools.partial(_mask_row, share=share, span=span)
+    return FrameMask.of(_drawn(lengths, num_frames, seeds, draw), device or lens.device)
+
+
+@torch.compiler.disable
+def overlapping_span_mask(
+    lens: Tensor,
+    num_frames: int,
+    prob: float,
+    span: int,
+    least: int = 2,
+    seeds: list[int] | None = None,
+    device: torch.device | None = None,
+) -> FrameMask:
+    """Masks spans that may overlap, as wav2vec 2.0, HuBERT and data2vec do.
+
+    An utterance of L frames has prob * L / span spans, rounded up or down at random, at different
+    places that are equally likely; so fewer than prob * L frames are masked. Utterances that are
+    shorter than a span have no mask. Distributed as `_compute_mask_indices` of transformers, but
+    each utterance by itself: neither padding nor the other utterances of the batch matter.
+
+    Arguments
+    ---------
+    lens : torch.Tensor
+        (B,) number of valid frames.
+    num_frames : int
+        F, the padded length.
+    prob : float
+        Share of frames that the spans would cover if none overlapped.
+    span : int
+        Frames a mask covers.
+    least : int
+        Spans per utterance, where it has room for them.
+    seeds, device
+        Of span_mask.
+
+    Returns
+    -------
+    FrameMask
+        (B, F).
+
+    Raises
+    ------
+    ValueError
+        If no utterance has room for a span.
+
+    Example
+    -------
+    >>> mask = overlapping_span_mask(torch.tensor([100, 9]), 100, prob=0.65, span=10, seeds=[1, 2])
+    >>> mask.frames.sum(dim=1).tolist()
+    [60, 0]
+    """
+    lengths = lens.tolist()
+    if max(lengths) < span:
+        raise ValueError(
+            f"nothing to mask: the longest of {len(lengths)} utterances has {max(lengths)} frames, "
+            f"and a mask {span}; drop short utterances"
+        )
+    draw = functools.partial(_overlapping_row, prob=prob, span=span, least=least)
+    return FrameMask.of(_drawn(lengths, num_frames, seeds, draw), device or lens.device)
+
+
+def _drawn(lengths: list[int], num_frames: int, seeds: list[int] | None, draw) -> Tensor:
+    """(B, F) bool; `draw` fills a row of an utterance's length with its own generator."""
+    mask = np.zeros((len(lengths), num_frames), dtype=bool)
     if seeds is None:
         seeds = torch.randint(2**62, (len(lengths),)).tolist()
     for row, length, seed in zip(mask, lengths, seeds, strict=True):
-        _mask_row(row, length, share, span, np.random.default_rng(seed))
-    return FrameMask.of(torch.from_numpy(mask), device or lens.device)
+        draw(row, length, rng=np.random.default_rng(seed))
+    return torch.from_numpy(mask)
+
+
+def _overlapping_row(row: np.ndarray, length: int, prob: float, span: int, least: int, rng) -> None:
+    """Spans at different places."""
+    count = max(int(prob * length / span + rng.random()), least)
+    count = min(count, length // span)
+    for start in rng.choice(max(length - span + 1, 1), count, replace=False):
+        row[start : start + span] = True
 
 
 def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from speechbrain.lobes.features import MFCC
 from torch import Tensor, nn
+from torchaudio.compliance import kaldi
+from torchaudio.functional import compute_deltas
 
-from masr_modules.encoders.conformer import SpeechEncoder
 from masr_modules.encoders.pooling import valid_frames
 
 
@@ -47,6 +48,7 @@ class Mfcc(nn.Module):
                 f"encoder frames are {frame_samples} samples apart, which is no multiple of "
                 f"{self.hop_ms} ms: MFCC units need that"
             )
+        self.frame_samples = frame_samples
         self.ratio = frame_samples // self.hop
         self.mfcc = MFCC(deltas=False, context=False, sample_rate=sample_rate, n_mels=40, n_mfcc=13)
 
@@ -78,13 +80,58 @@ class Mfcc(nn.Module):
         return features.gather(1, places.unsqueeze(-1).expand_as(features))
 
 
+class KaldiMfcc(nn.Module):
+    """Kaldi's MFCC each 10 ms with first and second differences, as HuBERT was published with.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+
+    Example
+    -------
+    >>> features, lens = KaldiMfcc()(torch.randn(2, 16000), torch.tensor([1.0, 0.5]))
+    >>> features.shape, lens.tolist()
+    (torch.Size([2, 98, 39]), [98, 48])
+    """
+
+    name = "kaldi mfcc"
+    size = 39
+
+    def __init__(self, sample_rate: int = 16000):
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.frame_samples = sample_rate // 100
+        self.window = sample_rate // 40  # the first frame needs one
+
+    @torch.no_grad()
+    def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) samples, (B,) relative lengths -> (B, F, 39), (B,) numbers of frames."""
+        samples = (wav_lens * wavs.shape[1]).round().long()
+        steps = (samples - self.window).div(self.frame_samples, rounding_mode="floor")
+        lens = (steps + 1).clamp(min=0)
+        features = wavs.new_zeros(len(wavs), int(lens.max()), self.size, dtype=torch.float32)
+        with torch.autocast(wavs.device.type, enabled=False):
+            rows = zip(features, wavs.float(), samples.tolist(), lens.tolist(), strict=True)
+            for row, wav, count, length in rows:
+                if length:
+                    row[:length] = self._of(wav[:count])
+        return features, lens.to(wavs.device, non_blocking=True)
+
+    def _of(self, wav: Tensor) -> Tensor:
+        static = kaldi.mfcc(wav[None], sample_frequency=self.sample_rate, use_energy=False).T
+        first = compute_deltas(static)
+        return torch.cat([static, first, compute_deltas(first)]).T
+
+
 class LayerFrames(nn.Module):
     """One layer of an encoder trained before, frozen: the second iteration's features.
 
     Arguments
     ---------
-    encoder : SpeechEncoder
-        Of the same shape as the one trained before; it is copied.
+    encoder : nn.Module
+        Of the same shape as the one trained before; it is copied. As SpeechEncoder, or
+        HuggingFaceEncoder.
     checkpoint : str or Path
         The other run's `ssl.ckpt`, or the folder that holds it.
     layer : int
@@ -98,15 +145,15 @@ class LayerFrames(nn.Module):
         If it is of an encoder of another shape, or there is no such layer.
     """
 
-    def __init__(self, encoder: SpeechEncoder, checkpoint: str | Path, layer: int):
+    def __init__(self, encoder: nn.Module, checkpoint: str | Path, layer: int):
         super().__init__()
         path = Path(checkpoint)
         path = path / "ssl.ckpt" if path.is_dir() else path
         if not path.is_file():
             raise FileNotFoundError(f"teacher_checkpoint {path}: no such file")
-        if not 0 <= layer <= len(encoder.context.layers):
+        if not 0 <= layer <= len(encoder.blocks):
             raise ValueError(
-                f"teacher_layer is {layer}: choose 0 to num_layers, {len(encoder.context.layers)}"
+                f"teacher_layer is {layer}: choose 0 to num_layers, {len(encoder.blocks)}"
             )
         state = torch.load(path, map_location="cpu", weights_only=True)
         prefix = "encoder."
@@ -120,7 +167,7 @@ class LayerFrames(nn.Module):
                 f"encoder keys ({error})"
             ) from error
         self.layer = layer
-        self.size = encoder.d_model
+        self.size, self.frame_samples = encoder.d_model, encoder.frame_samples
         self.name = f"layer {layer} of {path}"
 
     def train(self, mode: bool = True) -> "LayerFrames":
@@ -135,21 +182,25 @@ class LayerFrames(nn.Module):
 
 
 def unit_features(
-    encoder: SpeechEncoder, checkpoint: str | None = None, layer: int = 0
-) -> Mfcc | LayerFrames:
+    encoder: nn.Module, checkpoint: str | None = None, layer: int = 0, published: bool = False
+) -> Mfcc | KaldiMfcc | LayerFrames:
     """MFCC for the first iteration; with a checkpoint, a layer of it for the second.
 
     Arguments
     ---------
-    encoder : SpeechEncoder
-        The encoder that will learn the units.
+    encoder : nn.Module
+        The encoder that will learn the units: SpeechEncoder or HuggingFaceEncoder.
     checkpoint : str, optional
         See LayerFrames.
     layer : int
         See LayerFrames.
+    published : bool
+        Whether MFCC are Kaldi's, each 10 ms; else they are averaged over each encoder frame.
     """
+    if checkpoint is None and published:
+        return KaldiMfcc(encoder.sample_rate)
     if checkpoint is None:
-        return Mfcc(encoder.frame_samples, encoder.features.sample_rate)
+        return Mfcc(encoder.frame_samples, encoder.sample_rate)
     return LayerFrames(encoder, checkpoint, layer)
 
 

@@ -14,7 +14,7 @@ from masr_modules.objectives.masked_latents import MaskedLatents, MaskedPass
 
 
 class Wav2Vec2(MaskedLatents):
-    """wav2vec 2.0 on the shared encoder.
+    """wav2vec 2.0's task on the shared encoder; as published it is PublishedWav2Vec2.
 
     Only masked frames are quantised. Loss: contrastive + diversity_weight * diversity.
 

@@ -8,6 +8,7 @@ First iteration: MFCC. Second: a layer of a model trained before,
 Interrupted, it resumes with the same command; what is complete is not repeated.
 """
 
+import functools
 import hashlib
 import json
 import shutil
@@ -34,16 +35,20 @@ from masr_modules.training.starter import end_with_starter
 
 def plan_of(hparams: dict, rows: dict) -> dict:
     """What the frames depend on: another plan needs other frames."""
+    extract = hparams["ssl"].unit_features
     durations = {utterance: row["duration"] for utterance, row in rows.items()}
-    return {
-        "features": hparams["ssl"].unit_features.name,
-        "frame_samples": hparams["ssl"].encoder.frame_samples,
+    plan = {
+        "features": extract.name,
+        "frame_samples": extract.frame_samples,
         "utterances": hashlib.sha256(json.dumps(durations).encode()).hexdigest(),
         "max_frames": hparams["kmeans_frames"],
         "max_crop_seconds": hparams["max_crop_seconds"],
         "seed": hparams["kmeans_seed"],
         "units": hparams["num_units"],
     }
+    if "kmeans" in hparams:
+        plan["kmeans"] = hparams["kmeans"].keywords
+    return plan
 
 
 def open_folder(folder: Path, plan: dict) -> None:
@@ -69,7 +74,7 @@ def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Pa
     crop = hparams["max_crop_seconds"]
     lengths = {u: {"duration": min(row["duration"], crop)} for u, row in rows.items()}
     seconds = sum(row["duration"] for row in lengths.values())
-    frames = seconds * hparams["sample_rate"] / hparams["ssl"].encoder.frame_samples
+    frames = seconds * hparams["sample_rate"] / extract.frame_samples
     share = hparams["kmeans_frames"] / frames
     batches = length_sorted_batches(lengths, hparams["max_batch_seconds"])
     files = [folder / f"{i:06}.npy" for i in range(len(batches))]
@@ -93,17 +98,18 @@ def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Pa
     return files
 
 
-def cluster(frames: np.ndarray, num_units: int, seed: int) -> MiniBatchKMeans:
-    """k-means in mini-batches of 10 000 frames."""
+#: Of a YAML without `kmeans`, which says how its units are found.
+KMEANS = functools.partial(MiniBatchKMeans, batch_size=10_000, n_init=5, max_no_improvement=50)
+
+
+def cluster(frames: np.ndarray, num_units: int, seed: int, make=KMEANS) -> MiniBatchKMeans:
+    """k-means in mini-batches."""
     if len(frames) < num_units:
         raise ValueError(
             f"{len(frames)} frames cannot give {num_units} units: lower num_units or raise "
             "kmeans_frames"
         )
-    kmeans = MiniBatchKMeans(
-        num_units, batch_size=10_000, n_init=5, max_no_improvement=50, random_state=seed
-    )
-    return kmeans.fit(frames)
+    return make(num_units, random_state=seed).fit(frames)
 
 
 def main(arguments: list[str]) -> None:
@@ -124,7 +130,7 @@ def main(arguments: list[str]) -> None:
     open_folder(folder, plan)
     files = dump_frames(hparams, rows, folder, run_opts.get("device", "cpu"))
     frames = np.concatenate([np.load(file, allow_pickle=False) for file in files])
-    kmeans = cluster(frames, plan["units"], plan["seed"])
+    kmeans = cluster(frames, plan["units"], plan["seed"], hparams.get("kmeans", KMEANS))
     used = len(np.unique(kmeans.labels_))
     explained = 1 - kmeans.inertia_ / ((frames - frames.mean(axis=0)) ** 2).sum()
     part = target.with_suffix(".part.npz")

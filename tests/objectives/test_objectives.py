@@ -15,6 +15,7 @@ from small_models import (
     small_encoder,
     small_hubert,
     small_huggingface,
+    small_published,
     small_wave_transformer,
     speech,
     step,
@@ -52,6 +53,10 @@ OBJECTIVES = {
     "hubert on samples": lambda: small_hubert(small_wave_transformer()),
     "data2vec": lambda: Data2Vec(small_encoder(), 2, decay=(0.9, 0.99), mask_span=SPAN),
     **{
+        f"{name} as published": functools.partial(small_published, name)
+        for name in ("wav2vec2", "hubert", "data2vec")
+    },
+    **{
         f"huggingface {name}": functools.partial(small_huggingface, name)
         for name in (*MODELS, "whisper")
     },
@@ -64,6 +69,7 @@ OBJECTIVES = {
 #: Compiling takes many seconds; what is left out differs in front end or family alone.
 COMPILED = ["best_rq", "wav2vec2", "w2v_bert", "hubert", "data2vec"]
 COMPILED += ["huggingface wav2vec2", "huggingface hubert", "start of whisper"]
+COMPILED += ["data2vec as published"]
 
 
 @pytest.fixture(params=OBJECTIVES)

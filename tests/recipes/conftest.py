@@ -69,11 +69,13 @@ SMALL = {
     "code_dim": 8,
     "num_units": 8,
     "contrastive_layers": 1,
+    "top_layers": 2,
     "max_batch_seconds": 12.0,
     "max_crop_seconds": 2.0,
     "num_workers": 0,
     "grad_accumulation_factor": 1,
     "lr_warmup_steps": 1,
+    "lr_decay_steps": 1,
     "masr_warmup_steps": 1,
     "knn_every_epochs": 1,
     "number_of_epochs": 2,
@@ -84,6 +86,11 @@ SMALL = {
 def keys_of(yaml):
     """The top-level keys of a YAML, those of its bases with them."""
     return list(merge_bases(ROOT / "hparams" / yaml))
+
+
+def starts_from_source(yaml):
+    """Whether a YAML names what it starts from, whose sizes are then its own."""
+    return merge_bases(ROOT / "hparams" / yaml).get("source") is not None
 
 
 def placeholders(yaml):
@@ -110,7 +117,7 @@ def small_settings(yaml, corpus, output_folder, source=None):
         settings["train_csv"] = str(corpus / "csv/train.csv")
     for several in {"fleurs", "commonvoice", "voxlingua107"} & set(keys):
         settings[several] = str(corpus)
-    if "source" in keys:
+    if starts_from_source(yaml):
         settings |= {"source": source, "layers": {}}  # small models have two
         del settings["d_model"]
     return settings

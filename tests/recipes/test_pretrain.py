@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import keys_of, logged, yamls
+from conftest import keys_of, logged, starts_from_source, yamls
 from core_only import run_with_core
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -61,7 +61,7 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
         kmeans.main(arguments(yaml))
     pretrain.main(arguments(yaml))
     results = json.loads((tmp_path / "out/results.json").read_text())
-    start = "start" if "source" in keys_of(yaml) else "untrained"
+    start = "start" if starts_from_source(yaml) else "untrained"
     beside = {start, "log-mel statistics", "MFCC statistics", "chance"}
     assert set(results) > beside and len(results) == len(beside) + 1
     for metrics in results.values():

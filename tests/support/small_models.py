@@ -4,13 +4,17 @@ import tempfile
 
 import torch
 from hf_models import save_small
+from published_models import DATA2VEC, HUBERT, WAV2VEC2
 
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.encoders.waveform import LatentFrontEnd, Waveform
+from masr_modules.objectives.data2vec_published import PublishedData2Vec
 from masr_modules.objectives.hubert import Hubert
+from masr_modules.objectives.hubert_published import PublishedHubert
 from masr_modules.objectives.huggingface import HuggingFaceSSL
-from masr_modules.objectives.units import Mfcc, unit_features
+from masr_modules.objectives.units import KaldiMfcc, Mfcc, unit_features
+from masr_modules.objectives.wav2vec2_published import PublishedWav2Vec2
 
 SPAN = 5
 
@@ -42,6 +46,21 @@ def small_huggingface(name, own_weight=1.0, start_weight=0.0, **options):
         encoder = HuggingFaceEncoder(save_small(name, folder), **options)
     weights = {"own_weight": own_weight, "start_weight": start_weight}
     return HuggingFaceSSL(encoder, codebook_size=16, mask_span=SPAN, **weights)
+
+
+def small_published(name, config=None, layerdrop=0.0, **options):
+    """A method as published, on a small network of its kind; by default no layer is dropped."""
+    options["layerdrop"] = layerdrop
+    if name == "wav2vec2":
+        encoder = HuggingFaceEncoder(config=config or WAV2VEC2, pretraining_head=True)
+        return PublishedWav2Vec2(encoder, **{"temperature": (2.0, 0.5, 0.9)} | options)
+    if name == "data2vec":
+        encoder = HuggingFaceEncoder(config=config or DATA2VEC)
+        return PublishedData2Vec(encoder, top_layers=2, **{"decay": (0.99, 0.999)} | options)
+    encoder = HuggingFaceEncoder(config=config or HUBERT)
+    ssl = PublishedHubert(encoder, KaldiMfcc(), "unused.npz", 8, 16, **options)
+    ssl.centroids.copy_(10 * torch.randn(8, KaldiMfcc.size))
+    return ssl
 
 
 def speech(*samples):
