@@ -81,6 +81,8 @@ class MultiLabelHead(nn.Module):
         layers = layers or {}
         if unknown := set(layers) - set(identities):
             raise ValueError(f"layers names {sorted(unknown)}, no identities: {list(identities)}")
+        for identity in identities:
+            metadata.require(identity)
         self.weights = dict(identities)
         built = build_sources(sources, metadata)  # once: their tables are shared
         # All projections are drawn before all prototypes, so that runs with and without prototypes

@@ -54,7 +54,7 @@ def test_seeds_are_averaged_and_what_is_missing_stays_empty(tmp_path):
     assert header == ["encoder", "unweighted accuracy (%)", "training (min)"]
     assert rows == [
         ["untrained, frozen", "25.0", "1.5"],
-        ["MASR, frozen", "60.0 ± 14.1", "1.5 ± 0.0"],
+        ["MASR, frozen", "60.0 ± 14.1", "1.5"],
     ]
 
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from masr_modules.inference import MASREncoder
 
-YAMLS = yamls("masr.yaml", "pretrain_*.yaml", "whisper_tiny.yaml", "published/*.yaml")
+YAMLS = yamls("masr*.yaml", "pretrain_*.yaml", "whisper_tiny.yaml", "published/*.yaml")
 
 #: Those whose knowledge or folders the tiny corpus lacks; see test_corpora.py.
 REAL = ("fleurs", "voxlingua107", "iemocap", "voxceleb", "commonvoice", "several", "debian")

@@ -45,8 +45,12 @@ NEEDS = {
     "masr_modules.encoders.transformers_files": "hub",
     "masr_modules.encoders.whisper": "hub",
     "masr_modules.metrics.plots": "report",
+    "masr_modules.objectives.data2vec_published": "hub",
+    "masr_modules.objectives.hubert_published": "hub",
     "masr_modules.objectives.huggingface": "hub",
+    "masr_modules.objectives.published": "hub",
     "masr_modules.objectives.start": "hub",
+    "masr_modules.objectives.wav2vec2_published": "hub",
     "masr_modules.reporting.heat_map": "report",
 }
 
