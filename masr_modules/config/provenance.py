@@ -142,14 +142,12 @@ def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> Comment
 def _drop_references(node: object, keys: Collection[str]) -> None:
     """Takes arguments out of blocks, in place, that are nothing but one of these keys' values."""
     if isinstance(node, dict):
-        for name in [n for n, part in node.items() if _text_of(part) in {f"<{k}>" for k in keys}]:
-            del node[name]
-    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        for name, part in [*node.items()]:
+            if _tag(part) == "!ref" and str(getattr(part, "value", ""))[1:-1] in keys:
+                del node[name]
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for part in parts:
         _drop_references(part, keys)
-
-
-def _text_of(node: object) -> str | None:
-    return str(node.value) if isinstance(node, TaggedScalar) and _tag(node) == "!ref" else None
 
 
 def _references(tree: Mapping) -> dict[str, set[str]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from masr_modules.data.metadata import Metadata
-from masr_modules.heads.masr import MASRHead, check_pair_weight, refuse_idle
+from masr_modules.heads.masr import MASRHead, refuse_idle
 from masr_modules.heads.projection import Layers, Projection
 from masr_modules.knowledge import Categorical, KnowledgeSource, build_sources, source_settings
 from masr_modules.pairwise.losses import LossOutput
@@ -91,7 +91,6 @@ class MultiLabelHead(nn.Module):
             identity: Projection(input_size, embedding_size, layers.get(identity, -1))
             for identity in identities
         }
-        check_pair_weight(pair_weight, prototypes, memory)
         read = {
             identity: self.read_sources({identity: 1.0}, built, loss, prototypes, pair_weight)
             for identity in identities

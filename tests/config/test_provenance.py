@@ -150,3 +150,12 @@ def test_a_fingerprint_does_not_tell_sources_without_effect():
     nothing = ["--masr_weight", "0"]
     assert key(language, gender, extra=nothing) == key(language, extra=nothing)
     assert key(language, extra=nothing) != key(gender, extra=nothing)
+
+
+def test_a_new_argument_that_does_nothing_leaves_the_name_of_older_runs(tmp_path):
+    before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
+    before.write_text("size: 3\nhead: !name:a.Head {size: !ref <size>}\n")
+    block = "head: !name:a.Head {size: !ref <size>, pair_weight: !ref <pair_weight>}"
+    after.write_text(f"size: 3\npair_weight: 0.0\n{block}\n")
+    assert fingerprint(before, []) == fingerprint(after, [])
+    assert fingerprint(before, []) != fingerprint(after, ["--pair_weight", "0.3"])
