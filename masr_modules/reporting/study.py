@@ -144,6 +144,7 @@ class Studies(Mapping):
     def __init__(self, path: str | Path):
         tree = YAML().load(Path(path).read_text(encoding="utf-8"))
         self.systems, self.conditions = tree["systems"], tree["conditions"]
+        self.summary = tree.get("summary")
         self.studies = {name: _study(name, keys) for name, keys in tree["studies"].items()}
         for arm in self.arms:
             self.changes(arm)

@@ -9,6 +9,7 @@ of their recipes.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 
 from masr_modules.config.extras import extra
@@ -24,7 +25,7 @@ from masr_modules.metrics.plots import (
     draw_rows,
     save_figure,
 )
-from masr_modules.metrics.tables import PRETRAIN_COLUMNS, column_title, replace_block
+from masr_modules.metrics.tables import PRETRAIN_COLUMNS, align, column_title, replace_block
 from masr_modules.reporting.comparison import difference, estimate, table_columns
 from masr_modules.reporting.pretrain_record import RATES, load_labels, pretrain_record
 from masr_modules.reporting.study import METHODS, Comparison, Studies, Study
@@ -77,6 +78,32 @@ def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
         for block in [block for block in tables if f"<!-- {block} -->" in text] or tables:
             replace_block(path, block, tables[block])
             print(f"{path.relative_to(root)}: {block}")
+
+
+def summary(comparisons: Mapping[str, Comparison]) -> str:
+    """The table of systems and tasks over several studies, each mean with its 95 % interval."""
+    columns, body = STUDIES.summary["columns"], []
+    for title, part in STUDIES.summary["parts"].items():
+        study = STUDIES[part["study"]]
+        comparison = comparisons[study.kind]
+        there = {key for _, key, _ in table_columns(comparison.labels)}
+        for arm in [*part["floors"], *study.arms]:
+            if not (seeds := comparison.recorded(arm, study.seeds)):
+                continue
+            metrics = [next((k for k in keys if k in there), "") for keys in columns.values()]
+            found = [m and _estimate(study, comparison, arm, m) for m in metrics]
+            body.append([title, arm, str(len(seeds)), *map(_mean_and_interval, found)])
+            title = ""
+    return align(["trained on", "system", "seeds", *columns], body)
+
+
+def _mean_and_interval(found: tuple[float, ...]) -> str:
+    """In percent; without an interval where there is none. No rate is beyond 0 or 100."""
+    if not found:
+        return ""
+    mean, low, high = found
+    low, high = max(low, 0.0), min(high, 100.0)
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]" if isfinite(low) else f"{mean:.1f}"
 
 
 def fill_downstream(root: Path) -> None:
@@ -170,6 +197,8 @@ def rebuild(root: Path = ROOT, comparisons: Mapping[str, Comparison] | None = No
         if study.languages:
             save_figure(draw_languages(study, comparison), root / study.languages["file"])
             print(study.languages["file"])
+    replace_block(root / STUDIES.summary["file"], "summary", summary(comparisons))
+    print(f"{STUDIES.summary['file']}: summary")
     fill_downstream(root)
 
 

@@ -1,5 +1,6 @@
-"""docs/extend.md, followed to the letter in a copy of the repository."""
+"""docs/extend.md and README, followed to the letter in a copy of the repository."""
 
+import csv
 import json
 import os
 import re
@@ -15,6 +16,11 @@ from how_to import TEXT, blocks, commands, paste
 
 pytestmark = pytest.mark.slow
 
+#: What a command begins with, and what Python runs for it.
+PROGRAMS = {
+    "python": [],
+    "masr": ["-c", "import sys; from masr_modules.commands.main import main; sys.exit(main())"],
+}
 PARTS = ("masr_modules", "data_prep", "recipes", "hparams", "tests")
 
 
@@ -30,11 +36,12 @@ def follow(tmp_path, mini_corpus):
     (copy / "data/mini").symlink_to(mini_corpus)
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
 
-    def run(section, corpus=mini_corpus, **extra):
-        paste(copy, section)
+    def run(section, corpus=mini_corpus, text=TEXT, made=lambda copy: None, **extra):
+        paste(copy, section, text)
+        made(copy)
         printed = []
-        for python, *words in commands(section):
-            assert python == "python"
+        for program, *words in commands(section, text):
+            words = [*PROGRAMS[program], *words]
             if words[0].endswith("/train.py"):
                 yaml = str(copy / words[1])
                 settings = small_settings(yaml, corpus, tmp_path / "out") | extra
@@ -107,6 +114,38 @@ def test_a_loss(follow, tmp_path):
     found = logged(tmp_path / "out")
     assert 0 < found["train masr"] < 4 * 3.25 and 0 < found["train pairs_language"] < 1
     assert results(tmp_path)
+
+
+def test_own_recordings_as_the_readme_has_them(follow, tmp_path):
+    def record(copy):
+        """More utterances like those of the three rows, in three splits, and their audio."""
+        rows = load_rows_of(copy / "corpus/train.csv")
+        generator = np.random.default_rng(0)
+        for row in rows:
+            path = copy / row["wav"].replace("$data_root", "corpus")
+            path.parent.mkdir(exist_ok=True)
+            samples = 0.1 * generator.standard_normal(int(16000 * float(row["duration"])))
+            soundfile.write(path, samples, 16000)
+        for split in ("train", "valid", "test"):
+            more = [row | {"ID": f"{row['ID']}_{split}_{n}"} for row in rows for n in range(4)]
+            with open(copy / f"corpus/{split}.csv", "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(more)
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    corpus = tmp_path / "copy/corpus"
+    report, training = follow("Your own recordings", corpus, text, record)
+    assert all(f"on '{name}'" in report for name in ("language", "speaker", "gender", "age")), (
+        report
+    )
+    header, (row, *_) = table_of(training)
+    assert row[1] == "MASR" and 0 <= results(tmp_path)["linear"] <= 1
+
+
+def load_rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def test_each_question_of_a_newcomer_has_its_section_and_its_test():
