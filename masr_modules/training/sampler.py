@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from masr_modules.training.hard_pairs import HardPairs, draw_bundles
+
 #: Utterances of an identity that are looked at for another speaker than those taken.
 LOOK_AHEAD = 1000
 
@@ -70,6 +72,11 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     joins its neighbour. Planning an epoch costs O(N) for N utterances, and O(I) a pair of
     relatives where `relatedness` of I identities is given.
 
+    With `hard_pairs`, a fraction of each batch is first filled with utterances that are hard pairs
+    of each other (`masr_modules.training.hard_pairs.draw_bundles`), and the rest of the batch as
+    without. Every utterance still comes at most once, in about as many batches; planning an epoch
+    then costs O(R N log N) for R rules of pairs.
+
     Arguments
     ---------
     durations : sequence of float
@@ -90,11 +97,15 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         The same seed and epoch give the same batches.
     rates : sequence of float, optional
         How often each utterance comes in an epoch, on average; once by default.
+    hard_pairs : HardPairs, optional
+        Of the N utterances.
+    hard_pair_share : float
+        Fraction of a batch that is drawn by them, in [0, 1].
 
     Raises
     ------
     ValueError
-        If K < 2, or an utterance is longer than the budget.
+        If K < 2, an utterance is longer than the budget, or the fraction is not in [0, 1].
 
     Example
     -------
@@ -117,6 +128,8 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         num_buckets: int = 1,
         seed: int = 0,
         rates: Sequence[float] | None = None,
+        hard_pairs: HardPairs | None = None,
+        hard_pair_share: float = 0.5,
     ):
         self.durations = np.asarray(durations, dtype=float)
         self.identities = np.asarray(identities)
@@ -126,6 +139,10 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         self.relatedness = relatedness
         self.seed = seed
         self.rates = None if rates is None else np.asarray(rates, dtype=float)
+        self.hard_pairs = hard_pairs if hard_pair_share else None
+        self.hard_pair_share = hard_pair_share
+        if not 0 <= hard_pair_share <= 1:
+            raise ValueError(f"hard_pair_share must be in [0, 1], got {hard_pair_share}")
         if utterances_per_identity < 2:
             raise ValueError(
                 "utterances_per_identity must be at least 2: an anchor needs a positive"
@@ -198,23 +215,38 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
 
     def _plan(self, bucket: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
         capacity = self._capacity(bucket)
+        bundles, bucket = self._bundles(bucket, capacity, rng)
         pools, free = self._pools(rng.permutation(bucket))
         if capacity < 2:  # no room for a pair: every utterance comes alone
             pools, free = {}, rng.permutation(bucket).tolist()
-        free_share = len(free) / len(bucket)
+        free_share = len(free) / max(1, len(bucket))
         sizes = _Sizes({identity: len(pool) for identity, pool in pools.items()})
         batches, owed = [], 0.0
-        while pools or free:
-            owed += free_share * capacity
+        while pools or free or bundles:
+            batch = bundles.pop() if bundles else []
+            room = capacity - len(batch)
+            owed += free_share * room
             # The last batches take whatever there is.
-            take = min(len(free), capacity, int(owed) if pools else capacity)
-            batch = [free.pop() for _ in range(take)]
+            take = min(len(free), room, int(owed) if pools else room)
+            batch += [free.pop() for _ in range(take)]
             owed -= take
             self._fill(batch, pools, free, capacity, sizes, rng)
+            while self.hard_pairs and free and len(batch) < capacity:  # too little for a pair
+                batch.append(free.pop())
+                owed -= 1
             batches.append(batch)
         if len(batches) > 1 and len(batches[-1]) < capacity / 2:
             batches.pop()
         return batches
+
+    def _bundles(
+        self, bucket: np.ndarray, capacity: int, rng: np.random.Generator
+    ) -> tuple[list[list[int]], np.ndarray]:
+        """Hard pairs for each batch of the bucket, and what is left of it."""
+        size = int(self.hard_pair_share * capacity + 1e-9)
+        if self.hard_pairs is None or size < 2:
+            return [], bucket
+        return draw_bundles(self.hard_pairs.rules, bucket, len(bucket) // capacity, size, rng)
 
     def _pools(self, indices: np.ndarray) -> tuple[dict[int, list[int]], list[int]]:
         """Identity -> its utterances; and those that cannot be a pair."""
@@ -243,9 +275,10 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             drawn.add(identity)
             sizes.set(identity, 0)  # at most once per batch
             pool = pools[identity]
-            # A rest of one could be nobody's positive: it comes along.
-            wanted = self.per_identity + (len(pool) == self.per_identity + 1)
-            taken = self._take(pool, min(wanted, capacity - len(batch), len(pool)), batch)
+            room, one_more = capacity - len(batch), self.per_identity + 1
+            # A rest of one could be nobody's positive: it comes along. And so for one place.
+            along = len(pool) == one_more or (self.hard_pairs is not None and room == one_more)
+            taken = self._take(pool, min(self.per_identity + along, room, len(pool)), batch)
             batch += taken
             if not taken:
                 spent.add(identity)

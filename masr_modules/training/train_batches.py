@@ -8,8 +8,21 @@ import torch
 from masr_modules.data.metadata import MetadataTable, column_of
 from masr_modules.data.shards import ShardBatches
 from masr_modules.pairwise.similarity import label_similarity
+from masr_modules.training.hard_pairs import HardPairs
 from masr_modules.training.sampler import KnowledgeBatchSampler, temperature_rates
 
+#: The keys of an experiment that its batches depend on.
+BATCH_SETTINGS = (
+    "knowledge",
+    "batch_identity",
+    "max_crop_seconds",
+    "max_batch_seconds",
+    "utterances_per_identity",
+    "num_buckets",
+    "seed",
+)
+#: Further ones, which an experiment need not have.
+BATCH_OPTIONS = ("language_temperature", "speaker_temperature", "hard_pairs", "hard_pair_share")
 #: Labels of `batch_identity` up to which relatives share a batch: the square of it in float32.
 MAX_RELATED = 10_000
 
@@ -47,8 +60,42 @@ def find_relatedness(hparams: dict, table: MetadataTable) -> np.ndarray | None:
     return None if similarity is None else similarity.numpy()
 
 
+def find_hard_pairs(hparams: dict, rows: dict, table: MetadataTable) -> HardPairs | None:
+    """What makes hard pairs, by the experiment's `hard_pairs`; a warning where nothing does.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment's ``hard_pairs``: identity -> columns in which a hard negative agrees.
+    rows : dict[str, dict]
+        ID -> row of the training utterances.
+    table : MetadataTable
+        Their metadata.
+
+    Returns
+    -------
+    HardPairs or None
+        Of all utterances of the table; None where `hard_pairs` is missing or empty.
+
+    Raises
+    ------
+    ValueError
+        If a column is not in the CSV, or holds numbers.
+    """
+    if not hparams.get("hard_pairs"):
+        return None
+    table.require("speaker", optional=True)
+    pairs = HardPairs.of_metadata(hparams["hard_pairs"], table)
+    pairs.select(table.index.find(list(rows))).warn_where_none()
+    return pairs
+
+
 def make_sampler(
-    hparams: dict, rows: dict, table: MetadataTable, relatedness: np.ndarray | None = None
+    hparams: dict,
+    rows: dict,
+    table: MetadataTable,
+    relatedness: np.ndarray | None = None,
+    hard_pairs: HardPairs | None = None,
 ) -> KnowledgeBatchSampler:
     """The training batches of an experiment: the same for every loss, so that it is fair.
 
@@ -58,18 +105,21 @@ def make_sampler(
         The experiment's ``knowledge``, ``batch_identity``, ``max_crop_seconds``,
         ``max_batch_seconds``, ``utterances_per_identity``, ``num_buckets`` and ``seed``;
         ``language_temperature`` and ``speaker_temperature`` where they are not 1, see
-        `temperature_rates`.
+        `temperature_rates`; ``hard_pairs`` and ``hard_pair_share``, see `find_hard_pairs`.
     rows : dict[str, dict]
         ID -> row of the training utterances.
     table : MetadataTable
         Their metadata.
     relatedness : np.ndarray, optional
         What `find_relatedness` gave, where it has been asked for already.
+    hard_pairs : HardPairs, optional
+        What `find_hard_pairs` gave, likewise.
 
     Raises
     ------
     ValueError
-        If ``batch_identity`` holds numbers, or the sampler's settings do not fit the rows.
+        If ``batch_identity`` or a column of ``hard_pairs`` holds numbers, or the sampler's settings
+        do not fit the rows.
 
     Example
     -------
@@ -82,6 +132,10 @@ def make_sampler(
     """
     if relatedness is None:
         relatedness = find_relatedness(hparams, table)
+    if hard_pairs is None:
+        hard_pairs = find_hard_pairs(hparams, rows, table)
+    if hard_pairs is not None:
+        hard_pairs = hard_pairs.select(table.index.find(list(rows)))
     table.require("speaker", optional=True)
     metadata = table(list(rows))
     rates = None
@@ -101,31 +155,28 @@ def make_sampler(
         num_buckets=hparams["num_buckets"],
         seed=hparams["seed"],
         rates=rates,
+        hard_pairs=hard_pairs,
+        hard_pair_share=hparams.get("hard_pair_share", 0.5),
     )
 
 
 class _WindowPlan:
     """Batches of a window of shards; a class, for workers that are spawned get it pickled."""
 
-    KEYS = (
-        "knowledge",
-        "batch_identity",
-        "max_crop_seconds",
-        "max_batch_seconds",
-        "utterances_per_identity",
-        "num_buckets",
-        "seed",
-        "language_temperature",
-        "speaker_temperature",
-    )
-
-    def __init__(self, hparams: dict, table: MetadataTable, relatedness: np.ndarray | None):
-        self.hparams = {key: hparams[key] for key in self.KEYS if key in hparams}
-        self.table, self.relatedness = table, relatedness
+    def __init__(
+        self,
+        hparams: dict,
+        table: MetadataTable,
+        relatedness: np.ndarray | None,
+        hard_pairs: HardPairs | None,
+    ):
+        keys = (*BATCH_SETTINGS, *BATCH_OPTIONS)
+        self.hparams = {key: hparams[key] for key in keys if key in hparams}
+        self.table, self.relatedness, self.hard_pairs = table, relatedness, hard_pairs
 
     def __call__(self, window: list[dict], epoch: int) -> list[list[int]]:
         rows = {row["ID"]: row for row in window}
-        sampler = make_sampler(self.hparams, rows, self.table, self.relatedness)
+        sampler = make_sampler(self.hparams, rows, self.table, self.relatedness, self.hard_pairs)
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -143,7 +194,8 @@ def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> Shard
     table : MetadataTable
         Their metadata.
     """
-    plan = _WindowPlan(hparams, table, find_relatedness(hparams, table))
+    relatedness = find_relatedness(hparams, table)
+    plan = _WindowPlan(hparams, table, relatedness, find_hard_pairs(hparams, rows, table))
     crop, processes = hparams["max_crop_seconds"], 1
     if torch.distributed.is_initialized():
         processes = torch.distributed.get_world_size()

@@ -96,9 +96,14 @@ def test_a_fingerprint_of_some_keys_has_those_that_they_refer_to(tmp_path):
 def test_a_fingerprint_does_not_tell_keys_that_came_later_and_change_nothing(tmp_path):
     before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
     before.write_text("lr: 1\n")
-    after.write_text("lr: 1\nlabel_noise: {}\nlabelled_share: 1.0\n")
+    later = "label_noise: {}\nlabelled_share: 1.0\nhard_pairs: {}\nhard_pair_share: 0.5\n"
+    after.write_text("lr: 1\n" + later)
     assert fingerprint(before, []) == fingerprint(after, [])
-    for change in (["--label_noise", "{language: 0.1}"], ["--labelled_share", "0.5"]):
+    for change in (
+        ["--label_noise", "{language: 0.1}"],
+        ["--labelled_share", "0.5"],
+        ["--hard_pairs", "{emotion: [speaker]}"],
+    ):
         assert fingerprint(after, change) != fingerprint(before, [])
 
 
