@@ -275,10 +275,13 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             drawn.add(identity)
             sizes.set(identity, 0)  # at most once per batch
             pool = pools[identity]
-            room, one_more = capacity - len(batch), self.per_identity + 1
-            # A rest of one could be nobody's positive: it comes along. And so for one place.
-            along = len(pool) == one_more or (self.hard_pairs is not None and room == one_more)
-            taken = self._take(pool, min(self.per_identity + along, room, len(pool)), batch)
+            # A rest of one could be nobody's positive: it comes along.
+            count = self.per_identity + (len(pool) == self.per_identity + 1)
+            room = capacity - len(batch)
+            if self.hard_pairs and room == self.per_identity + 1:
+                # The last place would stay empty; where this is the first identity, another fits.
+                count = room if len(drawn) > 1 else max(2, room // 2)
+            taken = self._take(pool, min(count, room, len(pool)), batch)
             batch += taken
             if not taken:
                 spent.add(identity)

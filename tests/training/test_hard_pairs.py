@@ -177,6 +177,15 @@ def test_an_epoch_is_as_long_and_each_utterance_comes_once(share):
     assert max(map(len, batches)) == 12 and abs(len(batches) - len(before)) <= 2
 
 
+def test_where_most_labels_are_missing_a_batch_still_has_two_languages():
+    metadata = small_corpus(size=700)
+    metadata.columns["language"][np.random.default_rng(0).random(700) < 0.65] = -1
+    columns = {"emotion": ["speaker"]}
+    batches = make(metadata, columns=columns, utterances_per_identity=3, max_batch_seconds=48.0)
+    languages = [set(metadata["language"][batch].tolist()) - {-1} for batch in batches]
+    assert np.mean([len(found) < 2 for found in languages]) < 0.05
+
+
 def test_batches_keep_to_the_seconds_budget_with_padding():
     metadata = small_corpus(size=600)
     durations = np.random.default_rng(1).uniform(1, 10, size=600)
