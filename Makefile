@@ -8,7 +8,7 @@ SSL ?= best_rq
 KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare tables downstream debian test test-fast soak clean \
+.PHONY: pretrain compare tables downstream debian docs test test-fast soak clean \
 	lint ruff format codespell yamllint mypy
 
 pretrain: $(INSTALLED)
@@ -31,6 +31,10 @@ debian: $(INSTALLED)
 	$(RUN) recipes/downstream/compare.py --corpus debian --modes frozen --seeds $(SEEDS) --jobs 2 \
 		--encoders @results/compare_debian/encoders.txt --record recipes/downstream/runs.csv
 	$(RUN) recipes/study/tables.py
+
+# The documents and an API reference as a site; a broken link or docstring is an error.
+docs: $(INSTALLED)
+	$(VENV)/bin/mkdocs build --strict
 
 # Two processes, files whole: fixtures are made once per file.
 test: $(INSTALLED)
@@ -69,4 +73,4 @@ $(INSTALLED): requirements.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) results data
+	rm -rf $(VENV) results data site

@@ -111,7 +111,7 @@ class MASRLoss(nn.Module):
     No host-device synchronisation.
 
     The hard-mining objective follows LASR (arXiv 2306.04374) and MASR
-    (arXiv 2307.10982) by their published descriptions; see docs/losses.md on what is
+    (arXiv 2307.10982) by their published descriptions; see docs/losses/README.md on what is
     this project's own reading.
 
     Arguments

@@ -67,6 +67,14 @@ def test_multisupcon_with_one_label_is_supcon():
     torch.testing.assert_close(loss, torch.stack(terms).mean())
 
 
+def test_x_sample_of_labels_and_a_low_target_temperature_is_supcon():
+    z = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    metadata = Metadata.from_columns({"language": ["a", "a", "a", "b", "b"]})
+    similarity = combine([Categorical("language")], metadata)
+    loss = XSampleLoss(0.5, target_temperature=0.01)(z, similarity).loss
+    torch.testing.assert_close(loss, MultiSupConLoss(0.5)(z, similarity).loss)
+
+
 def test_multi_task_cross_entropy_is_the_mean_over_columns_where_known():
     metadata = Metadata.from_columns({"language": ["a", "b", ""], "speaker": ["", "", "x"]})
     head = ClassifierHead(["language", "speaker"], 4, 3, metadata).eval()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     path
     for folder in (".", "docs", "data_prep", "recipes")
-    for path in sorted((ROOT / folder).glob("**/*.md" if folder == "recipes" else "*.md"))
+    for path in sorted((ROOT / folder).glob("**/*.md" if folder in ("docs", "recipes") else "*.md"))
 ]
 TOP = ("masr_modules", "data_prep", "recipes", "hparams", "tests", "docs", "benchmarks", "examples")
 each_document = pytest.mark.parametrize(

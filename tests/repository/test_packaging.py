@@ -23,6 +23,10 @@ OWN = {"masr_modules", "data_prep", "recipes", "tests", "benchmarks", "docs", "e
 #: Declared and not imported, and the text by which it is used.
 THROUGH = {
     "tensorboard": ("hparams/masr.yaml", "TensorboardLogger"),
+    "mkdocs": ("Makefile", "bin/mkdocs build"),
+    "mkdocs-material": ("mkdocs.yml", "name: material"),
+    "mkdocstrings-python": ("mkdocs.yml", "- mkdocstrings:"),
+    "griffelib": ("docs/site_hooks.py", "griffe.Extension"),
     "tzdata": ("masr_modules/knowledge/territories.py", 'files("tzdata")'),
     "urielplus": ("masr_modules/knowledge/languages.py", 'files("urielplus")'),
     "pytest-xdist": ("Makefile", "-n 2"),
@@ -108,7 +112,7 @@ def test_what_is_imported_is_in_the_core_or_in_the_extra_that_the_import_names()
     for name, extra, path in imported(*LIBRARY):
         if name not in CORE:
             assert name in EXTRAS.get(extra, ()), f"{path}: {name}"
-    assert names("docs") <= CORE.keys() | EXTRAS["report"].keys()
+    assert names("docs") <= CORE.keys() | EXTRAS["report"].keys() | EXTRAS["docs"].keys()
     assert names("benchmarks") <= DECLARED.keys() | pins("benchmarks/requirements.txt").keys()
     assert names("tests") <= DECLARED.keys()
 

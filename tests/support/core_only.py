@@ -16,7 +16,7 @@ def modules_of_extras():
     """What `import` calls the packages that the extras for users install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = [line for name in extras.keys() - {"test"} for line in extras[name]]
+    lines = [line for name in extras.keys() - {"docs", "test"} for line in extras[name]]
     wanted = {canonicalize_name(Requirement(line).name) for line in lines}
     return [
         module
