@@ -5,16 +5,18 @@
 
 What is written where, `studies.yaml` says. A block of a study stands between
 `<!-- pretrain-STUDY -->` and `<!-- /pretrain-STUDY -->`; those of downstream tasks in the READMEs
-of their recipes.
+of their recipes. The index of all results, `docs/results/README.md`, has the rows of
+`results.yaml`.
 """
 
+import re
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
 from masr_modules.config.extras import extra
-from masr_modules.downstream.tables import blocks, downstream_record
-from masr_modules.downstream.task import find_tasks
+from masr_modules.downstream.tables import MINUTES, blocks, downstream_record, rows_of
+from masr_modules.downstream.task import Task, find_tasks
 from masr_modules.knowledge.descent import branches, display_name, order_by_descent
 from masr_modules.metrics.intervals import Difference
 from masr_modules.metrics.plots import (
@@ -25,9 +27,16 @@ from masr_modules.metrics.plots import (
     draw_rows,
     save_figure,
 )
-from masr_modules.metrics.tables import PRETRAIN_COLUMNS, align, column_title, replace_block
+from masr_modules.metrics.tables import (
+    PRETRAIN_COLUMNS,
+    align,
+    column_title,
+    format_cell,
+    replace_block,
+)
 from masr_modules.reporting.comparison import difference, estimate, table_columns
 from masr_modules.reporting.pretrain_record import RATES, load_labels, pretrain_record
+from masr_modules.reporting.results_index import Experiment, Figures, ResultsIndex
 from masr_modules.reporting.study import METHODS, Comparison, Studies, Study
 
 with extra("report"):
@@ -36,6 +45,10 @@ with extra("report"):
 ROOT = Path(__file__).parents[2]
 STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
 DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
+INDEX = ResultsIndex(Path(__file__).with_name("results.yaml"))
+INDEX_PAGE, INDEX_BLOCK = "docs/results/README.md", "results-index"
+#: The two systems of the index.
+OURS, BASELINE = "MASR", "SSL only"
 
 
 def read_record() -> dict[str, Comparison]:
@@ -113,6 +126,45 @@ def fill_downstream(root: Path) -> None:
         path = root / "recipes" / folder / "README.md"
         replace_block(path, block, table)
         print(f"{path.relative_to(root)}: {block}")
+
+
+def fill_index(root: Path, comparisons: Mapping[str, Comparison]) -> None:
+    """Puts the table of all experiments into the index of results."""
+    tasks = {task.name: task for task in find_tasks(ROOT / "recipes").values()}
+    figures = {}
+    for row in INDEX.experiments:
+        if row.study:
+            figures[row.yaml] = _study_figures(row, comparisons)
+        elif row.task:
+            figures[row.yaml] = _task_figures(row, tasks[row.task])
+    replace_block(root / INDEX_PAGE, INDEX_BLOCK, INDEX.table(figures, "docs/results"))
+    print(f"{INDEX_PAGE}: {INDEX_BLOCK}")
+
+
+def _study_figures(row: Experiment, comparisons: Mapping[str, Comparison]) -> Figures:
+    """Of the last arm of a study, the one that its differences are of."""
+    study = STUDIES[row.study]
+    comparison, arm = comparisons[study.kind], study.arms[-1]
+    columns = [c for c in table_columns(comparison.labels) if c[1] in row.metrics]
+    found = comparison.metrics([arm, BASELINE], study.seeds)
+    time = _recorded_time() if row.yaml == METHODS["best_rq"] else ""
+    return Figures(found[arm], found[BASELINE], columns, arm.removeprefix(OURS), time)
+
+
+def _recorded_time() -> str:
+    """What `make pretrain` took, as the recipe's page records it."""
+    text = (ROOT / "recipes/pretrain/README.md").read_text(encoding="utf-8")
+    (run,) = re.findall(r"<!-- pretrain-run -->\n(.*?)<!-- /pretrain-run -->", text, re.S)
+    return f"{re.findall(r'took ([0-9]+ s)', run)[0]}, corpus and table included"
+
+
+def _task_figures(row: Experiment, task: Task) -> Figures:
+    """Of frozen encoders."""
+    rows = rows_of(downstream_record(DOWNSTREAM), row.corpus, task)
+    ours, baseline = (rows[system, "frozen"] for system in (OURS, BASELINE))
+    columns = [tuple(column) for column in task.columns if column.key in row.metrics]
+    minutes = format_cell([metrics[MINUTES] for metrics in ours], "minutes")
+    return Figures(ours, baseline, columns, ", frozen", f"{minutes} min of training")
 
 
 def draw(study: Study, comparison: Comparison) -> Figure | None:
@@ -200,6 +252,7 @@ def rebuild(root: Path = ROOT, comparisons: Mapping[str, Comparison] | None = No
     replace_block(root / STUDIES.summary["file"], "summary", summary(comparisons))
     print(f"{STUDIES.summary['file']}: summary")
     fill_downstream(root)
+    fill_index(root, comparisons)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_help_does_not_wait_for_torch():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("document", ["README.md", *sorted(ROOT.glob("docs/*.md"))])
+@pytest.mark.parametrize("document", ["README.md", *sorted(ROOT.glob("docs/**/*.md"))])
 def test_commands_of_the_documents_have_the_options_that_they_name(document, capsys):
     text = (ROOT / document).read_text(encoding="utf-8")
     for line in re.findall(r"(?:^    |`)masr ([^`\n]+)", text, re.M):

@@ -57,10 +57,11 @@ def test_tables_and_pictures_are_those_of_the_record(comparisons, tmp_path):
     record = downstream_record(TABLES.DOWNSTREAM)
     tasks = task_blocks(record, list(find_tasks(ROOT / "recipes").values()))
     assert ("asr", "debian-asr-results") in tasks
-    written = {block for _, block in tasks}
+    written = {block for _, block in tasks} | {TABLES.INDEX_BLOCK}
     files = {
         *FILES,
         STUDIES.summary["file"],
+        TABLES.INDEX_PAGE,
         *(f"recipes/{folder}/README.md" for folder, _ in tasks),
     }
     for file in files:
@@ -104,18 +105,41 @@ def test_each_claim_of_the_readme_stands_in_a_table_where_its_link_leads():
         assert f" {claim.replace('+', '')} " in tables, statement
 
 
+INTERVAL = r"[-+]?\d+\.\d\s+\[[-+\d.]+,\s+[-+\d.]+\]"
+
+
+def numbers(claim):
+    """Mean and bounds of a difference, which is the same in the other direction."""
+    mean, *bounds = map(float, re.findall(r"[-+]?\d+\.\d", claim))
+    return tuple(sorted([(mean, *bounds), (-mean, -bounds[1], -bounds[0])])[-1])
+
+
+@pytest.mark.parametrize("page", [file for file in FILES if file.startswith("docs/results/")])
+def test_each_interval_of_a_page_of_results_stands_in_its_tables(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    tables = "".join(blocks(text).values())
+    measured = {numbers(cell) for cell in re.findall(INTERVAL, tables)}
+    claims = re.findall(INTERVAL, re.sub(r"<!-- (\S+) -->.*?<!-- /\1 -->", "", text, flags=re.S))
+    assert not [claim for claim in claims if numbers(claim) not in measured]
+    assert bool(claims) == bool(measured)  # what a table has intervals of, its findings state
+
+
+def test_a_difference_is_compared_in_both_directions():
+    assert (
+        numbers("+2.0 [-1.0,\n+5.0]") == numbers("2.0 [-1.0, 5.0]") == numbers("-2.0 [-5.0, 1.0]")
+    )
+    assert numbers("+2.0 [-1.0, +5.0]") != numbers("+2.0 [-1.0, +5.1]")
+
+
 def test_every_block_of_a_pretraining_table_belongs_to_a_study():
-    names = {f"pretrain-{study}{end}" for study in STUDIES for end in ("", "-gains")}
-    for file in ROOT.glob("**/README.md"):
-        if ".venv" not in file.parts:
-            there = set(blocks(file.read_text(encoding="utf-8"))) - {"pretrain-run"}
-            assert there <= names, file
-            declared = {
-                f"pretrain-{study.name}{end}"
-                for study, end in product(STUDIES.values(), ("", "-gains"))
-                if str(file.relative_to(ROOT)) in study.files
-            }
-            assert there <= declared, file
+    for file in (path for top in ("docs", "recipes") for path in (ROOT / top).rglob("*.md")):
+        there = set(blocks(file.read_text(encoding="utf-8"))) - {"pretrain-run"}
+        declared = {
+            f"pretrain-{study.name}{end}"
+            for study, end in product(STUDIES.values(), ("", "-gains"))
+            if str(file.relative_to(ROOT)) in study.files
+        }
+        assert there <= declared, file
 
 
 def test_the_labels_beside_the_record_are_those_of_the_test_set(comparisons, tmp_path):

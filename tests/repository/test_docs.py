@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from masr_modules.reporting.results_index import ResultsIndex
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     path
     for folder in (".", "docs", "data_prep", "recipes")
-    for path in sorted((ROOT / folder).glob("**/*.md" if folder in ("docs", "recipes") else "*.md"))
+    for path in sorted((ROOT / folder).glob("*.md" if folder == "." else "**/*.md"))
 ]
 TOP = ("masr_modules", "data_prep", "recipes", "hparams", "tests", "docs", "benchmarks", "examples")
 each_document = pytest.mark.parametrize(
@@ -83,7 +85,8 @@ def test_make_targets_are_there(path):
 
 
 @pytest.mark.parametrize(
-    "folder", ["analysis", "asr", "downstream", "emotion", "language_id", "speaker"]
+    "folder",
+    ["analysis", "asr", "downstream", "emotion", "language_id", "pretrain", "speaker", "study"],
 )
 def test_a_recipes_page_lists_its_files_and_says_how_to_run_it(folder):
     text = (ROOT / "recipes" / folder / "README.md").read_text(encoding="utf-8")
@@ -93,6 +96,14 @@ def test_a_recipes_page_lists_its_files_and_says_how_to_run_it(folder):
     assert scripts <= set(re.findall(r"`([\w.]+)`", parts["Files"]))
     assert f"    python recipes/{folder}/" in parts["Run"]
     assert len(text.splitlines()) <= 80
+
+
+def test_every_experiment_has_a_row_in_the_index_of_results():
+    index = ResultsIndex(ROOT / "recipes/study/results.yaml")
+    yamls = {path.name for path in (ROOT / "hparams").glob("*.yaml")}
+    assert {experiment.yaml for experiment in index.experiments} == yamls
+    released = re.findall(r"^## ([\d.]+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert index.release in released
 
 
 def test_the_picture_is_what_the_script_draws():
