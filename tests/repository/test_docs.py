@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     path
     for folder in (".", "docs", "data_prep", "recipes")
-    for path in sorted((ROOT / folder).glob("**/*.md" if folder == "recipes" else "*.md"))
+    for path in sorted((ROOT / folder).glob("*.md" if folder == "." else "**/*.md"))
 ]
 TOP = ("masr_modules", "data_prep", "recipes", "hparams", "tests", "docs", "benchmarks", "examples")
 each_document = pytest.mark.parametrize(
@@ -93,6 +93,21 @@ def test_a_recipes_page_lists_its_files_and_says_how_to_run_it(folder):
     assert scripts <= set(re.findall(r"`([\w.]+)`", parts["Files"]))
     assert f"    python recipes/{folder}/" in parts["Run"]
     assert len(text.splitlines()) <= 80
+
+
+CORPORA = sorted((ROOT / "docs/corpora").glob("[a-z]*.md"))
+
+
+@pytest.mark.parametrize("path", CORPORA, ids=lambda path: path.stem)
+def test_a_page_of_a_corpus_has_its_parts_and_is_in_the_index(path):
+    assert f"]({path.name})" in (path.parent / "README.md").read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^## ([\w ]+)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert {"Run", "Protocol"} <= parts.keys()
+    assert re.search(r"disjoint by", parts["Protocol"], re.I)
+    if path.stem != "own_table":
+        assert any(name.startswith("Download") for name in parts) and "Published" in parts
+        assert re.search(r"not run|\]\(", parts["Result here"], re.I)
 
 
 def test_the_picture_is_what_the_script_draws():
