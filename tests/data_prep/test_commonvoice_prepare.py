@@ -4,7 +4,8 @@ from collections import defaultdict
 
 import pytest
 from people import corpus_of_people
-from trees import commonvoice_line, commonvoice_tree, read_splits, write_wav
+from trees import add_commonvoice_clip as add
+from trees import commonvoice_tree, only_validated, read_splits, write_wav
 
 from data_prep.common.checks import check_disjoint
 from data_prep.common.corpus import language_cells
@@ -23,14 +24,6 @@ def prepare(tree, **options):
     """Rows of each side."""
     prepare_commonvoice(str(tree), str(tree.parent / "csv"), **options)
     return read_splits(tree.parent / "csv")
-
-
-def add(tree, table, locale, client, number, sentence, *cells, audio=True):
-    """Appends a clip to a table."""
-    with open(tree / locale / f"{table}.tsv", "a", encoding="utf-8") as file:
-        file.write(commonvoice_line(locale, client, number, sentence, *cells) + "\n")
-    if audio:
-        write_wav(tree / locale / f"clips/common_voice_{locale}_{number}.mp3", sample_rate=32000)
 
 
 def ids(rows, side="train"):
@@ -250,17 +243,6 @@ def test_a_release_without_the_validated_table_says_what_to_do(tree):
     with pytest.raises(FileNotFoundError, match="taken with --train_from train"):
         prepare(tree, languages=["de"])
     assert prepare(tree, languages=["de"], train_from="train")["train"]
-
-
-def only_validated(tree, speakers=8):
-    """Takes the official splits away; each of German's and Catalan's speakers has two clips."""
-    for table in tree.glob("*/*.tsv"):
-        if table.stem in ("train", "dev", "test"):
-            table.unlink()
-    for locale in ("de", "ca"):
-        for number in range(20, 20 + 2 * speakers):
-            add(tree, "validated", locale, f"{locale}-{number // 2}", number, f"Nummer {number}")
-    return tree
 
 
 def speakers_by_locale(rows):

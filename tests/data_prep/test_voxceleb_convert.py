@@ -1,28 +1,14 @@
 """VoxCeleb's .m4a files made into .wav."""
 
-import av
 import numpy as np
 import pytest
 import soundfile
 from trees import write_wav
-from trees_voxceleb import VIDEOS
+from trees_voxceleb import VIDEOS, write_m4a
 
 from data_prep.voxceleb_convert import convert_voxceleb, decode, main
 
 FIRST, SECOND = VIDEOS
-
-
-def write_m4a(path, seconds=1.0, sample_rate=16000, options=None):
-    """A tone as AAC."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.sin(2 * np.pi * 440 * np.arange(int(seconds * sample_rate)) / sample_rate)
-    with av.open(str(path), "w", format="mp4", options=options or {}) as container:
-        stream = container.add_stream("aac", rate=sample_rate, layout="mono")
-        for block in np.array_split((0.5 * samples).astype(np.float32), len(samples) // 1000):
-            frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
-            frame.sample_rate = sample_rate
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def test_conversion_keeps_the_sound_and_goes_on_after_an_interrupt(tmp_path):

@@ -3,8 +3,10 @@
 import csv
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,20 @@ def load_recipe(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Makes the commands that a recipe would start run here."""
+    commands = []
+
+    def run(command, **options):
+        commands.append(command[2:])
+        load_recipe(f"{command[1].split('/')[-2]}/train").main(command[2:])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """Several runs of downstream recipes in one table: folds, encoders, tasks."""
 
 import json
-import subprocess
-from types import SimpleNamespace
 
 import pytest
 from conftest import load_recipe
@@ -11,20 +9,6 @@ from test_corpora import TREES
 from masr_modules.downstream.tables import downstream_record
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Makes the commands that a recipe would start run here."""
-    commands = []
-
-    def run(command, **options):
-        commands.append(command[2:])
-        load_recipe(f"{command[1].split('/')[-2]}/train").main(command[2:])
-        return SimpleNamespace(returncode=0)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    return commands
 
 
 def test_all_folds_of_iemocap_in_one_table(in_process, arguments, tmp_path, capsys):

@@ -106,6 +106,21 @@ def test_every_experiment_has_a_row_in_the_index_of_results():
     assert index.release in released
 
 
+CORPORA = sorted((ROOT / "docs/corpora").glob("[a-z]*.md"))
+
+
+@pytest.mark.parametrize("path", CORPORA, ids=lambda path: path.stem)
+def test_a_page_of_a_corpus_has_its_parts_and_is_in_the_index(path):
+    assert f"]({path.name})" in (path.parent / "README.md").read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^## ([\w ]+)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert {"Run", "Protocol"} <= parts.keys()
+    assert re.search(r"disjoint by", parts["Protocol"], re.I)
+    if path.stem != "own_table":
+        assert any(name.startswith("Download") for name in parts) and "Published" in parts
+        assert re.search(r"not run|\]\(", parts["Result here"], re.I)
+
+
 def test_the_picture_is_what_the_script_draws():
     draw = runpy.run_path(str(ROOT / "docs/draw_method.py"))["draw"]
     assert draw() == (ROOT / "docs/method.svg").read_text(encoding="utf-8")

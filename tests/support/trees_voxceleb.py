@@ -3,6 +3,8 @@
 from itertools import product
 from pathlib import Path
 
+import av
+import numpy as np
 from trees import read_splits, write_lines, write_wav
 
 from data_prep.voxceleb_prepare import prepare_voxceleb
@@ -73,6 +75,19 @@ def voxceleb2_tree(root, seconds=0.2, folder="dev/wav"):
     lines += [f"{s} ,n000{s[2:]} ,{g} ,{side}" for s, (g, side) in SPEAKERS_2.items()]
     write_lines(root / "meta/vox2_meta.csv", lines)
     return root
+
+
+def write_m4a(path, seconds=1.0, sample_rate=16000, options=None):
+    """A tone as AAC."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.sin(2 * np.pi * 440 * np.arange(int(seconds * sample_rate)) / sample_rate)
+    with av.open(str(path), "w", format="mp4", options=options or {}) as container:
+        stream = container.add_stream("aac", rate=sample_rate, layout="mono")
+        for block in np.array_split((0.5 * samples).astype(np.float32), len(samples) // 1000):
+            frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
+            frame.sample_rate = sample_rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def prepare(root, save_folder, **options):
