@@ -32,32 +32,38 @@ def main(arguments: list[str], prog: str | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Prints each source's coverage, its mean similarity within and across "
-        "identities, how the sources go together and how many anchors a batch has; then, for each "
-        "identity, which sources act in its space and what they call the hardest pairs of a batch. "
-        "Nothing is trained.",
+        "identities, how the sources go together, how many anchors a batch has and, where the YAML "
+        "sets hard_pairs, how many utterances have such a pair; then, for each identity, which "
+        "sources act in its space and what they call the hardest pairs of a batch. Nothing is "
+        "trained.",
         epilog="Any value of the YAML can be overridden: --KEY VALUE, such as --data_folder.",
         allow_abbrev=False,
     )
     parser.add_argument("yaml", help="the experiment, such as hparams/masr.yaml")
-    parser.add_argument("csv", help="the corpus's CSV, such as train.csv")
+    parser.add_argument(
+        "csv", help="the corpus's CSV, such as train.csv, or the YAML's key of it: train_csv"
+    )
     parser.add_argument(
         "--output",
         default="results/knowledge_report",
         help="folder of report.md and similarity.png (default: %(default)s)",
     )
     own, rest = parser.parse_known_args(arguments)
-    for path in (own.yaml, own.csv):
+    named = own.csv.endswith("_csv")
+    for path in (own.yaml, *([] if named else [own.csv])):
         if not Path(path).is_file():
             parser.error(f"{path}: no such file")
     # Here, so that --help does not wait for them.
     from masr_modules.config.command_line import parse_arguments
     from masr_modules.config.settings import load_settings, merge_bases
-    from masr_modules.data.corpus import load_csv
+    from masr_modules.data.corpus import load_corpora
     from masr_modules.reporting.knowledge_report import OPTIONAL, SETTINGS, report
 
     _, _, overrides = parse_arguments([own.yaml, *rest])
     there = {*OPTIONAL} & {*merge_bases(Path(own.yaml))}
-    settings = load_settings(own.yaml, overrides, only=[*SETTINGS, *sorted(there)])
-    rows = load_csv(own.csv, settings["data_folder"])
+    settings = load_settings(
+        own.yaml, overrides, only=[*SETTINGS, *sorted(there), *[own.csv] * named]
+    )
+    rows = load_corpora(settings[own.csv] if named else own.csv, settings["data_folder"])
     print(report(settings, rows, own.output), end="")  # type: ignore[arg-type] # any mapping does
     return 0

@@ -15,22 +15,23 @@ from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.knowledge import KnowledgeSource, build_sources
 from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.similarity import combine
-from masr_modules.reporting.mining_report import anchor_statistics, anchor_text, identity_sections
-from masr_modules.training.train_batches import make_sampler
+from masr_modules.reporting.mining_report import (
+    anchor_statistics,
+    anchor_text,
+    hard_pair_section,
+    identity_sections,
+)
+from masr_modules.training.train_batches import (
+    BATCH_OPTIONS,
+    BATCH_SETTINGS,
+    find_hard_pairs,
+    make_sampler,
+)
 
 #: The top-level keys of an experiment that the report reads.
-SETTINGS = (
-    "knowledge",
-    "batch_identity",
-    "data_folder",
-    "max_crop_seconds",
-    "max_batch_seconds",
-    "utterances_per_identity",
-    "num_buckets",
-    "seed",
-)
+SETTINGS = (*BATCH_SETTINGS, "data_folder")
 #: Further ones, which an experiment need not have.
-OPTIONAL = ("identities", "prototypes", "pair_weight", "loss")
+OPTIONAL = (*BATCH_OPTIONS, "identities", "prototypes", "pair_weight", "loss")
 
 # Bounds of the cost: pairs are those inside one draw, or several, of this many utterances.
 _DRAW, _DRAWS = 1000, 8
@@ -168,7 +169,8 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     table.require(identity)
     sources = build_sources(settings["knowledge"], table)
     found = pair_statistics(sources, table, identity, settings["seed"])
-    sampler = make_sampler(settings, rows, table)
+    hard_pairs = find_hard_pairs(settings, rows, table)
+    sampler = make_sampler(settings, rows, table, hard_pairs=hard_pairs)
     sampler.set_epoch(1)
     batches = list(sampler)[:_BATCHES]
     sections = [
@@ -178,6 +180,8 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
         _correlation_table(sources, found),
         anchor_text(anchor_statistics(batches, len(sampler), table, identity)),
     ]
+    if hard_pairs is not None:
+        sections += hard_pair_section(hard_pairs, batches)
     for name in settings.get("identities") or [identity]:
         sections += identity_sections(settings, sources, name, batches, table)
     image = Path(output) / "similarity.png"

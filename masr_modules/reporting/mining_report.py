@@ -15,6 +15,7 @@ from masr_modules.knowledge import KnowledgeSource
 from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.mining import mine
 from masr_modules.pairwise.similarity import combine
+from masr_modules.training.hard_pairs import HardPairs, pair_shares
 
 #: Anchors of each identity whose hardest pairs are shown, and letters of a value.
 _EXAMPLES, _LETTERS = 5, 20
@@ -156,6 +157,42 @@ def anchor_text(found: AnchorStatistics) -> str:
         f"{found.anchors.max()}): {found.anchors.sum() / found.sizes.sum():.1%} of its utterances. "
         f"Batches without an anchor: {int((found.anchors == 0).sum())}."
     )
+
+
+def hard_pair_section(pairs: HardPairs, batches: Sequence[Sequence[int]]) -> list[str]:
+    """How many utterances of the batches have the pairs that `hard_pairs` describes.
+
+    Arguments
+    ---------
+    pairs : HardPairs
+        Of all utterances.
+    batches : sequence of sequences of int
+        Their places.
+
+    Example
+    -------
+    >>> metadata = MetadataTable({"a": {"gender": "female"}, "b": {"gender": "male"}})
+    >>> _ = metadata.require("gender"), metadata.require("speaker", optional=True)
+    >>> pairs = HardPairs.of_metadata({"gender": ["speaker"]}, metadata)
+    >>> hard_pair_section(pairs, [[0, 1]])[0]
+    '## Hard pairs in batches'
+    """
+    found = pair_shares(pairs, batches)
+    whole = pair_shares(pairs, [range(len(next(iter(pairs.known.values()))))])
+    cells = [
+        [identity, ", ".join(pairs.columns[identity])]
+        + [format_number(100 * share, 1) for share in (*shares, whole[identity][3])]
+        for identity, shares in found.items()
+    ]
+    header = ["identity", "same", "known (%)", "positive (%)", "hard negative (%)", "both (%)"]
+    text = (
+        "A hard negative of an utterance has another label of the identity and the same labels in "
+        "the columns named; a positive has the same label and another speaker (of the identity "
+        "speaker: is another utterance). The fractions are of the utterances whose label is known, "
+        "and whose batch holds such a pair; the last one is of a batch of all utterances."
+    )
+    table = align([*header, "both, all utterances (%)"], cells)
+    return ["## Hard pairs in batches", text, table]
 
 
 def identity_sections(

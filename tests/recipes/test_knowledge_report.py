@@ -216,6 +216,26 @@ def test_each_identity_shows_what_acts_and_its_hardest_pairs(tmp_path, capsys):
     assert "Pairs of utterances are not: pair_weight is 0." in capsys.readouterr().out
 
 
+def test_the_fractions_with_a_hard_pair_are_shown_of_all_corpora_of_the_yaml(tmp_path, capsys):
+    cells = [("joy", "a"), ("fear", "a"), ("joy", "b"), ("", "b")]
+    for corpus, part in (("one", cells[:2]), ("two", cells[2:])):
+        lines = [f"{corpus}{i},3.0,{i}.wav,{','.join(row)},swe" for i, row in enumerate(part)]
+        text = "\n".join(["ID,duration,wav,emotion,speaker,language", *lines])
+        (tmp_path / f"{corpus}.csv").write_text(text)
+    corpora = [f"{{csv: {tmp_path}/{name}.csv, data_root: /{name}}}" for name in ("one", "two")]
+    experiment = tmp_path / "experiment.yaml"
+    text = YAML.replace("Numeric", "Categorical").replace("column: year", "column: speaker")
+    text = text.replace("        length_scale: !ref <scale>\n", "")
+    experiment.write_text(f"{text}hard_pairs: {{}}\ntrain_csv: [{', '.join(corpora)}]\n")
+    call = [str(experiment), "train_csv", "--output", str(tmp_path / "out"), "--data_folder", "/c"]
+    main(call)
+    assert "Hard pairs" not in capsys.readouterr().out
+    main([*call, "--hard_pairs", "{emotion: [speaker]}"])
+    shown = " ".join(capsys.readouterr().out.split("## Hard pairs in batches")[1].split())
+    # Three of four emotions are known. Two speakers are happy; one is also afraid.
+    assert "| emotion | speaker | 75.0 | 66.7 | 66.7 | 33.3 | 33.3 |" in shown
+
+
 def test_a_missing_file_is_named(files, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([files[0], str(tmp_path / "none.csv")])

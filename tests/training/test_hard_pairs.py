@@ -10,7 +10,7 @@ import pytest
 from masr_modules.data.metadata import Metadata, MetadataTable
 from masr_modules.training import loading
 from masr_modules.training.hard_pairs import HardPairs, PairRule, draw_bundles, pair_shares
-from masr_modules.training.sampler import KnowledgeBatchSampler, temperature_rates
+from masr_modules.training.sampler import KnowledgeBatchSampler, _Sizes, temperature_rates
 from masr_modules.training.train_batches import make_sampler
 
 COLUMNS = {"emotion": ["speaker"], "speaker": ["language", "gender"]}
@@ -177,13 +177,13 @@ def test_an_epoch_is_as_long_and_each_utterance_comes_once(share):
     assert max(map(len, batches)) == 12 and abs(len(batches) - len(before)) <= 2
 
 
-def test_where_most_labels_are_missing_a_batch_still_has_two_languages():
-    metadata = small_corpus(size=700)
-    metadata.columns["language"][np.random.default_rng(0).random(700) < 0.65] = -1
-    columns = {"emotion": ["speaker"]}
-    batches = make(metadata, columns=columns, utterances_per_identity=3, max_batch_seconds=48.0)
-    languages = [set(metadata["language"][batch].tolist()) - {-1} for batch in batches]
-    assert np.mean([len(found) < 2 for found in languages]) < 0.05
+@pytest.mark.parametrize("room, languages", [(4, [2, 2]), (7, [3, 4]), (8, [2, 3, 3])])
+def test_places_beside_hard_pairs_are_filled_with_two_languages_or_more(room, languages):
+    sampler = make(small_corpus(), utterances_per_identity=3)
+    pools, free = sampler._pools(np.arange(480))
+    sizes, batch = _Sizes({language: len(pool) for language, pool in pools.items()}), []
+    sampler._fill(batch, pools, free, room, sizes, np.random.default_rng(0))
+    assert sorted(Counter(sampler.identities[batch].tolist()).values()) == languages
 
 
 def test_batches_keep_to_the_seconds_budget_with_padding():
