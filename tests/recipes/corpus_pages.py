@@ -1,4 +1,4 @@
-"""What docs/corpora prints to be run: commands, and the YAMLs that a page says to write."""
+"""What docs/corpora and README print to be run: commands, and the YAMLs that a page says to write."""
 
 import re
 import shlex
@@ -8,9 +8,13 @@ from how_to import blocks
 
 FOLDER = ROOT / "docs/corpora"
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md"))
+#: The README of the repository, as a page.
+TOP = "README of the repository"
 
 
 def _text(page):
+    if page == TOP:
+        return (ROOT / "README.md").read_text(encoding="utf-8")
     return (FOLDER / f"{page}.md").read_text(encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import soundfile
 import tiny_debs
 import torch
 from conftest import ROOT, SMALL, keys_of, load_recipe, yamls
-from corpus_pages import PAGES, commands, files
+from corpus_pages import PAGES, TOP, commands, files
 from test_pretrain import CORPORA, Killed, kill_before_step, weights
 from trees import (
     VOXLINGUA_VIDEOS,
@@ -26,6 +26,7 @@ from trees_kaldi import kaldi_tree
 from trees_voxceleb import VIDEOS, voxceleb1_tree, voxceleb2_tree, write_m4a
 
 from data_prep.common.command_line import run as run_preparation
+from masr_modules.commands import main as masr
 from masr_modules.data.corpus import load_csv
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,17 @@ FOLDERS = {
     "synthetic": {},  # data/mini is the fixture mini_corpus
     "voxceleb": {"VOXCELEB": voxceleb_tree},
     "voxlingua107": {"VOXLINGUA107": TREES["voxlingua107"]},
+    TOP: {"FLEURS": fleurs_tree},
+}
+
+#: What else README says to run, and the tests that do. Its own recordings: test_how_to.py.
+ELSEWHERE = {
+    "pip": "repository/test_packaging.py",
+    "make": "repository/test_docs.py",
+    "masr embed": "commands/test_embed.py",
+    "data_prep.whisper_wheel": "data_prep/test_whisper_wheel.py",
+    "hparams/whisper_tiny.yaml": "recipes/test_pretrain.py",
+    "hparams/mine.yaml": "recipes/test_how_to.py",
 }
 
 #: YAML -> what it needs on so little data: pieces of words take more texts, one utterance per
@@ -125,19 +137,24 @@ def follow(pretrain, mini_corpus, pretrained_folder, in_process, tmp_path, monke
     (tmp_path / "data/mini").symlink_to(mini_corpus)
     (tmp_path / "ENCODER").symlink_to(pretrained_folder)
 
-    def run(page, **more):
+    def run(page, wanted=None, **more):
         for folder, build in FOLDERS[page].items():
             build(tmp_path / folder)
-        for title, text in files(page).items():
+        for title, text in files(page).items() if page != TOP else ():
             (tmp_path / title).write_text(text, encoding="utf-8")
         more |= MADE_MINI if page == "synthetic" else {}
-        for program, first, *words in commands(page):
+        for program, first, *words in commands(page) if wanted is None else wanted:
+            if program == "masr":
+                assert masr.main([first, *words]) == 0
+                continue
             assert program == "python", program
             before = {*tmp_path.glob("results/**/results.json")}
             if first == "-m":
                 run_module(words[0], words[1:])
                 continue
             yaml, *words = words
+            if "--number_of_steps" in words:
+                words[words.index("--number_of_steps") + 1] = "2"
             sizes = small(tmp_path / yaml, words, more)
             recipe = first.removeprefix("recipes/").removesuffix(".py")
             module = pretrain if recipe == "pretrain/train" else load_recipe(recipe)
@@ -170,6 +187,15 @@ def test_the_commands_of_a_page_run_as_they_stand(page, follow, tmp_path):
         csvs = {path for path in (tmp_path / folder).rglob("*.csv") if path.parent.name != "meta"}
         splits = [path for path in csvs if path.stem in ("train", "valid", "test")]
         assert splits and all(load_csv(path, tmp_path / folder) for path in splits)
+
+
+def test_each_command_of_the_readme_is_run_here_or_elsewhere(follow):
+    on_pages = [line for page in PAGES for line in commands(page)]
+    own = [line for line in commands(TOP) if line not in on_pages]
+    others = {line for line in map(" ".join, own) if any(key in line for key in ELSEWHERE)}
+    follow(TOP, [line for line in own if " ".join(line) not in others])
+    assert all(any(key in line for line in others) for key in ELSEWHERE)
+    assert all((ROOT / "tests" / file).is_file() for file in ELSEWHERE.values())
 
 
 def yamls_of_pages():
