@@ -3,7 +3,7 @@
 import base64
 import csv
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,8 @@ RATES = ("speaker_eer", "speaker_eer_within")
 
 #: Test utterances of a run.
 MAX_PACKED = 10_000_000
+#: Decimals of a recorded rate.
+RATE_DIGITS = 5
 
 #: Fingerprint, SSL method and name: a run but for its seed.
 System = tuple[str, str, str]
@@ -74,8 +76,7 @@ def extra_columns(correct: Mapping[str, Mapping]) -> dict[str, dict[str, str]]:
     for metric, found in correct.items():
         values, text = found["correct"], ""
         if values:
-            rates = " ".join(f"{rate:.5f}" for rate in values) if metric in RATES else ""
-            text = rates or pack(values)
+            text = pack_rates(values) if metric in RATES else pack(values)
         columns[metric] = {"layer": str(found["layer"]), "correct": text}
     return columns
 
@@ -98,8 +99,7 @@ def correctness(record: Record[PretrainRun], system: System, metric: str) -> dic
         if row is None or not row["correct"]:
             continue
         if metric in RATES:
-            rates = np.array(row["correct"].split(), dtype=float)
-            found[seed] = pseudo_values(float(row["value"]), rates)
+            found[seed] = pseudo_values(float(row["value"]), unpack_rates(row["correct"]))
         else:
             found[seed] = unpack(row["correct"])
     return found
@@ -117,7 +117,7 @@ def pack(correct: Sequence[float | None]) -> str:
     whole = np.zeros(-len(trits) % 5 + len(trits), dtype=np.uint8)
     whole[: len(trits)] = trits
     data = (whole.reshape(-1, 5) @ 3 ** np.arange(5)).astype(np.uint8)
-    return f"{len(trits)}:{base64.b85encode(zlib.compress(data.tobytes(), 9)).decode()}"
+    return _deflate(len(trits), data)
 
 
 def unpack(text: str) -> np.ndarray:
@@ -128,20 +128,54 @@ def unpack(text: str) -> np.ndarray:
     ValueError
         If it is not what `pack` wrote, whatever it would unpack to.
     """
+    count, packed = _inflate(text, lambda count: -(-count // 5))
+    numbers = np.frombuffer(packed, dtype=np.uint8).astype(int)
+    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[:count]
+    return np.where(trits == 2, np.nan, trits.astype(float))
+
+
+def pack_rates(rates: Sequence[float]) -> str:
+    """Rates in [0, 1] to five decimals, each less the one before, deflated, in base 85.
+
+    Example
+    -------
+    >>> unpack_rates(pack_rates([0.125, 0.1, 0.25])).tolist()
+    [0.125, 0.1, 0.25]
+    """
+    steps = np.diff(np.rint(np.asarray(rates) * 10**RATE_DIGITS), prepend=0).astype("<i4")
+    return _deflate(len(steps), steps)
+
+
+def unpack_rates(text: str) -> np.ndarray:
+    """(N,) float; see `pack_rates`.
+
+    Raises
+    ------
+    ValueError
+        If it is not what `pack_rates` wrote, whatever it would unpack to.
+    """
+    _, packed = _inflate(text, lambda count: 4 * count)
+    return np.frombuffer(packed, dtype="<i4").cumsum() / 10**RATE_DIGITS
+
+
+def _deflate(count: int, data: np.ndarray) -> str:
+    return f"{count}:{base64.b85encode(zlib.compress(data.tobytes(), 9)).decode()}"
+
+
+def _inflate(text: str, size_of: Callable[[int], int]) -> tuple[int, bytes]:
+    """The count, and as many bytes as it asks for, and no more."""
     number, _, data = text.partition(":")
     try:
         count = int(number)
-        size = -(-count // 5)
         if not 0 <= count <= MAX_PACKED:
             raise ValueError(f"{number} values")
+        size = size_of(count)
         packed = zlib.decompressobj().decompress(base64.b85decode(data), size + 1)
         if len(packed) != size:
             raise ValueError(f"{len(packed)} bytes or more for {count} values")
     except (ValueError, zlib.error) as error:
         raise ValueError(f"{text[:40]!r} is no packed correctness: {error}") from None
-    numbers = np.frombuffer(packed, dtype=np.uint8).astype(int)
-    trits = (numbers[:, None] // 3 ** np.arange(5) % 3).reshape(-1)[:count]
-    return np.where(trits == 2, np.nan, trits.astype(float))
+    return count, packed
 
 
 def save_labels(

@@ -13,9 +13,11 @@ from masr_modules.reporting.pretrain_record import (
     extra_columns,
     load_labels,
     pack,
+    pack_rates,
     pretrain_record,
     save_labels,
     unpack,
+    unpack_rates,
 )
 
 TEST = {
@@ -42,7 +44,7 @@ def test_correctness_is_read_by_seed_and_rates_as_jackknife_values(tmp_path):
     assert record.path.read_text().splitlines() == [
         "settings,ssl,system,seed,metric,value,layer,correct",
         f"k1,best_rq,MASR,7,knn,0.5,2,{pack([1.0, 0.0, None])}",
-        "k1,best_rq,MASR,7,speaker_eer,0.1,0,0.10000 0.12500",
+        f"k1,best_rq,MASR,7,speaker_eer,0.1,0,{pack_rates([0.1, 0.125])}",
         "k1,best_rq,MASR,7,gender,0.25,3,",
         "k1,best_rq,MASR,7,ssl_loss,4.0,,",
     ]
@@ -70,6 +72,19 @@ def test_of_several_corpora_their_names_and_age_groups_are_kept(tmp_path):
     assert load_labels(path)["a"].items() >= kept.items()
 
 
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_rates_survive_packing_to_five_decimals(size):
+    rates = np.random.default_rng(size).random(size)
+    np.testing.assert_array_equal(unpack_rates(pack_rates(rates)), rates.round(5))
+
+
+def test_rates_of_many_speakers_take_little_room():
+    rates = np.full(900, 0.1109)
+    rates[::9] += 1e-4 * np.random.default_rng(0).standard_normal(100)
+    assert len(pack_rates(rates)) < 1000
+
+
+@pytest.mark.parametrize("read", [unpack, unpack_rates])
 @pytest.mark.parametrize(
     "text",
     [
@@ -84,11 +99,11 @@ def test_of_several_corpora_their_names_and_age_groups_are_kept(tmp_path):
         "5:~~~",
     ],
 )
-def test_a_cell_that_pack_did_not_write_is_an_error_and_takes_no_memory(text):
+def test_a_cell_that_pack_did_not_write_is_an_error_and_takes_no_memory(text, read):
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="is no packed correctness"):
-            unpack(text)
+            read(text)
         assert tracemalloc.get_traced_memory()[1] < 10 * len(text) + 10**6
     finally:
         tracemalloc.stop()
