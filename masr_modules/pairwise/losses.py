@@ -5,7 +5,7 @@ one can be swapped for another in the YAML. Across ranks each is scaled by
 `masr_modules.distributed.global_mean`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,9 @@ from masr_modules.distributed import global_mean
 from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import Similarity
 from masr_modules.pairwise.weighting import NO_PAIR, soft_mine
+
+#: Cosine distance below which both a positive and a negative that were mined are as good as equal.
+COLLAPSED = 0.05
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "softplus": F.softplus}
 
@@ -43,6 +46,30 @@ def unit_norm(embeddings: Tensor) -> Tensor:
 def spread(z: Tensor) -> Tensor:
     """1 - |mean embedding|^2 of (B, D) unit vectors: 0 is a collapse."""
     return 1.0 - z.detach().mean(dim=0).square().sum()
+
+
+def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
+    """The spaces in which embeddings have collapsed: mined positives and negatives are both near.
+
+    The loss then stays at the activation of the margin, and teaches no label.
+
+    Arguments
+    ---------
+    stats : mapping
+        Means over an epoch, with names as MASRLoss gives them: `d_ap` and `d_an` of one space,
+        `d_ap_language` and `d_an_language` of one of several.
+
+    Example
+    -------
+    >>> near = {"d_ap_speaker": 0.03, "d_an_speaker": 0.01}
+    >>> collapsed_spaces({"d_ap_language": 0.03, "d_an_language": 0.7, **near})
+    ['speaker']
+    >>> collapsed_spaces({"d_ap": 0.03, "d_an": 0.01})
+    ['all labels']
+    """
+    names = [key.removeprefix("d_ap") for key in stats if key.startswith("d_ap")]
+    near = [name for name in names if max(stats[f"d_ap{name}"], stats[f"d_an{name}"]) < COLLAPSED]
+    return [name.removeprefix("_") or "all labels" for name in near]
 
 
 @dataclass

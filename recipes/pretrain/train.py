@@ -29,6 +29,7 @@ from masr_modules.encoders.pretrained import check_encoder
 from masr_modules.knowledge import name_branches
 from masr_modules.metrics.embeddings import LabelledEmbeddings, embed
 from masr_modules.metrics.probes import knn_accuracy
+from masr_modules.pairwise.losses import COLLAPSED, collapsed_spaces
 from masr_modules.reporting.pretrain_report import choose_references, report, show
 from masr_modules.training.experiment import load_rows, start_experiment
 from masr_modules.training.layer_rates import depth_groups
@@ -165,11 +166,17 @@ class PretrainBrain(Trainer):
         self.ssl.after_step(self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Logs, and saves a checkpoint after validation."""
+        """Logs, warns of embeddings that have collapsed, and saves after validation."""
         stats = {name: float(value) / self.num_batches for name, value in self.parts.items()}
         stats = {"loss": float(stage_loss), **stats}
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
+            if spaces := collapsed_spaces(stats):
+                logger.warning(
+                    f"the embeddings have collapsed in the space of {', '.join(spaces)}: positives "
+                    f"and negatives are equally near (d_ap, d_an below {COLLAPSED}), and the loss "
+                    "teaches nothing; take mining: soft, prototypes, or a smaller masr_weight"
+                )
             return
         if stage == sb.Stage.TEST:
             self.test_stats = stats

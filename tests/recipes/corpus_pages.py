@@ -1,4 +1,4 @@
-"""What docs/corpora and README print to be run: commands, and the YAMLs that a page says to write."""
+"""Commands that docs/corpora and README print, and the YAMLs that a page says to write."""
 
 import re
 import shlex

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from masr_modules.inference import MASREncoder
+from masr_modules.pairwise import losses
 
 YAMLS = yamls("masr*.yaml", "pretrain_*.yaml", "whisper_tiny.yaml", "published/*.yaml")
 
@@ -241,6 +242,16 @@ def test_the_card_says_what_was_used_and_no_more(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("limit, warned", [(0.0, False), (2.0, True)])
+def test_embeddings_that_collapse_are_a_warning(
+    limit, warned, pretrain, arguments, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(losses, "COLLAPSED", limit)
+    pretrain.main(arguments("masr.yaml", number_of_steps=2))
+    log = (tmp_path / "out/log.txt").read_text()
+    assert ("collapsed in the space of language, speaker, gender, emotion" in log) == warned
+
+
 def test_all_arms_see_the_same_batches(pretrain, arguments, tmp_path, monkeypatch):
     seen = []
     forward = pretrain.PretrainBrain.compute_forward
