@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws docs/method.svg: from columns to S, from S to mined pairs, from pairs to the loss.
+"""Draws docs/method.svg: from columns to S, from S to what is pushed how much, and to the loss.
 
 > python docs/draw_method.py
 
-The similarities and the mined pairs are computed by the library, from the columns shown.
+The similarities and the weights of soft mining are computed by the library, from the columns shown.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ import torch
 
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge import Categorical, LanguageDistance
-from masr_modules.pairwise.mining import mine
 from masr_modules.pairwise.similarity import combine
+from masr_modules.pairwise.weighting import soft_mine
 
 COLUMNS = {
     "language": ["spa", "spa", "por", "tam", "nld"],
@@ -27,12 +27,13 @@ SOURCES = [
     Categorical("speaker"),
     Categorical("gender", weight=0.5),
 ]
-#: Where each embedding points, degrees: the Tamil one is the nearest of another language.
-ANGLES = (62.0, 20.0, 104.0, 90.0, 160.0)
-KNOWLEDGE_WEIGHT = 0.5
+#: Degrees at which prototypes point; of other languages, the anchor is nearest to that of Tamil.
+PROTOTYPES = {"spa": 18.0, "por": 114.0, "tam": 101.0, "nld": 160.0}
+ANCHOR = 62.0
+KNOWLEDGE_WEIGHT, SCALE = 0.5, 10.0
 
 INK, PALE, POSITIVE, NEGATIVE = "#1f2933", "#7b8794", "#1f7a4d", "#b3261e"
-WIDTH, HEIGHT = 1000, 320
+WIDTH, HEIGHT = 1090, 310
 
 
 def text(x: float, y: float, words: str, size: int = 14, colour: str = INK, **style: str) -> str:
@@ -84,49 +85,79 @@ def heat_map(x: float, y: float, values: torch.Tensor) -> list[str]:
     ]
 
 
-def space(x: float, y: float, points: torch.Tensor, positive: int, mined: int, near: int) -> list:
-    """The embeddings on their circle, and the pairs of the first as anchor."""
-    radius = 118
-    places = [(x + radius * a, y - radius * b) for a, b in points.tolist()]
+def push_weights(knowledge_weight: float) -> dict[str, float]:
+    """Language -> how much soft mining pushes the first utterance from its prototype."""
+    point = unit_vectors([ANCHOR])
+    prototypes = unit_vectors(PROTOTYPES.values()).requires_grad_()
+    known = Metadata.from_columns({"language": [*PROTOTYPES]}, METADATA.vocabularies)
+    similarity = combine(SOURCES[:1], METADATA.select(slice(1)), "language", known)
+    soft_mine(point, prototypes, similarity, SCALE, knowledge_weight).d_an.sum().backward()
+    weights = prototypes.grad.norm(dim=1).tolist()
+    return dict(zip(PROTOTYPES, weights, strict=True))
+
+
+def unit_vectors(degrees) -> torch.Tensor:
+    """(N, 2) on the circle."""
+    angles = torch.deg2rad(torch.tensor([*degrees]))
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def space(x: float, y: float) -> list[str]:
+    """The space of languages: an utterance among the prototypes."""
+    radius = 104
+    own, weights = COLUMNS["language"][0], push_weights(KNOWLEDGE_WEIGHT)
+    alone = push_weights(0.0)
+    near, pushed = (max(w, key=w.get) for w in (alone, weights))
+    (anchor,) = place(x, y, radius, [ANCHOR])
     parts = [
         f'<path d="M {x - radius:g} {y:g} A {radius} {radius} 0 0 1 {x + radius:g} {y:g}" '
-        f'fill="none" stroke="{PALE}" stroke-dasharray="3 4"/>',
-        line(*places[0], *places[positive], POSITIVE, 3),
-        line(*places[0], *places[mined], NEGATIVE, 3),
+        f'fill="none" stroke="{PALE}" stroke-dasharray="3 4"/>'
     ]
-    for number, (left, top) in enumerate(places):
-        colour = {0: INK, positive: POSITIVE, mined: NEGATIVE}.get(number, PALE)
-        parts.append(f'<circle cx="{left:.1f}" cy="{top:.1f}" r="6" fill="{colour}"/>')
-        out = (x + 1.17 * (left - x), y + 1.17 * (top - y) + 5)
-        parts.append(text(*map(round, out), str(number + 1), 14, colour, text_anchor="middle"))
+    places = place(x, y, radius, PROTOTYPES.values())
+    outside = place(x, y + 5, 1.19 * radius, PROTOTYPES.values())
+    for name, (left, top), label in zip(PROTOTYPES, places, outside, strict=True):
+        colour = POSITIVE if name == own else NEGATIVE
+        parts.append(line(*anchor, left, top, colour, 3 if name == own else 8 * weights[name]))
+        corners = f"M {left:.1f} {top - 8:.1f} l 8 8 l -8 8 l -8 -8 z"
+        parts.append(f'<path d="{corners}" fill="{colour}"/>')
+        parts.append(text(*map(round, label), name, 14, colour, text_anchor="middle"))
+    parts.append(f'<circle cx="{anchor[0]:.1f}" cy="{anchor[1]:.1f}" r="6" fill="{INK}"/>')
+    (label,) = place(x, y + 5, 1.15 * radius, [ANCHOR])
+    parts.append(text(*map(round, label), "1", 14, text_anchor="middle"))
     return parts + [
-        text(x - 120, y + 26, "1 anchor", 13),
-        text(x - 120, y + 46, f"{positive + 1} positive: same language, least alike", 13, POSITIVE),
-        text(x - 120, y + 66, f"{mined + 1} negative: same speaker, close relative", 13, NEGATIVE),
-        text(x - 120, y + 86, f"distance alone would take {near + 1}", 12, PALE),
+        text(x - 120, y + 26, "1 utterance, ◆ learned prototypes", 13),
+        text(x - 120, y + 46, "pulled to its own label", 13, POSITIVE),
+        text(x - 120, y + 66, f"pushed from others, most from its relative {pushed}", 13, NEGATIVE),
+        text(x - 120, y + 86, f"by distance alone, most from {near}", 12, PALE),
     ]
+
+
+def place(x: float, y: float, radius: float, degrees) -> list[tuple[float, float]]:
+    """Points on the circle around (x, y)."""
+    return [(x + radius * a, y - radius * b) for a, b in unit_vectors(degrees).tolist()]
 
 
 def draw() -> str:
     """The picture, as SVG."""
     similarity = combine(SOURCES, METADATA)
-    angles = torch.deg2rad(torch.tensor(ANGLES))
-    points = torch.stack([angles.cos(), angles.sin()], dim=1)
-    pairs = mine(points, points, similarity, "knowledge", KNOWLEDGE_WEIGHT)
-    nearest = mine(points, points, similarity, "hardest").negative[0].item()
-    mined = (pairs.positive[0].item(), pairs.negative[0].item(), nearest)
-    titles = ((30, "1  What is known"), (290, "2  How alike"), (510, "3  Mining"), (795, "4  Loss"))
+    titles = (
+        (30, "1  What is known"),
+        (290, "2  How alike"),
+        (525, "3  A space for each label"),
+        (870, "4  Loss"),
+    )
     parts = [text(x, 40, words, 18, font_weight="bold") for x, words in titles]
     parts += table(30, 84) + heat_map(305, 90, similarity.values)
-    parts += space(630, 196, points, *mined)
-    for x in (260, 484, 768):
+    parts += space(648, 190)
+    for x in (260, 492, 828):
         parts.append(f'<path d="M {x} 150 l 14 9 l -14 9 z" fill="{PALE}"/>')
     parts += [
-        text(795, 92, "pull the positive,", 14, POSITIVE),
-        text(795, 112, "push the negative:", 14, NEGATIVE),
-        text(795, 144, "φ(d₊ − d₋ + margin)", 16),
-        text(795, 186, "added to any SSL loss:", 14),
-        text(795, 214, "L = L_SSL + w · L_MASR", 16),
+        text(870, 92, "other labels push the more,", 14, NEGATIVE),
+        text(870, 112, "the nearer and more alike", 14, NEGATIVE),
+        text(870, 140, "pairs of utterances too,", 14),
+        text(870, 160, "where pair_weight > 0", 14),
+        text(870, 196, "added to any SSL loss:", 14),
+        text(870, 224, "L = L_SSL + w · Σ L_label", 16),
     ]
     body = "\n".join(parts)
     return (
