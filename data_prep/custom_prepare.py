@@ -262,7 +262,8 @@ def prepare_custom(
     constants : dict of str to str, optional
         Values that hold for all utterances, such as language=fr.
     missing : list of str, optional
-        Words of the table for "not known", in any column (default: the usual ones, see above).
+        Words of the table for "not known", in any column (default: NOT_KNOWN of
+        masr_modules/data/labels.py, such as n/a and unknown).
     name : str
         Prefix of IDs and speakers; corpora that train together need different ones.
     valid_share : float

@@ -104,7 +104,8 @@ def wav_cell(path: str, data_folder: str, save_folder: str, where: str) -> str:
     Arguments
     ---------
     path : str
-        Relative to the data folder, or absolute inside the data or save folder.
+        Relative to the data folder, with `$data_root/` before it or without, or absolute inside
+        the data or save folder.
     data_folder : str
         Folder of the corpus.
     save_folder : str
@@ -126,7 +127,10 @@ def wav_cell(path: str, data_folder: str, save_folder: str, where: str) -> str:
     -------
     >>> wav_cell("clips/a.wav", "/corpus", "/csv", "t.csv, line 2")
     '$data_root/clips/a.wav'
+    >>> wav_cell("$data_root/clips/a.wav", "/corpus", "/csv", "t.csv, line 2")
+    '$data_root/clips/a.wav'
     """
+    path = path.removeprefix(DATA_ROOT)
     written = os.path.join(os.path.abspath(save_folder), "wav", "")
     if path.startswith(written):
         return written + inner_path(path.removeprefix(written), where)

@@ -12,6 +12,7 @@ command line work the same way. The rest is HyperPyYAML.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from masr_modules.config import renamed
+
+#: How alike the names of two keys are, by difflib, of which one is the other misspelt.
+SPELLED_ALIKE = 0.8
 
 
 def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -> str:
@@ -108,8 +112,23 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
         if key not in merged:
             raise ValueError(f"{path}: `without` names {key!r}, which its base does not have")
         del merged[key]
+    _refuse_misspelt(tree, merged, path)
     _put(merged, tree)
     return merged
+
+
+def _refuse_misspelt(tree: CommentedMap, merged: CommentedMap, path: Path) -> None:
+    """Raises a KeyError for a key that is new, that nothing refers to and that a key resembles.
+
+    It would lie beside the one that was meant, and do nothing.
+    """
+    referred = set(re.findall(r"<(\w+)", dump(tree)))
+    for key in [key for key in tree if key not in merged and key not in referred]:
+        if close := difflib.get_close_matches(str(key), list(merged), n=3, cutoff=SPELLED_ALIKE):
+            raise KeyError(
+                f"{path}: {key!r} is no key of its base, and nothing refers to it; did you mean "
+                f"{' or '.join(close)}?"
+            )
 
 
 def _put(merged: CommentedMap, tree: CommentedMap) -> None:

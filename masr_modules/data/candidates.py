@@ -68,7 +68,12 @@ class CandidateLabels(nn.Module):
             raise ValueError(f"agreement must be above 0.5 and at most 1, got {agreement:g}")
         self.column = column
         self.by = [other for other in by if other != column]
-        self.vocabularies = {name: metadata.vocabulary(name) for name in (column, *self.by)}
+        self.vocabularies = {column: metadata.vocabulary(column)}
+        for other in self.by:
+            try:
+                self.vocabularies[other] = metadata.vocabulary(other)
+            except ValueError as error:
+                raise ValueError(f"candidates_by: {error}") from None
         size = len(self.vocabularies[column])
         self.register_buffer("codes", torch.arange(size), persistent=False)
         for other in self.by:

@@ -1,5 +1,6 @@
 """Metadata columns of a CSV as tensors, with missing values kept as missing."""
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -264,9 +265,11 @@ class MetadataTable(Metadata):
         """
         if column not in self.columns:
             if column not in self.names and not optional:
+                near = difflib.get_close_matches(column, sorted(self.names), n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(
                     f"metadata column {column!r}, named in the YAML, is not in the CSV; "
-                    f"its columns are {', '.join(sorted(self.names))}"
+                    f"its columns are {', '.join(sorted(self.names))}{hint}"
                 )
             numeric = reads == "numbers" or column in NUMERIC_COLUMNS
             self._encode(column, numeric)

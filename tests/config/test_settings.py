@@ -79,6 +79,16 @@ def test_a_misspelt_override_names_the_key_that_was_meant(files):
         resolve_settings(files(a=BASE), {"widths": 3})
 
 
+def test_a_misspelt_key_of_a_file_names_the_key_that_was_meant(files):
+    with pytest.raises(KeyError, match="b.yaml: 'widht' is no key of its base.* mean width"):
+        resolve_settings(files(a=BASE, b="base: a.yaml\nwidht: 3\n"))
+
+
+def test_a_new_key_that_the_file_refers_to_may_be_like_another(files):
+    path = files(a=BASE, b="base: a.yaml\nwidths: 3\nsize: !ref 2 * <widths>\n")
+    assert load_settings(path)["size"] == 6
+
+
 def test_print_yaml_shows_the_resolved_file_and_leaves(files, capsys):
     path = files(a=BASE, b="base: a.yaml\ndepth: 3\n")
     with pytest.raises(SystemExit) as left:
