@@ -4,9 +4,12 @@
 > pip install -r benchmarks/requirements.txt
 > python benchmarks/loss.py [--device cuda] [--sizes 64 256 1024 4096 8192]
 
-The work is the same: from embeddings (B, 256) and their labels to the gradient, with the
-hardest positive and negative of each anchor and the mean of relu(d_ap - d_an + margin) over
-all anchors. The matrix product is `z @ z.T` alone, without gradient. Rounds are interleaved;
+The work of `ours` and `peer` is the same: from embeddings (B, 256) and their labels to the gradient,
+with the hardest positive and negative of each anchor and the mean of relu(d_ap - d_an + margin)
+over all anchors. `prototypes and pairs` is what hparams/people.yaml does in one space: soft mining
+over prototypes of 24 labels and over all pairs of the batch, with S of three sources; its peer is
+NormalizedSoftmaxLoss and CircleLoss, which know no S. The matrix product is `z @ z.T` alone,
+without gradient. Rounds are interleaved;
 metrics are medians. Extra memory is a child process's peak less what it held before.
 """
 
@@ -18,14 +21,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from masr_modules.config.settings import load_settings
 from masr_modules.data.metadata import Metadata
+from masr_modules.heads import MASRHead
 from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, Numeric, SetOverlap
 from masr_modules.pairwise.losses import MASRLoss
+from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +85,64 @@ def peer(size: int, device: str) -> Callable[[], torch.Tensor]:
     return step
 
 
+class _Given(torch.nn.Module):
+    """In the place of a projection: the embeddings are there."""
+
+    size = D
+
+    def forward(self, embeddings: torch.Tensor, _: object) -> torch.Tensor:
+        return embeddings
+
+
+def ours_with_prototypes(size: int, device: str) -> Callable[[], torch.Tensor]:
+    """Prototypes and pairs of utterances in one space, mined by language, speaker and gender."""
+    labels = labels_of(size, "cpu")
+    columns = {
+        "language": [LANGUAGES[label % len(LANGUAGES)] for label in labels],
+        "speaker": [f"s{n % (size // 2)}" for n in range(size)],
+        "gender": [("female", "male")[n % 2] for n in range(size)],
+    }
+    columns["place"] = [str(label) for label in labels.tolist()]
+    metadata = Metadata.from_columns(columns)
+    metadata.ids = torch.arange(size)
+    head = MASRHead(
+        [
+            LanguageDistance("language", metadata=metadata),
+            Categorical("speaker"),
+            Categorical("gender", weight=0.5),
+        ],
+        MASRLoss("soft", knowledge_weight=0.5, margin=0.2, scale=20.0),
+        _Given(),
+        metadata,
+        identity="place",
+        prototypes=partial(Prototypes, candidates_by=["gender"]),
+        pair_weight=0.1,
+    ).to(device)
+    z, metadata = embeddings_of(size, device), metadata.to(device)
+
+    def step() -> torch.Tensor:
+        x = z.clone().requires_grad_()
+        head(x, metadata).loss.backward()
+        return x.grad
+
+    return step
+
+
+def peer_with_prototypes(size: int, device: str) -> Callable[[], torch.Tensor]:
+    """The same two terms with pytorch-metric-learning, without S."""
+    from pytorch_metric_learning.losses import CircleLoss, NormalizedSoftmaxLoss
+
+    z, labels = embeddings_of(size, device), labels_of(size, device)
+    prototypes, pairs = NormalizedSoftmaxLoss(24, D).to(device), CircleLoss(m=0.2, gamma=20)
+
+    def step() -> torch.Tensor:
+        x = z.clone().requires_grad_()
+        (prototypes(x, labels) + 0.1 * pairs(x, labels)).backward()
+        return x.grad
+
+    return step
+
+
 def product(size: int, device: str) -> Callable[[], torch.Tensor]:
     """One plain B x B matrix product."""
     z = embeddings_of(size, device)
@@ -86,6 +150,8 @@ def product(size: int, device: str) -> Callable[[], torch.Tensor]:
 
 
 SYSTEMS = {"ours": ours, "pytorch-metric-learning": peer, "matrix product": product}
+WITH_PROTOTYPES = {"ours": ours_with_prototypes, "pytorch-metric-learning": peer_with_prototypes}
+WORK = {"pairs": SYSTEMS, "prototypes and pairs": WITH_PROTOTYPES}
 
 
 def knowledge_of(size: int) -> tuple[list, Metadata]:
@@ -157,19 +223,20 @@ def medians(functions: dict[str, Callable[[], object]], device: str, rounds: int
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def extra_memory(system: str, size: int, device: str) -> float:
+def extra_memory(work: str, system: str, size: int, device: str) -> float:
     """MiB above idle at the peak of one step, in a process of its own."""
-    command = [sys.executable, __file__, "--child", system, "--sizes", str(size)]
+    command = [sys.executable, __file__, "--child", work, system, "--sizes", str(size)]
     done = subprocess.run(
         [*command, "--device", device], capture_output=True, text=True, check=True
     )
     return float(done.stdout.strip().splitlines()[-1])
 
 
-def peak_of(system: str, size: int, device: str) -> float:
+def peak_of(work: str, system: str, size: int, device: str) -> float:
     """MiB; runs in the child."""
-    step = SYSTEMS[system](size, device)
-    SYSTEMS[system](64, device)()  # what is loaded or allocated once
+    make = WORK[work][system]
+    step = make(size, device)
+    make(64, device)()  # what is loaded or allocated once
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         idle = torch.cuda.memory_allocated()
@@ -231,16 +298,23 @@ def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
     return times["term"], times["step"]
 
 
+def cost(work: str, size: int, args: argparse.Namespace) -> tuple[dict, dict]:
+    """Name of a system -> median seconds; ours and the peer -> MiB."""
+    functions = {name: make(size, args.device) for name, make in WORK[work].items()}
+    seconds = medians(functions, args.device, args.rounds)
+    return seconds, {name: extra_memory(work, name, size, args.device) for name in WITH_PROTOTYPES}
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024, 4096, 8192])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(peak_of(args.child, args.sizes[0], args.device))
+        print(peak_of(*args.child, args.sizes[0], args.device))
         return
     name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, D = {D}\n")
@@ -250,10 +324,8 @@ def main() -> None:
     )
     print("|" + " ---: |" * 10)
     for size in args.sizes:
-        functions = {name: make(size, args.device) for name, make in SYSTEMS.items()}
-        t = medians(functions, args.device, args.rounds)
+        t, m = cost("pairs", size, args)
         a, b, c = t.values()
-        m = {name: extra_memory(name, size, args.device) for name in ("ours", *list(SYSTEMS)[1:2])}
         mine, other = m.values()
         print(
             f"| {size} | {1e3 * a:.2f} | {1e3 * b:.2f} | {1e3 * c:.2f} | {a / b:.2f} | {a / c:.2f}"
@@ -261,6 +333,12 @@ def main() -> None:
             f" | {check_equal(size, args.device):.1e} |",
             flush=True,
         )
+    print("\n| B, prototypes and pairs | ours (ms) | peer (ms) | ours/peer | memory ours/peer |")
+    print("|" + " ---: |" * 5)
+    for size in args.sizes:
+        (a, b), (mine, other) = (x.values() for x in cost("prototypes and pairs", size, args))
+        memory = f"{mine / other:.2f}" if other >= 1 else "-"
+        print(f"| {size} | {1e3 * a:.2f} | {1e3 * b:.2f} | {a / b:.2f} | {memory} |", flush=True)
     print("\n| B | sources | S of all pairs / product | whole loss / product |")
     print("|" + " ---: |" * 4)
     for size in [size for size in args.sizes if size in (1024, 4096)]:
