@@ -7,11 +7,10 @@
 The work of `ours` and `peer` is the same: from embeddings (B, 256) and their labels to the
 gradient, with the hardest positive and negative of each anchor and the mean of
 relu(d_ap - d_an + margin) over all anchors. `prototypes and pairs` is what hparams/people.yaml
-does in one space: soft mining
-over prototypes of 24 labels and over all pairs of the batch, with S of three sources; its peer is
-NormalizedSoftmaxLoss and CircleLoss, which know no S. The matrix product is `z @ z.T` alone,
-without gradient. Rounds are interleaved;
-metrics are medians. Extra memory is a child process's peak less what it held before.
+does in one space: soft mining over prototypes of 24 labels and over all pairs of the batch, with S
+of three sources; its peer is NormalizedSoftmaxLoss and CircleLoss, which know no S. The matrix
+product is `z @ z.T` alone, without gradient. Rounds are interleaved; metrics are medians. Extra
+memory is a child process's peak less what it held before.
 """
 
 import argparse
