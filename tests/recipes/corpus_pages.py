@@ -21,9 +21,9 @@ def _text(page):
 def commands(page):
     """A page's commands in their order, as lists of words.
 
-    They stand in indented blocks and in fenced ones, but for those of text and of YAML.
+    They stand in indented blocks, and in fenced ones that are of no other language.
     """
-    text = re.sub(r"^```(?:text|yaml).*?^```$", "", _text(page), flags=re.M | re.S)
+    text = re.sub(r"^```(?!sh$)\w.*?^```$", "", _text(page), flags=re.M | re.S)
     lines, fenced = [], False
     for line in text.splitlines():
         if line.startswith("```"):

@@ -46,7 +46,7 @@ TREES = {
     ),
     "commonvoice": commonvoice_tree,
     "iemocap": iemocap_tree,
-    "voxceleb": voxceleb_tree,
+    "voxceleb": lambda folder: voxceleb1_tree(voxceleb2_tree(folder)),
     "debian": lambda folder: tiny_debs.make_packages(folder, broken=False),
 }
 

@@ -107,19 +107,20 @@ def test_every_experiment_can_be_reported(path):
 
 @pytest.mark.parametrize("document", ["README.md", "docs/metadata.md"])
 def test_the_sources_of_the_documents_can_be_pasted(document, tmp_path, monkeypatch):
-    block = re.search(r"^ *knowledge:\n((?: +- .*\n)+)", (ROOT / document).read_text(), re.M)[1]
+    text = (ROOT / document).read_text(encoding="utf-8")
+    block = re.search(r"^ *knowledge:(?: #.*)?\n((?: +- .*\n)+)", text, re.M)[1]
     monkeypatch.chdir(tmp_path)
     Path("my").mkdir()
     Path("my/accents.csv").write_text(",valencian\nvalencian,1\n")
     entries = load_hyperpyyaml("knowledge:\n" + block)["knowledge"]
     assert len(entries) == block.count("!name:")
     cells = {"speaker": "a", "language": "cat", "region": "ES", "age": "7", "topics": "news|sports"}
-    cells["accent"] = "valencian"
+    cells |= {"accent": "valencian", "gender": "female"}
     metadata = Metadata.from_columns({name: [cell] for name, cell in cells.items()})
     sources = build_sources(entries, metadata)
-    kinds = {Categorical, LanguageDistance, Geographic, Numeric}
+    kinds = {Categorical, LanguageDistance, Numeric}
     if document != "README.md":
-        kinds |= {SetOverlap, TableSource}
+        kinds |= {Geographic, SetOverlap, TableSource}
     assert {type(source) for source in sources} == kinds
 
 
