@@ -23,6 +23,12 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
+def leave_group() -> None:
+    """Ends gloo's threads, which may abort a process that ends with them; it waits for no rank."""
+    if dist.is_available() and dist.is_initialized() and dist.get_backend() == "gloo":
+        dist.destroy_process_group()
+
+
 def unwrap(module: nn.Module) -> nn.Module:
     """The module itself, out of DDP's wrapper.
 

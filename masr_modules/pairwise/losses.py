@@ -67,8 +67,9 @@ def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
     >>> collapsed_spaces({"d_ap": 0.03, "d_an": 0.01})
     ['all labels']
     """
+    far = float("inf")  # of a loss of one's own that logs one of the two
     names = [key.removeprefix("d_ap") for key in stats if key.startswith("d_ap")]
-    near = [name for name in names if max(stats[f"d_ap{name}"], stats[f"d_an{name}"]) < COLLAPSED]
+    near = [n for n in names if max(stats[f"d_ap{n}"], stats.get(f"d_an{n}", far)) < COLLAPSED]
     return [name.removeprefix("_") or "all labels" for name in near]
 
 

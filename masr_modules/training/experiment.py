@@ -1,5 +1,6 @@
 """What every recipe starts with: its YAML, its folder, its corpus."""
 
+import atexit
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from masr_modules.data.candidates import drop_non_candidates
 from masr_modules.data.corpus import Rows, load_corpora
 from masr_modules.data.corruption import corrupt, keep_share
 from masr_modules.data.overlap import warn_of_shared
-from masr_modules.distributed import rank
+from masr_modules.distributed import leave_group, rank
 from masr_modules.knowledge import name_branches
 from masr_modules.training.starter import RUN_LOCK, end_with_starter, hold
 
@@ -46,6 +47,7 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
     """
     path, run_opts, overrides = parse_arguments(arguments)
     sb.utils.distributed.ddp_init_group(run_opts)
+    atexit.register(leave_group)
     if rank() > 0:  # all ranks have the same to say: SpeechBrain sets logging up on the first alone
         logging.getLogger("masr_modules").setLevel(logging.ERROR)
     text = resolve_settings(path, overrides)
