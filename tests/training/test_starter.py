@@ -35,7 +35,7 @@ HOLD_AND_FORK = """
 import os, sys, time
 from masr_modules.training.starter import hold
 hold(sys.argv[1])
-if os.fork():
+if not os.fork():  # so that the fork has let go
     print("held", flush=True)
 time.sleep(60)
 """
