@@ -133,6 +133,11 @@ class MASRHead(nn.Module):
             self.sources, self.loss, self.identity, self.prototypes, self.pair_weight
         )
 
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """The label column that it discriminates -> the projection to its space."""
+        return dict.fromkeys(self.identities, self.projection)
+
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
         # Ranks validate different numbers of batches: no collectives there.

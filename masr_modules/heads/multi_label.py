@@ -147,6 +147,11 @@ class MultiLabelHead(nn.Module):
         used = [source for head in self.masr_heads.values() for source in head.used_sources]
         return list({id(source): source for source in used}.values())
 
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """Identity -> the projection to its space."""
+        return {identity: head.projection for identity, head in self.masr_heads.items()}
+
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
         losses: list[Tensor] = []

@@ -98,6 +98,11 @@ class RegressionHead(nn.Module):
         """All."""
         return self.sources
 
+    @property
+    def projections(self) -> nn.ModuleDict:
+        """Those of its classifier."""
+        return self.classifier.projections
+
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
         output = self.classifier(pooled, metadata)

@@ -27,6 +27,9 @@ STRATA = {
 #: Equal error rates; what is recorded of each is the rate without each speaker in turn.
 RATES = ("speaker_eer", "speaker_eer_within")
 
+#: Behind the name of a system: the row of its head's embeddings, where the row of the system itself
+#: is of the encoder's pooled layers.
+UTTERANCE_EMBEDDING = ", utterance embedding"
 
 #: Test utterances of a run.
 MAX_PACKED = 10_000_000

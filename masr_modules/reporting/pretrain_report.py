@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import speechbrain as sb
+import torch
 from torch import nn
 
 from masr_modules.config.extras import skip_without_extra
@@ -32,6 +33,7 @@ from masr_modules.metrics.tables import (
     pretrain_columns,
     write_results,
 )
+from masr_modules.reporting.pretrain_record import UTTERANCE_EMBEDDING
 from masr_modules.training.experiment import keep_per_speaker
 
 #: Neighbours and probes learn from more utterances than these, of all layers, only if
@@ -121,7 +123,9 @@ def report(
     """Prints and saves the table, of the encoder and what trains nothing; saves the encoder.
 
     Every row is of the last step's weights, and of each metric the layer that is best at it on
-    the validation set.
+    the validation set. Where a head was trained, a second row is of its embeddings, whose layers
+    are its spaces: what a user of the utterance embedding has, where the first is what a user of
+    the encoder has.
     """
     head = unwrap(brain.modules.head) if hasattr(brain.modules, "head") else None
     facts = facts_of(hparams, head, rows["train"])
@@ -138,13 +142,17 @@ def report(
         if questions:
             floor = QuietFrameStatistics(features.fbank, features.hop, features.n_mels)
             systems["quiet frames"] = floor
-    results, found = {}, {}
+    found = {}
     for system, encode in systems.items():
         splits = [
             brain.embedded(r, encode, True) for r in (references, rows["valid"], rows["test"])
         ]
-        found[system] = evaluate_corpora(*splits, questions) if questions else evaluate(*splits)
-        results[system] = found[system].metrics
+        measured = {system: splits}
+        if getattr(head, "projections", None) and system == hparams["system"]:
+            measured[system + UTTERANCE_EMBEDDING] = [in_spaces(head, split) for split in splits]
+        for row, parts in measured.items():
+            found[row] = evaluate_corpora(*parts, questions) if questions else evaluate(*parts)
+    results = {row: evaluation.metrics for row, evaluation in found.items()}
     results[hparams["system"]]["ssl_loss"] = ssl_loss
     columns = CORPORA_COLUMNS
     if not questions:
@@ -163,6 +171,27 @@ def report(
         hparams.get("merge_adapters", True),
     )
     print(f"The encoder, for other tasks or to share: {folder}")
+
+
+def in_spaces(head: nn.Module, split: LabelledEmbeddings) -> LabelledEmbeddings:
+    """Utterances in the spaces of a head, in the place of the encoder's layers.
+
+    Arguments
+    ---------
+    head : nn.Module
+        Of masr_modules.heads: its `projections` have a space each.
+    split : LabelledEmbeddings
+        All layers of the encoder.
+
+    Returns
+    -------
+    LabelledEmbeddings
+        (spaces, N, embedding_size).
+    """
+    device = next(head.parameters()).device
+    pooled = torch.from_numpy(split.layers).transpose(0, 1).to(device)
+    spaces = [projection.embed(pooled).cpu().numpy() for projection in head.projections.values()]
+    return LabelledEmbeddings(np.stack(spaces), split.labels)
 
 
 def write_correct(folder: str, found: dict[str, Evaluation]) -> None:

@@ -12,7 +12,13 @@ from ruamel.yaml import YAML
 from masr_modules.config.provenance import fingerprint, same_training
 from masr_modules.metrics.tables import format_table
 from masr_modules.reporting.comparison import compare_table, table_columns
-from masr_modules.reporting.pretrain_record import RATES, STRATA, PretrainRun, System
+from masr_modules.reporting.pretrain_record import (
+    RATES,
+    STRATA,
+    UTTERANCE_EMBEDDING,
+    PretrainRun,
+    System,
+)
 from masr_modules.reporting.runs import Record
 
 #: Rows that train nothing: recorded once per seed, beside the first system.
@@ -249,11 +255,11 @@ class Comparison:
     def _key(self, arm: str) -> str:
         """Fingerprint of an arm's settings, seed aside; a baseline has that of the first system.
 
-        A peer has that of what is measured: it is the same however the systems are trained.
+        An arm's utterance embedding has that of the arm. A peer has that of what is measured: it is the same however the systems are trained.
         """
         if arm in PEERS:
             return fingerprint(self.yaml, self.extra, only=MEASURED)
-        arm = self.studies.first if arm in BASELINES else arm
+        arm = self.studies.first if arm in BASELINES else arm.removesuffix(UTTERANCE_EMBEDDING)
         return fingerprint(self.yaml, [*self.studies.overrides(arm), *self.extra])
 
     def system(self, arm: str) -> System:
@@ -295,7 +301,15 @@ class Comparison:
                 (title, f"valid_{key}" if key in (*STRATA, *RATES) else key, kind)
                 for title, key, kind in columns
             ]
-        tables = {study.name: format_table(self.metrics(arms, seeds), columns)}
-        if any(self.common(arms[-1], name) for name in against):
-            tables[f"{study.name}-gains"] = self.gains(arms[-1], against, study.only)
+        embeddings = [arm + UTTERANCE_EMBEDDING for arm in arms]
+        theirs = [name + UTTERANCE_EMBEDDING if name in arms else name for name in against]
+        tables = {}
+        for name, rows, others in (
+            (study.name, arms, against),
+            (f"{study.name}-embeddings", embeddings, theirs),
+        ):
+            if any(self.recorded(row, seeds) for row in rows):
+                tables[name] = format_table(self.metrics(rows, seeds), columns)
+            if any(self.common(rows[-1], other) for other in others):
+                tables[f"{name}-gains"] = self.gains(rows[-1], others, study.only)
         return tables

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from masr_modules.config.files import write_atomic
+from masr_modules.reporting.pretrain_record import UTTERANCE_EMBEDDING
 from masr_modules.reporting.runs import csv_text
 from masr_modules.reporting.study import BASELINES, Studies
 
@@ -100,11 +101,12 @@ def new_keys(
     found = {}
     for ssl in sorted({row["ssl"] for row in rows}):
         own = {(row["settings"], row["system"]) for row in rows if row["ssl"] == ssl}
-        arms = sorted({FIRST, *(name for _, name in own)} - {*BASELINES})
+        named = {name.removesuffix(UTTERANCE_EMBEDDING) for _, name in own}
+        arms = sorted({FIRST, *named} - {*BASELINES})
         then = list_old(ssl, arms)
         now = list_new(ssl, [rename_arm(arm, renamed) for arm in arms])
         for key, name in own:
-            arm = FIRST if name in BASELINES else name
+            arm = FIRST if name in BASELINES else name.removesuffix(UTTERANCE_EMBEDDING)
             if then[arm] != key:
                 raise ValueError(f"{ssl}, {name}: recorded as {key}, but it was {then[arm]}")
             found[ssl, key, name] = now[rename_arm(arm, renamed)]

@@ -33,6 +33,7 @@ from masr_modules.config.files import write_atomic
 from masr_modules.config.settings import resolve_settings
 from masr_modules.data.corpus import load_corpora
 from masr_modules.reporting.pretrain_record import (
+    UTTERANCE_EMBEDDING,
     PretrainRun,
     extra_columns,
     load_labels,
@@ -133,7 +134,7 @@ class Training:
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         correct = json.loads((folder / "correct.json").read_text(encoding="utf-8"))
         key, ssl, _ = self.comparison.system(arm)
-        for row in (arm, *BASELINES):
+        for row in (arm, arm + UTTERANCE_EMBEDDING, *BASELINES):
             if row in results:
                 run, extra = PretrainRun(key, ssl, row, seed), extra_columns(correct[row])
                 self.comparison.record.add(run, results[row], extra, if_recorded="skip")
