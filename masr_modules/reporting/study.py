@@ -255,7 +255,8 @@ class Comparison:
     def _key(self, arm: str) -> str:
         """Fingerprint of an arm's settings, seed aside; a baseline has that of the first system.
 
-        An arm's utterance embedding has that of the arm. A peer has that of what is measured: it is the same however the systems are trained.
+        An arm's utterance embedding has that of the arm. A peer has that of what is measured: it
+        is the same however the systems are trained.
         """
         if arm in PEERS:
             return fingerprint(self.yaml, self.extra, only=MEASURED)
