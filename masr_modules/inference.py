@@ -7,7 +7,7 @@ shapes that SpeechBrain's EncoderClassifier, SpeakerRecognition and EncoderASR c
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from masr_modules.data.dataio import read_audio
 from masr_modules.data.headers import BrokenAudio, read_header
-from masr_modules.encoders.pooling import MeanPooling
-from masr_modules.encoders.pretrained import load_encoder
+from masr_modules.encoders.pooling import MeanPooling, StatisticsPooling
+from masr_modules.encoders.pretrained import SPACES, load_encoder
+from masr_modules.heads.spaces import Space, Spaces
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ class MASREncoder(nn.Module):
         (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens).
     sample_rate : int
         Of the waveforms, Hz.
+    spaces : Spaces, optional
+        The spaces of the head that it was trained with, for utterance embeddings.
 
     Example
     -------
@@ -125,11 +128,11 @@ class MASREncoder(nn.Module):
     (torch.Size([2, 26, 32]), [26, 13], torch.Size([2, 32]))
     """
 
-    def __init__(self, encoder: nn.Module, sample_rate: int):
+    def __init__(self, encoder: nn.Module, sample_rate: int, spaces: Spaces | None = None):
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
         self.sample_rate = sample_rate
-        self.pooling = MeanPooling()
+        self.spaces = Spaces() if spaces is None else spaces
 
     @classmethod
     def from_hparams(cls, source: str | Path, device: str = "cpu") -> "MASREncoder":
@@ -143,7 +146,8 @@ class MASREncoder(nn.Module):
             Where it runs.
         """
         loaded = load_encoder(source)
-        return cls(loaded.encoder, loaded.sample_rate).to(device)
+        spaces = Spaces.from_state(loaded.spaces, f"{source}: {SPACES}")
+        return cls(loaded.encoder, loaded.sample_rate, spaces).to(device)
 
     @torch.no_grad()
     def encode_batch(
@@ -172,14 +176,69 @@ class MASREncoder(nn.Module):
         ValueError
             See `check_waveforms`.
         """
-        wavs, wav_lens = check_waveforms(wavs, wav_lens)
-        device = next(self.encoder.parameters()).device
-        layers, lens = self.encoder(wavs.to(device).float(), wav_lens.to(device))
+        layers, lens = self._encode(wavs, wav_lens)
         return layers[layer], lens
 
-    def embed_batch(self, wavs: Tensor, wav_lens: Tensor | None = None, layer: int = -1) -> Tensor:
-        """(B, D) mean of the valid frames; arguments as of encode_batch."""
-        return self.pooling(*self.encode_batch(wavs, wav_lens, layer))
+    def _encode(self, wavs: Tensor, wav_lens: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        wavs, wav_lens = check_waveforms(wavs, wav_lens)
+        device = next(self.encoder.parameters()).device
+        return self.encoder(wavs.to(device).float(), wav_lens.to(device))
+
+    @torch.no_grad()
+    def embed_batch(
+        self,
+        wavs: Tensor,
+        wav_lens: Tensor | None = None,
+        layer: int = -1,
+        space: str | None = None,
+    ) -> Tensor:
+        """One embedding per utterance, to compare by cosine.
+
+        Arguments
+        ---------
+        wavs, wav_lens, layer
+            As of `encode_batch`.
+        space : str, optional
+            A label column that the head of the pretraining discriminated, such as speaker: the
+            embedding is that of its space, whatever `layer` says. By default the mean of the valid
+            frames of one layer.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, D), of the encoder's width or the space's.
+
+        Raises
+        ------
+        ValueError
+            If there is no such space: names those that are there. See `check_waveforms` too.
+        """
+        read, pooling, project = self._embedding(layer, space)
+        layers, lens = self._encode(wavs, wav_lens)
+        return project(torch.stack([pooling(layers[i], lens) for i in read], dim=1))
+
+    def _embedding(self, layer: int, space: str | None) -> tuple[list[int], nn.Module, Callable]:
+        """Layers to read, how to pool their frames, and what makes (B, K, I) an embedding."""
+        if space is None:
+            return [layer], MeanPooling(), nn.Flatten()
+        own = self.check_space(space)
+        pooling = MeanPooling() if own.weight.shape[1] == self.encoder.d_model else None
+        return own.layers.tolist(), pooling or StatisticsPooling(), own.read
+
+    def check_space(self, space: str) -> Space:
+        """The space of a label column, or a ValueError that names those that are there."""
+        if space not in self.spaces:
+            there = ", ".join(self.spaces) or "none, for it was trained without a head"
+            raise ValueError(f"the encoder has no space {space!r}; its spaces: {there}")
+        own = self.spaces[space]
+        assert isinstance(own, Space)
+        size, width = own.weight.shape[1], self.encoder.d_model
+        if size not in (width, 2 * width):
+            raise ValueError(
+                f"the space {space!r} is of {size} pooled numbers, which are neither the mean of "
+                f"{width} nor their mean and deviation"
+            )
+        return own
 
     @torch.no_grad()
     def encode_file(self, path: str | Path, layer: int = -1) -> Tensor:
@@ -196,9 +255,13 @@ class MASREncoder(nn.Module):
         ValueError
             If the file cannot be read, or is empty.
         """
-        return torch.cat(list(self._frames_of_parts(str(path), layer)))
+        return self._encode_file(path, [layer])[0]
 
-    def _frames_of_parts(self, path: str, layer: int) -> Iterator[Tensor]:
+    def _encode_file(self, path: str | Path, layers: Sequence[int]) -> Tensor:
+        """(K, F, D)."""
+        return torch.cat(list(self._frames_of_parts(str(path), layers)), dim=1)
+
+    def _frames_of_parts(self, path: str, layers: Sequence[int]) -> Iterator[Tensor]:
         try:
             info = read_header(path)
         except BrokenAudio as error:
@@ -218,14 +281,20 @@ class MASREncoder(nn.Module):
             last = stop + context >= total  # what would be left is too short for a part
             segment = (begin, None if last else stop)
             wav = read_audio(path, self.sample_rate, max_seconds=None, seed=0, segment=segment)
-            frames = self.encode_batch(wav, layer=layer)[0][0]
+            encoded, _ = self._encode(wav, None)
+            frames = torch.cat([encoded[layer] for layer in layers])
             first = (start - begin) // step * frames_of_step
-            yield frames[first:] if last else frames[first : first + part // step * frames_of_step]
+            stop_at = None if last else first + part // step * frames_of_step
+            yield frames[:, first:stop_at]
             start += part
 
-    def embed_file(self, path: str | Path, layer: int = -1) -> Tensor:
-        """(D,) embedding of an audio file."""
-        return self.encode_file(path, layer).mean(dim=0)
+    @torch.no_grad()
+    def embed_file(self, path: str | Path, layer: int = -1, space: str | None = None) -> Tensor:
+        """(D,) embedding of an audio file; `layer` and `space` as of `embed_batch`."""
+        read, pooling, project = self._embedding(layer, space)
+        frames = self._encode_file(path, read)
+        lens = torch.full((len(frames),), frames.shape[1], device=frames.device)
+        return project(pooling(frames, lens).unsqueeze(0))[0]
 
 
 class Unchanged(nn.Module):

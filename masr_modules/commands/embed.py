@@ -41,7 +41,8 @@ def main(arguments: list[str], prog: str | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Writes an embedding of each audio file: the mean over its frames of one layer "
-        "of an encoder. Files have any format that soundfile reads, any sample rate and any "
+        "of an encoder, or with --space the utterance embedding that pretraining made for a "
+        "label. Files have any format that soundfile reads, any sample rate and any "
         "length.",
         epilog="The .npz holds `files` (N,) and `embeddings` (N, D), float32. The .csv has a "
         "column `file` and one for each dimension. What cannot be read is named and left out, and "
@@ -61,6 +62,11 @@ def main(arguments: list[str], prog: str | None = None) -> int:
     parser.add_argument(
         "--layer", type=int, default=-1, help="0 is the front end, -1 the last (default)"
     )
+    parser.add_argument(
+        "--space",
+        help="a label that the pretraining discriminated, such as speaker: takes the embedding of "
+        "its space, and no layer",
+    )
     parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     own = parser.parse_args(arguments)
     if Path(own.output).suffix not in ENDINGS:
@@ -78,11 +84,13 @@ def main(arguments: list[str], prog: str | None = None) -> int:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"--device {own.device}: {reason}") from error
     encoder = MASREncoder.from_hparams(own.encoder, own.device)
+    if own.space is not None:
+        encoder.check_space(own.space)
     found: dict[str, np.ndarray] = {}
     broken = []
     for file in tqdm(own.files, desc="files", disable=None):
         try:
-            found[file] = encoder.embed_file(file, own.layer).float().cpu().numpy()
+            found[file] = encoder.embed_file(file, own.layer, own.space).float().cpu().numpy()
         except ValueError as error:
             broken.append(str(error))
         except IndexError:

@@ -67,7 +67,7 @@ Representation learning, arXiv 2307.10982).
 
     encoder = MASREncoder.from_hparams("THIS_FOLDER")
     frames = encoder.encode_file("speech.wav")  # (frames, {facts["d_model"]})
-
+{_use_of_spaces(facts)}
 ## Data
 
 {facts["utterances"]} utterances, {facts["hours"]:.1f} hours, of {len(facts["languages"])} languages
@@ -84,3 +84,15 @@ Discriminated, each by its label: {identities}. Knowledge that the loss depends 
 {table}
 
 {LICENCE}"""
+
+
+def _use_of_spaces(facts: Mapping) -> str:
+    """A line of code, if the encoder comes with the spaces of a head."""
+    spaces = facts.get("spaces")
+    if not spaces:
+        return ""
+    return f"""\
+    embedding = encoder.embed_file("speech.wav", space={one_line(spaces[0])!r})
+
+Its spaces, whose embeddings are compared by cosine: {one_line(", ".join(spaces))}.
+"""

@@ -26,6 +26,8 @@ from masr_modules.encoders.weights import read_state
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
+#: Of what makes utterance embeddings of its frames, where a head was trained with it.
+SPACES = "spaces.ckpt"
 #: Of a folder of transformers, as which continued models of it are exported.
 CONFIG = "config.json"
 #: The encoder of a model of transformers.
@@ -49,12 +51,15 @@ class PretrainedEncoder:
     facts : dict
         What is known of its pretraining: `languages`, `columns`, `hours`, `method`.
         Empty where nothing is.
+    spaces : dict
+        State of masr_modules.heads.spaces.Spaces; empty where no head was trained with it.
     """
 
     encoder: nn.Module
     description: str
     sample_rate: int
     facts: dict = field(default_factory=dict)
+    spaces: dict = field(default_factory=dict)
 
     @property
     def d_model(self) -> int:
@@ -94,6 +99,13 @@ def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEnc
         or the weights do not fit it: names both.
     """
     folder = _find_folder(str(source))
+    loaded = _load_encoder(folder, random_init)
+    if not random_init and isinstance(folder, Path) and (folder / SPACES).is_file():
+        loaded.spaces = read_state(folder / SPACES)
+    return loaded
+
+
+def _load_encoder(folder: Path | str, random_init: bool) -> PretrainedEncoder:
     if not isinstance(folder, Path) or not (folder / DESCRIPTION).is_file():
         return _from_transformers(folder, random_init)
     path = folder / DESCRIPTION
@@ -223,7 +235,11 @@ def check_encoder(run_folder: str | Path) -> None:
 
 
 def export_encoder(
-    run_folder: str | Path, facts: Mapping, card: str, merge_adapters: bool = True
+    run_folder: str | Path,
+    facts: Mapping,
+    card: str,
+    merge_adapters: bool = True,
+    spaces: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
     """Saves the encoder of a pretraining as a folder that is ready to share.
 
@@ -239,6 +255,8 @@ def export_encoder(
         Its README.md.
     merge_adapters : bool
         Of a model of transformers: see `transformers_export.save_transformers`.
+    spaces : mapping, optional
+        What PretrainedEncoder.spaces will be.
 
     Returns
     -------
@@ -262,6 +280,8 @@ def export_encoder(
     else:
         torch.save(encoder.state_dict(), partial / WEIGHTS)
         write_atomic(partial / DESCRIPTION, description)
+    if spaces:
+        torch.save(dict(spaces), partial / SPACES)
     write_atomic(partial / FACTS, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     write_atomic(partial / "README.md", card)
     shutil.rmtree(folder, ignore_errors=True)
@@ -286,7 +306,7 @@ def _find_folder(source: str) -> Path | str:
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
     try:
-        files = [DESCRIPTION, WEIGHTS, FACTS, "adapter/*"]
+        files = [DESCRIPTION, WEIGHTS, FACTS, SPACES, "adapter/*"]
         folder = Path(snapshot_download(source, allow_patterns=files))
         if (folder / FACTS).is_file() and not (folder / WEIGHTS).is_file():  # ours, of transformers
             folder = Path(snapshot_download(source))

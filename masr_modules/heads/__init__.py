@@ -10,5 +10,6 @@ from masr_modules.heads.masr import MASRHead
 from masr_modules.heads.multi_label import MultiLabelHead
 from masr_modules.heads.projection import Projection
 from masr_modules.heads.regression import RegressionHead
+from masr_modules.heads.spaces import Spaces
 
-__all__ = ["ClassifierHead", "MASRHead", "MultiLabelHead", "Projection", "RegressionHead"]
+__all__ = ["ClassifierHead", "MASRHead", "MultiLabelHead", "Projection", "RegressionHead", "Spaces"]

@@ -45,17 +45,6 @@ class Projection(nn.Module):
         self.linear = nn.Linear(input_size, output_size, bias=False)
         self.norm = nn.BatchNorm1d(output_size, affine=False)
 
-    @torch.no_grad()
-    def embed(self, pooled: Tensor) -> Tensor:
-        """(N, input_size), or (N, K, input_size), pooled frames -> (N, output_size) embeddings.
-
-        As in validation: normalised by the statistics of training, whatever the mode.
-        """
-        training = self.training
-        embeddings = self.eval()(pooled, JointBatch(len(pooled), alone=True))
-        self.train(training)
-        return embeddings
-
     def forward(self, pooled: Tensor, joint: JointBatch) -> Tensor:
         """(B, input_size), or (B, K, input_size), of this rank -> (joint batch, output_size)."""
         if pooled.ndim == 3 and self.layer_scores is None:

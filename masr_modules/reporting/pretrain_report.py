@@ -18,6 +18,7 @@ from masr_modules.data.metadata import column_of
 from masr_modules.distributed import unwrap
 from masr_modules.encoders.model_card import encoder_card
 from masr_modules.encoders.pretrained import export_encoder
+from masr_modules.heads.spaces import Spaces
 from masr_modules.metrics.baselines import (
     LogMelStatistics,
     MFCCStatistics,
@@ -128,6 +129,7 @@ def report(
     the encoder has.
     """
     head = unwrap(brain.modules.head) if hasattr(brain.modules, "head") else None
+    spaces = Spaces.of(head).cpu()
     facts = facts_of(hparams, head, rows["train"])
     references, questions = table_references(rows, hparams), hparams.get("questions")
     before = "start" if getattr(untrained, "starts_trained", False) else "untrained"
@@ -148,8 +150,8 @@ def report(
             brain.embedded(r, encode, True) for r in (references, rows["valid"], rows["test"])
         ]
         measured = {system: splits}
-        if getattr(head, "projections", None) and system == hparams["system"]:
-            measured[system + UTTERANCE_EMBEDDING] = [in_spaces(head, split) for split in splits]
+        if spaces and system == hparams["system"]:
+            measured[system + UTTERANCE_EMBEDDING] = [in_spaces(spaces, part) for part in splits]
         for row, parts in measured.items():
             found[row] = evaluate_corpora(*parts, questions) if questions else evaluate(*parts)
     results = {row: evaluation.metrics for row, evaluation in found.items()}
@@ -169,17 +171,18 @@ def report(
         facts,
         encoder_card(facts, table),
         hparams.get("merge_adapters", True),
+        spaces.state_dict(),
     )
     print(f"The encoder, for other tasks or to share: {folder}")
 
 
-def in_spaces(head: nn.Module, split: LabelledEmbeddings) -> LabelledEmbeddings:
+def in_spaces(spaces: Spaces, split: LabelledEmbeddings) -> LabelledEmbeddings:
     """Utterances in the spaces of a head, in the place of the encoder's layers.
 
     Arguments
     ---------
-    head : nn.Module
-        Of masr_modules.heads: its `projections` have a space each.
+    spaces : Spaces
+        Of the head.
     split : LabelledEmbeddings
         All layers of the encoder.
 
@@ -188,10 +191,9 @@ def in_spaces(head: nn.Module, split: LabelledEmbeddings) -> LabelledEmbeddings:
     LabelledEmbeddings
         (spaces, N, embedding_size).
     """
-    device = next(head.parameters()).device
-    pooled = torch.from_numpy(split.layers).transpose(0, 1).to(device)
-    spaces = [projection.embed(pooled).cpu().numpy() for projection in head.projections.values()]
-    return LabelledEmbeddings(np.stack(spaces), split.labels)
+    pooled = torch.from_numpy(split.layers).transpose(0, 1)
+    embeddings = [space(pooled).numpy() for space in spaces.values()]
+    return LabelledEmbeddings(np.stack(embeddings), split.labels)
 
 
 def write_correct(folder: str, found: dict[str, Evaluation]) -> None:
@@ -225,5 +227,6 @@ def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> di
         "hours": round(sum(column_of(rows, "duration")) / 3600, 3),
         "languages": sorted({*column_of(rows, "language")} - {""}),
         "identities": head.identities if head else [],
+        "spaces": list(Spaces.of(head)) if head else [],
         "sources": [str(source) for source in head.used_sources] if head else [],
     }

@@ -9,7 +9,12 @@ import soundfile
 import torch
 
 from masr_modules.commands.main import main
+from masr_modules.data.dataio import read_audio
+from masr_modules.distributed import JointBatch
+from masr_modules.encoders import StatisticsPooling
 from masr_modules.encoders.pretrained import build_encoder, describe_encoder
+from masr_modules.heads import Projection, Spaces
+from masr_modules.heads.spaces import Space
 from masr_modules.inference import MASREncoder
 
 DESCRIPTION = """
@@ -109,3 +114,21 @@ def test_another_ending_is_refused_before_anything_is_loaded(files, capsys):
     with pytest.raises(SystemExit):
         main(["embed", *files, "--encoder", "/nowhere", "--output", "e.txt"])
     assert "e.txt: its name ends with .npz or .csv" in capsys.readouterr().err
+
+
+def test_a_space_of_the_head_takes_the_place_of_a_layer(encoder, files, tmp_path, capsys):
+    projection = Projection(16, 4, layers=[0, 1])  # means and deviations of both layers
+    torch.save(Spaces({"speaker": Space.of(projection)}).state_dict(), f"{encoder}/spaces.ckpt")
+    path = str(tmp_path / "e.npz")
+    assert (
+        main(["embed", *files, "--encoder", encoder, "--output", path, "--space", "speaker"]) == 0
+    )
+    assert capsys.readouterr().out == f"{path}: 2 embeddings of 4 numbers\n"
+    masr = MASREncoder.from_hparams(encoder)
+    wav = read_audio(files[0], 16000, max_seconds=None, seed=0)
+    pooled = [StatisticsPooling()(*masr.encode_batch(wav, layer=i)) for i in (0, 1)]
+    expected = projection.eval()(torch.stack(pooled, dim=1), JointBatch(1))[0]
+    with np.load(path) as found:
+        torch.testing.assert_close(torch.from_numpy(found["embeddings"][0]), expected.detach())
+    assert main(["embed", *files, "--encoder", encoder, "--space", "age"]) == 1
+    assert "no space 'age'; its spaces: speaker" in capsys.readouterr().err
