@@ -15,6 +15,7 @@ from masr_modules.downstream.tables import downstream_record
 from masr_modules.downstream.task import find_tasks
 from masr_modules.metrics.plots import STYLES, Panel, draw_curves, save_figure
 from masr_modules.reporting.pretrain_record import (
+    UTTERANCE_EMBEDDING,
     PretrainRun,
     extra_columns,
     load_labels,
@@ -49,8 +50,9 @@ def blocks(text, start="pretrain-"):
 def test_recorded_runs_have_the_fingerprints_of_their_arms(comparisons):
     recorded = {(run.ssl, run.settings, run.system) for run in comparisons["best_rq"].record.runs}
     assert len(recorded) >= 12
-    for ssl, key, arm in recorded:
-        assert arm in (*STUDIES.arms, *BASELINES) and comparisons[ssl].key(arm) == key, arm
+    for ssl, key, row in recorded:
+        arm = row.removesuffix(UTTERANCE_EMBEDDING)
+        assert arm in (*STUDIES.arms, *BASELINES) and comparisons[ssl].key(row) == key, row
 
 
 def test_tables_and_pictures_are_those_of_the_record(comparisons, tmp_path):
@@ -131,12 +133,16 @@ def test_a_difference_is_compared_in_both_directions():
     assert numbers("+2.0 [-1.0, +5.0]") != numbers("+2.0 [-1.0, +5.1]")
 
 
+#: What may follow the study's name in that of a block.
+ENDS = ("", "-gains", "-embeddings", "-embeddings-gains")
+
+
 def test_every_block_of_a_pretraining_table_belongs_to_a_study():
     for file in (path for top in ("docs", "recipes") for path in (ROOT / top).rglob("*.md")):
         there = set(blocks(file.read_text(encoding="utf-8"))) - {"pretrain-run"}
         declared = {
             f"pretrain-{study.name}{end}"
-            for study, end in product(STUDIES.values(), ("", "-gains"))
+            for study, end in product(STUDIES.values(), ENDS)
             if str(file.relative_to(ROOT)) in study.files
         }
         assert there <= declared, file
@@ -198,6 +204,18 @@ def test_a_table_has_what_is_recorded(tmp_path):
     (tmp_path / "a.md").write_text("nothing\n")
     with pytest.raises(ValueError, match="a.md: no block between <!-- pretrain-two -->"):
         TABLES.fill_blocks(study, comparison, tmp_path)
+
+
+def test_utterance_embeddings_have_tables_of_their_own(tmp_path):
+    ours, theirs = (f"{arm}{UTTERANCE_EMBEDDING}" for arm in ("MASR", "SSL"))
+    runs = {("SSL", 1): 2, ("MASR", 1): 6, (ours, 1): 3, (theirs, 1): 0}
+    comparison = record(tmp_path, runs)
+    study = comparison.studies["two"]
+    tables = comparison.tables(study, study.arms, study.seeds, study.against)
+    assert list(tables) == ["two", "two-gains", "two-embeddings", "two-embeddings-gains"]
+    assert ours not in tables["two"] and f"| {ours} | 1 " in tables["two-embeddings"]
+    assert f"| {theirs} " in tables["two-embeddings-gains"]
+    assert "+50.0" in tables["two-embeddings-gains"]
 
 
 def test_a_curve_is_drawn_from_two_points_on(tmp_path, monkeypatch):
