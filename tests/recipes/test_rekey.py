@@ -28,6 +28,12 @@ def test_every_run_gets_the_fingerprint_of_its_arm_and_a_baseline_that_of_the_fi
     }
 
 
+def test_an_utterance_embedding_gets_the_fingerprint_of_its_arm():
+    rows = [{**ROWS[2], "system": "MASR, half, old, utterance embedding"}]
+    keys = REKEY.new_keys(rows, {"old": "new"}, then, now)
+    assert keys == {("best_rq", "k2", "MASR, half, old, utterance embedding"): "n2"}
+
+
 def test_a_row_whose_fingerprint_was_another_is_refused():
     rows = [{**ROWS[0], "settings": "k9"}]
     with pytest.raises(ValueError, match="SSL only: recorded as k9, but it was k1"):
