@@ -36,7 +36,7 @@ class Disjoint:
         return found
 
     def check(self, rows_of: Callable[[str], Iterable[Mapping[str, object]]]) -> None:
-        """Raises AssertionError for the first shared value; `rows_of` reads a split's rows again."""
+        """Raises AssertionError for the first shared value; `rows_of` rereads a split's rows."""
         shared = self.shared()
         for split in self.hashes if shared else ():
             for row in rows_of(split):
