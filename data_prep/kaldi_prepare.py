@@ -9,9 +9,9 @@ corpus:
 ``--constants language=en``
 
 Relative paths of ``wav.scp`` start at the data folder; absolute ones have to lie in it. Entries
-have to name files: commands (``flac -c -d a.flac |``) are refused, because a downloaded table could then
-run any program. Utterances of ``segments`` get the columns ``start`` and ``stop`` (samples), which
-training reads.
+have to name files: commands (``flac -c -d a.flac |``) are refused, because a downloaded table
+could then run any program. Utterances of ``segments`` get the columns ``start`` and ``stop``
+(samples), which training reads.
 
 Where there is no directory for validation or for the test, speakers of the training set are held
 out for it, drawn by seed within each gender.
