@@ -284,7 +284,9 @@ def test_a_code_that_stands_for_no_emotion_is_none_of_the_corpus():
 
 def test_another_corpus_is_an_error_that_shows_the_names_expected(tmp_path):
     root = acted_tree(tmp_path, "emodb")
-    with pytest.raises(ValueError, match=r"names its files like f1/dis-f1-b1.wav, matching .*wav/03a01"):
+    with pytest.raises(
+        ValueError, match=r"names its files like f1/dis-f1-b1.wav, matching .*wav/03a01"
+    ):
         prepare(root, "emovo")
     with pytest.raises(ValueError, match="corpus 'emo' is none of nemo, ravdess"):
         prepare(root, "emo")
