@@ -240,7 +240,7 @@ def test_odd_durations_are_read_from_the_clip(tree, caplog):
 
 def test_a_release_without_the_validated_table_says_what_to_do(tree):
     (tree / "de/validated.tsv").unlink()
-    with pytest.raises(FileNotFoundError, match="taken with --train_from train"):
+    with pytest.raises(FileNotFoundError, match="--train_from train takes"):
         prepare(tree, languages=["de"])
     assert prepare(tree, languages=["de"], train_from="train")["train"]
 
