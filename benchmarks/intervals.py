@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How often do intervals hold the truth? Measured where the truth is known, by simulation.
+"""Measures by simulation how often confidence intervals contain the true difference.
 
 > python -m benchmarks.intervals                     # the table; 20 minutes on one core
 > python -m benchmarks.intervals --readme docs/intervals.md
 
-Two systems answer the test items of the synthetic corpus, with the strata and speakers that these
-have (`recipes/pretrain/test_labels.csv`). Whether an item is right is drawn with a probability to
-which training seeds, seeds within a language, and speakers add what is drawn for them. The truth
-is the difference without these draws.
+Two systems answer the test items of the synthetic corpus, with their strata and speakers
+(`recipes/pretrain/test_labels.csv`). An item is right with a probability to which random effects of
+the training seed, the seed within a stratum, and the speaker are added. The true difference is that
+without random effects.
 """
 
 import argparse
@@ -26,19 +26,20 @@ from masr_modules.reporting.pretrain_record import load_labels
 
 LABELS = Path(__file__).parents[1] / "recipes/pretrain/test_labels.csv"
 SEEDS = (2, 3, 5)
-#: Accuracies of the two systems; their difference is the truth.
+#: Accuracies of the two systems; their difference is the true one.
 RATES = (0.80, 0.77)
 
 
 class Effects(NamedTuple):
-    """Standard deviations of what is added to the difference of two probabilities."""
+    """Standard deviations of the random effects on the difference of two probabilities."""
 
     seed: float = 0.0
     seed_in_stratum: float = 0.0
     speaker: float = 0.0
 
 
-#: For the strata language, of 26 speakers that speak all, and gender, of 10 and 5 speakers.
+#: Condition -> column of the strata -> effects. Each of 26 speakers speaks all languages; the
+#: genders have 10 and 5 speakers.
 CONDITIONS = {
     "no seed variance": {"language": Effects(), "gender": Effects()},
     "seed variance": {"language": Effects(0.02), "gender": Effects(0.04)},
@@ -63,17 +64,17 @@ class Items(NamedTuple):
 
 
 def read_items(column: str) -> Items:
-    """The test items whose stratum is known."""
+    """Reads the test items whose stratum is known."""
     rows = [row for row in load_labels(LABELS).values() if row[column]]
     numbers = (np.unique([r[c] for r in rows], return_inverse=True)[1] for c in (column, "speaker"))
     return Items(*numbers)
 
 
 def draw(items: Items, effects: Effects, seeds: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """(seeds, items) right or wrong, of both systems."""
+    """Draws (seeds, items) right or wrong answers of both systems."""
     strata, speakers = items.stratum.max() + 1, items.speaker.max() + 1
     hard = 0.05 * rng.standard_normal(speakers)[items.speaker]
-    hard += 0.15 * rng.standard_normal(len(items.speaker))  # items, alike for both systems
+    hard += 0.15 * rng.standard_normal(len(items.speaker))  # items, the same for both systems
     liked = effects.speaker * rng.standard_normal(speakers)[items.speaker]
     answers = []
     for rate, own in zip(RATES, (liked, 0.0), strict=True):
@@ -85,7 +86,7 @@ def draw(items: Items, effects: Effects, seeds: int, rng: np.random.Generator) -
 
 
 def ours(gap: np.ndarray, items: Items, rng: np.random.Generator) -> Difference:
-    """Seeds and speakers as random effects: what the tables print."""
+    """Computes the interval of the tables, with seeds and speakers as random effects."""
     nothing = {seed: np.zeros(gap.shape[1]) for seed in range(len(gap))}
     return paired_difference(
         dict(enumerate(gap)), nothing, items.stratum, items.speaker.astype(str)
@@ -93,25 +94,25 @@ def ours(gap: np.ndarray, items: Items, rng: np.random.Generator) -> Difference:
 
 
 def of_seeds(gap: np.ndarray, items: Items, rng: np.random.Generator) -> Difference:
-    """Student's t of the seeds' means."""
+    """Computes the interval by Student's t of the seeds' means."""
     means = macro_means(gap, items)
     half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5
     return Difference(means.mean(), means.mean() - half, means.mean() + half)
 
 
 def macro_means(gap: np.ndarray, items: Items) -> np.ndarray:
-    """(seeds,)"""
+    """Computes the (seeds,) macro means over strata."""
     size = np.bincount(items.stratum)
     return np.stack([np.bincount(items.stratum, row) / size for row in gap]).mean(axis=1)
 
 
 def draw_utterances(items: Items, rng: np.random.Generator) -> np.ndarray:
-    """How often each item is drawn: within its stratum."""
+    """Draws items within their strata; returns how often each is drawn."""
     return _resample(items.stratum, rng)
 
 
 def draw_speakers(items: Items, rng: np.random.Generator) -> np.ndarray:
-    """How often each item is drawn: speakers within strata, utterances within speakers."""
+    """Draws speakers within strata and utterances within speakers; returns counts of the items."""
     pair = items.stratum * (items.speaker.max() + 1) + items.speaker
     names, number = np.unique(pair, return_inverse=True)
     of_pairs = _resample(names // (items.speaker.max() + 1), rng)
@@ -119,7 +120,7 @@ def draw_speakers(items: Items, rng: np.random.Generator) -> np.ndarray:
 
 
 def _resample(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) how often each is drawn, as often as there are in its group."""
+    """Draws with replacement, from each group as many as it has; returns the (N,) counts."""
     order = np.argsort(group, kind="stable")
     starts, counts = np.unique(group[order], return_index=True, return_counts=True)[1:]
     first, size = np.repeat(starts, counts), np.repeat(counts, counts)
@@ -127,7 +128,7 @@ def _resample(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def bootstrap(draw_items: Callable, draws: int = 200) -> Callable:
-    """Percentiles of the macro mean, over draws of seeds and of items."""
+    """Returns a function that computes percentiles of the macro mean, over seeds and items."""
 
     def interval(gap: np.ndarray, items: Items, rng: np.random.Generator) -> Difference:
         found = []
@@ -142,7 +143,7 @@ def bootstrap(draw_items: Callable, draws: int = 200) -> Callable:
     return interval
 
 
-#: Name -> interval, and one in how many trials it takes part: a bootstrap takes long.
+#: Name -> interval, and n where it is computed in one of n trials, as a bootstrap takes long.
 METHODS = {
     "bootstrap: seeds, utterances": (bootstrap(draw_utterances), 16),
     "bootstrap: seeds, speakers, utterances": (bootstrap(draw_speakers), 16),
@@ -154,7 +155,7 @@ METHODS = {
 def coverage(
     name: str, items: Items, effects: Effects, seeds: int, trials: int
 ) -> dict[str, float]:
-    """Method -> percent of its intervals that hold the truth."""
+    """Computes, for each method, the percentage of intervals that contain the true difference."""
     rng = np.random.default_rng([seeds, *name.encode()])
     held: dict[str, list[bool]] = {method: [] for method in METHODS}
     truth = RATES[0] - RATES[1]
@@ -168,7 +169,7 @@ def coverage(
 
 
 def table(trials: int) -> str:
-    """Markdown: a row for each condition, 2 / 3 / 5 seeds in each cell."""
+    """Makes the table: a row for each condition, and 2 / 3 / 5 seeds in each cell."""
     body = []
     for column in ("language", "gender"):
         items = read_items(column)
@@ -181,12 +182,16 @@ def table(trials: int) -> str:
 
 
 def main() -> None:
-    """Prints the table, or writes it into a Markdown file."""
+    """Prints the table, and with `--readme` writes it into a Markdown file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--readme", type=Path, help="with a block <!-- coverage -->")
+    parser.add_argument(
+        "--trials", type=int, default=2000, help="number of simulations of each cell"
+    )
+    parser.add_argument(
+        "--readme", type=Path, help="Markdown file with a block <!-- coverage --> to fill"
+    )
     args = parser.parse_args()
-    intervals.LEAST_SEEDS = 2  # what two seeds would give, which the tables do not print
+    intervals.LEAST_SEEDS = 2  # allows intervals of two seeds, which other tables do not print
     text = table(args.trials)
     print(text)
     if args.readme:

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""How long training waits for audio: formats, workers, and a cache of decoded audio.
+"""Measures the time that training waits for audio, by format, workers and cache.
 
 > python benchmarks/loading.py --clips FOLDER
 
-FOLDER is searched for audio (.opus, .mp3, .wav), and clips of it are written in each
-format, or copied where they are in it already. Decoding is that of one batch, the pipeline's, in
-one process. Training is the SSL part of hparams/masr.yaml on crops as it takes them (its heads
-would wait less); for each number of workers, the fraction of its time that a loop waited for
-batches, with a cache that is filled as well. All of a row is measured in turns; of batches and
-rounds it takes medians, which stalls by other processes do not change.
+FOLDER is searched for audio (.opus, .mp3, .wav), and some of the files are written in each format,
+or copied if they are in it already. "Decoding" is the time in which the pipeline makes one batch in
+one process. "Step" is a training step of the SSL part of hparams/masr.yaml on crops of its length
+(with the MASR heads, a step takes longer and waits less). The columns of workers give the fraction
+of time that a loop waits for batches, also with a filled cache of decoded audio. The measurements
+of a row take turns, and are medians over batches and rounds, on which stalls by other processes
+have little effect.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from masr_modules.metrics.tables import align
 from masr_modules.training.loading import RankLoader
 
 HPARAMS = Path(__file__).parents[1] / "hparams/masr.yaml"
-#: Name -> suffix and sample rate, Hz. Common Voice has MP3 at 48 kHz.
+#: Name -> suffix and sample rate (Hz). Common Voice has MP3 at 48 kHz.
 FORMATS = {
     "WAV, 16 kHz": (".wav", 16000),
     "MP3, 48 kHz": (".mp3", 48000),
@@ -42,7 +43,7 @@ MODELS = {"small": {}, "larger": {"num_layers": 4, "d_model": 256, "d_ffn": 1024
 
 
 def write_clips(sources: list[Path], folder: Path, suffix: str, rate: int) -> dict[str, dict]:
-    """ID -> row of the clips in one format."""
+    """Writes clips in one format; returns ID -> row."""
     rows = {}
     for number, source in enumerate(sources):
         path = folder / f"{number}{suffix}"
@@ -59,7 +60,7 @@ def write_clips(sources: list[Path], folder: Path, suffix: str, rate: int) -> di
 
 
 def make_loader(rows, hparams: dict, workers: int, cache: AudioCache | None, batches: int):
-    """Batches as training draws them, of random clips."""
+    """Makes a loader of batches in training's form, of random clips."""
     crop = hparams["max_crop_seconds"]
     dataset = make_dataset(rows, hparams["sample_rate"], crop, audio_cache=cache)
     size, draw = int(hparams["max_batch_seconds"] / crop), random.Random(0)
@@ -68,7 +69,7 @@ def make_loader(rows, hparams: dict, workers: int, cache: AudioCache | None, bat
 
 
 def decoding(loader: RankLoader) -> float:
-    """Median seconds of a batch, in this process."""
+    """Measures the median seconds of a batch, in this process."""
     times, asked = [], time.perf_counter()
     for _ in loader:
         times.append(time.perf_counter() - asked)
@@ -86,7 +87,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.ssl.parameters(), lr=1e-4)
 
     def run(self, loader: RankLoader) -> tuple[float, float]:
-        """Fraction of the time that was waited, and seconds of a step, both of medians."""
+        """Measures the fraction of time spent waiting, and seconds of a step, both by medians."""
         asked, waited, steps = time.perf_counter(), [], []
         for batch in loader:
             got = time.perf_counter()
@@ -101,7 +102,7 @@ class Training:
 
 
 def measure(name: str, rows: dict, folder: Path, args: argparse.Namespace) -> list[str]:
-    """A row of the table."""
+    """Measures a row of the table."""
     trainings = {model: Training(MODELS[model]) for model in args.models}
     hparams = trainings[args.models[0]].hparams
     filled = AudioCache(folder / "cache", hparams["sample_rate"])
@@ -129,13 +130,15 @@ def measure(name: str, rows: dict, folder: Path, args: argparse.Namespace) -> li
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--clips", required=True, type=Path, help="a folder with audio")
-    parser.add_argument("--count", type=int, default=300, help="of the clips")
+    parser.add_argument("--clips", required=True, type=Path, help="folder with audio files")
+    parser.add_argument("--count", type=int, default=300, help="largest number of files to use")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--batches", type=int, default=30, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 1, 2], help="numbers of loading processes"
+    )
+    parser.add_argument("--batches", type=int, default=30, help="number of batches of a round")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
     args = parser.parse_args()
     suffixes = {suffix for suffix, _ in FORMATS.values()}
     found = [path for path in sorted(args.clips.rglob("*")) if path.suffix in suffixes]

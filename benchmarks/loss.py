@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Time and memory of MASRLoss beside pytorch-metric-learning and a plain matrix product.
+"""Compares time and memory of MASRLoss, pytorch-metric-learning and a plain matrix product.
 
 > pip install -r benchmarks/requirements.txt
 > python benchmarks/loss.py [--device cuda] [--sizes 64 256 1024 4096 8192]
 
-The work of `ours` and `peer` is the same: from embeddings (B, 256) and their labels to the
+`ours` and `peer` do the same work: from embeddings (B, 256) and their labels to the
 gradient, with the hardest positive and negative of each anchor and the mean of
-relu(d_ap - d_an + margin) over all anchors. `prototypes and pairs` is what hparams/people.yaml
-does in one space: soft mining over prototypes of 24 labels and over all pairs of the batch, with S
-of three sources; its peer is NormalizedSoftmaxLoss and CircleLoss, which know no S. The matrix
-product is `z @ z.T` alone, without gradient. Rounds are interleaved; metrics are medians. Extra
-memory is a child process's peak less what it held before.
+relu(d_ap - d_an + margin) over all anchors. `prototypes and pairs` is the loss of one space of
+hparams/people.yaml: soft mining over prototypes of 24 labels and over all pairs of the batch, with
+S of three sources; its peer is NormalizedSoftmaxLoss and CircleLoss, which use no S. The matrix
+product is `z @ z.T` alone, without gradient. Rounds are interleaved, and times are medians. Extra
+memory is the peak of a child process less its memory before the step.
 """
 
 import argparse
@@ -42,18 +42,18 @@ MARGIN = 0.5
 
 
 def labels_of(size: int, device: str) -> torch.Tensor:
-    """Codes of 24 identities."""
+    """Draws (B,) labels of 24 identities."""
     generator = torch.Generator().manual_seed(size)
     return torch.randint(0, 24, (size,), generator=generator).to(device)
 
 
 def embeddings_of(size: int, device: str) -> torch.Tensor:
-    """(B, 256) normal."""
+    """Draws (B, 256) normal embeddings."""
     return torch.randn(size, D, generator=torch.Generator().manual_seed(size)).to(device)
 
 
 def ours(size: int, device: str) -> Callable[[], torch.Tensor]:
-    """Returns a function: labels and embeddings -> gradient."""
+    """Returns a function that computes the gradient of MASRLoss."""
     z, loss = embeddings_of(size, device), MASRLoss("hardest", margin=MARGIN)
     metadata = Metadata({"language": labels_of(size, device)}, {})
 
@@ -66,7 +66,7 @@ def ours(size: int, device: str) -> Callable[[], torch.Tensor]:
 
 
 def peer(size: int, device: str) -> Callable[[], torch.Tensor]:
-    """The same with pytorch-metric-learning."""
+    """Returns a function that computes the same gradient with pytorch-metric-learning."""
     from pytorch_metric_learning.distances import CosineSimilarity
     from pytorch_metric_learning.losses import TripletMarginLoss
     from pytorch_metric_learning.miners import BatchHardMiner
@@ -74,7 +74,7 @@ def peer(size: int, device: str) -> Callable[[], torch.Tensor]:
 
     z, labels = embeddings_of(size, device), labels_of(size, device)
     miner = BatchHardMiner(distance=CosineSimilarity())
-    # Its default reducer averages over the terms that are not zero; ours over all anchors.
+    # Its default reducer averages over terms that are not zero, MASRLoss over all anchors.
     loss = TripletMarginLoss(MARGIN, distance=CosineSimilarity(), reducer=MeanReducer())
 
     def step() -> torch.Tensor:
@@ -86,7 +86,7 @@ def peer(size: int, device: str) -> Callable[[], torch.Tensor]:
 
 
 class _Given(torch.nn.Module):
-    """In the place of a projection: the embeddings are there."""
+    """A projection that returns its input, which are the embeddings."""
 
     size = D
 
@@ -95,7 +95,7 @@ class _Given(torch.nn.Module):
 
 
 def ours_with_prototypes(size: int, device: str) -> Callable[[], torch.Tensor]:
-    """Prototypes and pairs of utterances in one space, mined by language, speaker and gender."""
+    """Returns the gradient's function for prototypes and pairs in one space, with three sources."""
     labels = labels_of(size, "cpu")
     columns = {
         "language": [LANGUAGES[label % len(LANGUAGES)] for label in labels],
@@ -129,7 +129,7 @@ def ours_with_prototypes(size: int, device: str) -> Callable[[], torch.Tensor]:
 
 
 def peer_with_prototypes(size: int, device: str) -> Callable[[], torch.Tensor]:
-    """The same two terms with pytorch-metric-learning, without S."""
+    """Returns a function for the same two terms with pytorch-metric-learning, without S."""
     from pytorch_metric_learning.losses import CircleLoss, NormalizedSoftmaxLoss
 
     z, labels = embeddings_of(size, device), labels_of(size, device)
@@ -144,7 +144,7 @@ def peer_with_prototypes(size: int, device: str) -> Callable[[], torch.Tensor]:
 
 
 def product(size: int, device: str) -> Callable[[], torch.Tensor]:
-    """One plain B x B matrix product."""
+    """Returns a function that computes one plain B x B matrix product."""
     z = embeddings_of(size, device)
     return lambda: z @ z.T
 
@@ -155,7 +155,7 @@ WORK = {"pairs": SYSTEMS, "prototypes and pairs": WITH_PROTOTYPES}
 
 
 def knowledge_of(size: int) -> tuple[list, Metadata]:
-    """Six sources and metadata whose rows nearly all differ, 20 % of each column missing."""
+    """Makes six sources, and metadata whose rows nearly all differ, with 20 % of cells missing."""
     generator = torch.Generator().manual_seed(0)
 
     def column(make: Callable[[int], str]) -> list[str]:
@@ -185,7 +185,7 @@ def knowledge_of(size: int) -> tuple[list, Metadata]:
 
 
 def with_sources(size: int, device: str, count: int) -> dict[str, Callable[[], object]]:
-    """The knowledge alone (S and validity of all pairs), and the whole loss with it."""
+    """Returns functions for S of all pairs alone, and for the whole loss with it."""
     sources, metadata = knowledge_of(size)
     sources, metadata = sources[:count], metadata.to(device)
     z, loss = embeddings_of(size, device), MASRLoss("knowledge", knowledge_weight=0.1)
@@ -203,7 +203,7 @@ def with_sources(size: int, device: str, count: int) -> dict[str, Callable[[], o
 
 
 def medians(functions: dict[str, Callable[[], object]], device: str, rounds: int) -> dict:
-    """Name -> median seconds; one call of each a round."""
+    """Measures the median seconds of each function, which a round calls once."""
 
     def timed(function: Callable[[], object]) -> float:
         if device == "cuda":
@@ -224,7 +224,7 @@ def medians(functions: dict[str, Callable[[], object]], device: str, rounds: int
 
 
 def extra_memory(work: str, system: str, size: int, device: str) -> float:
-    """MiB above idle at the peak of one step, in a process of its own."""
+    """Measures the peak memory (MiB) of one step above idle, in a process of its own."""
     command = [sys.executable, __file__, "--child", work, system, "--sizes", str(size)]
     done = subprocess.run(
         [*command, "--device", device], capture_output=True, text=True, check=True
@@ -233,10 +233,10 @@ def extra_memory(work: str, system: str, size: int, device: str) -> float:
 
 
 def peak_of(work: str, system: str, size: int, device: str) -> float:
-    """MiB; runs in the child."""
+    """Measures the peak memory (MiB) of one step above idle; runs in the child."""
     make = WORK[work][system]
     step = make(size, device)
-    make(64, device)()  # what is loaded or allocated once
+    make(64, device)()  # loads and allocates what a process needs once
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         idle = torch.cuda.memory_allocated()
@@ -244,14 +244,14 @@ def peak_of(work: str, system: str, size: int, device: str) -> float:
         return (torch.cuda.max_memory_allocated() - idle) / 2**20
     peaks = Path("/proc/self/clear_refs")
     if peaks.exists():
-        peaks.write_text("5")  # the peak starts again from what is resident now
+        peaks.write_text("5")  # resets the peak to the memory that is resident now
     idle = peak_resident()
     step()
     return (peak_resident() - idle) / 2**10
 
 
 def peak_resident() -> int:
-    """KiB."""
+    """Returns the peak resident memory of this process (KiB)."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
@@ -260,13 +260,15 @@ def peak_resident() -> int:
 
 
 def check_equal(size: int, device: str) -> float:
-    """Largest difference between our gradient and the peer's."""
+    """Computes the largest absolute difference between our gradient and the peer's."""
     return (ours(size, device)() - peer(size, device)()).abs().max().item()
 
 
 def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
-    """Median seconds of the MASR term (forward and backward, from the pooled layers), and of
-    a whole pretraining step of hparams/masr.yaml."""
+    """Measures the MASR term and a whole pretraining step of hparams/masr.yaml, in median seconds.
+
+    The term is forward and backward, from the pooled layers on.
+    """
     with tempfile.TemporaryDirectory() as folder:
         hparams = load_settings(ROOT / "hparams/masr.yaml", {"output_folder": folder})
     wavs = torch.randn(24, 32000, generator=torch.Generator().manual_seed(0)).to(device)
@@ -299,7 +301,7 @@ def share_of_a_step(device: str, rounds: int) -> tuple[float, float]:
 
 
 def cost(work: str, size: int, args: argparse.Namespace) -> tuple[dict, dict]:
-    """Name of a system -> median seconds; ours and the peer -> MiB."""
+    """Measures median seconds of all systems, and extra memory (MiB) of ours and the peer."""
     functions = {name: make(size, args.device) for name, make in WORK[work].items()}
     seconds = medians(functions, args.device, args.rounds)
     return seconds, {name: extra_memory(work, name, size, args.device) for name in WITH_PROTOTYPES}
@@ -308,9 +310,11 @@ def cost(work: str, size: int, args: argparse.Namespace) -> tuple[dict, dict]:
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024, 4096, 8192])
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[64, 256, 1024, 4096, 8192], help="batch sizes B"
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Others' encoders on the trials of an experiment: one of speakers, and acoustic features.
+"""Evaluates a published speaker encoder and acoustic features in an experiment's protocol.
 
-> pip install resemblyzer opensmile      # no dependencies of this project; see their licences
+> pip install resemblyzer opensmile      # not dependencies of this project; see their licences
 > python -m data_prep.people_prepare --data_folder FOLDER --save_folder data/people
 > python -m benchmarks.peers --data_folder FOLDER
 > python -m benchmarks.peers --data_folder FOLDER --record --readme docs/people.md
 
-Utterances, probes and metrics are those of recipes/pretrain/train.py, as the study's YAML has them.
-With `--record`, what is measured goes to the study's record, whose tables then have a row for it,
-and a peer that the record has is not measured again.
+Utterances, probes and metrics are those of recipes/pretrain/train.py, as the study's YAML sets
+them. With `--record`, the results go to the study's record, so that its tables have a row for each
+peer, and a peer that is recorded is not measured again.
 """
 
 import argparse
@@ -40,22 +40,22 @@ from masr_modules.training.experiment import load_rows
 ROOT = Path(__file__).parents[1]
 HPARAMS = ROOT / "hparams"
 STUDIES = Studies(ROOT / "recipes/study/studies.yaml")
-#: What a table is made of, beside how it is measured.
+#: Keys of the YAML that say from what a table is made; MEASURED has those that say how.
 DATA = ("data_folder", "output_folder", "max_unreadable", "seed")
 
 logger = logging.getLogger(__name__)
 
-#: Samples of one utterance -> its embedding, (D,).
+#: A function from the samples of one utterance to its embedding (D,).
 Measure = Callable[[np.ndarray], np.ndarray]
 
 
 def import_peer(package: str) -> ModuleType:
-    """A package that is no dependency.
+    """Imports a package that is not a dependency of this project.
 
     Raises
     ------
     SystemExit
-        If it, or what it needs, is not installed: says what to install.
+        If the package, or one that it needs, is not installed; the message says what to install.
     """
     try:
         return importlib.import_module(package)
@@ -64,7 +64,7 @@ def import_peer(package: str) -> ModuleType:
 
 
 def resemblyzer(sample_rate: int) -> Measure:
-    """Resemblyzer's speaker encoder; of an utterance without voice, of all of it."""
+    """Loads Resemblyzer's speaker encoder; it gets whole utterances where no voice is detected."""
     package = import_peer("resemblyzer")
     encoder = package.VoiceEncoder("cpu", verbose=False)
 
@@ -76,13 +76,14 @@ def resemblyzer(sample_rate: int) -> Measure:
 
 
 def egemaps(sample_rate: int) -> Measure:
-    """The 88 functionals of eGeMAPS, by openSMILE."""
+    """Loads openSMILE's extractor of the 88 functionals of eGeMAPS."""
     package = import_peer("opensmile")
     smile = package.Smile(package.FeatureSet.eGeMAPSv02, package.FeatureLevel.Functionals)
     return lambda samples: smile.process_signal(samples, sample_rate).to_numpy()[0]
 
 
-#: Name on the command line -> row of the table, and what loads the peer for a sample rate in Hz.
+#: Name on the command line -> row of the table, and function that loads the peer for a sample rate
+#: (Hz).
 PEERS: dict[str, tuple[str, Callable[[int], Measure]]] = {
     "resemblyzer": ("Resemblyzer", resemblyzer),
     "egemaps": ("eGeMAPS", egemaps),
@@ -90,12 +91,12 @@ PEERS: dict[str, tuple[str, Callable[[int], Measure]]] = {
 
 
 class EachUtterance:
-    """Encodes a batch one utterance at a time, without its padding.
+    """An encoder that embeds a batch one utterance at a time, without its padding.
 
     Arguments
     ---------
     measure : callable
-        (T,) float32 samples -> (D,).
+        Function from (T,) float32 samples to a (D,) embedding.
 
     Example
     -------
@@ -107,12 +108,13 @@ class EachUtterance:
 
     def __init__(self, measure: Measure):
         self.measure = measure
-        self.unmeasured = 0  # utterances
+        self.unmeasured = 0  # number of utterances with zeros for an embedding
 
     def __call__(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Returns what `SSLObjective.encode` does: one layer of one frame.
+        """Encodes a batch in the form of `SSLObjective.encode`, as one layer of one frame.
 
-        Zeros where the peer finds nothing to measure, such as in digital silence; counted.
+        An utterance for which the peer gives no finite embedding, such as digital silence, gets
+        zeros and is counted.
         """
         counts = (wav_lens * wavs.shape[1]).round().long().tolist()
         pairs = zip(wavs.cpu().numpy(), counts, strict=True)
@@ -125,16 +127,16 @@ class EachUtterance:
 
 
 def evaluate_peer(measure: Measure, rows: Mapping[str, Mapping], settings: Mapping) -> Evaluation:
-    """Every metric of the experiment's table.
+    """Computes every metric of the experiment's table.
 
     Arguments
     ---------
     measure : callable
         The peer.
     rows : mapping
-        Of `references`, `valid` and `test`: ID -> row.
+        `references`, `valid` and `test` -> ID -> row.
     settings : mapping
-        MEASURED of the experiment.
+        Values of the keys MEASURED in the experiment's YAML.
     """
     encode = EachUtterance(measure)
     splits = []
@@ -150,20 +152,21 @@ def evaluate_peer(measure: Measure, rows: Mapping[str, Mapping], settings: Mappi
     if encode.unmeasured:
         total = sum(map(len, rows.values()))
         logger.warning(
-            f"{encode.unmeasured} of {total} utterances are zeros: nothing to measure in them"
+            f"{encode.unmeasured} of {total} utterances have zeros for an embedding: the peer "
+            "finds nothing to measure in them, as in digital silence"
         )
     return evaluate_corpora(*splits, settings["questions"])
 
 
 def read_rows(settings: Mapping) -> dict[str, Mapping[str, dict]]:
-    """Rows of `references`, `valid` and `test`, as the experiment's table has them."""
+    """Reads the rows of `references`, `valid` and `test` of the experiment's table."""
     rows = load_rows(settings)
     references = table_references(rows, settings)
     return {"references": references, "valid": rows["valid"], "test": rows["test"]}
 
 
 def record_peer(comparison: Comparison, row: str, seeds: Sequence[int], found: Evaluation) -> None:
-    """Enters what was measured of a peer under each seed, as of a baseline."""
+    """Enters a peer's results into the record under each seed, like those of a baseline."""
     for seed in seeds:
         run, extra = PretrainRun(*comparison.system(row), seed), extra_columns(correct_of(found))
         comparison.record.add(run, found.metrics, extra, if_recorded="replace")
@@ -172,16 +175,16 @@ def record_peer(comparison: Comparison, row: str, seeds: Sequence[int], found: E
 def peers_table(
     names: Sequence[str], study: Study, overrides: Mapping[str, str], record: bool
 ) -> str:
-    """The table of some peers, with the columns that any of them has.
+    """Makes the table of some peers, with the columns that any of them has.
 
     Arguments
     ---------
     names : sequence of str
         Keys of PEERS.
     study : Study
-        Whose experiment it is.
+        Study of the experiment.
     overrides : mapping of str to str
-        Of its YAML: where the corpus lies.
+        Overrides of its YAML, such as the folder of the corpora.
     record : bool
         Whether to use and fill the study's record.
     """
@@ -190,7 +193,7 @@ def peers_table(
     settings = load_settings(yaml, overrides, only=(*MEASURED, *DATA))
     wanted = dict(PEERS[name] for name in names)
     known = {row for row in wanted if record and comparison.common(row, row) >= {*study.seeds}}
-    # All are loaded before audio is read, which takes minutes.
+    # All peers are loaded first, so that a missing package is found before minutes of audio.
     missing = {row: wanted[row](settings["sample_rate"]) for row in wanted if row not in known}
     rows = read_rows(settings) if missing else {}
     if missing and record:
@@ -210,20 +213,28 @@ def peers_table(
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     own = [name for name, study in STUDIES.items() if study.experiment]
-    parser.add_argument("--study", choices=own, default="people", help="whose trials")
+    parser.add_argument(
+        "--study", choices=own, default="people", help="study whose protocol is used"
+    )
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
-    parser.add_argument("--data_folder", required=True, help="of the corpora")
-    parser.add_argument("--csv_folder", help="of the prepared CSVs; by default the experiment's")
-    parser.add_argument("--record", action="store_true", help="add rows to the study's tables")
-    parser.add_argument("--readme", type=Path, help="Markdown file with a block <!-- peers -->")
+    parser.add_argument("--data_folder", required=True, help="folder of the corpora")
+    parser.add_argument(
+        "--csv_folder", help="folder of the prepared CSVs (default: the experiment's)"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="record the results for the study's tables"
+    )
+    parser.add_argument(
+        "--readme", type=Path, help="Markdown file with a block <!-- peers --> to fill"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Prints the table, or writes it into a Markdown file too."""
+    """Prints the table, and with `--readme` writes it into a Markdown file."""
     args = parse()
     overrides = {"data_folder": args.data_folder, "output_folder": "results/peers"}
     if args.csv_folder:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Time and memory of preparing VoxCeleb beside reading each file's audio.
+"""Compares time and memory of preparing VoxCeleb with reading each file's audio.
 
 > python benchmarks/prep.py [--rows 100000] [--num_workers 8]
 
-A folder in VoxCeleb's layout with hard links to 200 files of 8 s. `prepare_voxceleb` reads
-headers only, in processes, and writes the CSVs. Beside it: reading each file's audio in one
-process with SpeechBrain's reader, as its VoxCeleb recipe does to learn the duration, on a
-sample, and nothing else: no CSV. Both run in turns, each in a process of its own; metrics are
-medians. Processor time is that of all processes, user and system. Peak memory is that of the
+A folder in VoxCeleb's layout has hard links to 200 files of 8 s. `prepare_voxceleb` reads headers
+only, in several processes, and writes the CSVs. The comparison reads the audio of a sample of the
+files in one process with SpeechBrain's reader, as SpeechBrain's VoxCeleb recipe does for the
+durations, and writes no CSV. Both run in turns, each in a process of its own, and metrics are
+medians. Processor time is user and system time of all processes. Peak memory is that of the
 process that writes, for a tenth of the files and for all.
 """
 
@@ -33,7 +33,7 @@ ROUNDS = 3
 
 
 def make_tree(root: Path, rows: int) -> None:
-    """Hard links in VoxCeleb's layout, and the metadata."""
+    """Makes hard links in VoxCeleb's layout, and the metadata."""
     sounds = root / "sounds"
     sounds.mkdir(parents=True)
     noise = np.random.default_rng(0).standard_normal((FILES, SECONDS * SAMPLE_RATE))
@@ -53,7 +53,7 @@ def make_tree(root: Path, rows: int) -> None:
 
 
 def prepare(root: str, num_workers: int) -> None:
-    """The preparation, from the folder to the CSVs."""
+    """Runs and reports the preparation, from the folder to the CSVs."""
     from data_prep.voxceleb_prepare import prepare_voxceleb
 
     csv = f"{root}/csv"
@@ -61,7 +61,7 @@ def prepare(root: str, num_workers: int) -> None:
 
 
 def read_audio(root: str, sample: int) -> None:
-    """Duration from the audio of some of the files, spread over all."""
+    """Reads durations from the audio of some of the files, spread over all, and reports it."""
     from speechbrain.dataio import audio_io
 
     paths = sorted(str(path) for path in Path(root, "wav").glob("*/*/*.wav"))
@@ -76,13 +76,13 @@ def read_audio(root: str, sample: int) -> None:
 
 
 def processor_seconds() -> float:
-    """User and system, of this process and of those that it started and that have ended."""
+    """Returns user and system time of this process and of its children that have ended."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def report(work: Callable[[], object]) -> None:
-    """To the parent: seconds, processor seconds and peak memory (MB)."""
+    """Runs work, and prints seconds, processor seconds and peak memory (MB) for the parent."""
     start, processor_start = time.perf_counter(), processor_seconds()
     work()
     seconds, processor = time.perf_counter() - start, processor_seconds() - processor_start
@@ -97,16 +97,20 @@ def in_child(*arguments: object) -> list[float]:
 
 
 def medians(rounds: list[list[float]]) -> list[float]:
-    """Of each metric, over the rounds."""
+    """Computes the median of each metric over the rounds."""
     return [statistics.median(metrics) for metrics in zip(*rounds, strict=True)]
 
 
 def main() -> None:
-    """Both preparations in turns, then the table."""
+    """Runs both in turns, then prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--sample", type=int, default=2000)
-    parser.add_argument("--num_workers", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=100_000, help="number of files to prepare")
+    parser.add_argument(
+        "--sample", type=int, default=2000, help="number of files whose audio is read"
+    )
+    parser.add_argument(
+        "--num_workers", type=int, default=8, help="number of processes of the preparation"
+    )
     options = parser.parse_args()
     ours, theirs, peaks = [], [], {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Speed and memory of one training step, and BEST-RQ beside SpeechBrain's own recipe.
+"""Measures speed and memory of a training step, and compares BEST-RQ with SpeechBrain's recipe.
 
 > python benchmarks/pretrain.py objectives              # each SSL method
 > python benchmarks/pretrain.py stock                   # BEST-RQ and SpeechBrain's pipeline
 > python benchmarks/pretrain.py stock --device cuda --size 600m --bf16 --compile
 > python benchmarks/pretrain.py quality --data_folder data/mini
 
-A step is: collate, forward, backward, clip and AdamW, on the same ragged batch. Rounds of all
-pipelines are interleaved in one process; metrics are medians. Memory is a child process's
-peak less what it held before its first step (on a GPU: the allocator's peak). `quality`
-trains both for the same steps on the same batches and scores them on one held-out batch:
-the same masks, codebook and features, hence the same targets.
+A step collates, runs forward and backward, clips the gradient and updates by AdamW, on the same
+batch of utterances of different lengths. Rounds of all pipelines are interleaved in one process,
+and times are medians. Memory is the peak of a child process less its memory before the first step
+(on a GPU, the allocator's peak). `quality` trains both for the same steps on the same batches and
+scores them on one held-out batch, with the same masks, codebook and features, and so the same
+targets.
 """
 
 import argparse
@@ -35,13 +36,13 @@ from masr_modules.encoders.huggingface import HuggingFaceEncoder
 from masr_modules.objectives.huggingface import HuggingFaceSSL
 from masr_modules.objectives.masking import FrameMask
 
-#: Dense bf16 peak of a device, FLOP/s, from its data sheet.
+#: Device -> dense bf16 peak (FLOP/s), from its data sheet.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}
 STAGES = ("data", "forward", "backward", "optimiser")
 
 
 def make_samples(seconds: float) -> list[dict]:
-    """Noise of 2 to 8 seconds per utterance, `seconds` in all with padding."""
+    """Makes utterances of noise of 2 to 8 seconds, with at most `seconds` in all when padded."""
     generator = torch.Generator().manual_seed(0)
     samples, longest = [], 0.0
     while True:
@@ -54,7 +55,7 @@ def make_samples(seconds: float) -> list[dict]:
 
 
 class Pipeline:
-    """One way to train: from samples to a step of the optimiser, timed by stage."""
+    """A way to train, from samples to an update of the optimiser, timed by stage."""
 
     def __init__(self, model: nn.Module, args: argparse.Namespace, compiled: bool = False):
         self.model = model.to(args.device).train()
@@ -67,7 +68,7 @@ class Pipeline:
         self.steps = 0
 
     def collate(self, samples: list[dict]) -> tuple:
-        """The pipeline's own batch, on the device."""
+        """Makes the pipeline's own batch, on the device."""
         if self.stock:
             batch = collate(samples)
         else:
@@ -75,13 +76,13 @@ class Pipeline:
         return tuple(x.to(self.device) if isinstance(x, Tensor) else x for x in batch)
 
     def loss(self, batch: tuple) -> Tensor:
-        """The forward pass."""
+        """Runs the forward pass, and returns the loss."""
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
             output = self.call(*batch)
         return output if self.stock else output.loss
 
     def update(self) -> None:
-        """Clips, steps, and what the objective does after a step."""
+        """Clips the gradient, updates, and runs the objective's own update after a step."""
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -90,7 +91,7 @@ class Pipeline:
             self.model.after_step(self.steps)
 
     def step(self, samples: list[dict]) -> dict[str, float]:
-        """Seconds of each stage."""
+        """Trains one step, and returns the seconds of each stage."""
         times = [self._now()]
         batch = self.collate(samples)
         times.append(self._now())
@@ -108,7 +109,7 @@ class Pipeline:
         return time.perf_counter()
 
     def flops(self, samples: list[dict]) -> int:
-        """Of forward and backward: matrix products, convolutions and attention."""
+        """Counts operations of forward and backward: matrix products, convolutions, attention."""
         with FlopCounterMode(display=False) as counter:
             self.loss(self.collate(samples)).backward()
         self.optimizer.zero_grad()
@@ -131,7 +132,7 @@ class Row:
 
 
 def build(name: str, args: argparse.Namespace) -> Pipeline:
-    """The pipeline that a row of the table names; the same seed for all."""
+    """Builds the pipeline that a row of the table names, with the same seed for all."""
     torch.manual_seed(0)
     makers = OBJECTIVES | STOCK
     plain = name.removesuffix(", compiled")
@@ -143,9 +144,9 @@ def build(name: str, args: argparse.Namespace) -> Pipeline:
 
 
 def memory_in_use(field: str) -> int:
-    """Bytes: VmRSS now, or VmHWM, the most since the last reset.
+    """Returns bytes in use now (VmRSS), or the peak since the last reset (VmHWM).
 
-    Not getrusage: its maximum goes on counting the parent's memory after exec.
+    The maximum of getrusage would still include the parent's memory after exec.
     """
     with open("/proc/self/status") as file:
         line = next(line for line in file if line.startswith(field))
@@ -153,7 +154,7 @@ def memory_in_use(field: str) -> int:
 
 
 def peak_memory(name: str, args: argparse.Namespace) -> float:
-    """Bytes that two steps take beyond the model, in this process."""
+    """Measures the peak bytes of two steps beyond the model, in this process."""
     pipeline, samples = build(name, args), make_samples(args.seconds)
     before = memory_in_use("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
@@ -166,7 +167,7 @@ def peak_memory(name: str, args: argparse.Namespace) -> float:
 
 
 def memory_of_child(name: str) -> float:
-    """peak_memory in a fresh process with the same arguments."""
+    """Runs `peak_memory` in a fresh process with the same arguments."""
     command = [sys.executable, *sys.argv, "--memory_of", name]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -175,7 +176,7 @@ def memory_of_child(name: str) -> float:
 
 
 def measure(names: list[str], args: argparse.Namespace) -> list[Row]:
-    """Interleaved rounds of all pipelines, medians."""
+    """Measures all pipelines in interleaved rounds, by medians."""
     samples = make_samples(args.seconds)
     pipelines = {name: build(name, args) for name in names}
     rounds: dict[str, list[dict]] = {name: [] for name in names}
@@ -217,7 +218,7 @@ def report(rows: list[Row], args: argparse.Namespace) -> None:
 
 
 def batches_of(csv: str, args: argparse.Namespace, count: int, seed: int) -> list[list[dict]]:
-    """Batches of eight utterances of up to four seconds, the same for both pipelines."""
+    """Makes batches of eight utterances of up to four seconds, the same for all pipelines."""
     rows = {u: r for u, r in load_csv(csv, args.data_folder).items() if r["duration"] >= 1.0}
     dataset = make_dataset(rows, 16000, max_crop_seconds=4.0, seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -227,10 +228,10 @@ def batches_of(csv: str, args: argparse.Namespace, count: int, seed: int) -> lis
 
 @torch.no_grad()
 def score(pipeline: Pipeline, batch: tuple, seed: int = 0) -> float:
-    """Held-out loss with the batch's mask: feature frames, alike for all utterances."""
+    """Computes the held-out loss with the batch's mask of feature frames for all utterances."""
     wavs, lens, mask = batch
     pipeline.model.eval()
-    torch.manual_seed(seed)  # the noise that replaces masked frames
+    torch.manual_seed(seed)  # for the noise that replaces masked frames
     if pipeline.stock:
         loss = pipeline.model(wavs, lens, mask)
     else:
@@ -244,13 +245,13 @@ def score(pipeline: Pipeline, batch: tuple, seed: int = 0) -> float:
 
 
 def quality(args: argparse.Namespace) -> None:
-    """Trains both for the same steps; prints their held-out losses."""
+    """Trains all pipelines for the same steps, and prints their held-out losses."""
     names = ["best_rq", *STOCK]
     pipelines = {name: build(name, args) for name in names}
     ours = pipelines["best_rq"].model
     codebook = ours.prediction.quantizers[0].state_dict()
     for pipeline in list(pipelines.values())[1:]:
-        # One task for all: the same codebook on the same features.
+        # All pipelines have the same targets, from the same codebook and features.
         pipeline.model.quantizer.load_state_dict(codebook)
         pipeline.model.features = lambda wavs, lens: ours._pad_to_frames(
             ours.encoder.features(wavs, lens)[0]
@@ -272,20 +273,26 @@ def quality(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measures what is asked for and prints it."""
+    """Runs the measurement that is asked for, and prints it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("what", choices=("objectives", "stock", "quality"))
-    parser.add_argument("--size", choices=list(SIZES), default="small")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a batch, padding included")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--warmup", type=int, default=2, help="rounds that do not count")
+    parser.add_argument("--size", choices=list(SIZES), default="small", help="size of the models")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="seconds of a batch, padding included"
+    )
+    parser.add_argument("--rounds", type=int, default=11, help="number of rounds that count")
+    parser.add_argument(
+        "--warmup", type=int, default=2, help="number of earlier rounds that do not count"
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--bf16", action="store_true", help="run forward passes in bf16 autocast")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
-    parser.add_argument("--peak_tflops", type=float, default=0.0, help="of an unknown device")
-    parser.add_argument("--source", help="a transformers model, as a row of `objectives`")
-    parser.add_argument("--data_folder", default="data/mini", help="of `quality`")
-    parser.add_argument("--steps", type=int, default=500, help="of `quality`")
+    parser.add_argument(
+        "--peak_tflops", type=float, default=0.0, help="bf16 peak of a device that is not listed"
+    )
+    parser.add_argument("--source", help="transformers model that gets a row of `objectives`")
+    parser.add_argument("--data_folder", default="data/mini", help="folder of `quality`'s corpus")
+    parser.add_argument("--steps", type=int, default=500, help="number of steps of `quality`")
     parser.add_argument("--memory_of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory_of:

@@ -1,4 +1,4 @@
-"""The SSL methods that pretrain.py measures, at each size."""
+"""The models that pretrain.py measures, at each size."""
 
 from collections.abc import Callable
 
@@ -21,14 +21,14 @@ SIZES = {
 
 
 def make_encoder(size: str) -> SpeechEncoder:
-    """The shared encoder at a size, with the kernels of SpeechBrain's recipe."""
+    """Makes the shared encoder at a size, with the kernels of SpeechBrain's recipe."""
     layers, width, ffn, heads, _ = SIZES[size]
     front_end = ConvFrontEnd(80, width, [3, 3], [2, 2])
     return SpeechEncoder(LogMel(), front_end, layers, width, ffn, heads, kernel_size=31)
 
 
 def make_hubert(size: str) -> Hubert:
-    """HuBERT with random units."""
+    """Makes HuBERT with random units."""
     encoder = make_encoder(size)
     ssl = Hubert(encoder, Mfcc(encoder.frame_samples), "unused.npz", num_units=500)
     ssl.centroids.normal_(std=20)
@@ -36,12 +36,12 @@ def make_hubert(size: str) -> Hubert:
 
 
 def make_best_rq(size: str) -> BestRQ:
-    """BEST-RQ with the masks of SpeechBrain's recipe: 60 % of the frames, one by one."""
+    """Makes BEST-RQ with the masks of SpeechBrain's recipe: 60 % of the frames, one by one."""
     return BestRQ(make_encoder(size), SIZES[size][4], mask_share=0.6, mask_span=1)
 
 
 def make_stock(attention: str) -> Callable[[str], StockBestRQ]:
-    """SpeechBrain's pipeline with an attention."""
+    """Returns a function that makes SpeechBrain's model with a type of attention."""
     return lambda size: StockBestRQ(*SIZES[size], attention_type=attention)
 
 

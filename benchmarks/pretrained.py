@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What continuing a published encoder costs: parameters, memory of a GPU, GPU hours of an epoch.
+"""Computes the cost of continuing published encoders: parameters, GPU memory and GPU hours.
 
 > python -m benchmarks.pretrained                           # the tables; 5 minutes on one core
 > python -m benchmarks.pretrained --readme docs/pretrained.md
 
-Encoders have the published sizes and no weights. Computed: a training step runs on tensors without
-memory, in bfloat16 autocast with float32 weights and AdamW, as the Trainer runs it, and what would
-be allocated at once is counted. Measured: the same step runs on the CPU, in a process of its own,
-whose memory is read.
+Encoders have the published sizes and no weights. For figures that are "computed", a training step
+runs on tensors without memory, in bfloat16 autocast with float32 weights and AdamW, like the
+Trainer's, and the bytes that would be allocated at once are counted. For figures that are
+"measured", the same step runs on the CPU in a process of its own, whose memory is read.
 """
 
 import argparse
@@ -47,21 +47,22 @@ with extra("hub"):
     )
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-SECONDS = 10  # of an utterance
-BATCHES = (50, 100, 200, 400)  # seconds
-#: Hours of training audio: the card of FLEURS says 10 of each of 102 languages, the paper of
-#: VoxLingua107 6 628.
+SECONDS = 10  # duration of an utterance
+BATCHES = (50, 100, 200, 400)  # seconds of audio in a batch
+#: Hours of training audio: FLEURS's card gives 10 for each of 102 languages, and the paper of
+#: VoxLingua107 gives 6 628.
 HOURS = {"FLEURS": 1020, "VoxLingua107": 6628}
-#: Dense bfloat16 operations a second, of the data sheets.
+#: Dense bfloat16 operations per second, from the data sheets.
 PEAKS = {"A100": 312e12, "H100": 989e12}
+#: Assumed fraction of the peak that training reaches.
 UTILISATION = 0.4
-#: Forward passes' worth of a step: forward, backward (two), the frozen copy's forward.
+#: Cost of a step in forward passes: the forward, the backward (two), the frozen copy's forward.
 PASSES = 4
 
 
 @dataclass(frozen=True)
 class Start:
-    """A published encoder: its class, its configuration, and what it hears of an utterance."""
+    """A published encoder: its class, its configuration, and the shape of an utterance's input."""
 
     model: Callable[[Any], PreTrainedModel]
     config: type
@@ -69,14 +70,14 @@ class Start:
     shape: tuple[int, ...]
 
     def build(self) -> PreTrainedModel:
-        """The encoder of the published size, on the device of the context."""
+        """Builds the encoder in its published size, on the device of the context."""
         return self.model(self.config(**self.sizes))
 
     def hearing(self) -> PreTrainedModel:
-        """The same in training mode, with as many positions as an utterance has frames.
+        """Builds it in training mode, with as many positions as an utterance has frames.
 
-        The flash kernels of GPUs keep no mask of the attention's dropout, those of CPUs do:
-        it is left out. No layer is dropped, and nothing is masked.
+        Dropout of the attention is off, because CPU kernels keep its mask, and the flash kernels
+        of GPUs do not. No layer is dropped, and no frame is masked.
         """
         sizes = {**self.sizes, "attention_dropout": 0.0}
         if self.config is WhisperConfig:
@@ -87,7 +88,7 @@ class Start:
 
 
 def of_waveforms(width: int, layers: int, **others: Any) -> dict[str, Any]:
-    """The sizes of wav2vec 2.0 and its heirs from "large" on, whose layers normalise first."""
+    """Returns sizes of "large" or larger wav2vec 2.0 and its successors, with pre-normalisation."""
     return {
         "hidden_size": width,
         "num_hidden_layers": layers,
@@ -100,7 +101,7 @@ def of_waveforms(width: int, layers: int, **others: Any) -> dict[str, Any]:
 
 
 def whisper(width: int, layers: int, mels: int = 80) -> Start:
-    """Whisper's encoder, whose heads have 64 dimensions."""
+    """Describes an encoder of Whisper, whose heads have 64 dimensions."""
     sizes = {
         "d_model": width,
         "encoder_layers": layers,
@@ -127,7 +128,7 @@ STARTS = {
     "Whisper medium": whisper(1024, 24),
     "Whisper large-v3": whisper(1280, 32, mels=128),
 }
-#: What fits a CPU, the second in the size of wav2vec 2.0 base, and utterances of a batch.
+#: Encoders that fit a CPU -> the encoder, and the number of utterances of a batch.
 SMALL = {
     "Whisper tiny": (STARTS["Whisper tiny"], 20),
     "wav2vec 2.0 base": (Start(Wav2Vec2Model, Wav2Vec2Config, {}, WAVEFORM), 5),
@@ -135,20 +136,20 @@ SMALL = {
 
 
 def parameters(start: Start) -> int:
-    """All parameters, without memory for them."""
+    """Counts the parameters, without memory for them."""
     with torch.device("meta"):
         return sum(weights.numel() for weights in start.build().parameters())
 
 
 def forward_flops(start: Start) -> float:
-    """Operations of the forward pass for a second of audio; a product and its sum are two."""
+    """Counts forward operations per second of audio; a product and its addition are two."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         start.hearing()(torch.empty(1, *start.shape))
     return counter.get_total_flops() / SECONDS
 
 
 class LiveBytes(TorchDispatchMode):
-    """Bytes of the tensors that are alive, and their peak."""
+    """A mode that counts the bytes of tensors that are alive, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,12 +175,12 @@ class LiveBytes(TorchDispatchMode):
 
 
 class AsOnGPU(TorchFunctionMode):
-    """The autocast of GPUs on a CPU: norms and softmax in float32, a byte a mask of dropout."""
+    """A mode that imitates GPUs' autocast: float32 norms and softmax, bytes as dropout masks."""
 
     FLOAT32 = (F.layer_norm, F.group_norm, F.softmax, torch.softmax)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        """Runs a function, with other arguments where a GPU would."""
+        """Runs a function in the precision, or with the kernel, that a GPU would use."""
         kwargs = kwargs or {}
         if func in self.FLOAT32:
             args = [x.float() if isinstance(x, Tensor) else x for x in args]
@@ -189,7 +190,7 @@ class AsOnGPU(TorchFunctionMode):
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor) -> None:
-    """One update, as the Trainer's with `precision: bf16`."""
+    """Does one update, like the Trainer's with `precision: bf16`."""
     with AsOnGPU(), torch.autocast("cpu", torch.bfloat16):
         frames = model(inputs).last_hidden_state
     frames.float().square().mean().backward()
@@ -200,7 +201,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tenso
 def prepare(
     start: Start, utterances: int, checkpointing: bool
 ) -> tuple[nn.Module, torch.optim.Optimizer, Tensor]:
-    """What a step needs; AdamW has its moments, as after the first update."""
+    """Makes model, optimiser and inputs; AdamW has its moments, as after the first update."""
     model = start.hearing()
     if checkpointing:
         again = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), AsOnGPU())}
@@ -214,7 +215,7 @@ def prepare(
 
 
 def computed_bytes(start: Start, utterances: int, checkpointing: bool) -> int:
-    """Most bytes that a step would have allocated at once."""
+    """Computes the most bytes that a step would have allocated at once."""
     with FakeTensorMode(), LiveBytes() as count:
         step = prepare(start, utterances, checkpointing)
         count.peak = count.live
@@ -223,7 +224,7 @@ def computed_bytes(start: Start, utterances: int, checkpointing: bool) -> int:
 
 
 def _status(key: str) -> int:
-    """Bytes that Linux says of this process."""
+    """Returns a number of bytes that Linux reports for this process."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
 
@@ -236,14 +237,14 @@ def _grown(name: str, checkpointing: bool) -> int:
 
 
 def measured_bytes(name: str, checkpointing: bool) -> int:
-    """Most memory that a process held for a step on the CPU, beyond what it held before."""
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # what is freed goes back at once
+    """Measures the peak memory of a step on the CPU, beyond that before, in its own process."""
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # freed memory is returned at once
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_grown, name, checkpointing).result()
 
 
 def encoder_table() -> str:
-    """Markdown: sizes and operations."""
+    """Makes the table of sizes and operations."""
     body = [
         [name, f"{parameters(start) / 1e6:.1f}", f"{forward_flops(start) / 1e9:.1f}", "computed"]
         for name, start in STARTS.items()
@@ -252,7 +253,7 @@ def encoder_table() -> str:
 
 
 def epoch_table() -> str:
-    """Markdown: GPU hours of an epoch."""
+    """Makes the table of GPU hours of an epoch."""
     body = []
     for name, start in STARTS.items():
         flops = PASSES * forward_flops(start)
@@ -267,7 +268,7 @@ def epoch_table() -> str:
 
 
 def memory_table() -> str:
-    """Markdown: gigabytes of a GPU, with a frozen copy in float32, for batches of some seconds."""
+    """Makes the table of GPU memory (GB) by batch size, with a frozen copy in float32."""
     body = []
     for name, start in tqdm(STARTS.items()):
         frozen = 4 * parameters(start)
@@ -282,7 +283,7 @@ def memory_table() -> str:
 
 
 def check_table() -> str:
-    """Markdown: computed beside measured, for what fits a CPU."""
+    """Makes the table of computed and measured memory, for encoders that fit a CPU."""
     body = []
     for name, (start, utterances) in SMALL.items():
         for checkpointing in (False, True):
@@ -295,7 +296,7 @@ def check_table() -> str:
     return align(["encoder", "gradient checkpointing", *heads], body)
 
 
-#: Block of the document -> its table; the first two take seconds.
+#: Block of the document -> function that makes its table; the first two take seconds.
 TABLES = {
     "encoders": encoder_table,
     "epochs": epoch_table,
@@ -305,10 +306,12 @@ TABLES = {
 
 
 def main() -> None:
-    """Prints the tables, or writes them into a Markdown file."""
+    """Prints the tables, and with `--readme` writes them into a Markdown file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
-    parser.add_argument("--readme", type=Path, help="with blocks such as <!-- memory -->")
+    parser.add_argument(
+        "--readme", type=Path, help="Markdown file with blocks such as <!-- memory --> to fill"
+    )
     args = parser.parse_args()
     for name in args.tables:
         text = TABLES[name]()

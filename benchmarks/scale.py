@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What rows and ranks cost: start of a run, planning, step time, MASR's fraction; a paper model.
+"""Measures the cost of rows and ranks: start of a run, planning, step time, and MASR's fraction.
 
 > python benchmarks/scale.py --rows 10000 100000 1000000 --ranks 1 2 4
 
-Rows: a CSV of that many rows on a thousand short files, until the first step's batch is planned.
-Ranks: gloo on this machine's cores, the small model of hparams/masr.yaml, batches of noise of
-the same seconds per rank; MASR's fraction is of the whole step. The paper model carries the
-measured constants to GPUs: what is gathered grows with the ranks, and what is computed does not.
+For rows, a CSV of that many rows on a thousand short files is read until the first batch is
+planned. For ranks, the small model of hparams/masr.yaml trains with gloo on this machine's cores,
+on batches of noise of the same seconds per rank; MASR's fraction is that of the whole step. A model
+on paper extrapolates to GPUs from the constants of its options: the data gathered by each rank grow
+with the number of ranks.
 """
 
 import argparse
@@ -39,7 +40,7 @@ FILES = 1000
 
 
 def write_corpus(folder: Path, rows: int, speakers: int) -> Path:
-    """A CSV of so many rows; a file stands for many of them."""
+    """Writes a CSV of a number of rows, many of which share an audio file."""
     rng = np.random.default_rng(0)
     for number in range(FILES):
         soundfile.write(folder / f"{number}.wav", rng.normal(0, 0.1, 1600), 16000)
@@ -56,7 +57,7 @@ def write_corpus(folder: Path, rows: int, speakers: int) -> Path:
 
 
 def start(folder: str) -> dict[str, float]:
-    """Seconds from the CSV to the first batch, and megabytes at most, of this process."""
+    """Measures seconds from the CSV to the first batch, and peak megabytes, of this process."""
     began = time.perf_counter()
     hparams = load_settings(HPARAMS, {"batch_identity": "speaker"})
     marks = {"imports and YAML": time.perf_counter() - began}
@@ -76,13 +77,13 @@ def start(folder: str) -> dict[str, float]:
 
 
 def measure_rows(sizes: list[int]) -> str:
-    """The table of rows."""
+    """Measures the table of rows."""
     body, names = [], []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             write_corpus(Path(folder), size, speakers=max(10, size // 10))
             found = []
-            for _ in range(2):  # the second run remembers what is readable
+            for _ in range(2):  # the second run uses the first one's check of readable files
                 done = subprocess.run(
                     [sys.executable, __file__, "--start", folder], capture_output=True, text=True
                 )
@@ -97,7 +98,7 @@ def measure_rows(sizes: list[int]) -> str:
 
 
 def steps(count: int = 12) -> dict[str, float]:
-    """Median seconds of a step with MASR and of its parts, on each of the ranks."""
+    """Measures the median milliseconds of a step with MASR, and MASR's fraction, on a rank."""
     torch.set_num_threads(1)
     if "RANK" in os.environ:
         dist.init_process_group("gloo")
@@ -138,7 +139,7 @@ def steps(count: int = 12) -> dict[str, float]:
 
 
 def measure_ranks(numbers: list[int]) -> tuple[str, dict[int, dict[str, float]]]:
-    """The table of ranks."""
+    """Measures the table of ranks."""
     found = {}
     for number in numbers:
         command = [sys.executable, __file__, "--steps"]
@@ -159,7 +160,7 @@ def measure_ranks(numbers: list[int]) -> tuple[str, dict[int, dict[str, float]]]
 def model_gpus(
     batch: int, size: int, labels: int, heads: int, step_ms: float, flops: float, bytes_per_s: float
 ) -> dict[int, tuple[float, float, float]]:
-    """GPUs -> (megabytes gathered per step, MASR's GFLOP, its fraction of the step in %).
+    """Models GPUs -> (megabytes gathered per step, MASR's GFLOP, its fraction of the step in %).
 
     Each rank gathers (W B, D) embeddings and codes of every head, normalises them, and compares
     its own B with L prototypes; the backward pass costs twice the forward one and sums the
@@ -176,7 +177,7 @@ def model_gpus(
 
 
 def draw(found: dict[int, tuple[float, float, float]], path: Path) -> None:
-    """The paper model."""
+    """Draws the model's fraction of a step over the number of GPUs."""
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     axes.plot(list(found), [share for _, _, share in found.values()], marker="o", color="#0072b2")
     axes.set(xscale="log", xlabel="GPUs", ylabel="MASR's fraction of a step (%)", ylim=0)
@@ -190,14 +191,28 @@ def draw(found: dict[int, tuple[float, float, float]], path: Path) -> None:
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--figure", type=Path, default=Path("results/benchmarks/scale.svg"))
-    parser.add_argument("--batch", type=int, default=64, help="utterances per GPU, paper model")
-    parser.add_argument("--labels", type=int, default=7000, help="prototypes, paper model")
-    parser.add_argument("--step_ms", type=float, default=300.0, help="of SSL alone, paper model")
-    parser.add_argument("--tflops", type=float, default=20.0, help="that small products reach")
-    parser.add_argument("--gigabytes", type=float, default=10.0, help="a second, between GPUs")
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="rows of a CSV"
+    )
+    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4], help="numbers of ranks")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        default=Path("results/benchmarks/scale.svg"),
+        help="picture of the model on paper to write",
+    )
+    paper = parser.add_argument_group("model on paper")
+    paper.add_argument("--batch", type=int, default=64, help="utterances per GPU")
+    paper.add_argument("--labels", type=int, default=7000, help="number of prototypes")
+    paper.add_argument(
+        "--step_ms", type=float, default=300.0, help="milliseconds of a step of SSL alone"
+    )
+    paper.add_argument(
+        "--tflops", type=float, default=20.0, help="TFLOP/s that small matrix products reach"
+    )
+    paper.add_argument(
+        "--gigabytes", type=float, default=10.0, help="gigabytes per second between GPUs"
+    )
     parser.add_argument("--start", help=argparse.SUPPRESS)
     parser.add_argument("--steps", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

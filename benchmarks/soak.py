@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Does a training harm, again and again, and compares it with one that was left alone.
+"""Interrupts a training by repeated faults, and compares its weights with an uninterrupted one's.
 
 > python benchmarks/soak.py --kills 20
 
-In turn it is killed (SIGKILL) a random time after it saved, is started twice at once, of which the
-second must be refused, and finds its disk full while it saves. Each start has a clock that is up to
-two days before or behind. The final weights must be those of an unbroken run, bit by bit.
+The faults take turns: the training is killed (SIGKILL) a random time after it saved; it is started
+twice at once, and the second process must be refused; its disk is full while it saves. Each start
+has a clock that is up to two days fast or slow. The final weights must equal those of an
+uninterrupted run, bit by bit.
 """
 
 import argparse
@@ -44,7 +45,7 @@ SMALL = {
 }
 
 
-#: Runs a recipe with another clock, and with room for files of so many bytes alone.
+#: Runs a recipe with a shifted clock (seconds), and a limit on the size of files (bytes; 0: none).
 LAUNCHER = """
 import os, resource, runpy, sys, time
 ahead, room, *sys.argv = float(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
@@ -55,7 +56,7 @@ if room:
 sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-#: Bytes: generators and counters fit, weights don't.
+#: Limit on the size of files (bytes) within which generators and counters fit, but not weights.
 ROOM = 20_000
 DAY = 86_400.0
 
@@ -63,7 +64,7 @@ DAY = 86_400.0
 def start(
     folder: Path, corpus: Path, steps: int, ahead: float = 0.0, room: int = 0, name: str = ""
 ) -> subprocess.Popen:
-    """Starts the training or resumes it; `name` is of its log, by default the folder's."""
+    """Starts the training or resumes it; its log is FOLDER.txt, with `name` after FOLDER."""
     settings = SMALL | {"data_folder": corpus, "output_folder": folder, "number_of_steps": steps}
     flags = [str(text) for key, value in settings.items() for text in (f"--{key}", value)]
     command = [sys.executable, "-c", LAUNCHER, str(ahead), str(room)]
@@ -80,7 +81,7 @@ def start(
 
 
 def weights_hash(folder: Path) -> str:
-    """Of the encoder's and the head's weights in the last checkpoint."""
+    """Hashes the weights of SSL model and head in the last checkpoint."""
     found = Path(folder, "save").glob("CKPT+*/CKPT.yaml")
     checkpoint = max(found, key=lambda path: path.stat().st_mtime).parent
     digest = hashlib.sha256()
@@ -92,33 +93,33 @@ def weights_hash(folder: Path) -> str:
 
 
 def newest(folder: Path) -> set[str]:
-    """Names of the checkpoints that are there, whole or not."""
+    """Lists the names of the checkpoints that are there, complete or not."""
     return {path.name for path in Path(folder, "save").glob("CKPT+*")}
 
 
 def whole(folder: Path) -> set[str]:
-    """Names of the checkpoints that are taken for whole."""
+    """Lists the names of the checkpoints that count as complete."""
     return {path.parent.name for path in Path(folder, "save").glob("CKPT+*/CKPT.yaml")}
 
 
 class Soak:
-    """One training, and what is done to it.
+    """A training, and the faults that interrupt it.
 
     Arguments
     ---------
     folder, corpus : Path
-        Of the run, and of its data.
+        Folders of the run and of its data.
     steps : int
-        That it is to have in the end.
+        Number of steps of the whole training.
     rng : random.Random
-        When it is killed, and what its clock says.
+        Generator that draws the times of kills and the shifts of the clock.
     """
 
     def __init__(self, folder: Path, corpus: Path, steps: int, rng: random.Random):
         self.where, self.folder, self.rng = (folder, corpus, steps), folder, rng
 
     def start(self, **options) -> subprocess.Popen:
-        """With a clock of its own."""
+        """Starts or resumes the training with a randomly shifted clock."""
         return start(*self.where, ahead=self.rng.uniform(-2 * DAY, 2 * DAY), **options)
 
     def _start_and_save(self) -> subprocess.Popen:
@@ -128,13 +129,13 @@ class Soak:
         return process
 
     def kill(self) -> bool:
-        """Whether it was still there to be killed."""
+        """Kills the training after it saved; returns whether it was still running."""
         process = self._start_and_save()
         time.sleep(self.rng.uniform(0.0, 1.0))
         return self._end(process)
 
     def start_twice(self) -> bool:
-        """Leaves with an error where a second process is let into the folder."""
+        """Starts a second process, then kills the first; exits if the second is not refused."""
         process = self._start_and_save()
         if process.poll() is not None:
             return False
@@ -147,13 +148,13 @@ class Soak:
         return self._end(process)
 
     def fill_disk(self) -> bool:
-        """Leaves with an error where a training that cannot save goes on as if it had."""
+        """Resumes on a full disk; exits if the training goes on as if it had saved."""
         done = (self.folder / "results.json").is_file()
         process, before = self.start(room=ROOM, name="_full"), newest(self.folder)
         if process.wait() == 0 and not done:
             sys.exit(f"a training went on with a full disk: see {self.folder}_full.txt")
         if whole(self.folder) - before:
-            sys.exit(f"{self.folder}: a checkpoint looks whole that was written on a full disk")
+            sys.exit(f"{self.folder}: a checkpoint written on a full disk looks complete")
         return not done
 
     @staticmethod
@@ -165,12 +166,17 @@ class Soak:
 
 
 def main() -> None:
-    """Does harm, then prints both hashes; leaves with 1 where they differ."""
+    """Causes faults, then prints the hashes of both trainings; exits with 1 where they differ."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--kills", type=int, default=20, help="times that harm is done")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_folder", type=Path, default=Path("results/soak"))
+    parser.add_argument("--kills", type=int, default=20, help="number of faults of all kinds")
+    parser.add_argument("--steps", type=int, default=400, help="number of steps of a training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the faults' times")
+    parser.add_argument(
+        "--output_folder",
+        type=Path,
+        default=Path("results/soak"),
+        help="folder to write; it is emptied first",
+    )
     args = parser.parse_args()
     shutil.rmtree(args.output_folder, ignore_errors=True)
     corpus = args.output_folder / "corpus"

@@ -1,6 +1,6 @@
-"""BEST-RQ as SpeechBrain's LibriSpeech recipe puts it together from SpeechBrain's parts.
+"""BEST-RQ of SpeechBrain's LibriSpeech recipe, composed from SpeechBrain's parts.
 
-Written anew from the recipe's published YAML and steps; only the sizes are free.
+It follows the recipe's published YAML and steps; only the sizes can be chosen.
 """
 
 from functools import partial
@@ -17,16 +17,17 @@ from speechbrain.processing.features import InputNormalization
 from torch import Tensor, nn
 
 SUBSAMPLING = 4
-#: Masks of one encoder frame; 60 % of the shortest utterance's frames, for all utterances.
+#: A mask is one encoder frame (4 feature frames) long; 60 % of the shortest utterance's frames are
+#: masked, the same for all utterances.
 MASK_LENGTH, MASK_PROB = 4, 0.15
 
 
 def output_length(samples: Tensor) -> Tensor:
-    """Feature frames of 10 ms."""
+    """Returns the number of feature frames (10 ms) of a number of samples."""
     return (samples // 160 + 1).long()
 
 
-#: The recipe's own collate function: pads, and draws the batch's mask.
+#: The recipe's own collate function, which pads and draws the batch's mask.
 collate = partial(
     brq_mask_collate_fn,
     get_out_len_fn=output_length,
@@ -37,18 +38,18 @@ collate = partial(
 
 
 class StockBestRQ(nn.Module):
-    """Features, front end, Conformer, quantiser and classifier of the recipe.
+    """The features, front end, Conformer, quantiser and classifier of the recipe.
 
     Arguments
     ---------
     num_layers, d_model, d_ffn, nhead : int
-        Of the Conformer.
+        Sizes of the Conformer.
     codebook_size : int
         Number of codes.
     attention_type : str
-        "RelPosMHAXL", the recipe's, or "RoPEMHA".
+        "RelPosMHAXL", which the recipe has, or "RoPEMHA".
     dropout : float
-        Of the Conformer.
+        Dropout of the Conformer.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class StockBestRQ(nn.Module):
         self.encoder = EncoderWrapper(
             TransformerASR(
                 input_size=640,
-                tgt_vocab=32,  # of the decoder, which has no layers
+                tgt_vocab=32,  # for the decoder, which has no layers
                 d_model=d_model,
                 nhead=nhead,
                 num_encoder_layers=num_layers,
@@ -95,12 +96,12 @@ class StockBestRQ(nn.Module):
         self.classifier = Linear(input_size=d_model, n_neurons=codebook_size)
 
     def features(self, wavs: Tensor, lens: Tensor) -> Tensor:
-        """(B, T) samples -> (B, F, 80), F a multiple of the subsampling."""
+        """Computes (B, F, 80) features of (B, T) samples, F being a multiple of SUBSAMPLING."""
         features = self.normalize(self.fbank(wavs), lens)
         return F.pad(features, (0, 0, 0, -features.shape[1] % SUBSAMPLING))
 
     def forward(self, wavs: Tensor, lens: Tensor, mask: Tensor) -> Tensor:
-        """The loss; `mask` holds the masked feature frames, alike for all utterances."""
+        """Computes the loss; `mask` has the indices of the feature frames to mask in all rows."""
         features = self.features(wavs, lens)
         places = mask[::SUBSAMPLING] // SUBSAMPLING
         stacked = features.unflatten(1, (-1, SUBSAMPLING)).flatten(2)

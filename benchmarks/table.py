@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Processor seconds of each metric of pretraining's table, beside the plain way, on one core.
+"""Compares processor seconds of pretraining's metrics with a plain computation, on one core.
 
 > python -m benchmarks.table                            # 10 minutes
 > python -m benchmarks.table --readme docs/benchmarks.md
 
-Random embeddings in the shape of a real case: 57 languages, 3 000 test and as many validation
-utterances of 1 000 speakers each, 6 000 references, 4 layers of 512 dimensions. Language, speaker,
-gender and emotion are heard in them through a rectified random layer, with a spectrum that falls as
-that of recordings does: solvers take as many steps as they do there.
+The embeddings are random, in the size of a real case: 57 languages, 3 000 test and 3 000 validation
+utterances of 1 000 speakers each, 6 000 references, 4 layers of 512 dimensions. They depend on
+language, speaker, gender and emotion through a rectified random layer, with a spectrum that falls
+like that of recordings, so that solvers take as many steps as there.
 
-The plain way: scikit-learn's LogisticRegression, its `roc_curve` of all pairs, and the pairs that
-are left counted anew for each speaker (of `COUNTED` speakers; scaled up to all), sorted once.
+The plain computation ("the plain way") is scikit-learn's LogisticRegression, its `roc_curve` of all
+pairs, and, for the rates without each speaker, a count of the remaining pairs after one sort, done
+for `COUNTED` speakers and scaled up to all.
 """
 
 import argparse
@@ -34,28 +35,29 @@ from masr_modules.metrics.tables import align, replace_block
 SIZES = ((6000, 2000), (3000, 1000), (3000, 1000))
 LANGUAGES, FAMILIES, EMOTIONS = 57, 20, 6
 LAYERS, DIMENSIONS, HIDDEN = 4, 512, 256
-#: How loud each is.
+#: Scales of the parts of an embedding.
 LANGUAGE, VOICE, GENDER, EMOTION, NOISE = 0.3, 0.8, 0.4, 0.3, 0.8
 WITHIN = ("label", "gender")
+#: Number of speakers for which the plain computation recounts pairs.
 COUNTED = 10
 
 
 class Timed(NamedTuple):
-    """What was found, and in how many seconds."""
+    """A result, and the processor seconds that it took."""
 
     found: object
     seconds: float
 
 
 def timed(work: Callable, *arguments: object) -> Timed:
-    """Runs it once; of the processor's time, for the machine may be shared."""
+    """Runs work once, and measures processor time, as the machine may be shared."""
     start = time.process_time()
     found = work(*arguments)
     return Timed(found, time.process_time() - start)
 
 
 def make_splits(seed: int = 0) -> list[LabelledEmbeddings]:
-    """References, validation and test set; no speaker is in two of them."""
+    """Makes references, validation and test set, of which no two share a speaker."""
     rng = np.random.default_rng(seed)
     languages, genders, emotions = (
         rng.standard_normal((count, HIDDEN)) for count in (LANGUAGES, 2, EMOTIONS)
@@ -81,7 +83,7 @@ def make_splits(seed: int = 0) -> list[LabelledEmbeddings]:
 
 
 def plain_probe(column: str, splits: Sequence[LabelledEmbeddings]) -> np.ndarray:
-    """What `best_layer` predicts of the test set, by scikit-learn."""
+    """Predicts the test set as `best_layer` does, by scikit-learn."""
     best = (-1.0, np.array([]))
     for references, valid, test in zip(*(split.layers for split in splits), strict=True):
         scale = StandardScaler().fit(references)
@@ -96,13 +98,13 @@ def plain_probe(column: str, splits: Sequence[LabelledEmbeddings]) -> np.ndarray
 
 
 def plain_rate(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Equal error rate, from both rates at all thresholds."""
+    """Computes the equal error rate from both rates at all thresholds."""
     accepted, detected, _ = roc_curve(targets, scores, drop_intermediate=False)
     return _meeting(1 - detected, accepted)
 
 
 def plain_rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The same without each of COUNTED speakers: sorts once, counts anew for each."""
+    """Computes the rate without each of COUNTED speakers: sorts once, and recounts for each."""
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
     same = pairs[0, order] == pairs[1, order]
@@ -122,7 +124,7 @@ def _meeting(missed: np.ndarray, accepted: np.ndarray) -> float:
 
 
 def time_probe(metric: str, column: str, splits: Sequence[LabelledEmbeddings]) -> list[str]:
-    """A row of the table."""
+    """Measures a probe's row of the table."""
     ours = timed(best_layer, metric, *splits)
     title = {"linear": "language, linear", "knn": "language, kNN"}.get(metric, metric)
     if metric in ("knn", "within_family"):
@@ -135,7 +137,7 @@ def time_probe(metric: str, column: str, splits: Sequence[LabelledEmbeddings]) -
 def time_speakers(
     title: str, splits: Sequence[LabelledEmbeddings], within: Sequence[str]
 ) -> list[list[str]]:
-    """Two rows of the table: of the layer's choice, and of the rates without each speaker."""
+    """Measures two rows of the table: the choice of the layer, and rates without each speaker."""
 
     def choose(rate: Callable) -> list[float]:
         pairs = [(splits[0].at(layer), splits[1].at(layer)) for layer in range(LAYERS)]
@@ -160,7 +162,7 @@ def time_speakers(
 
 
 def table() -> str:
-    """Markdown: a row for each metric, and the whole."""
+    """Makes the table: a row for each metric, and one for all of them."""
     splits = make_splits()
     rows = [
         time_probe(metric, column, splits) for metric, (column, _) in probes._PREDICTIONS.items()
@@ -173,9 +175,11 @@ def table() -> str:
 
 
 def main() -> None:
-    """Prints the table, or writes it into a Markdown file."""
+    """Prints the table, and with `--readme` writes it into a Markdown file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--readme", type=Path, help="with a block <!-- table-speed -->")
+    parser.add_argument(
+        "--readme", type=Path, help="Markdown file with a block <!-- table-speed --> to fill"
+    )
     args = parser.parse_args()
     with threadpool_limits(1):
         text = table()

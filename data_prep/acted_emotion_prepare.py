@@ -1,18 +1,18 @@
 """Acted emotion: nEMO, RAVDESS, EMO-DB, EMOVO, CREMA-D, SAVEE, TESS, URDU, ASED, and one in Korean.
 
-The names of the files tell speaker, emotion and sentence; `data_prep.acted_emotion.corpora`
-describes them, each in some lines. Emotions are the same words in all:
+The names of the files code speaker, emotion and sentence, as `data_prep.acted_emotion.corpora`
+describes. All corpora get the same words for emotions:
 neutral, calm, happiness, sadness, anger, fear, disgust, surprise, boredom.
 
 ``python -m data_prep.acted_emotion_prepare --corpus ravdess --data_folder RAVDESS``
 ``--save_folder csv/ravdess``
 
 No speaker is in two splits, each split has speakers of every gender that has enough of them, and
-every emotion of the test is in the training. ``--split corpus --side test`` makes the whole corpus
-one split, for studies that leave one corpus out.
+every emotion of the validation and test sets is in the training set. ``--split corpus --side test``
+makes the whole corpus one split, for studies that leave one corpus out.
 
-Speakers of one emotion, sentences of one emotion and files that are all of one length are warned
-of: each tells the emotion, or hides it, without the voice.
+A warning names confounds: speakers who act one emotion, sentences that are said with one emotion,
+and files that all have one length.
 """
 
 import logging
@@ -40,10 +40,10 @@ from data_prep.custom.columns import make_row
 
 logger = logging.getLogger(__name__)
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 1
 
-#: Draws of speakers until every emotion of the test is in the training.
+#: Speakers are drawn at most this often, until training has every emotion of the other splits.
 DRAWS = 100
 
 
@@ -54,20 +54,20 @@ def make_rows(
     name: str,
     skips: SkipRegister,
 ) -> Iterator[dict]:
-    """The rows of a corpus, without durations.
+    """Makes the rows of a corpus, without durations.
 
     Arguments
     ---------
     files : mapping of str to (str, dict)
-        Name -> path and what it tells, see `choose_files`.
+        Name -> path and labels, from `choose_files`.
     about : mapping of str to dict
-        What the corpus's table tells, see `read_about`.
+        The corpus's table, from `read_about`.
     data_folder : str
         Folder of the corpus.
     name : str
         Key of the corpus in `CORPORA`.
     skips : SkipRegister
-        Notes what is not known.
+        Notes values that are not known; counts files of the table that are missing.
 
     Yields
     ------
@@ -104,7 +104,7 @@ def make_rows(
 def _text(
     corpus: ActedCorpus, data_folder: str, path: str, told: dict[str, str], skips: SkipRegister
 ) -> str:
-    """What is said, where the corpus tells it."""
+    """Returns the text of an utterance; empty where the corpus does not give it."""
     if corpus.phrase:
         return corpus.phrase.format(told["sentence_id"])
     if corpus.text_folder:
@@ -113,7 +113,7 @@ def _text(
 
 
 def keep_shared(rows: Iterable[dict], corpus: ActedCorpus, skips: SkipRegister) -> Iterator[dict]:
-    """Leaves out sentences that are said with one emotion only, where the corpus names the others.
+    """Leaves out sentences that are said with one emotion only, in corpora that have such.
 
     Arguments
     ---------
@@ -122,7 +122,7 @@ def keep_shared(rows: Iterable[dict], corpus: ActedCorpus, skips: SkipRegister) 
     corpus : ActedCorpus
         Its description.
     skips : SkipRegister
-        Counts what is left out.
+        Counts rows that are left out.
 
     Yields
     ------
@@ -139,29 +139,29 @@ def keep_shared(rows: Iterable[dict], corpus: ActedCorpus, skips: SkipRegister) 
 def assign_speakers(
     rows: Sequence[Mapping], valid_share: float, test_share: float, seed: int
 ) -> dict[str, str]:
-    """Divides the speakers.
+    """Divides the speakers among the splits.
 
     Arguments
     ---------
     rows : sequence of mapping
         Rows of the corpus: `speaker`, `gender`, `emotion`.
     valid_share : float
-        Fraction of the speakers for validation, about.
+        Approximate fraction of the speakers for validation.
     test_share : float
-        Fraction of the speakers for the test, about.
+        Approximate fraction of the speakers for the test.
     seed : int
-        Of the choice.
+        Seed of the draw of speakers.
 
     Returns
     -------
     dict of str to str
-        Speaker -> split. Each gender, and of each those with and without emotions, is divided by
-        itself; every emotion of validation and test is in the training.
+        Speaker -> split. Each gender is divided separately, and in it the speakers with and those
+        without emotions; every emotion of the validation and test sets is in the training set.
 
     Raises
     ------
     ValueError
-        If there are too few speakers.
+        If there are too few speakers, or too few act an emotion.
     """
     emotions: dict[str, set[str]] = defaultdict(set)
     genders = {}
@@ -183,8 +183,8 @@ def assign_speakers(
         if not unheard:
             return splits
     raise ValueError(
-        f"no division of the speakers has {', '.join(sorted(unheard))} in the training too: too "
-        f"few act it; {remedy}"
+        f"no division of the speakers has {', '.join(sorted(unheard))} in the training set too: "
+        f"too few speakers act it; {remedy}"
     )
 
 
@@ -214,20 +214,20 @@ def prepare_acted_emotion(
     corpus : str
         nemo, ravdess, emodb, emovo, cremad, savee, tess, urdu, ased or emotts.
     split : str
-        `speaker`: no speaker is in two splits. `corpus`: all of it is one split, and the other
-        CSVs have no rows.
+        `speaker`: no speaker is in two splits. `corpus`: the whole corpus is one split, and the
+        other CSVs have no rows.
     side : str
-        The split that the whole corpus is, of `split=corpus`.
+        The split that the whole corpus becomes with `split=corpus`.
     all_sentences : bool
         Whether to keep sentences that are said with one emotion only (ASED).
     valid_share : float
-        Fraction of the speakers for validation, about.
+        Approximate fraction of the speakers for validation.
     test_share : float
-        Fraction of the speakers for the test, about.
+        Approximate fraction of the speakers for the test.
     seed : int
-        Of the choice of speakers.
+        Seed of the draw of speakers.
     sample_rate : int
-        Expected, Hz; another is noted, and resampled when it is read.
+        Expected sample rate (Hz); audio of another is noted, and resampled when it is read.
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
@@ -240,8 +240,8 @@ def prepare_acted_emotion(
     FileNotFoundError
         If the folder holds no audio.
     ValueError
-        If the corpus is not known, no file is named as it names them, its speakers are too few to
-        be divided, or too much is left out.
+        If the corpus is unknown, no file is named as the corpus names its files, the speakers are
+        too few to be divided, or too many utterances are left out.
 
     Example
     -------
@@ -289,7 +289,8 @@ def _check_options(data_folder: str, corpus: str, split: str, side: str) -> None
         raise ValueError(f"corpus {corpus!r} is none of {', '.join(CORPORA)}")
     if split not in ("speaker", "corpus") or side not in SPLITS:
         raise ValueError(
-            f"split ({split!r}) is speaker or corpus, side ({side!r}) one of {', '.join(SPLITS)}"
+            f"split ({split!r}) has to be speaker or corpus, and side ({side!r}) one of "
+            f"{', '.join(SPLITS)}"
         )
     if not os.path.isdir(data_folder):
         raise FileNotFoundError(f"{data_folder} is no folder: it has to hold {corpus}'s files")

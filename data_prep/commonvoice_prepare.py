@@ -2,18 +2,18 @@
 
 The folder is an unpacked release, `cv-corpus-…/LOCALE/{validated,train,dev,test}.tsv`
 and `LOCALE/clips/*.mp3`, with one folder per locale. Quotes in the tables are text. Where a
-release has `clip_durations.tsv`, the training set's durations come from it: the headers of a
-million MP3 files take ten minutes. A delta release has no test set of its own and is refused.
+release has `clip_durations.tsv`, the training set's durations come from it, because reading the
+headers of a million MP3 files takes ten minutes. A delta release has no test set of its own and is
+refused.
 
-A release whose locales have `validated.tsv` alone, such as a sample, is split here: a seed divides
-the speakers of each locale, so that every language is in train, valid and test. A locale of fewer
-than six speakers is in train alone, and is named. Whoever speaks in several locales is in one
-split over all of them.
+Test and validation sets are the official ones. The training set is by default everything that was
+validated, less the speakers and sentences of the other two: many times the official training set,
+which has each sentence once. A speaker may read in several languages, and is in one split over all
+of them.
 
-Test and validation sets are else the official ones. For pretraining, the training set is
-by default all that was validated, without the speakers and sentences of the others:
-many times what the official training set holds, which has each sentence once. A
-speaker may read in several languages, and is in one split over all of them.
+A release whose locales have `validated.tsv` alone, such as a sample, is split here: the speakers of
+each locale are drawn by a seed, so that every language is in train, valid and test. A locale of
+fewer than six speakers is in train alone, and is noted.
 
 Ardila et al., "Common Voice: a massively-multilingual speech corpus", LREC 2020,
 arXiv 1912.06670.
@@ -39,11 +39,11 @@ from data_prep.common.writing import fingerprint_inputs, is_prepared, write_corp
 from data_prep.commonvoice.cells import AGES, GENDERS, as_set, sentence_key
 from data_prep.commonvoice.durations import DURATIONS, known_header, read_durations
 
-#: Each split's table; the training set comes last: it leaves out what the others hold.
+#: Held-out split -> its table. The training set is read last and leaves out what these hold.
 TABLES = {"test": "test.tsv", "valid": "dev.tsv"}
 EXTRA_COLUMNS = ("variant", "sentence_domain", "sentence_id", "age_group")
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 3
 
 
@@ -70,15 +70,15 @@ def prepare_commonvoice(
     languages : list of str, optional
         Locales such as pt or zh-TW (default: all that are there).
     train_from : str
-        The table of the training set: validated, or the official train. Either is
-        without the speakers and sentences of dev and test.
+        The table of the training set: validated, or the official train. Speakers and
+        sentences of dev and test are left out of either.
     valid_share : float
-        Fraction of each locale's speakers for validation, about, in a release without dev.tsv
-        and test.tsv.
+        Approximate fraction of each locale's speakers for validation, in a release without
+        dev.tsv and test.tsv.
     test_share : float
-        The same for the test.
+        Approximate fraction of each locale's speakers for the test, in such a release.
     split_seed : int
-        Of the choice of these speakers.
+        Seed of the draw of speakers in such a release.
     skip_limit : float
         Largest fraction of utterances that may be broken.
     num_workers : int
@@ -91,9 +91,9 @@ def prepare_commonvoice(
     FileNotFoundError
         If the folder is not laid out like Common Voice, or a locale is missing.
     ValueError
-        If the folder is a delta release, the locales have one of dev.tsv and test.tsv alone or
-        too few speakers to be split, a table lacks a column or names a path outside the folder,
-        or too many utterances are broken.
+        If the folder is a delta release, the locales lack dev.tsv or test.tsv where the release
+        has them, or have too few speakers to be split, a table lacks a column or names a path
+        outside the folder, or too many utterances are broken.
 
     Example
     -------
@@ -129,25 +129,25 @@ def prepare_commonvoice(
 
 
 def find_locales(data_folder: str, languages: list[str] | None, train_table: str) -> list[str]:
-    """The locales to read, in alphabetical order.
+    """Finds the locales to read, in alphabetical order.
 
     Arguments
     ---------
     data_folder : str
         Folder of the release.
     languages : list of str, optional
-        Those asked for; all that are there by default.
+        Locales asked for; by default, all that are there.
     train_table : str
         Name of the table of the training set.
 
     Raises
     ------
     FileNotFoundError
-        If there are none, or the training table or clips of one are missing.
+        If there is none, or the training table or clips of one are missing.
     """
     what = "table of the training set"
     if train_table == "validated.tsv":
-        what += " (the official train.tsv is taken with --train_from train)"
+        what += " (--train_from train takes the official train.tsv instead)"
     layout = {f"{{}}/{train_table}": what, "{}/clips": "audio"}
     if languages is None:
         expect_layout(
@@ -166,24 +166,25 @@ def find_locales(data_folder: str, languages: list[str] | None, train_table: str
 
 
 def is_split(data_folder: str, locales: list[str]) -> bool:
-    """Whether the release has validation and test sets of its own.
+    """Tells whether the release has validation and test sets of its own.
 
     Arguments
     ---------
     data_folder : str
         Folder of the release.
     locales : list of str
-        Those to read.
+        Locales to read.
 
     Returns
     -------
     bool
-        False where no locale of the release has one, whether it is to be read or not.
+        False where no locale of the release, read or not, has dev.tsv or test.tsv.
 
     Raises
     ------
     ValueError
-        If it has none because it is a delta release, or the locales to read lack one of the two.
+        If the release has neither because it is a delta release, or dev.tsv or test.tsv is in none
+        of the locales to read though the release has one of them.
     """
 
     def has(codes: list[str], table: str) -> bool:
@@ -200,7 +201,7 @@ def is_split(data_folder: str, locales: list[str]) -> bool:
         if not has(locales, table):
             raise ValueError(
                 f"{data_folder}: {table} is in none of the locales {', '.join(locales)}: unpack "
-                "all of the release, or name other languages beside them"
+                "all of the release, or name other languages besides them"
             )
     return True
 
@@ -221,15 +222,15 @@ def divide_speakers(
     data_folder : str
         Folder of the release.
     locales : list of str
-        Locales.
+        Locales to read.
     table : str
         Name of the table of their clips.
     valid_share, test_share : float
-        Fractions of each locale's speakers.
+        Approximate fractions of each locale's speakers.
     seed : int
-        Of the choice.
+        Seed of the draw.
     skips : SkipRegister
-        Notes the locales that have too few.
+        Notes the locales that have too few speakers.
 
     Returns
     -------
@@ -239,7 +240,7 @@ def divide_speakers(
     Raises
     ------
     ValueError
-        If no locale has speakers enough, or a fraction is not above 0 and their sum below 1.
+        If no locale has enough speakers, a fraction is not above 0, or their sum is not below 1.
     """
     counts = {}
     for locale in locales:
@@ -255,7 +256,7 @@ def divide_speakers(
 
 
 class HeldOut(NamedTuple):
-    """The clips, speakers and sentences of the splits that were read so far."""
+    """Clips, speakers and sentences of the held-out splits that were read so far."""
 
     clips: set[int]
     speakers: set[str]
@@ -278,14 +279,14 @@ def read_release(
     data_folder : str
         Folder of the release.
     locales : list of str
-        Locales.
+        Locales to read.
     train_table : str
         Name of the table of the training set.
     skips : SkipRegister
-        Counts what is left out.
+        Counts rows that are left out.
     splits : mapping of str to str, optional
-        Speaker -> split, which then are all of the training table; by default each split has a
-        table of its own.
+        Speaker -> split, if all splits are read from the training table; by default each split
+        has a table of its own.
 
     Yields
     ------
@@ -295,7 +296,7 @@ def read_release(
     seen = HeldOut(set(), set(), set())
     for split, table in {**TABLES, "train": train_table}.items():
         evaluated, register = split != "train", skips
-        if splits is not None:  # the table is read three times, and what is odd counted once
+        if splits is not None:  # the table is read three times, but what is odd counts once
             table, register = train_table, SkipRegister() if evaluated else skips
         earlier = HeldOut(*(frozenset(values) for values in seen))
         clips: set[int] = set()
@@ -303,7 +304,7 @@ def read_release(
             for where, row in _read_locale(data_folder, locale, table, register, evaluated):
                 if splits is not None and splits[row["speaker"]] != split:
                     continue
-                clip = hash(row["ID"])  # a number takes less room, and there are millions
+                clip = hash(row["ID"])  # takes less memory than the ID, and there are millions
                 sentence = (row.get("language", locale), sentence_key(row["text"]))
                 if splits is None and clip in earlier.clips:
                     continue  # validated.tsv lists the clips of dev and test too
@@ -332,7 +333,7 @@ def _read_locale(
     language = _language(locale, path, skips)
     clips = os.path.join(data_folder, locale, "clips")
     durations = {}
-    if not evaluated:  # what is evaluated on is small, and its audio looked at
+    if not evaluated:  # evaluation sets are small, so the headers of their audio are read
         durations = read_durations(os.path.join(data_folder, locale, DURATIONS), clips, skips)
     for where, cells in read_table(path, skips, required=("client_id", "path", "sentence")):
         clip = inner_path(cells["path"], where)

@@ -12,16 +12,17 @@ Without a table the folder is one that `datasets` wrote with `save_to_disk` (nee
 Audio inside it is written to WAV files under `save_folder/wav`, to which the CSVs refer by
 absolute paths.
 
-`language` takes any code (`fr`, `fra`, `pt-BR`), from which family and region follow. What is
-not understood (a gender, a number, a language) is noted and left empty. So are words for "not
-known", such as `nan`, `N/A`, `unknown`, `-` and `?`. Those that are also codes of a language or
-region (`nan`, Min Nan; `NA`, Namibia), or a text, are left empty only where another column of the
-table has the same word; `missing` names the table's own words, for all columns.
+`language` takes any code (`fr`, `fra`, `pt-BR`), from which family and region follow. A gender,
+number or language that is not understood is noted and left empty. So are words for "not known",
+such as `nan`, `N/A`, `unknown`, `-` and `?`. A word that is also a code of a language or region
+(`nan`, Min Nan; `NA`, Namibia), or stands in a text, is left empty only where another column of
+the table has the same word. `missing` replaces these words with the table's own, for all columns.
 
-Splits: a column `split` (or the dataset's own) decides. Without it, speakers are divided by
-seed so that none is in two splits; where no speaker is known, sources; else utterances. With
-`split_within` they are divided within each value of a column, such as each language, so that
-every language is in every split; a value with fewer than six of them is in train alone.
+Splits: a column `split` (or the dataset's own splits) decides. Without it, a draw by seed divides
+the speakers, so that none is in two splits; it divides sources where no speaker is known, and
+utterances where no source is known either. With `split_within` they are divided within each value
+of a column, such as each language, so that every language is in every split; a value with fewer
+than six of them is in train alone.
 """
 
 import os
@@ -41,10 +42,10 @@ from masr_modules.data.schema import METADATA_COLUMNS
 
 Rows = Iterator[tuple[str, dict[str, str]]]
 
-#: Columns whose cells are no labels.
+#: Columns whose cells are not labels, and are kept as they are.
 AS_THEY_ARE = (*ROLES, "text")
 
-#: Of what is written; raised where the same table gives other CSVs.
+#: Version of the output; raised when the same table gives other CSVs.
 VERSION = 3
 
 
@@ -61,7 +62,7 @@ def open_table(path: str, skips: SkipRegister) -> Rows:
     Yields
     ------
     (str, dict of str to str)
-        Where the row stands, and column -> cell.
+        Place of the row, and column -> cell.
     """
     tabs = path.endswith((".tsv", ".txt"))
     return read_table(path, skips, "\t" if tabs else ",", quoted=not tabs)
@@ -73,16 +74,16 @@ def open_dataset(folder: str, wav_folder: str | None, skips: SkipRegister) -> Ro
     Arguments
     ---------
     folder : str
-        What was given to `save_to_disk`.
+        The folder that was given to `save_to_disk`.
     wav_folder : str, optional
-        Where to write its audio; without it no audio is looked at.
+        Folder for its audio files; without it no audio is read.
     skips : SkipRegister
         Counts broken audio.
 
     Yields
     ------
     (str, dict of str to str)
-        Where the row stands, and column -> cell, with the audio's path in `wav`.
+        Place of the row, and column -> cell, with the audio's path in `wav`.
     """
     for name, split in open_splits(folder).items():
         place = wav_folder and os.path.join(wav_folder, f"{name or 'all'}-{split.fingerprint}")
@@ -92,7 +93,7 @@ def open_dataset(folder: str, wav_folder: str | None, skips: SkipRegister) -> Ro
 
 
 class _Corpus:
-    """The user's rows, in the schema's columns, as often as they are asked for."""
+    """The user's rows, in the schema's columns, which can be read several times."""
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class _Corpus:
         self.unknown = words_for_unknown(counts) if missing is None else counts
 
     def _cells(self, audio: bool, skips: SkipRegister) -> Rows:
-        """Where a row stands, and its cells under our names; labels in one form."""
+        """Yields a row's place and its cells under the schema's names, with labels normalised."""
         for where, cells in self.open_rows(audio, skips):
             yield (
                 where,
@@ -126,7 +127,7 @@ class _Corpus:
             )
 
     def _count_words(self) -> dict[str, Counter[str]]:
-        """Column -> how often each word for "not known" stands there."""
+        """Counts each column's words for "not known"."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in self.mapped}
         for _, cells in self._cells(False, SkipRegister()):
             if not self.words.isdisjoint(cells.values()):
@@ -136,7 +137,7 @@ class _Corpus:
         return counts
 
     def rows(self, audio: bool, skips: SkipRegister) -> Rows:
-        """Where a row stands, and what is known."""
+        """Yields a row's place and its cells, empty where they hold a word for "not known"."""
         for where, cells in self._cells(audio, skips):
             for name in cells if not self.words.isdisjoint(cells.values()) else ():
                 words = self.unknown.get(name, {})
@@ -146,7 +147,7 @@ class _Corpus:
             yield where, cells
 
     def group(self, cells: Mapping[str, str], where: str) -> str:
-        """What may not be in two splits; an utterance of an unknown speaker is its own group."""
+        """Returns a row's group, which may not be in two splits: speaker, source or the row."""
         for column in ("speaker", "source"):
             if value := cells.get(column) or self.constants.get(column):
                 return f"{column} {value}"
@@ -160,11 +161,11 @@ class _Corpus:
         within: str | None,
         skips: SkipRegister,
     ) -> dict[str, str] | None:
-        """Group -> split; None where the rows name their split."""
+        """Assigns groups to splits; None where the rows name their split."""
         columns = {*self.mapped, *self.constants}.difference(ROLES)
         if within is not None and within not in columns:
             there = ", ".join(sorted(columns)) or "none"
-            raise ValueError(f"{self.where}: no column {within}, to split within (found: {there})")
+            raise ValueError(f"{self.where}: no column {within} for split_within (found: {there})")
         counts, total, given = defaultdict(Counter), 0, 0
         for where, cells in self.rows(False, SkipRegister()):
             value = (cells.get(within) or self.constants.get(within, "")) if within else ""
@@ -172,11 +173,14 @@ class _Corpus:
             total += 1
             given += bool(cells.get("split"))
         if given and within:
-            raise ValueError(f"{self.where}: a column tells the split: leave out split_within")
+            raise ValueError(f"{self.where}: a column names the split: leave out split_within")
         if given == total:
             return None
         if given:
-            raise ValueError(f"{total - given} of {total} rows have no value in the column split")
+            raise ValueError(
+                f"{self.where}: {total - given} of {total} rows have no value in the column split; "
+                "fill them, or remove the column"
+            )
         if within is None:
             return split_groups(counts[""], valid_share, test_share, seed)
         splits = split_groups_within(counts, valid_share, test_share, seed)
@@ -191,7 +195,7 @@ def assign_rows(
     folders: tuple[str, str],
     skips: SkipRegister,
 ) -> Iterator[tuple[str, dict]]:
-    """Split and row of each utterance.
+    """Yields the split and the row of each utterance.
 
     Arguments
     ---------
@@ -204,7 +208,7 @@ def assign_rows(
     folders : (str, str)
         Data folder and save folder.
     skips : SkipRegister
-        Counts what is left out, notes what is left empty.
+        Counts rows that are left out, notes cells that are left empty.
 
     Yields
     ------
@@ -257,8 +261,8 @@ def prepare_custom(
     table : str, optional
         The CSV or TSV, relative to the data folder (default: the folder is a dataset).
     columns : dict of str to str, optional
-        Column of the CSVs, or `ID`, `wav`, `split` -> column of the table, beside those
-        that have the same name.
+        Column of the CSVs, or `ID`, `wav`, `split` -> column of the table, where their names
+        differ.
     constants : dict of str to str, optional
         Values that hold for all utterances, such as language=fr.
     missing : list of str, optional
@@ -267,16 +271,16 @@ def prepare_custom(
     name : str
         Prefix of IDs and speakers; corpora that train together need different ones.
     valid_share : float
-        Fraction of the utterances for validation, where no column tells the split.
+        Approximate fraction of the utterances for validation, where no column names the split.
     test_share : float
-        Fraction of the utterances for the test, where no column tells the split.
+        Approximate fraction of the utterances for the test, where no column names the split.
     split_within : str, optional
         Column, such as language, within each of whose values (as the table has them) speakers
         are divided; the fractions are then of each value's speakers.
     seed : int
-        Of the choice of speakers.
+        Seed of the draw of speakers.
     sample_rate : int
-        Expected, Hz; another is noted, and resampled when it is read.
+        Expected sample rate (Hz); audio of another is noted, and resampled when it is read.
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
@@ -287,10 +291,10 @@ def prepare_custom(
     Raises
     ------
     FileNotFoundError
-        If the table is not there, or the folder is no dataset.
+        If the table is missing, or no table is given and the folder is not a dataset.
     ValueError
-        If a column is missing or tells the split beside split_within, a path leaves the folder,
-        the speakers cannot be divided or too much is left out.
+        If a column is missing, a column names the split although split_within is given, a path
+        leaves the folder, the speakers cannot be divided or too many utterances are left out.
 
     Example
     -------
@@ -325,7 +329,7 @@ def prepare_custom(
 
 
 def _last_change(data_folder: str, table: str | None) -> int | None:
-    """When the table was edited, or the dataset saved: such corpora grow."""
+    """Returns the modification time (ns) of the table or dataset, as such corpora grow."""
     for name in [table] if table else ["state.json", "dataset_dict.json"]:
         if os.path.isfile(path := os.path.join(data_folder, name)):
             return os.stat(path).st_mtime_ns
@@ -335,15 +339,17 @@ def _last_change(data_folder: str, table: str | None) -> int | None:
 def _choose_reader(
     data_folder: str, save_folder: str, table: str | None
 ) -> Callable[[bool, SkipRegister], Rows]:
-    """A function that opens the rows: with their audio or without, and a register."""
+    """Returns a function that opens the rows, given whether to read audio, and a register."""
     if table is not None:
         path = os.path.join(data_folder, table)
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"{path}: no such table")
+            raise FileNotFoundError(
+                f"{path}: no such table; give its path relative to the data folder"
+            )
         return lambda audio, skips: open_table(path, skips)
     if not is_saved_dataset(data_folder):
         raise FileNotFoundError(
-            f"{data_folder}: neither dataset_dict.json nor state.json, which save_to_disk of "
+            f"{data_folder}: has neither dataset_dict.json nor state.json, which save_to_disk of "
             "Hugging Face's datasets writes; for a folder of audio give your table (table=…)"
         )
     wav_folder = os.path.join(os.path.abspath(save_folder), "wav")

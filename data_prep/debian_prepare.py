@@ -1,16 +1,16 @@
 """The Debian corpus: about nine hours of people speaking 30 languages, from Debian packages.
 
 The recordings come with games, a drawing program and a telephone exchange
-(``debian/packages.py``); licences differ and allow use and redistribution (column
+(``debian/packages.py``); their licences differ, and all allow use and redistribution (column
 ``licence``). Packages are downloaded with apt, or taken as .deb files from
-``DATA_FOLDER/packages``. The text is what the packages' own files say
-(``debian/clips.py``); it is kept where its length fits the recording.
+``DATA_FOLDER/packages``. The texts come from the packages' own files (``debian/clips.py``); a
+text is kept where its length fits the recording.
 
-Each task has its folder of CSVs: ``pretrain``, ``asr`` and ``speaker``. Pretraining sees
+Each task has its folder of CSVs: ``pretrain``, ``asr`` and ``speaker``. Pretraining trains on
 nothing that the others validate or test on (``debian/splits.py``), so that one encoder serves
 both. ``speaker/trials_within_language.csv`` (enrol, test, target) has the trials.
 
-Most languages come from one source and one speaker: nothing that is measured here tells
+Most languages come from one source and one speaker, so no measurement on this corpus can separate
 languages from recording channels.
 
 Example
@@ -51,9 +51,9 @@ logger = logging.getLogger(__name__)
 TRIALS = "within_language"
 #: Folder of each task -> names of its CSVs.
 FILES = {"pretrain": SPLITS, "asr": SPLITS, "speaker": (*SPLITS, f"trials_{TRIALS}")}
-#: Of what is written; raised where the same packages give other CSVs.
+#: Version of the output; raised when the same packages give other CSVs.
 VERSION = 2
-#: Beyond the schema; `sentence` and `recording` are fingerprints.
+#: Columns beyond the schema; `sentence` and `recording` are fingerprints.
 EXTRA_COLUMNS = ("sentence", "recording", "package", "licence")
 
 
@@ -65,11 +65,11 @@ def make_row(clip: Clip, wav: str, duration: float, recording: str) -> dict[str,
     clip : Clip
         The recording.
     wav : str
-        Its converted file, relative to the corpus' folder.
+        Its converted file, relative to the corpus's folder.
     duration : float
-        Seconds.
+        Duration in seconds.
     recording : str
-        Fingerprint of its samples; stands for the sentence where that is not known.
+        Fingerprint of its samples, which identifies the sentence where no text is known.
 
     Returns
     -------
@@ -98,10 +98,10 @@ def make_row(clip: Clip, wav: str, duration: float, recording: str) -> dict[str,
 def convert_clips(
     clips: list[Clip], data_folder: str, skips: SkipRegister
 ) -> list[dict[str, object]]:
-    """Convert recordings that are not there yet, and describe those that can be used.
+    """Convert recordings that are not converted yet, and describe those that can be used.
 
-    Of copies of one recording the first is kept; copies under different languages
-    are left out altogether, for one of the labels is wrong.
+    The first of several copies of a recording is kept. If copies have different languages, all of
+    them are left out, because one of the labels is wrong.
 
     Arguments
     ---------
@@ -110,7 +110,7 @@ def convert_clips(
     data_folder : str
         Folder of the corpus; WAV files go to its folder ``wav``.
     skips : SkipRegister
-        Where those left out are counted.
+        Counts recordings that are left out.
 
     Returns
     -------
@@ -144,16 +144,16 @@ def write_tasks(save_folder: str, rows: list[dict], settings: dict) -> None:
     Arguments
     ---------
     save_folder : str
-        Gets a folder for each task.
+        Folder in which each task gets a folder.
     rows : list of dict
         All utterances.
     settings : dict
-        What the result depends on.
+        Everything that the result depends on.
 
     Raises
     ------
     AssertionError
-        If pretraining hears what another task validates or tests on.
+        If pretraining trains on what another task validates or tests on.
     """
     tasks = split_tasks(rows)
     speaker = os.path.join(save_folder, "speaker")
@@ -193,11 +193,11 @@ def prepare_debian(
     Raises
     ------
     FileNotFoundError
-        If packages are missing and there is no apt.
+        If packages are missing and apt-get is not installed.
     RuntimeError
-        If apt fails.
+        If apt-get fails.
     ValueError
-        If a package or too many recordings are broken.
+        If a package is broken, or too many recordings are.
 
     Example
     -------

@@ -1,12 +1,12 @@
 """FLEURS: read speech in 102 languages, the same sentences in all of them.
 
-The folder is that of the Hugging Face repository `google/fleurs`, or another that people
-have (`data_prep/fleurs/layouts.py`). Archives are unpacked where they lie, or under the save
-folder where that is read-only. The tables have seven tab-separated columns, no header and no
-quoting.
+The folder has the layout of the Hugging Face repository `google/fleurs`, or another one in which
+FLEURS is distributed (`data_prep/fleurs/layouts.py`). Archives are unpacked where they lie, or
+under the save folder where the data folder is read-only. The tables have seven tab-separated
+columns, no header and no quoting.
 
-FLEURS names no speakers: the column stays empty, and whether the official splits
-share any cannot be checked. Their sentences are kept disjoint here.
+FLEURS names no speakers: the column stays empty, and it cannot be checked whether the official
+splits share any. This preparation keeps the sentences of the splits disjoint.
 
 Conneau et al., "FLEURS: Few-shot Learning Evaluation of Universal
 Representations of Speech", SLT 2022, arXiv 2205.12446.
@@ -55,10 +55,10 @@ GROUP_OF = {config: group for group, configs in GROUPS.items() for config in con
 
 EXTRA_COLUMNS = ("fleurs_group", "sentence_id", "raw_text")
 
-#: Split -> FLEURS's name of it. The training set comes last: it leaves out what the others hold.
+#: Split -> FLEURS's name of it. The training set comes last, and leaves out what the others hold.
 SPLITS = {"test": "test", "valid": "dev", "train": "train"}
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 2
 
 
@@ -70,7 +70,7 @@ def prepare_fleurs(
     num_workers: int = 8,
     skip_prep: bool = False,
 ) -> None:
-    """Writes the CSVs of FLEURS: the official splits.
+    """Writes the CSVs of FLEURS, with the official splits.
 
     Arguments
     ---------
@@ -132,14 +132,14 @@ def prepare_fleurs(
 
 
 def find_configs(data_folder: str, languages: list[str] | None) -> list[str]:
-    """The configurations to read, in alphabetical order.
+    """Finds the configurations to read, in alphabetical order.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     languages : list of str, optional
-        Those asked for; all whose folder is there by default.
+        Configurations asked for; by default, all whose folder is there.
 
     Raises
     ------
@@ -175,13 +175,13 @@ def read_config(
     Arguments
     ---------
     config : str
-        Such as ``fr_fr``.
+        Name of the configuration, such as ``fr_fr``.
     found : dict of str to Split
         Split -> its tables and audio.
     save_folder : str
         Folder of the CSVs.
     skips : SkipRegister
-        Counts what is left out.
+        Counts rows that are left out.
 
     Yields
     ------

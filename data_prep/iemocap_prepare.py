@@ -4,13 +4,13 @@ Layout of the release: ``SessionN/dialog/EmoEvaluation/DIALOGUE.txt`` (labels),
 ``SessionN/dialog/transcriptions/DIALOGUE.txt`` and
 ``SessionN/sentences/wav/DIALOGUE/UTTERANCE.wav``, N from 1 to 5.
 
-A dialogue's name (``Ses01F_impro01``) tells which actor wore the markers; who speaks is
-told by the last part of the utterance's name (``Ses01F_impro01_M003``: the man).
+A dialogue's name (``Ses01F_impro01``) says which actor wore the motion-capture markers; the last
+part of the utterance's name says who speaks (``Ses01F_impro01_M003``: the man).
 
 Each fold has its folder ``foldN`` of CSVs; see `data_prep.iemocap.folds` for the protocols.
 
-Scripted dialogues have the same text in every session: a model that hears words can
-profit from that. The column ``scenario`` tells scripted from improvised.
+Scripted dialogues have the same text in every session, from which a model that recognises words
+can profit. The column ``scenario`` separates scripted from improvised dialogues.
 
 Example
 -------
@@ -40,7 +40,7 @@ from masr_modules.data.csv_text import open_text
 
 logger = logging.getLogger(__name__)
 
-#: Labels of the corpus; `xxx` (the raters do not agree) is not known and stays empty.
+#: Label of the corpus -> emotion; `xxx` (the raters do not agree) stays empty.
 EMOTIONS = {
     "ang": "angry",
     "hap": "happy",
@@ -58,7 +58,7 @@ EMOTIONS = {
 #: The four classes of most published work: 5531 utterances of the release.
 FOUR_CLASSES = {"ang": "angry", "hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral"}
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 2
 
 GENDERS = {"F": "female", "M": "male"}
@@ -71,7 +71,7 @@ _UTTERANCE = re.compile(r"(Ses0([1-5])[FM]_(impro|script)\w+)_([FM])\w+", re.ASC
 
 
 def dialogue_files(data_folder: str, session: int, kind: str) -> list[str]:
-    """The text files of a session's dialogues.
+    """Lists the text files of a session's dialogues.
 
     Arguments
     ---------
@@ -85,28 +85,28 @@ def dialogue_files(data_folder: str, session: int, kind: str) -> list[str]:
     Returns
     -------
     list of str
-        Sorted paths. What else lies there (`._*` of a Mac, notes) is passed over.
+        Sorted paths, relative to the data folder, without other files (notes, macOS's `._*`).
     """
     pattern = f"Session{session}/dialog/{kind}/Ses0{session}[FM]_*.txt"
     return sorted(glob.glob(pattern, root_dir=data_folder))
 
 
 def read_lines(data_folder: str, file: str, skips: SkipRegister) -> Iterator[tuple[str, str]]:
-    """Lines that are not empty; odd bytes are read as Windows-1252, which they mostly are.
+    """Reads the lines that are not empty; a line that is not UTF-8 is read as Windows-1252.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     file : str
-        Path in it.
+        Path of the file in it.
     skips : SkipRegister
         Notes lines that are not UTF-8.
 
     Yields
     ------
     (str, str)
-        Where the line stands (`path, line N`), and the line.
+        Place of the line (`path, line N`), and the line.
     """
     with open_text(os.path.join(data_folder, file)) as content:
         for number, line in enumerate(content, start=1):
@@ -121,7 +121,7 @@ def read_lines(data_folder: str, file: str, skips: SkipRegister) -> Iterator[tup
 
 
 def read_transcriptions(data_folder: str, session: int, skips: SkipRegister) -> dict[str, str]:
-    """What is said in a session.
+    """Reads the texts of a session.
 
     Arguments
     ---------
@@ -135,7 +135,7 @@ def read_transcriptions(data_folder: str, session: int, skips: SkipRegister) -> 
     Returns
     -------
     dict of str to str
-        Utterance -> text. Remarks between the utterances have no name and no place here.
+        Utterance -> text, without the remarks between utterances.
     """
     texts = {}
     for file in dialogue_files(data_folder, session, "transcriptions"):
@@ -157,7 +157,7 @@ def read_rows(
     classes : dict of str to str
         Label of the corpus -> class; an utterance with another label is left out.
     skips : SkipRegister
-        Counts malformed lines, and what the classes leave out.
+        Counts malformed lines, and utterances of other classes.
 
     Yields
     ------
@@ -170,7 +170,7 @@ def read_rows(
         for file in dialogue_files(data_folder, session, "EmoEvaluation"):
             for where, line in read_lines(data_folder, file, skips):
                 if not line.startswith("["):
-                    continue  # the single raters' opinions
+                    continue  # a single rater's opinion
                 match = _LABEL.fullmatch(line)
                 name = match and _UTTERANCE.fullmatch(match[1])
                 if not name or int(name[2]) != session or match[2] not in EMOTIONS:
@@ -187,7 +187,7 @@ def read_rows(
 
 
 def _ratings(match: re.Match, where: str, skips: SkipRegister) -> dict[str, str]:
-    """The raters' means; their scale is 1 to 5."""
+    """Returns the means of the raters (scale 1 to 5); None unless above 0 and below 6."""
     ratings = dict(zip(("valence", "activation", "dominance"), match.groups()[2:], strict=True))
     for column, cell in ratings.items():
         if not re.fullmatch(r"\d+(\.\d+)?", cell) or not 0 < float(cell) < 6:
@@ -211,7 +211,7 @@ def _row(name: re.Match, cells: dict) -> dict:
 
 
 def _tables(data_folder: str) -> list[str]:
-    """All text files that are read."""
+    """Lists all text files that are read."""
     return [
         file
         for session in SESSIONS
@@ -240,15 +240,18 @@ def prepare_iemocap(
     save_folder : str
         Folder of `fold1/train.csv` and so on.
     classes : str
-        `four`: angry, happy (with excited), sad and neutral, the rest is left out. `all`:
-        every utterance, happy and excited separate, emotion empty where raters disagree.
+        `four`: angry, happy (with excited), sad and neutral; other utterances are left out.
+        `all`: every utterance, with happy and excited separate, and the emotion empty where
+        raters disagree.
     leave_out : str
-        `superb`: a session, as in published figures; validation is of training speakers.
-        `session` or `speaker`: no speaker is in two splits. See `data_prep.iemocap.folds`.
+        `superb`: each fold leaves out a session, as in most published figures, and validates on
+        training speakers. `session` or `speaker`: no speaker is in two splits. See
+        `data_prep.iemocap.folds`.
     seed : int
-        Of the utterances that validate in `superb`; a training's seed does not change them.
+        Seed of the draw of validation utterances in `superb`; a training's seed does not change
+        it.
     sample_rate : int
-        Expected, Hz; another is noted, and resampled when it is read.
+        Expected sample rate (Hz); audio of another is noted, and resampled when it is read.
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
@@ -261,7 +264,7 @@ def prepare_iemocap(
     FileNotFoundError
         If the folder does not hold all five sessions.
     ValueError
-        If an option is unknown, or too much is left out.
+        If an option is unknown, or too many utterances are left out.
 
     Example
     -------
@@ -271,8 +274,8 @@ def prepare_iemocap(
         return
     if classes not in ("four", "all") or leave_out not in DISJOINT:
         raise ValueError(
-            f"classes ({classes!r}) is four or all, leave_out ({leave_out!r}) superb, session or "
-            "speaker"
+            f"classes ({classes!r}) has to be four or all, and leave_out ({leave_out!r}) superb, "
+            "session or speaker"
         )
     layout = {}
     for n in SESSIONS:

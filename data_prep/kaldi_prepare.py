@@ -1,6 +1,6 @@
 """Kaldi data directories: any corpus that a Kaldi, ESPnet or k2 recipe has prepared.
 
-A directory is a split, by its name: ``train``, ``train_clean``, ``dev``, ``valid``, ``test``,
+The name of a directory gives its split: ``train``, ``train_clean``, ``dev``, ``valid``, ``test``,
 ``eval2000``, ... It holds ``wav.scp`` and ``utt2spk``, and may hold ``segments``, ``text``,
 ``utt2lang``, ``spk2gender``, ``spk2age`` and ``spk2lang``. speechocean762 (OpenSLR 101) is such a
 corpus:
@@ -8,13 +8,13 @@ corpus:
 ``python -m data_prep.kaldi_prepare --data_folder speechocean762 --save_folder csv/speechocean762``
 ``--constants language=en``
 
-Relative paths of ``wav.scp`` start at the data folder; absolute ones have to lie in it. A path is
-a file's: commands (``flac -c -d a.flac |``) are refused, as running what a downloaded file says is
-to run a stranger's program. Utterances of ``segments`` become the columns ``start`` and ``stop``
+Relative paths of ``wav.scp`` start at the data folder; absolute ones have to lie in it. Entries
+have to name files: commands (``flac -c -d a.flac |``) are refused, because a downloaded table
+could then run any program. Utterances of ``segments`` get the columns ``start`` and ``stop``
 (samples), which training reads.
 
-Where there is no directory for validation or for the test, speakers of the training are held out
-for it, by seed and within each gender.
+Where there is no directory for validation or for the test, speakers of the training set are held
+out for it, drawn by seed within each gender.
 """
 
 import os
@@ -41,31 +41,31 @@ from data_prep.kaldi.tables import (
 )
 from masr_modules.data.schema import METADATA_COLUMNS
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 1
 
 
 def find_directories(kaldi_folder: str, names: list[str] | None = None) -> dict[str, str]:
-    """The Kaldi data directories of a folder.
+    """Finds the Kaldi data directories of a folder.
 
     Arguments
     ---------
     kaldi_folder : str
-        Folder that holds them, or is one itself.
+        Folder that holds the directories, or is one itself (then it is `train`).
     names : list of str, optional
-        Their names (default: all).
+        Names of the directories (default: all).
 
     Returns
     -------
     dict of str to str
-        Path of each -> its split.
+        Path of each directory -> its split.
 
     Raises
     ------
     FileNotFoundError
-        If there is none, or not one of those that are named.
+        If there is no directory, or a named one is missing.
     ValueError
-        If a name tells no split.
+        If a directory's name is not that of a split.
     """
     if names is None:
         layout = {"*/wav.scp": "a Kaldi directory for each split", "wav.scp": "a single one"}
@@ -81,7 +81,7 @@ def find_directories(kaldi_folder: str, names: list[str] | None = None) -> dict[
     for path in found:
         expect_layout(path, "a Kaldi directory", {"wav.scp": "paths", "utt2spk": "speakers"})
     return {
-        path: split_of(name, f"{path} (choose the directories by their names: directories=…)")
+        path: split_of(name, f"{path} (directories=… leaves directories out)")
         for path, name in found.items()
     }
 
@@ -101,7 +101,7 @@ class _Directory:
         self.by_speaker = {SPEAKER_TABLES[n]: tables[n] for n in SPEAKER_TABLES}
 
     def cells(self, utterance: str, speaker: str) -> dict[str, str]:
-        """What the tables tell, those by utterance before those by speaker."""
+        """Returns an utterance's cells; tables by utterance override those by speaker."""
         cells = {}
         for key, tables in ((speaker, self.by_speaker), (utterance, self.by_utterance)):
             for column, entries in tables.items():
@@ -116,7 +116,7 @@ class _Directory:
     def rows(
         self, folders: tuple[str, str], skips: SkipRegister
     ) -> Iterator[tuple[str, str, dict, dict[str, str]]]:
-        """Where an utterance stands, its speaker, its audio, and what the tables tell."""
+        """Yields each utterance's place, speaker, audio columns, and cells from the tables."""
         for utterance, entry in self.entries.items():
             segment = self.segments.get(utterance)
             recording = segment[0] if segment else utterance
@@ -143,21 +143,21 @@ class _Directory:
 def hold_out(
     directories: Mapping[_Directory, str], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Speakers of the training directories for the splits that have no directory.
+    """Draws speakers of the training directories for the splits that have no directory.
 
     Arguments
     ---------
     directories : mapping of _Directory to str
         Directory -> split.
     shares : mapping of str to float
-        Split -> fraction of the speakers, about.
+        Split -> approximate fraction of the speakers.
     seed : int
-        Of the choice.
+        Seed of the draw.
 
     Returns
     -------
     dict of str to str
-        Speaker -> split, of the training's.
+        Speaker of the training directories -> split; empty where no split lacks a directory.
     """
     shares = {name: s for name, s in shares.items() if name not in directories.values()}
     genders = {
@@ -177,22 +177,22 @@ def make_rows(
     folders: tuple[str, str],
     skips: SkipRegister,
 ) -> Iterator[tuple[str, dict]]:
-    """Split and row of each utterance.
+    """Yields the split and the row of each utterance.
 
     Arguments
     ---------
     directories : mapping of _Directory to str
         Directory -> split.
     held_out : mapping of str to str
-        Speaker of the training -> split.
+        Speaker of the training directories -> split, from `hold_out`.
     corpus : str
         Prefix of IDs and speakers, and the rows' `source`.
     constants : mapping of str to str
-        Values of all rows, where the tables tell none.
+        Values for rows to which the tables give none.
     folders : (str, str)
         Data folder and save folder.
     skips : SkipRegister
-        Counts what is left out, notes what is odd.
+        Counts utterances that are left out, notes what is odd.
 
     Yields
     ------
@@ -236,19 +236,19 @@ def prepare_kaldi(
     kaldi_folder : str, optional
         Folder of the Kaldi directories, or one of them (default: the data folder).
     directories : list of str, optional
-        Names of the directories, each of which tells its split (default: all there are).
+        Names of the directories, each of which gives its split (default: all there are).
     corpus : str, optional
         Prefix of IDs and speakers, and the column `source` (default: the data folder's name).
     constants : dict of str to str, optional
         Values that hold for all utterances, such as language=en.
     valid_share : float
-        Fraction of the training speakers for validation, where no directory is.
+        Approximate fraction of the training speakers for validation, where it has no directory.
     test_share : float
-        Fraction of the training speakers for the test, where no directory is.
+        Approximate fraction of the training speakers for the test, where it has no directory.
     seed : int
-        Of the choice of speakers.
+        Seed of the draw of speakers.
     sample_rate : int
-        Expected, Hz; another is noted, and resampled when it is read.
+        Expected sample rate (Hz); audio of another is noted, and resampled when it is read.
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
@@ -261,7 +261,8 @@ def prepare_kaldi(
     FileNotFoundError
         If there is no Kaldi directory.
     ValueError
-        If `wav.scp` names a command or a path outside, a table is broken, or too much is left out.
+        If `wav.scp` names a command or a path outside the data folder, a table is broken, or too
+        many utterances are left out.
 
     Example
     -------

@@ -1,15 +1,15 @@
-"""The synthetic corpus: some hours of synthetic speech in many languages, made on the spot.
+"""The synthetic corpus: some hours of synthetic speech in many languages, made locally.
 
 Nothing is downloaded: eSpeak NG speaks dates, quantities, names and numbers in
-words (``mini/text.py``) with its voice variants as speakers (``mini/voices.py``).
-It serves to try recipes and to test them. It is no substitute for recordings:
-the languages share one engine, and ``emotion`` is *simulated*,
-made of rate, pitch, pitch range and volume (``mini/plan.py`` deals them out).
+words (``mini/text.py``), and its voice variants are the speakers (``mini/voices.py``).
+The corpus serves to try and to test recipes. It is no substitute for recordings:
+the languages share one engine, and ``emotion`` is *simulated* by rate, pitch, pitch range
+and volume (``mini/plan.py`` assigns it).
 
-Training, validation and test differ in speakers and in sentences. ``labelled.csv`` is what
-downstream tasks learn from: speakers of the training set, sentences of its own. The same seed
-gives the same bytes in any order, with any number of workers; more hours or
-more languages only add utterances to those of a smaller corpus.
+Training, validation and test differ in speakers and in sentences. Downstream tasks learn from
+``labelled.csv``, which has the speakers of the training set and sentences of its own. The same
+seed gives the same bytes with any number of workers; more hours only add utterances to those of a
+smaller corpus, and other languages do not change a language's utterances.
 
 eSpeak NG is licensed under the GPL-3. It comes with the package
 ``espeakng-loader`` and runs as a separate process (``mini/espeak_worker.py``).
@@ -32,7 +32,7 @@ def prepare_mini(
     num_workers: int = 2,
     skip_prep: bool = False,
 ) -> None:
-    """Make the mini corpus and its CSVs.
+    """Make the synthetic corpus and its CSVs.
 
     Arguments
     ---------
@@ -41,21 +41,22 @@ def prepare_mini(
     save_folder : str
         Folder of ``train.csv``, ``labelled.csv``, ``valid.csv`` and ``test.csv``.
     languages : list of str, optional
-        Codes of the languages, also of ISO 639-3 (default: 24 of Europe and South Asia).
+        Codes of the languages, such as fr, or of ISO 639-3 (default: 24 languages of Europe and
+        South Asia).
     hours : float
         Hours over all languages and splits.
     seed : int
         Seed of everything that is drawn.
     num_workers : int
-        How many processes speak at once; the result does not depend on it.
+        Number of processes that speak at once; the result does not depend on it.
     skip_prep : bool
         If True, nothing is done.
 
     Raises
     ------
     ValueError
-        If a language is unknown or a code stands for several, or the hours or the workers are
-        not positive.
+        If a language is unknown, a code stands for several languages, or the hours or the workers
+        are not positive.
     RuntimeError
         If the engine fails.
     MissingExtraError
@@ -69,7 +70,7 @@ def prepare_mini(
         return
     if hours <= 0 or num_workers < 1:
         raise ValueError(f"hours ({hours}) and num_workers ({num_workers}) have to be positive")
-    with extra("mini"):  # here, for a corpus that is there is used without it
+    with extra("mini"):  # imported here, because `skip_prep` needs no engine
         from data_prep.mini.corpus import make_corpus
     make_corpus(data_folder, save_folder, languages, hours, seed, num_workers)
 

@@ -1,4 +1,4 @@
-"""Recordings of people that anyone may have: many languages, speakers and acted emotions.
+"""Recordings of people that anyone may download: many languages, speakers and acted emotions.
 
 The folder holds the corpora as they were unpacked, each in its own layout:
 
@@ -7,7 +7,7 @@ The folder holds the corpora as they were unpacked, each in its own layout:
 - `speechocean762`: read English of 250 speakers, a Kaldi directory (`kaldi_prepare`);
 - `nemo`, `ravdess`, `emotts`: Polish, English and Korean actors (`acted_emotion_prepare`).
 
-Each corpus gets CSVs of its own under `save_folder`. Speakers are in one split alone.
+Each corpus gets CSVs of its own under `save_folder`. No speaker is in two splits.
 
 Example
 -------
@@ -33,19 +33,19 @@ def prepare_people(
     skip_limit: float = 0.01,
     skip_prep: bool = False,
 ) -> None:
-    """Writes the CSVs of each corpus, in a folder of its name.
+    """Writes the CSVs of each corpus to a folder with the corpus's name.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpora.
     save_folder : str
-        Of the folders `commonvoice`, `speechocean762`, `nemo`, `ravdess` and `emotts`, each with
-        `train.csv`, `valid.csv` and `test.csv`.
+        Folder of the folders `commonvoice`, `speechocean762`, `nemo`, `ravdess` and `emotts`, each
+        with `train.csv`, `valid.csv` and `test.csv`.
     commonvoice_folder : str
         Folder of Common Voice in `data_folder`.
     seed : int
-        Of the speakers' splits.
+        Seed of the draws of speakers.
     num_workers : int
         Processes that read audio headers.
     skip_limit : float

@@ -1,8 +1,8 @@
-"""Converts VoxCeleb2's .m4a files to 16 kHz WAV, once.
+"""Converts VoxCeleb2's .m4a files to 16 kHz WAV.
 
-From ``…/aac/SPEAKER/VIDEO/CLIP.m4a`` to ``…/wav/SPEAKER/VIDEO/CLIP.wav``; the originals stay.
-A file takes its name when it is complete, and what has a .wav already, in whichever folder, is
-passed over: run the same command again to resume. About 2 400 hours of audio: 270 GB.
+``…/aac/SPEAKER/VIDEO/CLIP.m4a`` becomes ``…/wav/SPEAKER/VIDEO/CLIP.wav``; the originals stay.
+A file takes its name when it is complete, and clips that have a .wav in any folder are skipped: run
+the same command again to resume. The WAV files of about 2 400 hours take 270 GB.
 
 Example
 -------
@@ -38,7 +38,7 @@ def decode(path: str) -> np.ndarray:
     Arguments
     ---------
     path : str
-        Any format that FFmpeg's libraries read.
+        Path of a file in any format that FFmpeg's libraries read.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def decode(path: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it has no audio or is broken.
+        If the file has no audio or is broken.
     """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
     blocks = []
@@ -84,13 +84,13 @@ def convert(source: str, destination: str) -> None:
     Raises
     ------
     ValueError
-        If it has no audio or is broken.
+        If the file has no audio or is broken.
     """
     save_wav(destination, decode(source), SAMPLE_RATE)
 
 
 def plan_conversion(data_folder: str, folders: list[str]) -> dict[str, str]:
-    """What of a speaker is not converted.
+    """Lists the files of a speaker that are not converted yet.
 
     Arguments
     ---------
@@ -118,7 +118,7 @@ def plan_conversion(data_folder: str, folders: list[str]) -> dict[str, str]:
 
 
 def _convert_speaker(jobs: dict[str, str]) -> tuple[int, list[tuple[str, str]]]:
-    """Number of files converted; file and reason of each that could not be."""
+    """Converts files; returns the number converted, and path and reason of each broken file."""
     broken = []
     for source, destination in jobs.items():
         try:
@@ -129,21 +129,21 @@ def _convert_speaker(jobs: dict[str, str]) -> tuple[int, list[tuple[str, str]]]:
 
 
 def convert_voxceleb(data_folder: str, num_workers: int = 8, skip_limit: float = 0.01) -> None:
-    """Converts all that is not converted.
+    """Converts all files that are not converted yet.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     num_workers : int
-        Processes.
+        Number of processes.
     skip_limit : float
-        Largest fraction of broken files.
+        Largest fraction of files that may be broken.
 
     Raises
     ------
     ValueError
-        If there is nothing to convert, or too much is broken.
+        If there is nothing to convert, or too many files are broken.
     """
     speakers = find_speakers(data_folder).values()
     jobs = [job for folders in speakers if (job := plan_conversion(data_folder, folders))]
@@ -161,10 +161,12 @@ def convert_voxceleb(data_folder: str, num_workers: int = 8, skip_limit: float =
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data_folder", required=True)
-    parser.add_argument("--num_workers", type=int, default=8)
+    parser.add_argument("--data_folder", required=True, help="folder of the corpus")
+    parser.add_argument(
+        "--num_workers", type=int, default=8, help="number of processes (default: %(default)s)"
+    )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         convert_voxceleb(**vars(parser.parse_args(arguments)))

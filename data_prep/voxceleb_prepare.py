@@ -1,31 +1,32 @@
 """VoxCeleb 1 and 2: speech of celebrities from videos (arXiv 1706.08612, 1806.05622).
 
 Layout: folders ``SPEAKER/VIDEO/CLIP.wav`` under ``wav``, ``dev/wav``, ``test/wav``,
-``voxceleb1/wav``, ... (any folder up to three levels down); SpeechBrain's folder, both corpora
-in one ``wav``, is one of them. An utterance may lie in several folders: copies are noted, and
+``voxceleb1/wav``, ... (any folder up to three levels down), such as SpeechBrain's folder, which
+has both corpora in one ``wav``. An utterance may lie in several folders: copies are noted, and
 different files are an error. The files ``vox1_meta.csv``, ``vox2_meta.csv``, the lists of
 trials (``veri_test.txt``, ``list_test_all.txt`` and ``list_test_hard.txt``; cleaned,
 ``veri_test2.txt``, ``list_test_all2.txt`` and ``list_test_hard2.txt``) and ``iden_split.txt``
-lie in the folder, in ``meta``, or one level further down. VoxCeleb2
-comes as .m4a in ``dev/aac`` and ``aac``; to convert once what has no .wav in any folder:
+lie in the folder, in ``meta``, or one level further down. VoxCeleb2 comes as .m4a in ``dev/aac``
+and ``aac``; this command converts, once, the clips that have no .wav in any folder:
 ``python -m data_prep.voxceleb_convert --data_folder /corpora/voxceleb``
 
-What is written:
+The preparation writes:
 
-- ``test.csv``: the utterances that the asked lists of trials name, and beside it one
-  ``trials_NAME.csv`` a list (enrol, test, target).
-- ``train.csv`` and ``valid.csv``: the dev speakers. Those of the trials are left out: for O
-  the 40 test speakers of VoxCeleb1; E and H draw on all of VoxCeleb1, so that training on it
+- ``test.csv``: the utterances of the lists of trials that are asked for, and beside it
+  ``trials_NAME.csv`` (enrol, test, target) for each list.
+- ``train.csv`` and ``valid.csv``: the dev speakers, without those of the trials. For O, these
+  are the 40 test speakers of VoxCeleb1; E and H draw on all of VoxCeleb1, so that training on it
   is refused for them. The test speakers of VoxCeleb2 are left out as well.
-- validation by ``speaker`` (other speakers than in train, for verification and pretraining)
-  or by ``video`` (the same speakers in other videos, for identification). Clips of one video
-  are never in two splits: they share room, microphone and noise.
 
-With ``protocol: identification`` the official split of VoxCeleb1 alone says who is where:
-``iden_split.txt``, the same 1251 speakers in train, valid and test, and no trials.
+Validation is by ``speaker`` (other speakers than in train, for verification and pretraining)
+or by ``video`` (the same speakers in other videos, for identification). Clips of one video
+are never in two splits, because they share room, microphone and noise.
+
+With ``protocol: identification`` the splits are the official ones of VoxCeleb1
+(``iden_split.txt``): the same 1251 speakers in train, valid and test, and no trials.
 
 With ``segment_seconds`` train and valid are cut into consecutive segments with ``start`` and
-``stop``, as SpeechBrain's recipes do; unlike there, silent ones are kept, since no samples
+``stop``, as in SpeechBrain's recipes; unlike these, silent segments are kept, since no samples
 are read.
 
 Example
@@ -57,21 +58,21 @@ from data_prep.voxceleb.protocol import Protocol, assign_clips, choose_corpora
 from data_prep.voxceleb.trials import TRIAL_FILES, find_lists, read_list, write_lists
 from masr_modules.data.headers import AudioInfo
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 3
 
 
 def make_rows(
     clips: Iterator[tuple[str, Clip]], about: dict[str, dict], skips: SkipRegister
 ) -> Iterator[tuple[str, dict]]:
-    """Rows of the CSVs, without durations.
+    """Makes the rows of the CSVs, without durations.
 
     Arguments
     ---------
     clips : iterator of (str, Clip)
         Split and utterance.
     about : dict of str to dict
-        Speaker -> what is known, see `read_speakers`.
+        Speaker -> metadata, from `read_speakers`.
     skips : SkipRegister
         Notes utterances whose speaker the metadata lack.
 
@@ -92,7 +93,7 @@ def make_rows(
 
 
 def _cut(seconds: float, skips: SkipRegister, split: str, row: dict, info: AudioInfo) -> list[dict]:
-    """The segments of a file; what is tested stays whole."""
+    """Cuts a file into segments; test utterances stay whole."""
     if split == "test":
         return [row]
     segments = list(cut_segments(row, info, seconds))
@@ -110,7 +111,7 @@ def _remember(rows: Iterator[tuple[str, dict]], ids: set[str]) -> Iterator[tuple
 
 
 def _inputs(data_folder: str) -> list[str]:
-    """The speakers' folders, metadata and lists."""
+    """Lists the speakers' folders, the metadata and the lists, for `fingerprint_inputs`."""
     files = ["vox1_meta.csv", "vox2_meta.csv", SPLIT_FILE, *TRIAL_FILES.values()]
     found = [path for name in files if (path := find_file(data_folder, name))]
     speakers = find_speakers(data_folder) if os.path.isdir(data_folder) else {}
@@ -141,13 +142,13 @@ def prepare_voxceleb(
     save_folder : str
         Folder of the CSVs and of `trials_NAME.csv`.
     trials : list of str
-        What to test on: O_cleaned (veri_test2, the default), E_cleaned (list_test_all2),
-        H_cleaned (list_test_hard2), or, with wrong labels, O (veri_test), E (list_test_all), H
-        (list_test_hard).
+        Lists of trials to test on: O_cleaned (veri_test2, the default), E_cleaned
+        (list_test_all2), H_cleaned (list_test_hard2), or, with some wrong labels, O (veri_test),
+        E (list_test_all), H (list_test_hard).
     protocol : str
         `verification` of unseen speakers by `trials`, or `identification` of VoxCeleb1's
-        speakers by iden_split.txt; that has no trials, and `valid_by`, `valid_share` and
-        `seed` mean nothing to it.
+        speakers by iden_split.txt, which has no trials and ignores `valid_by`, `valid_share` and
+        `seed`.
     train_on : list of str, optional
         voxceleb1, voxceleb2 or both (default: all that are there and that the trials
         allow).
@@ -155,13 +156,14 @@ def prepare_voxceleb(
         Validation on other speakers (`speaker`) or on other videos of the training
         speakers (`video`).
     valid_share : float
-        Fraction of the speakers or videos, above 0 and at most 0.5.
+        Fraction of the speakers or videos that validate, above 0 and at most 0.5.
     segment_seconds : float, optional
-        Cut train and valid into segments of this length (default: whole utterances).
+        Length (seconds) of the segments into which train and valid are cut (default: whole
+        utterances).
     seed : int
-        Of the choice of speakers or videos.
+        Seed of the draw of speakers or videos.
     sample_rate : int
-        Expected, Hz; another is noted, and resampled when it is read.
+        Expected sample rate (Hz); audio of another is noted, and resampled when it is read.
     num_workers : int
         Processes that read audio headers.
     skip_limit : float
@@ -172,11 +174,11 @@ def prepare_voxceleb(
     Raises
     ------
     FileNotFoundError
-        If the folder does not hold VoxCeleb, its lists or, where there are no lists to tell
-        who is tested, its metadata.
+        If the folder does not hold VoxCeleb or a list that is asked for or, where no trials are
+        asked for, its metadata, which then tell the test speakers.
     ValueError
-        If the trials forbid a corpus in training, .m4a files are not converted, different
-        files claim to be one utterance, an option is wrong or too much is left out.
+        If the trials forbid a corpus in training, .m4a files are not converted, different files
+        of one utterance are found, an option is wrong or too many utterances are left out.
 
     Example
     -------
@@ -233,7 +235,7 @@ def _check_options(
     segment_seconds: float | None,
 ) -> None:
     if protocol not in ("verification", "identification"):
-        raise ValueError(f"protocol ({protocol!r}) is verification or identification")
+        raise ValueError(f"protocol ({protocol!r}) has to be verification or identification")
     if protocol == "identification" and (trials or train_on not in (None, ["voxceleb1"])):
         raise ValueError(
             f"protocol: identification has no trials ({trials}) and trains on voxceleb1 alone "
@@ -241,15 +243,16 @@ def _check_options(
         )
     if valid_by not in ("speaker", "video") or not 0 < valid_share <= 0.5:
         raise ValueError(
-            f"valid_by ({valid_by!r}) is speaker or video, valid_share ({valid_share}) above 0 "
-            "and at most 0.5"
+            f"valid_by ({valid_by!r}) has to be speaker or video, and valid_share ({valid_share}) "
+            "above 0 and at most 0.5"
         )
     if segment_seconds is not None and segment_seconds <= 0:
         raise ValueError(f"segment_seconds ({segment_seconds}) has to be above 0")
 
 
 class _Plan(NamedTuple):
-    """Split and utterance; what is known of speakers; name -> list; what no two splits share."""
+    """The utterances with their splits, the speakers' metadata, the lists of trials by name, and
+    the columns whose values no two splits share."""
 
     clips: Iterator[tuple[str, Clip]]
     about: dict[str, dict]
@@ -258,7 +261,7 @@ class _Plan(NamedTuple):
 
 
 def _find_speakers(data_folder: str) -> dict[str, list[str]]:
-    """Speaker -> folders, of a folder that holds VoxCeleb."""
+    """Finds the folders of each speaker; raises where the folder does not hold VoxCeleb."""
     speakers = find_speakers(data_folder) if os.path.isdir(data_folder) else {}
     if not speakers:
         folder = "wav/id[01][0-9][0-9][0-9][0-9]"
@@ -268,7 +271,7 @@ def _find_speakers(data_folder: str) -> dict[str, list[str]]:
 
 
 def _plan_identification(data_folder: str, skips: SkipRegister) -> _Plan:
-    """The official split says all; speakers are in every split, and it may part a video."""
+    """Plans the official split, which has speakers, and may have videos, in several splits."""
     speakers = _find_speakers(data_folder)
     split_of = read_split(data_folder, skips)
     speakers = {s: folders for s, folders in speakers.items() if corpus_of(s) == "voxceleb1"}
@@ -286,7 +289,7 @@ def _plan_verification(
     valid: tuple[str, float, int],
     skips: SkipRegister,
 ) -> _Plan:
-    """No speaker of a test set trains, whether the lists or the metadata name it."""
+    """Plans the splits so that no speaker trains whom the lists or the metadata test."""
     speakers = _find_speakers(data_folder)
     train_on = choose_corpora(train_on, trials, speakers)
     lists = find_lists(data_folder, trials)

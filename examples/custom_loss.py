@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A loss of your own on the pairs that the knowledge describes.
+"""Defines a loss of your own on pairs with the similarities of the knowledge sources.
 
 > python examples/custom_loss.py
 > PYTHONPATH=examples python recipes/pretrain/train.py hparams/masr.yaml \
 >     --prototypes null --loss "!new:custom_loss.WeightedNCE [0.1, 0.5]"
 
-A loss is called with (B, D) embeddings, a Similarity over the same utterances and, where there are
-candidates beside the batch, their (C, D) embeddings. It returns a LossOutput. `global_mean` makes
-the mean that of the joint batch of all ranks.
+A loss is called with (B, D) embeddings, a Similarity of the same utterances and, where it compares
+them with candidates such as prototypes, their (C, D) embeddings. It returns a LossOutput.
+`global_mean` computes the mean over the joint batch of all ranks.
 """
 
 import torch
@@ -21,16 +21,17 @@ from masr_modules.pairwise.similarity import Similarity, combine
 
 
 class WeightedNCE(nn.Module):
-    """InfoNCE whose negatives count the more, the more alike the knowledge says they are.
+    """InfoNCE in which a negative weighs more, the more similar it is by the knowledge sources.
 
-    L_i = - log sum_P exp(s / t) / (sum_P exp(s / t) + sum_N exp(s / t + alpha S)), s = cosine
+    L_i = - log sum_P exp(s / t) / (sum_P exp(s / t) + sum_N exp(s / t + alpha S)), where s is the
+    cosine and S the similarity
 
     Arguments
     ---------
     temperature : float
-        t.
+        Temperature t.
     knowledge_weight : float
-        alpha.
+        Weight alpha of the similarity.
     """
 
     def __init__(self, temperature: float = 0.1, knowledge_weight: float = 0.5):
@@ -40,7 +41,7 @@ class WeightedNCE(nn.Module):
     def forward(
         self, embeddings: Tensor, similarity: Similarity, candidates: Tensor | None = None
     ) -> LossOutput:
-        """(B, D) embeddings, their similarity, (C, D) candidates -> LossOutput."""
+        """Computes the loss of (B, D) embeddings against themselves or (C, D) candidates."""
         z = unit_norm(embeddings)
         others = z if candidates is None else unit_norm(candidates)
         scores = z @ others.T / self.temperature
@@ -53,7 +54,7 @@ class WeightedNCE(nn.Module):
 
 
 def main() -> None:
-    """Two French utterances, a Catalan and a German one: which is the harder negative?"""
+    """Shows that of a Catalan and a German negative of French, the Catalan is the harder."""
     metadata = Metadata.from_columns({"language": ["fra", "fra", "cat", "deu"]})
     similarity = combine([LanguageDistance("language", metadata=metadata)], metadata)
     embeddings = torch.eye(4, requires_grad=True)

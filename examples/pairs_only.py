@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The MASR loss in a training loop of your own: embeddings and a table of metadata in, loss out.
+"""Uses the MASR loss in a training loop of your own, on embeddings and a table of metadata.
 
 > python examples/pairs_only.py
 
-Nothing of SpeechBrain or of this collection's recipes is needed: any model that gives one
-embedding for each utterance will do.
+It needs neither SpeechBrain nor the recipes: any model that gives one embedding for each utterance
+will do.
 """
 
 import torch
@@ -16,7 +16,7 @@ from masr_modules.pairwise.similarity import combine
 
 torch.manual_seed(0)
 
-# What is known of each utterance; an empty cell means "not known".
+# Metadata of each utterance; an empty cell means "not known".
 rows = {
     f"utterance{i}": {
         "language": ("spa", "cat", "deu", "nld")[i % 4],
@@ -24,9 +24,9 @@ rows = {
     }
     for i in range(32)
 }
-features = torch.randn(32, 40)  # in the place of your audio
+features = torch.randn(32, 40)  # stands for your audio
 
-model = torch.nn.Linear(40, 16)  # in the place of your encoder
+model = torch.nn.Linear(40, 16)  # stands for your encoder
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 
 table = MetadataTable(rows)
@@ -34,7 +34,7 @@ sources = [LanguageDistance("language", metadata=table), Categorical("speaker", 
 loss = MASRLoss(mining="knowledge", knowledge_weight=0.5, margin=0.5)
 
 for step in range(50):
-    ids = list(rows)  # of the batch, in the order of its embeddings
+    ids = list(rows)  # IDs of the batch, in the order of its embeddings
     embeddings = model(features)  # (B, D)
     output = loss(embeddings, combine(sources, table(ids), identity="language"))
     optimizer.zero_grad()

@@ -1,9 +1,10 @@
-"""Corpora of acted emotion: how the names of their files code who says what, and how.
+"""Corpora of acted emotion: how their file names code speaker, sentence and emotion.
 
-A description is data: an expression with named groups that the end of a file's path has to match,
-and tables from the corpus's codes to words that all corpora share. The groups are `speaker` and,
-where the corpus codes them, `emotion`, `sentence`, `gender`, `part` (in which sentences are
-numbered anew) and `name` (what identifies the utterance, else the file's name).
+A description is data: regular expressions with named groups, one of which the end of a file's path
+has to match, and tables from the corpus's codes to words that all corpora share. The groups are
+`speaker` and, where the corpus codes them, `emotion`, `sentence`, `gender`, `part` (each part
+numbers its sentences from the start) and `name` (identifies the utterance; by default, the file's
+name does).
 """
 
 from collections.abc import Mapping
@@ -25,13 +26,13 @@ class Table:
     Arguments
     ---------
     path : str
-        In the corpus's folder; .csv or .tsv.
+        Path in the corpus's folder; .csv or .tsv.
     key : str
         Its column of speakers, or of files.
     columns : mapping of str to str
-        Our column -> its column.
+        Column of the CSVs -> column of the table.
     by : str
-        What the key names: `speaker`, or `name` (of a file).
+        What the key column holds: `speaker`, or `name` (of a file).
     """
 
     path: str
@@ -47,14 +48,14 @@ class ActedCorpus:
     Arguments
     ---------
     title : str
-        Its full name.
+        Name of the corpus, for messages.
     language : str
-        ISO 639-3.
+        Code in ISO 639-3.
     patterns : tuple of str
-        Expressions for the end of a path, without extension, that starts at a folder's name; the
-        first that matches counts.
+        Regular expressions for the end of a path, without extension; the end begins at the name of
+        a folder or file. The first that matches counts.
     example : str
-        A file's name, for errors.
+        Path of a file, for errors.
     emotions : mapping of str to str
         Code -> emotion.
     genders : mapping of str to str
@@ -62,17 +63,18 @@ class ActedCorpus:
     speakers : mapping of str to (str, int or None)
         Speaker -> gender and age (years), where they are published.
     texts : mapping of str to str
-        Sentence -> what is said.
+        Code of a sentence -> its text.
     phrase : str
-        What is said, where it holds the sentence's code at `{}`.
+        Text of every sentence, where the sentence's code, put at `{}`, is a word of it.
     text_folder : str
         Folder, beside that of the audio, of a text file for each utterance.
     table : Table, optional
-        A table that tells more.
+        A table with more columns.
     left_out : mapping of str to str
-        Expression for a path -> why files of that name are left out.
+        Regular expression for a path or file name -> reason why such files are left out.
     shared : tuple of str
-        Sentences that are said with every emotion, where others are said with one only.
+        Sentences that are said with every emotion, in a corpus where others are said with one
+        only.
     """
 
     title: str
@@ -205,7 +207,7 @@ CREMAD = ActedCorpus(
 SAVEE = ActedCorpus(
     title="SAVEE",
     language="eng",
-    # A number counts the sentences of one emotion, so it tells no sentence.
+    # A number counts the sentences of one emotion, so it does not identify the sentence.
     patterns=(r"(?P<name>(?P<speaker>DC|JE|JK|KL)[/_](?P<emotion>sa|su|[adfhn])\d\d)",),
     example="DC/a01.wav (or DC_a01.wav)",
     emotions={
@@ -256,7 +258,7 @@ ASED = ActedCorpus(
 
 
 def _blocks(emotions: tuple[str, ...], size: int) -> dict[str, str]:
-    """Number of an utterance -> emotion, where each emotion has a block of numbers."""
+    """Maps the number of an utterance to its emotion, where each emotion has a block of numbers."""
     return {
         f"{size * block + place:05}": emotion
         for block, emotion in enumerate(emotions)
@@ -265,7 +267,7 @@ def _blocks(emotions: tuple[str, ...], size: int) -> dict[str, str]:
 
 
 def _korean_speakers() -> dict[str, tuple[str, int | None]]:
-    """Genders, by the corpus's READMEs; that of `kih` they do not tell."""
+    """Returns the speakers' genders as the corpus's READMEs have them; they lack that of `kih`."""
     women = "ema emb nea neb nec ned nee ava avb avc avd ada adb lmy pfa pfb pfc pfd pfi pfl pfm"
     men = "emf emg emh nek nel nem nen neo adc add pma pmb pmc pmd pmi pmj pml"
     genders = {"female": [*women.split(), "pfo", "pfp"], "male": men.split()}
@@ -284,7 +286,7 @@ EMOTTS = ActedCorpus(
         r"(?P=speaker)\d{5}",
     ),
     example="Dataset/SpeechCorpus/Emotional/plain-to-emotional/ema/wav/ema00001.wav",
-    # Its README has anger and sadness the other way round; the sentences tell.
+    # Its README has anger and sadness the other way round; the sentences show this order.
     emotions=_blocks(("neutral", "happiness", "sadness", "anger"), 100),
     speakers=_korean_speakers(),
     text_folder="transcript",

@@ -1,4 +1,4 @@
-"""The files of a corpus of acted emotion, and what their names tell."""
+"""Files of a corpus of acted emotion, and the labels in their names."""
 
 import os
 import re
@@ -11,24 +11,24 @@ from data_prep.common.tables import read_table
 from masr_modules.data.csv_text import text_lines
 from masr_modules.data.labels import trim_cell
 
-#: Extensions of audio, in any case. Of a file that is there twice, the first is taken.
+#: Extensions of audio, in upper or lower case. Of an utterance in two formats, the first is taken.
 AUDIO = (".wav", ".flac", ".opus", ".ogg", ".mp3")
 
 
 def find_audio(data_folder: str, skips: SkipRegister) -> Iterator[str]:
-    """The audio files of a folder and those below it.
+    """Yields the audio files of a folder and of the folders below it.
 
     Arguments
     ---------
     data_folder : str
-        Folder of the corpus. Hidden files (`._*` of a Mac) are passed over.
+        Folder of the corpus. Hidden files (such as `._*`, which macOS writes) are ignored.
     skips : SkipRegister
         Counts linked folders, which are not entered: they may lead anywhere.
 
     Yields
     ------
     str
-        Path relative to the folder, with `/`, in order.
+        Path relative to the folder, with `/`, in an order that does not depend on the file system.
     """
     for folder, inner, names in os.walk(data_folder):
         inner.sort()
@@ -41,7 +41,7 @@ def find_audio(data_folder: str, skips: SkipRegister) -> Iterator[str]:
 
 
 def read_name(path: str, corpus: ActedCorpus) -> dict[str, str] | None:
-    """What the name of a file tells.
+    """Reads the labels in the name of a file.
 
     Arguments
     ---------
@@ -53,8 +53,8 @@ def read_name(path: str, corpus: ActedCorpus) -> dict[str, str] | None:
     Returns
     -------
     dict of str to str, optional
-        `name` and `speaker`; `emotion`, `sentence_id` and `gender`, empty where it tells none. None
-        where the name is none of the corpus.
+        `name` and `speaker`; `emotion`, `sentence_id` and `gender`, empty where the name has none.
+        None where the name matches no pattern of the corpus, or has an unknown code of an emotion.
 
     Example
     -------
@@ -84,31 +84,31 @@ def read_name(path: str, corpus: ActedCorpus) -> dict[str, str] | None:
 def choose_files(
     paths: Iterable[str], data_folder: str, corpus: ActedCorpus, skips: SkipRegister
 ) -> dict[str, tuple[str, dict[str, str]]]:
-    """The corpus's utterances among the files, each once.
+    """Chooses the files that are utterances of the corpus, each utterance once.
 
     Arguments
     ---------
     paths : iterable of str
-        See `find_audio`.
+        Paths from `find_audio`.
     data_folder : str
         Folder of the corpus.
     corpus : ActedCorpus
         Its description.
     skips : SkipRegister
-        Counts files that are none of the corpus, and those that are left out or there twice.
+        Counts files that do not belong to the corpus, and those that are left out or duplicates.
 
     Returns
     -------
     dict of str to (str, dict)
-        Name -> path, and what it tells, see `read_name`.
+        Name -> path, and the labels from `read_name`.
 
     Raises
     ------
     FileNotFoundError
         If there is no audio.
     ValueError
-        If no file is named as the corpus names them, or two of one name and extension differ in
-        size.
+        If no file is named as the corpus names its files, or two files of the same name and
+        extension differ in size.
     """
     found: dict[str, tuple[str, dict[str, str]]] = {}
     strange = []
@@ -131,16 +131,16 @@ def choose_files(
         raise FileNotFoundError(f"{data_folder}: holds no audio ({', '.join(AUDIO)}); {expected}")
     if not found and strange:
         raise ValueError(
-            f"{data_folder}: none of its audio files is one of the corpus; {expected}, by "
+            f"{data_folder}: no audio file has a name of this corpus; {expected}, matching "
             f"{' or '.join(corpus.patterns)}; found: {', '.join(strange[:5])}"
         )
     for shown in strange:
-        skips.skip(f"name is none of {corpus.title} (like {corpus.example})", shown)
+        skips.skip(f"file is not named as in {corpus.title} (like {corpus.example})", shown)
     return found
 
 
 def _shown(path: str) -> str:
-    """A path that can be printed, whatever bytes it has."""
+    """Returns a path in a form that can be printed, whatever bytes it has."""
     return path.encode(errors="backslashreplace").decode()
 
 
@@ -149,7 +149,7 @@ def _extension(path: str) -> str:
 
 
 def _why_left_out(path: str, corpus: ActedCorpus) -> str:
-    """Empty where a file is not left out by its name."""
+    """Returns the reason why a file is left out by its name; empty where it is not."""
     stem = os.path.splitext(path)[0]
     for pattern, reason in corpus.left_out.items():
         if re.fullmatch(pattern, stem) or re.fullmatch(pattern, stem.rpartition("/")[2]):
@@ -158,13 +158,16 @@ def _why_left_out(path: str, corpus: ActedCorpus) -> str:
 
 
 def _check_same(data_folder: str, first: str, second: str) -> None:
-    """Raises where two files of one name and form are not the same; another form is a recoding."""
+    """Raises where two files of one name and extension differ in size.
+
+    Another extension means the same utterance in another format, so sizes are not compared.
+    """
     if _extension(first) != _extension(second):
         return
     sizes = [os.path.getsize(os.path.join(data_folder, path)) for path in (first, second)]
     if sizes[0] != sizes[1]:
         raise ValueError(
-            f"{data_folder}: {first} and {second} are one utterance by their names, and differ in "
+            f"{data_folder}: {first} and {second} are one utterance by their names, but differ in "
             "size; remove the wrong one"
         )
 
@@ -172,7 +175,7 @@ def _check_same(data_folder: str, first: str, second: str) -> None:
 def read_about(
     data_folder: str, corpus: ActedCorpus, skips: SkipRegister
 ) -> dict[str, dict[str, str]]:
-    """What the corpus's table tells.
+    """Reads the table that comes with the corpus.
 
     Arguments
     ---------
@@ -181,17 +184,17 @@ def read_about(
     corpus : ActedCorpus
         Its description.
     skips : SkipRegister
-        Counts malformed lines, notes a table that is not there.
+        Counts malformed lines, notes a table that is missing.
 
     Returns
     -------
     dict of str to dict
-        Speaker or name -> column -> cell.
+        Speaker or name -> column -> cell; empty where the corpus has no table.
 
     Raises
     ------
     ValueError
-        If the table lacks a column, or has a key twice.
+        If the table lacks a column, or a key occurs in two of its lines.
     """
     table = corpus.table
     if table is None:
@@ -199,7 +202,7 @@ def read_about(
     path = os.path.join(data_folder, table.path)
     if not os.path.lexists(path):
         what = ", ".join(table.columns)
-        skips.note(f"table is not there: what it tells ({what}) stays empty", path)
+        skips.note(f"table is missing: its columns ({what}) stay empty", path)
         return {}
     about: dict[str, dict[str, str]] = {}
     tabs = path.endswith(".tsv")
@@ -214,7 +217,7 @@ def read_about(
 
 
 def text_path(path: str, corpus: ActedCorpus) -> str:
-    """Path of the text file of an utterance; empty where the corpus has none.
+    """Returns the path of an utterance's text file; empty where the corpus has none.
 
     Example
     -------
@@ -229,15 +232,15 @@ def text_path(path: str, corpus: ActedCorpus) -> str:
 
 
 def read_text(data_folder: str, path: str, skips: SkipRegister) -> str:
-    """The content of a text file, on one line; noted and empty where it is not there.
+    """Reads a text file as one line; a missing file, or one outside, is noted and gives "".
 
     Raises
     ------
     ValueError
-        If it is not UTF-8 or no regular file.
+        If the file is not UTF-8.
     """
     full = os.path.join(data_folder, path)
     if not os.path.isfile(full) or leads_outside(path, data_folder):
-        skips.note("text file is not there", path)
+        skips.note("text file is missing", path)
         return ""
     return " ".join(filter(None, (trim_cell(line) for _, line in text_lines(full))))

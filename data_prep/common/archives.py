@@ -1,4 +1,4 @@
-"""Archives and paths from outside: nothing leaves the folder, nothing is half unpacked."""
+"""Untrusted archives and paths: nothing is written outside the folder or left half unpacked."""
 
 import lzma
 import os
@@ -18,7 +18,7 @@ from data_prep.common.audio import DATA_ROOT
 from masr_modules.config.files import errors_name
 from masr_modules.data.csv_text import open_regular
 
-#: What archives begin with that are neither tar nor zip.
+#: First bytes of files that are neither tar nor zip -> what such a file is.
 _OTHER_FORMS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!": "a RAR archive",
@@ -28,7 +28,7 @@ _OTHER_FORMS = {
 }
 _UNPACK = "unpack it into the corpus's folder yourself"
 
-#: A file's name without any folder, which most are: known without parsing it.
+#: A plain file name without a folder. Most paths are such, and need no further parsing.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -40,7 +40,7 @@ def inner_path(name: str, where: str) -> str:
     name : str
         The path, relative to the folder.
     where : str
-        Where it was found, for the error: archive, or table and line.
+        Place of the path, for the error: archive, or table and line.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def _broken_archive_named(archive: str) -> Iterator[None]:
 
 
 def _refuse_other_forms(archive: str) -> None:
-    """Raises for what is no tar or zip, or no file."""
+    """Raises for a known format that is neither tar nor zip, and for what is not a file."""
     with open_regular(archive) as file:
         start = file.peek(8)
     for mark, name in _OTHER_FORMS.items():
@@ -95,7 +95,7 @@ def _refuse_other_forms(archive: str) -> None:
 
 
 def _members(archive: str) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Checked path, size and content of each file; the content is valid until the next."""
+    """Yields each file's checked path, size and content, which is valid until the next file."""
     return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
 
 
@@ -127,15 +127,15 @@ def _zip_members(archive: str) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 def unpack(archive: str, inner: str, data_folder: str, save_folder: str) -> str:
-    """Unpacks an archive of a corpus, unless that has been done.
+    """Unpacks an archive of a corpus, unless its folder is there already.
 
     Arguments
     ---------
     archive : str
         Path relative to `data_folder`.
     inner : str
-        Folder to make, relative to `data_folder`; where that cannot be written to, relative to
-        `save_folder/unpacked`.
+        Folder to make, relative to `data_folder`, or relative to `save_folder/unpacked` where
+        `data_folder` is read-only.
     data_folder : str
         Folder of the corpus.
     save_folder : str
@@ -144,7 +144,8 @@ def unpack(archive: str, inner: str, data_folder: str, save_folder: str) -> str:
     Returns
     -------
     str
-        The folder as a cell of the column `wav` begins: relative to `$data_root`, or absolute.
+        The folder, in the form with which a cell of the column `wav` begins: relative to
+        `$data_root`, or absolute.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def unpack(archive: str, inner: str, data_folder: str, save_folder: str) -> str:
 
 
 def is_writable(folder: str) -> bool:
-    """Whether an entry can be made in a folder, or in the nearest above it that is there."""
+    """Tells whether a folder, or the nearest existing one above it, can be written to."""
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder) or "."
     return os.access(folder, os.W_OK)
@@ -188,9 +189,9 @@ def extract_archive(archive: str, folder: str) -> None:
     Raises
     ------
     ValueError
-        If the archive is truncated, encrypted or none at all, or a member is a link, a device, too
-        large for the disk,
-        or would leave the folder: names archive and member. Nothing is left behind.
+        If the archive is truncated, encrypted or not an archive, or a member is a link, a device,
+        too large for the disk or would leave the folder; the message names archive and member.
+        Nothing is left behind.
     FileExistsError
         If the folder exists.
     """
@@ -207,9 +208,9 @@ def extract_archive(archive: str, folder: str) -> None:
             for member, size, content in _members(archive):
                 path = os.path.join(temporary, member)
                 free = shutil.disk_usage(temporary).free
-                if size > free:  # said of a file that holds next to nothing, it may be a trap
+                if size > free:  # the stated size may be false, as in an archive made to fill disks
                     raise ValueError(
-                        f"{archive}: {member!r} says that it has {size:,} bytes, and {parent} has "
+                        f"{archive}: {member!r} states a size of {size:,} bytes, and {parent} has "
                         f"room for {free:,}; make room, or fetch the archive again"
                     )
                 os.makedirs(os.path.dirname(path), exist_ok=True)

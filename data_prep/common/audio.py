@@ -1,4 +1,4 @@
-"""Durations from audio headers, in parallel, and the check that decodes."""
+"""Durations from audio headers, read in parallel, and a check that decodes audio."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from masr_modules.config.files import atomic_file
 from masr_modules.data.header_worker import TRUNCATED
 from masr_modules.data.headers import PADDING, AudioInfo, BrokenAudio, read_header, read_headers
 
-#: What stands for the corpus's folder in the column `wav`.
+#: Stands for the corpus's folder at the start of a cell of the column `wav`.
 DATA_ROOT = "$data_root/"
 
 
@@ -32,28 +32,28 @@ def add_durations(
 ) -> Iterator[tuple[str, dict]]:
     """Fills the column `duration` from the headers of the audio files.
 
-    Where a row has a `header` already, that is taken out and believed. A row whose file is broken
-    is left out and counted. Another sample rate and
-    stereo are counted and kept: the loader resamples and mixes down. Reads in
-    processes with a progress bar; memory does not grow with the number of rows.
+    A `header` that a row has already is removed from the row and used in place of the file's. A row
+    whose file is broken is left out and counted. Files of another sample rate and of several
+    channels are counted and kept: the loader resamples and mixes them down. Processes read the
+    headers, a progress bar shows it, and memory does not grow with the number of rows.
 
     Arguments
     ---------
     rows : iterable of (str, dict)
         Split and row; `wav` starts with `$data_root/`.
     data_folder : str
-        What `$data_root` stands for.
+        Folder that `$data_root` stands for.
     skips : SkipRegister
-        Counts what is left out, noted and kept.
+        Counts rows that are left out, noted and kept.
     sample_rate : int
-        Expected, Hz.
+        Expected sample rate (Hz).
     num_workers : int
-        Processes.
+        Number of processes.
     total : int, optional
         Number of rows, for the progress bar.
     expand : callable, optional
-        Split, row and header -> the rows that the file gives, such as those of
-        `cut_segments`; one by default.
+        Function from split, row and header to the rows that the file gives, such as those of
+        `cut_segments`; by default, the row itself.
 
     Yields
     ------
@@ -84,7 +84,7 @@ def add_durations(
 def _infos(
     rows: Iterable[tuple[str, dict]], path_of: Callable, num_workers: int
 ) -> Iterator[tuple[tuple[str, dict], AudioInfo | str]]:
-    """Each item with its header, or with what is wrong."""
+    """Yields each item with its header, or with what is wrong with its file."""
     for known, group in groupby(rows, key=lambda item: "header" in item[1]):
         if known:
             yield from ((item, item[1].pop("header")) for item in group)
@@ -98,9 +98,9 @@ def save_audio(audio: Mapping, path: str) -> str:
     Arguments
     ---------
     audio : mapping
-        A cell of its feature `Audio`: `bytes` of a file, or `path` of one.
+        A cell of its feature `Audio`: the `bytes` of a file, or the `path` of one.
     path : str
-        File to write; one that is there is kept.
+        File to write; an existing one is kept.
 
     Returns
     -------
@@ -135,23 +135,25 @@ def save_audio(audio: Mapping, path: str) -> str:
 
 
 def save_wav(path: str, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:
-    """Writes 16-bit WAV; of a full disk libsndfile would say "System error" alone.
+    """Writes a 16-bit WAV file.
+
+    The file is composed in memory, because libsndfile reports a full disk as "System error" alone.
 
     Arguments
     ---------
     path : str
         The file, which appears when it is complete.
     samples : numpy.ndarray
-        (T,) int16, or float of full scale 1; or (T, C).
+        (T,) or (T, C) int16, or float with full scale at 1.
     sample_rate : int
-        Hz.
+        Sample rate (Hz).
     comment : str
-        Kept in the header.
+        Comment that the header keeps.
 
     Raises
     ------
     OSError
-        If it cannot be written: names the file.
+        If the file cannot be written; the message names it.
 
     Example
     -------
@@ -171,7 +173,7 @@ def save_wav(path: str, samples: np.ndarray, sample_rate: int, comment: str = ""
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether the text can stand in a CSV: a file name may hold any bytes."""
+    """Tells whether a text can stand in a CSV; a file name may hold bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -182,7 +184,7 @@ def _is_utf8(text: str) -> bool:
 def cut_segments(row: dict, info: AudioInfo, seconds: float) -> Iterator[dict]:
     """Cuts a file into consecutive segments, as SpeechBrain's VoxCeleb recipes do.
 
-    The rest at the end, shorter than a segment, is dropped: a file may give none.
+    The remainder at the end, shorter than a segment, is dropped, so a short file gives no segment.
 
     Arguments
     ---------
@@ -191,13 +193,13 @@ def cut_segments(row: dict, info: AudioInfo, seconds: float) -> Iterator[dict]:
     info : AudioInfo
         Its header.
     seconds : float
-        Length of a segment.
+        Length of a segment in seconds.
 
     Yields
     ------
     dict
         The row of each segment: `start` and `stop` are its first sample and the one
-        after its last, at the file's rate; the ID gets both in seconds.
+        after its last, at the file's sample rate; the ID gets both in seconds.
 
     Example
     -------
@@ -216,7 +218,7 @@ def cut_segments(row: dict, info: AudioInfo, seconds: float) -> Iterator[dict]:
 
 
 def audio_path(wav: str, data_folder: str) -> str:
-    """The path that a cell of the column `wav` stands for.
+    """Returns the path that a cell of the column `wav` stands for.
 
     Example
     -------
@@ -230,20 +232,20 @@ def audio_path(wav: str, data_folder: str) -> str:
 def find_undecodable(
     csv_path: str, data_folder: str, count: int | None = None, num_workers: int = 2
 ) -> list[tuple[str, str]]:
-    """Decodes the audio of a CSV's rows, all or a sample.
+    """Decodes the audio files of a CSV, all or a sample, and lists those that are broken.
 
-    Headers do not show everything: a compressed file that is cut short has a sound one.
+    A header does not show everything: that of a truncated compressed file is intact.
 
     Arguments
     ---------
     csv_path : str
         A CSV that a preparation wrote.
     data_folder : str
-        What `$data_root` stands for.
+        Folder that `$data_root` stands for.
     count : int, optional
-        Size of the sample, drawn with a fixed seed; all rows by default.
+        Number of files to decode, drawn with a fixed seed; by default, all.
     num_workers : int
-        Threads.
+        Number of threads.
 
     Returns
     -------
@@ -262,7 +264,7 @@ def find_undecodable(
 
 
 def _decoding_problem(path: str) -> str:
-    """Empty if the file can be decoded to the end that its header tells."""
+    """Returns what is wrong with a file; empty if it decodes to the length that its header has."""
     try:
         expected = read_header(path)
         with soundfile.SoundFile(path) as file:

@@ -1,16 +1,19 @@
-"""Checks of the rows that a preparation writes: an ID comes once, a value in one split."""
+"""Checks of the rows that a preparation writes: unique IDs, and values in one split alone."""
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-#: Cells that tell nothing.
+#: Cells without a value.
 EMPTY = frozenset({None, ""})
 
 
 class Disjoint:
-    """Notices a value that comes in two splits. Keeps 8 bytes per row: there may be millions."""
+    """A check that no value of some columns occurs in two splits.
+
+    It keeps 8 bytes per row, because a corpus may have millions of rows.
+    """
 
     def __init__(self, columns: tuple[str, ...]):
         self.columns = columns
@@ -22,7 +25,7 @@ class Disjoint:
         self.hashes.setdefault(split, array("q")).extend(known)
 
     def shared(self) -> dict[int, str]:
-        """Hash of each value that a later split has too -> the first split that has it."""
+        """Maps the hash of each value that several splits have to the first of these splits."""
         seen, found = {}, {}
         for split, hashes in self.hashes.items():
             unique = np.unique(np.frombuffer(hashes, np.int64)) if hashes else np.empty(0, np.int64)
@@ -33,7 +36,7 @@ class Disjoint:
         return found
 
     def check(self, rows_of: Callable[[str], Iterable[Mapping[str, object]]]) -> None:
-        """Raises for the first such value; `rows_of` gives a split's rows once more."""
+        """Raises AssertionError for the first shared value; `rows_of` rereads a split's rows."""
         shared = self.shared()
         for split in self.hashes if shared else ():
             for row in rows_of(split):
@@ -47,7 +50,7 @@ class Disjoint:
 
 
 class UniqueIDs:
-    """Notices an ID that comes twice. Keeps 8 bytes per ID: a corpus may have millions."""
+    """A check that every ID is unique. It keeps 8 bytes per ID, of which there may be millions."""
 
     def __init__(self):
         self.hashes = array("q")
@@ -56,7 +59,7 @@ class UniqueIDs:
         self.hashes.extend(hash(row["ID"]) for row in rows)
 
     def check(self, files: Mapping[str, Callable[[], Iterable[Mapping[str, object]]]]) -> None:
-        """Raises for the first; `files` gives the rows of each path once more."""
+        """Raises ValueError for the first repeated ID; `files` reads each path's rows again."""
         ordered = np.sort(np.frombuffer(self.hashes, np.int64))
         repeated = set(ordered[1:][np.diff(ordered) == 0].tolist())
         seen = set()
@@ -78,8 +81,8 @@ def check_disjoint(
     splits : mapping of str to iterable of mapping
         Name of each split -> its rows.
     columns : tuple of str
-        Columns that are taken together, such as ``("language", "text")``. A row
-        where one of them is not known is not compared.
+        Columns whose cells form one value together, such as ``("language", "text")``. A row
+        in which one of the cells is empty is not compared.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The command line of a preparation, built from its function.
 
-argparse is enough: `KEY=VALUE` mappings and lists without brackets, as the commands here take
-them, are refused by jsonargparse and by tyro.
+It uses argparse because jsonargparse and tyro refuse `KEY=VALUE` mappings and lists without
+brackets, which these commands take.
 """
 
 import argparse
@@ -18,7 +18,9 @@ from data_prep.common.audio import find_undecodable
 
 
 def build_parser(prepare: Callable) -> argparse.ArgumentParser:
-    """One option an argument of the function; its type hints and docstring tell the rest.
+    """Builds a parser with an option for each argument of a function.
+
+    The type hints give the options' types, and the docstring gives their help.
 
     Arguments
     ---------
@@ -56,7 +58,7 @@ def build_parser(prepare: Callable) -> argparse.ArgumentParser:
         "--check",
         type=lambda value: value if value == "all" else int(value),
         metavar="N|all",
-        help="then decode the audio of N rows of each CSV, or of all, and list what is broken",
+        help="afterwards decode N audio files of each CSV, or all, and list those that are broken",
     )
     return parser
 
@@ -92,20 +94,20 @@ class _Mapping(argparse.Action):
 
 
 def run(prepare: Callable, arguments: list[str] | None = None) -> None:
-    """Runs a preparation from the command line, then the check if one is asked for.
+    """Runs a preparation from the command line, then decodes audio if `--check` is given.
 
     Arguments
     ---------
     prepare : callable
-        See `build_parser`.
+        Function as for `build_parser`.
     arguments : list of str, optional
-        Command line; the program's own by default.
+        Command line; by default, the program's own.
 
     Raises
     ------
     SystemExit
-        With the error's message and without a traceback, where the corpus or an
-        option is at fault; with the list of broken files where the check finds any.
+        With the error's message and without a traceback, where the corpus or an option is at
+        fault; with the number of broken files where the check finds any.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = vars(build_parser(prepare).parse_args(arguments))
@@ -119,16 +121,16 @@ def run(prepare: Callable, arguments: list[str] | None = None) -> None:
 
 
 def check_decoding(data_folder: str, save_folder: str, count: int | str) -> None:
-    """Decodes the audio of all CSVs of a folder and lists what is broken.
+    """Decodes the audio of all CSVs of a folder and prints the files that are broken.
 
     Arguments
     ---------
     data_folder : str
-        What `$data_root` stands for.
+        Folder that `$data_root` stands for.
     save_folder : str
         Folder of the CSVs, or of folders that hold them.
     count : int or "all"
-        Rows of each CSV.
+        Number of files of each CSV to decode.
 
     Raises
     ------

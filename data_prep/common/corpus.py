@@ -1,8 +1,9 @@
-"""What the preparation scripts of all corpora share, beside reading and writing.
+"""Functions that the preparations of all corpora share, besides reading and writing.
 
 A preparation is a chain of generators: it reads its tables (`tables.py`) and
 yields `(split, row)`; `audio.add_durations` fills in the durations and leaves out
-what is broken; `writing.write_corpus` writes the CSVs. No step holds the corpus.
+rows of broken files; `writing.write_corpus` writes the CSVs. No step holds the whole corpus in
+memory.
 """
 
 import glob
@@ -16,7 +17,7 @@ SPLITS = ("train", "valid", "test")
 
 
 def language_cells(code: str) -> dict[str, str | None]:
-    """The language columns of a row, from the corpus's own code.
+    """Returns the language columns of a row, from the corpus's own code.
 
     Arguments
     ---------
@@ -28,7 +29,7 @@ def language_cells(code: str) -> dict[str, str | None]:
     -------
     dict of str to str
         `language` (the code that all corpora share, see `canonical_language`),
-        `language_label` (the corpus's own), `family` and `region`.
+        `language_label` (the corpus's own), `family` and `region`; no columns for an empty code.
 
     Raises
     ------
@@ -64,15 +65,15 @@ def expect_layout(
     corpus : str
         Name of the corpus, for the error.
     patterns : mapping of str to str
-        Glob pattern, relative to the folder -> what it is.
+        Glob pattern, relative to the folder -> what its files are.
     any_of : bool
         Whether one of the patterns is enough.
 
     Raises
     ------
     FileNotFoundError
-        If the folder lacks what is expected: says what was expected where, what is
-        there instead, and which folder nearby would do.
+        If the folder lacks what is expected; the message says what was expected where, what is
+        there instead, and which nearby folder would do.
 
     Example
     -------
@@ -97,7 +98,7 @@ def expect_layout(
     found = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "") or "nothing"
     inside = [os.path.join(folder, e) for e in entries if os.path.isdir(os.path.join(folder, e))]
     nearby = [base for base in [os.path.dirname(os.path.abspath(folder)), *inside] if fits(base)]
-    hint = f"\n{nearby[0]} looks right: is it meant?" if nearby else ""
+    hint = f"\n{nearby[0]} looks right; did you mean it?" if nearby else ""
     raise FileNotFoundError(
         f"{folder} does not look like {corpus}. Expected there: {one}{expected}\n"
         f"Found there: {found}{hint}"

@@ -1,22 +1,22 @@
-"""Links among a corpus's files: what they lead to may be anybody's."""
+"""Links among a corpus's files, which may lead to files that are no part of it."""
 
 import os
 
 
 def leads_outside(path: str, folder: str) -> bool:
-    """Whether a path leads out of a folder, by a link anywhere in it.
+    """Tells whether a path leads out of a folder, by a link in any part of it.
 
     Arguments
     ---------
     path : str
-        Relative to the folder, or absolute.
+        The path, relative to the folder, or absolute.
     folder : str
         The folder, which may be a link itself.
 
     Returns
     -------
     bool
-        False too where there is no such file.
+        Whether the path leads out; False also where no such file exists in the folder.
 
     Example
     -------

@@ -1,21 +1,21 @@
-"""What a preparation leaves out or finds odd: counted, shown, and limited."""
+"""A register of what a preparation leaves out or finds odd, with a limit."""
 
 import logging
 from collections import Counter
 
 logger = logging.getLogger(__name__)
 
-#: Cases that are kept of each reason, to be shown.
+#: Number of cases of each reason that are kept for the report.
 EXAMPLES = 5
 
 
 class SkipRegister:
-    """Counts what is left out, by reason, and keeps the first cases of each.
+    """A register that counts, by reason, what is left out, and keeps the first cases of each.
 
     Arguments
     ---------
     limit : float
-        Largest fraction of the cases that may be left out; more is an error.
+        Largest fraction of the cases that may be left out as broken; more is an error.
 
     Example
     -------
@@ -57,11 +57,11 @@ class SkipRegister:
 
     @property
     def total(self) -> int:
-        """Everything that was seen: kept and left out as broken."""
+        """Number of cases that were kept or left out as broken."""
         return self.kept + self.skipped.total()
 
     def report(self) -> str:
-        """One line a reason, the most frequent first; empty if there is nothing to say."""
+        """Returns a line for each reason, the most frequent first; empty if there is none."""
         lines = []
         for verb, counter, of in (
             ("left out", self.skipped, f" of {self.total}"),
@@ -75,12 +75,12 @@ class SkipRegister:
         return "\n".join(lines)
 
     def check(self) -> None:
-        """Raises where too much is left out.
+        """Checks that not too much is left out.
 
         Raises
         ------
         ValueError
-            If nothing is kept, or more than `limit` is left out; the message holds
+            If nothing is kept, or more than `limit` is left out as broken; the message holds
             the report.
         """
         share = self.skipped.total() / max(1, self.total)

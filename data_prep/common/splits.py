@@ -8,23 +8,24 @@ from collections.abc import Mapping
 from data_prep.common.corpus import SPLITS
 from data_prep.common.skips import SkipRegister
 
-#: Groups that `split_groups_within` gives each split of a value at the least. Two, so that no
-#: figure of a language is one person's; a value with fewer than three times as many only trains.
+#: `split_groups_within` gives each split at least this number of a value's groups: two, so that no
+#: figure on a language comes from one person. A value with fewer than three times as many is in
+#: train alone.
 MIN_GROUPS = 2
 
-#: First letters of a name in use -> split.
+#: Beginning of a split's name, as corpora have it -> split.
 _NAMES = {"train": "train", "val": "valid", "dev": "valid", "test": "test", "eval": "test"}
 
 
 def split_of(name: str, where: str) -> str:
-    """The split that a corpus means by a name.
+    """Returns the split that a corpus means by a name.
 
     Arguments
     ---------
     name : str
-        Such as `training`, `validation`, `dev`, `val` or `test`.
+        A name such as `training`, `validation`, `dev`, `val` or `test`.
     where : str
-        Where it was found, for the error.
+        Place of the name, for the error.
 
     Returns
     -------
@@ -45,19 +46,19 @@ def split_of(name: str, where: str) -> str:
         if name.strip().lower().startswith(start):
             return split
     raise ValueError(
-        f"{where}: split {name!r} is none that is known (train, valid, dev, val, test, eval)"
+        f"{where}: split {name!r} is unknown; use train, valid, dev, val, test or eval"
     )
 
 
 def draw_split(key: str, shares: Mapping[str, float]) -> str:
-    """Draws a split that depends on a key alone, whatever else there is.
+    """Draws a split that depends on a key alone, not on the other keys.
 
     Arguments
     ---------
     key : str
         Seed and group, such as `1234/VIDEO`.
     shares : mapping of str to float
-        Split -> fraction, about; they add up to 1.
+        Split -> approximate fraction of the keys; the fractions add up to 1.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def draw_split(key: str, shares: Mapping[str, float]) -> str:
 
 
 def _place(key: str) -> float:
-    """A number in [0, 1) that looks random and depends on the key alone."""
+    """Hashes a key to a number in [0, 1)."""
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
@@ -95,18 +96,18 @@ def _check_shares(valid_share: float, test_share: float) -> None:
 def split_groups(
     counts: Mapping[str, int], valid_share: float, test_share: float, seed: int
 ) -> dict[str, str]:
-    """Assigns groups to splits at random, by their number of utterances.
+    """Assigns groups to splits at random, so that the splits get fractions of the utterances.
 
     Arguments
     ---------
     counts : mapping of str to int
-        Group -> utterances.
+        Group -> number of utterances.
     valid_share : float
-        Fraction of the utterances that go to valid, about.
+        Approximate fraction of the utterances that go to valid.
     test_share : float
-        Fraction of the utterances that go to test, about.
+        Approximate fraction of the utterances that go to test.
     seed : int
-        Of the choice.
+        Seed of the draw.
 
     Returns
     -------
@@ -116,7 +117,8 @@ def split_groups(
     Raises
     ------
     ValueError
-        If there are fewer than three groups, or a fraction is not above 0 and their sum below 1.
+        If there are fewer than three groups, a fraction is not above 0, or their sum is not
+        below 1.
 
     Example
     -------
@@ -128,7 +130,7 @@ def split_groups(
     if len(counts) < len(SPLITS):
         raise ValueError(
             f"{len(counts)} groups ({', '.join(counts)}) cannot be divided into three splits that "
-            "share none: give a split column"
+            "share none: name each row's split in a column `split`"
         )
     groups = sorted(counts)
     random.Random(seed).shuffle(groups)
@@ -150,31 +152,32 @@ def split_groups_within(
 ) -> dict[str, str]:
     """Assigns groups to splits within each value of a column, such as speakers in each language.
 
-    Every value is in every split that way, where it has groups enough (`MIN_GROUPS`). A group of
-    several values is in one split; a value's other groups make up for it. Whoever has more
-    utterances than the whole split is to have of the value is taken last. A value's groups are
-    drawn by a hash: other values move only the groups that they share.
+    So every value that has enough groups (`MIN_GROUPS`) is in every split. A group with several
+    values is in one split; the value's other groups compensate for it. A group that has more
+    utterances of the value than a split's fraction of them is drawn for that split only when no
+    smaller group is left. The order of the draw is a hash of the group, so values that share no
+    group do not influence one another.
 
     Arguments
     ---------
     counts : mapping of str to mapping
-        Value -> group -> utterances.
+        Value -> group -> number of utterances.
     valid_share : float
-        Fraction of each value's groups that go to valid, about.
+        Approximate fraction of each value's groups that go to valid.
     test_share : float
-        Fraction of each value's groups that go to test, about.
+        Approximate fraction of each value's groups that go to test.
     seed : int
-        Of the choice.
+        Seed of the draw.
 
     Returns
     -------
     dict of str to str
-        Group -> split; see `note_absent` for the values that are not in all.
+        Group -> split; `note_absent` notes the values that are not in every split.
 
     Raises
     ------
     ValueError
-        If no value has groups enough, or a fraction is not above 0 and their sum below 1.
+        If no value has enough groups, a fraction is not above 0, or their sum is not below 1.
 
     Example
     -------
@@ -187,11 +190,11 @@ def split_groups_within(
     if not any(_sizes(len(groups), valid_share, test_share) for groups in counts.values()):
         raise ValueError(
             f"three splits need {len(SPLITS) * MIN_GROUPS} groups (speakers) of one value; the "
-            f"largest has {max(map(len, counts.values()), default=0)}: take in more of the corpus, "
+            f"largest has {max(map(len, counts.values()), default=0)}: use more of the corpus, "
             "or name each row's split in a column of your table"
         )
     shares, splits = {"test": test_share, "valid": valid_share}, {}
-    # The smallest first: it has the least choice where groups are shared.
+    # The smallest value goes first, because it has the least choice where groups are shared.
     for value in sorted(counts, key=lambda value: (len(counts[value]), value)):
         groups = counts[value]
         given = Counter(splits[group] for group in groups if group in splits)
@@ -207,7 +210,7 @@ def split_groups_within(
 
 
 def _sizes(groups: int, valid_share: float, test_share: float) -> dict[str, int]:
-    """Split -> its number of groups, of those that are held out; none where they are too few."""
+    """Returns the number of groups of each held-out split; empty where groups are too few."""
     if groups < len(SPLITS) * MIN_GROUPS:
         return {}
     test = min(max(MIN_GROUPS, round(test_share * groups)), groups - 2 * MIN_GROUPS)
@@ -226,13 +229,13 @@ def note_absent(
     Arguments
     ---------
     counts : mapping of str to mapping
-        Value -> group -> utterances.
+        Value -> group -> number of utterances.
     splits : mapping of str to str
-        Group -> split, as `split_groups_within` gives.
+        Group -> split, as `split_groups_within` returns.
     values : str
-        What the values are, for the note, such as `locales`.
+        Name of the values in the note, such as `locales`.
     skips : SkipRegister
-        Notes them.
+        Notes the values.
 
     Example
     -------

@@ -9,18 +9,18 @@ def split_by_stratum(
 ) -> dict[str, str]:
     """Divides speakers at random within each stratum, by their number.
 
-    A stratum with speakers enough gives at least one to each split; a smaller one only trains.
-    Where that would leave a split empty, strata are not looked at. A stratum is divided in the same
-    way whatever others there are.
+    A stratum with at least as many speakers as there are splits gives one or more to each; a
+    smaller one is in train alone. Where that would leave a split empty, the speakers are divided
+    regardless of strata. The division of a stratum does not depend on the other strata.
 
     Arguments
     ---------
     strata : mapping of str to str
         Speaker -> stratum, such as the gender; empty where it is not known.
     shares : mapping of str to float
-        Split that is held out -> fraction of the speakers, about. The rest trains.
+        Held-out split -> approximate fraction of the speakers. The others are in train.
     seed : int or str
-        Of the choice.
+        Seed of the draw.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def split_by_stratum(
     Raises
     ------
     ValueError
-        If a fraction is not above 0 or their sum not below 1, or there are fewer speakers than
+        If a fraction is not above 0, their sum is not below 1, or there are fewer speakers than
         splits.
 
     Example
@@ -69,7 +69,7 @@ def _divide(
 
 
 def _counts(speakers: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """How many speakers each split gets; one at least is left to train."""
+    """Returns the number of speakers of each held-out split; at least one is left to train."""
     if speakers <= len(shares):
         return {}
     counts = {split: max(1, round(share * speakers)) for split, share in shares.items()}

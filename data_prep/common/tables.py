@@ -1,4 +1,4 @@
-"""Text tables as real corpora hold them: BOM, CRLF, empty and malformed lines."""
+"""Text tables as corpora have them, with BOM, CRLF, empty lines and malformed lines."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -6,7 +6,7 @@ from data_prep.common.skips import SkipRegister
 from masr_modules.data.csv_text import clean_header, not_utf8, open_text, strict_rows
 from masr_modules.data.labels import NOT_KNOWN, trim_cell
 
-#: Why a line is left out; Latin-1 is the usual cause.
+#: Reason for leaving out a line that cannot be decoded; Latin-1 is the usual cause.
 NOT_UTF8 = "line is not UTF-8 (save the table as UTF-8; it may be Latin-1)"
 
 
@@ -20,19 +20,18 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Reads a table row by row.
 
-    A BOM, CRLF, blanks around a cell and line breaks in it do no harm. An empty line is passed
-    over.
-    A line that is not UTF-8 or has another number of cells than the header is left
-    out and counted.
+    A BOM, CRLF, blanks around a cell and line breaks in a quoted one do no harm. Empty lines are
+    ignored. A line that is not UTF-8, holds a null byte or has another number of cells than the
+    header is left out and counted.
 
     Arguments
     ---------
     path : str
         The table.
     skips : SkipRegister
-        Where malformed lines are counted.
+        Counts malformed lines.
     delimiter : str
-        Between cells.
+        Separator of the cells.
     columns : sequence of str, optional
         Names of the columns where the file has no header.
     quoted : bool
@@ -43,14 +42,14 @@ def read_table(
     Yields
     ------
     (str, dict of str to str)
-        Where the row stands (`path, line N`), and column -> cell.
+        Place of the row (`path, line N`), and column -> cell.
 
     Raises
     ------
     ValueError
-        If the header lacks a required column or has one twice; if the table is UTF-16, or its
-        first line is not UTF-8; if a quotation mark is not closed, see `strict_rows`; if the file
-        is a pipe or device.
+        If the header lacks a required column or has a column twice, the first line is not UTF-8
+        (as in UTF-16), a quotation mark is not closed (see `strict_rows`), or the file is a pipe
+        or device.
     FileNotFoundError
         If there is no such file.
 
@@ -94,7 +93,7 @@ def _read_cells(
 
 
 def _lines(path: str, skips: SkipRegister) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that can be decoded; the first one has to be."""
+    """Yields number and text of each line that can be decoded; the first line has to be UTF-8."""
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
@@ -118,20 +117,20 @@ def known(
     skips: SkipRegister,
     words: Collection[str] = NOT_KNOWN,
 ) -> str:
-    """A cell, but nothing where it is a word for "not known", which is noted.
+    """Returns a cell, or "" where the cell is a word for "not known", which is noted.
 
     Arguments
     ---------
     column : str
-        Its column.
+        Column of the cell.
     cell : str
-        What stands there.
+        Content of the cell.
     where : str
-        Where the row stands.
+        Place of the row, for the note.
     skips : SkipRegister
-        Notes the word, and how often it came.
+        Notes the word, and how often it occurs.
     words : collection of str
-        What means that nothing is known.
+        Words for "not known".
 
     Returns
     -------

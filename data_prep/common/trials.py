@@ -9,14 +9,14 @@ from masr_modules.config.files import atomic_file
 from masr_modules.data.csv_text import clean_header, strict_rows, text_lines
 from masr_modules.data.labels import trim_cell
 
-#: IDs of the two utterances, and 1 if one speaker says both, else 0.
+#: Columns: IDs of the two utterances, and 1 if the same speaker says both, else 0.
 TRIAL_COLUMNS = ("enrol", "test", "target")
 
 _FORM = f"a list of trials has the columns {','.join(TRIAL_COLUMNS)}"
 
 
 def trials_path(save_folder: str, name: str) -> str:
-    """Where a list is written.
+    """Returns the path of a list of trials.
 
     Example
     -------
@@ -27,7 +27,7 @@ def trials_path(save_folder: str, name: str) -> str:
 
 
 def remove_trials(save_folder: str, names: Iterable[str]) -> None:
-    """Removes the lists of another run: they name the utterances of CSVs that are replaced."""
+    """Removes the lists of an earlier run, which name utterances of CSVs that are replaced."""
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.remove(trials_path(save_folder, name))
@@ -41,7 +41,7 @@ def write_trials(path: str, trials: Iterable[tuple[str, str, int]]) -> int:
     path : str
         Path of the CSV, which appears when it is complete.
     trials : iterable of (str, str, int)
-        ID to enrol, ID to test, and 1 (same speaker) or 0.
+        ID of the enrolment utterance, ID of the test utterance, and 1 (same speaker) or 0.
 
     Returns
     -------
@@ -72,20 +72,20 @@ def read_trials(path: str) -> list[tuple[str, str, int]]:
     ---------
     path : str
         Path of the CSV: columns `enrol` and `test` (IDs) and `target` (1 or 0); others are
-        passed over.
+        ignored.
 
     Returns
     -------
     list of (str, str, int)
-        ID to enrol, ID to test, and 1 (same speaker) or 0.
+        ID of the enrolment utterance, ID of the test utterance, and 1 (same speaker) or 0.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a column is missing, a cell is empty or wrong, or there is no trial: names the
-        file, the line and the column.
+        If a column is missing, a cell is empty or wrong, or there is no trial; the message names
+        the file, the line and the column.
 
     Example
     -------

@@ -20,15 +20,15 @@ from masr_modules.data.schema import AUDIO_COLUMNS, METADATA_COLUMNS
 
 logger = logging.getLogger(__name__)
 
-#: Written last: says what the CSVs beside it were made with.
+#: Name of the file, written last, that records the settings with which the CSVs were made.
 SETTINGS_FILE = "prepare_settings.json"
 
-#: Rows that are checked, counted and written at once.
+#: Number of rows that are checked, counted and written at once.
 CHUNK = 512
 
 
 class _SplitWriter:
-    """Writes one split's CSV under a temporary name, counting as it goes."""
+    """A writer of one split's CSV, under a temporary name, that counts what it writes."""
 
     def __init__(self, path: str, columns: Sequence[str]):
         self.path, self.count, self.seconds = path, 0, 0.0
@@ -71,20 +71,20 @@ class _SplitWriter:
         self.languages.update(cells["language"])
 
     def rows(self) -> Iterator[dict[str, str]]:
-        """Once more, what was written so far."""
+        """Reads the rows that were written so far."""
         self.file.flush()
         with open(self.file.name, encoding="utf-8", newline="") as file:
             yield from csv.DictReader(file)
 
     def line(self, name: str) -> str:
-        """The split's line in the summary."""
+        """Returns the split's line in the summary."""
         speakers = len(self.speakers - {None, ""})
         languages = len(self.languages - {None, ""})
         hours = self.seconds / 3600
         return f"{name:<8}{hours:>8.3f}{self.count:>12}{speakers:>10}{languages:>11}"
 
     def coverage(self, name: str) -> str:
-        """Fraction of utterances whose value is known, of each column that has any."""
+        """Returns, for each column that has values, the percentage of utterances with one."""
         known = {column: self.count - self.empty[column] for column in self.columns}
         shares = [
             f"{column} {100 * count / self.count:.0f} %"
@@ -95,7 +95,7 @@ class _SplitWriter:
 
 
 def _by_split(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
-    """In the rows' order."""
+    """Groups rows by split, in the rows' order."""
     splits: dict[str, list[Mapping]] = {}
     for split, row in rows:
         splits.setdefault(split, []).append(row)
@@ -103,16 +103,17 @@ def _by_split(rows: Iterable[tuple[str, Mapping]]) -> dict[str, list[Mapping]]:
 
 
 def fingerprint_inputs(folder: str, paths: Iterable[str]) -> str:
-    """A digest of what a preparation reads, for its settings: it sees what has changed.
+    """Returns a digest of what a preparation reads, which changes when the input does.
 
-    Of a file it takes size and time, of a folder the time of its last entry that came or went.
+    It covers the size and modification time of each file, and the modification time of each
+    folder, which changes when an entry is added or removed.
 
     Arguments
     ---------
     folder : str
         Folder of the corpus.
     paths : iterable of str
-        Tables, archives and folders in it, whether they are there or not.
+        Tables, archives and folders in it; missing ones are ignored.
 
     Returns
     -------
@@ -139,15 +140,15 @@ def fingerprint_inputs(folder: str, paths: Iterable[str]) -> str:
 
 
 def is_prepared(save_folder: str, settings: Mapping, splits: Sequence[str] = SPLITS) -> bool:
-    """Whether the CSVs are there and were made with these settings; says what differs, if not.
+    """Tells whether the CSVs are there and were made with these settings; logs what differs.
 
     Arguments
     ---------
     save_folder : str
         Folder of the CSVs.
     settings : mapping
-        What the result depends on, as it is given to `write_corpus`: the options, `version` of
-        the preparation, and `inputs`, see `fingerprint_inputs`.
+        Everything that the result depends on, as `write_corpus` gets it: the options, `version`
+        of the preparation, and `inputs` from `fingerprint_inputs`.
     splits : sequence of str
         Names of the CSVs.
 
@@ -165,11 +166,15 @@ def is_prepared(save_folder: str, settings: Mapping, splits: Sequence[str] = SPL
     settings = json.loads(json.dumps(settings))
     changed = sorted(k for k in {*saved, *settings} if saved.get(k) != settings.get(k))
     if changed:
-        logger.info("%s: other %s than the CSVs were made with", save_folder, ", ".join(changed))
+        logger.info(
+            "%s: prepared again, because these settings changed: %s",
+            save_folder,
+            ", ".join(changed),
+        )
         return False
     if not all(os.path.exists(os.path.join(save_folder, f"{split}.csv")) for split in splits):
         return False
-    logger.info("prepared already: %s (delete %s to do it again)", save_folder, path)
+    logger.info("prepared already: %s (delete %s to prepare it again)", save_folder, path)
     return True
 
 
@@ -182,7 +187,7 @@ def write_corpus(
     disjoint: Sequence[tuple[str, ...]] = (),
     splits: Sequence[str] = SPLITS,
 ) -> str:
-    """Writes the CSVs of a corpus, all or none, and prints their summary.
+    """Writes the CSVs of a corpus, all or none, and logs their summary.
 
     Rows are written as they come, some at a time; the files take their names when all are
     complete and every check has passed. The settings are written last, so that an
@@ -193,11 +198,11 @@ def write_corpus(
     save_folder : str
         Folder of the CSVs.
     rows : iterable of (str, mapping)
-        Split and row: column -> value. What is missing or None becomes an empty cell.
+        Split and row: column -> value. A value that is missing or None becomes an empty cell.
     settings : mapping
-        What the result depends on (JSON); see `is_prepared`.
+        Everything that the result depends on (JSON); see `is_prepared`.
     skips : SkipRegister, optional
-        What was left out: checked against its limit, and printed.
+        The register of what was left out, which is checked against its limit and logged.
     extra_columns : sequence of str
         Columns beyond the schema.
     disjoint : sequence of tuple of str
@@ -214,8 +219,8 @@ def write_corpus(
     Raises
     ------
     ValueError
-        If a row lacks one of ID, duration and wav, an ID comes twice, or too much
-        is left out.
+        If a row lacks one of ID, duration and wav or has an unknown column, an ID comes twice, or
+        too much is left out.
     AssertionError
         If the splits are not disjoint.
 

@@ -1,10 +1,10 @@
-"""What the cells of Common Voice's tables say, in the schema's words."""
+"""Cells of Common Voice's tables, translated to the schema's words."""
 
 import re
 import unicodedata
 from functools import lru_cache
 
-#: The decade a speaker states -> the middle of it, in years. `fourties` is their spelling.
+#: The decade that a speaker states -> its middle, in years. `fourties` is the tables' spelling.
 AGES = {
     "teens": 16,
     "twenties": 25,
@@ -18,7 +18,7 @@ AGES = {
     "nineties": 95,
 }
 
-#: What a speaker states, in old and new releases -> the schema's word; empty where declined.
+#: Gender that a speaker states, in old and new releases -> the schema's word; empty where declined.
 GENDERS = {
     "female": "female",
     "female_feminine": "female",
@@ -35,9 +35,9 @@ GENDERS = {
 
 @lru_cache(1 << 16)
 def as_set(cell: str) -> str:
-    """A cell with several members, parted by `|` as `SetOverlap` reads it.
+    """Separates the members of a cell by `|`, as `SetOverlap` reads it.
 
-    Releases differ: newer ones have `|`, older ones a comma, which also stands in
+    Newer releases have `|` between the members, older ones a comma, which also occurs in
     the parentheses of a single accent.
 
     Example
@@ -52,7 +52,7 @@ def as_set(cell: str) -> str:
 
 
 class _PunctuationDropped(dict):
-    """A table for `str.translate`, filled as characters come, that drops punctuation."""
+    """A table for `str.translate` that drops punctuation; characters are added when they occur."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = None if unicodedata.category(chr(code))[0] == "P" else code
@@ -63,7 +63,7 @@ _WITHOUT_PUNCTUATION = _PunctuationDropped()
 
 
 def sentence_key(text: str) -> str:
-    """What two sentences share that differ in case, punctuation or spacing alone.
+    """Returns a key that is the same for sentences that differ in case, punctuation or spacing.
 
     Example
     -------

@@ -18,14 +18,15 @@ def read_durations(path: str, clips: str, skips: SkipRegister) -> dict[int, int]
     path : str
         The table; older releases have none.
     clips : str
-        Folder of the clips; what is not there is left out.
+        Folder of the clips; a clip that is not there is left out.
     skips : SkipRegister
-        Notes what is no duration.
+        Notes cells that are not durations.
 
     Returns
     -------
     dict of int to int
-        Hash of a clip's name -> milliseconds; a number takes less room than the name.
+        Hash of a clip's name -> milliseconds; a hash takes less memory than the name. Empty where
+        there is no table.
 
     Raises
     ------
@@ -53,12 +54,12 @@ def read_durations(path: str, clips: str, skips: SkipRegister) -> dict[int, int]
 
 
 def known_header(durations: dict[int, int], clip: str, clips: str) -> dict[str, AudioInfo | str]:
-    """What `add_durations` need not read: the clip's duration from the table, or its header.
+    """Returns a clip's header for `add_durations`, from the table, or read from the clip.
 
     Arguments
     ---------
     durations : dict of int to int
-        See `read_durations`.
+        Durations from `read_durations`.
     clip : str
         Name of the clip.
     clips : str
@@ -67,8 +68,8 @@ def known_header(durations: dict[int, int], clip: str, clips: str) -> dict[str, 
     Returns
     -------
     dict of str to AudioInfo or str
-        The row's `header`, or what is wrong with the clip. Nothing where there is no table: many
-        headers are read at a time, in processes.
+        `header` -> the header, or what is wrong with the clip. Empty where there is no table: then
+        `add_durations` reads the headers in parallel.
     """
     if not durations:
         return {}

@@ -1,4 +1,4 @@
-"""From the columns and words of a user's table to those of the schema."""
+"""Translation of a user's columns and words to those of the schema."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from data_prep.common.corpus import language_cells
 from data_prep.common.skips import SkipRegister
 from masr_modules.data.schema import METADATA_COLUMNS, NUMERIC_COLUMNS
 
-#: What a column of the table may stand for, beside the metadata.
+#: What a column of the table may hold, besides metadata.
 ROLES = ("ID", "wav", "split")
 
 GENDERS = {
@@ -20,16 +20,16 @@ GENDERS = {
 
 
 def map_columns(header: list[str], columns: Mapping[str, str] | None, where: str) -> dict[str, str]:
-    """Which column of the table each column of the CSVs is filled from.
+    """Chooses the column of the table that fills each column of the CSVs.
 
     Arguments
     ---------
     header : list of str
         Columns of the table.
     columns : mapping of str to str, optional
-        Column of the CSVs -> column of the table.
+        Column of the CSVs -> column of the table, where the names differ.
     where : str
-        The table, for the error.
+        Path of the table, for the error.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def map_columns(header: list[str], columns: Mapping[str, str] | None, where: str
     Raises
     ------
     ValueError
-        If the table lacks one that is mapped, or no column is `wav`.
+        If the table lacks a mapped column, or no column is `wav`.
 
     Example
     -------
@@ -58,18 +58,18 @@ def map_columns(header: list[str], columns: Mapping[str, str] | None, where: str
 def make_row(
     cells: Mapping[str, str], constants: Mapping[str, str], where: str, skips: SkipRegister
 ) -> dict:
-    """Metadata of an utterance in the schema's words.
+    """Translates the metadata of an utterance to the schema's words.
 
     Arguments
     ---------
     cells : mapping of str to str
         Column of the CSVs -> the user's value.
     constants : mapping of str to str
-        Values of all rows, where the row has none.
+        Values for rows that have none of their own.
     where : str
-        Where the row stands.
+        Place of the row, for notes.
     skips : SkipRegister
-        Notes what is not understood and left empty.
+        Notes values that are not understood and left empty.
 
     Returns
     -------
@@ -99,24 +99,24 @@ def _number(cell: str) -> str | None:
 
 
 def wav_cell(path: str, data_folder: str, save_folder: str, where: str) -> str:
-    """What stands in the column `wav` for an audio file.
+    """Returns the cell of the column `wav` for an audio file.
 
     Arguments
     ---------
     path : str
-        Relative to the data folder, with `$data_root/` before it or without, or absolute inside
-        the data or save folder.
+        Path relative to the data folder, with or without a leading `$data_root/`, or absolute
+        inside the data folder or the save folder's `wav`.
     data_folder : str
         Folder of the corpus.
     save_folder : str
         Folder of the CSVs.
     where : str
-        Where the path stands.
+        Place of the path, for the error.
 
     Returns
     -------
     str
-        `$data_root/…`; absolute for audio that was written under the save folder.
+        `$data_root/…`; an absolute path for audio that was written under the save folder.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def wav_cell(path: str, data_folder: str, save_folder: str, where: str) -> str:
 
 
 def path_id(wav: str, save_folder: str) -> str:
-    """An ID from the path: its folders belong to it, as names repeat between them.
+    """Makes an ID of the path, with its folders, because file names may repeat among folders.
 
     Arguments
     ---------
@@ -151,7 +151,7 @@ def path_id(wav: str, save_folder: str) -> str:
     Returns
     -------
     str
-        The path without its root and extension.
+        The path without its root and extension, with `--` between its parts.
 
     Example
     -------

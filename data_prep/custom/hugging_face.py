@@ -12,12 +12,12 @@ from data_prep.common.skips import SkipRegister
 from masr_modules.data.csv_text import open_regular
 from masr_modules.data.labels import trim_cell
 
-#: Between the values of a cell that holds several; `SetOverlap` reads them so.
+#: Separator of the values of a cell that holds several, as `SetOverlap` reads it.
 SEPARATOR = "|"
 
 
 def is_saved_dataset(folder: str) -> bool:
-    """Whether a folder holds a `Dataset` or `DatasetDict`.
+    """Tells whether a folder holds a `Dataset` or `DatasetDict`.
 
     Example
     -------
@@ -64,7 +64,7 @@ class SavedDataset:
         self.columns = [name for name in self.features if name not in self.audio]
 
     def batches(self) -> Iterator:
-        """The Arrow record batches; what is not looked at is not read."""
+        """Yields the Arrow record batches; columns that are not accessed are not read from disk."""
         for path in self.files:
             try:
                 open_regular(path).close()
@@ -74,19 +74,19 @@ class SavedDataset:
                 raise ValueError(f"{path}: truncated or broken ({error})") from error
 
     def rows(self, wav_folder: str | None, skips: SkipRegister) -> Iterator[tuple[str, dict]]:
-        """Reads the rows; writes their audio as files.
+        """Reads the rows, and writes their audio as files.
 
         Arguments
         ---------
         wav_folder : str, optional
-            Where to write the audio; what is there is kept. Without it no audio is looked at.
+            Folder for the audio files, where existing files are kept. Without it no audio is read.
         skips : SkipRegister
             Counts audio that is missing or broken.
 
         Yields
         ------
         (str, dict of str to str)
-            Where the row stands, and column -> cell; the audio column holds the path of the
+            Place of the row, and column -> cell; the audio column holds the path of the
             file written, or the path that the dataset refers to.
         """
         number = -1
@@ -107,7 +107,7 @@ class SavedDataset:
                 yield where, row
 
     def _text(self, column: str, value: object) -> str:
-        """A value as the CSV has it: names for class numbers, empty where missing."""
+        """Returns a value as the CSV has it: class names for numbers, empty where missing."""
         feature = self.features[column]
         if value is None or value != value:  # NaN, as pandas writes it
             return ""
@@ -125,17 +125,17 @@ def open_splits(folder: str) -> dict[str, SavedDataset]:
     Arguments
     ---------
     folder : str
-        What was given to `save_to_disk`.
+        The folder that was given to `save_to_disk`.
 
     Returns
     -------
     dict of str to SavedDataset
-        Split -> its rows; a dataset without splits has the name "".
+        Split -> its dataset; a dataset without splits has the name "".
 
     Raises
     ------
     ValueError
-        If it is broken.
+        If the dataset is broken.
     """
     path = os.path.join(folder, "dataset_dict.json")
     if not os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""Recordings of any format as 16 kHz mono WAV files of one level."""
+"""Conversion of recordings of any format to 16 kHz mono WAV files of one level."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from data_prep.common.audio import save_wav
 from masr_modules.config.extras import extra
 from masr_modules.data.headers import BrokenAudio
 
+#: Sample rate of the WAV files (Hz).
 SAMPLE_RATE = 16000
-#: Level of every file: its RMS in dB of full scale, less where a peak would clip.
+#: Level of every file: its RMS (dB of full scale), which is lower where a peak would clip.
 LEVEL = -26.0
 #: Below this RMS (dB of full scale) a recording counts as silent.
 SILENCE = -65.0
-#: A shorter recording (seconds) holds no word.
+#: A recording that is shorter (seconds) counts as broken: it cannot hold a word.
 MIN_SECONDS = 0.2
 
 
@@ -28,7 +29,7 @@ class Audio:
     Arguments
     ---------
     duration : float
-        Seconds.
+        Duration in seconds.
     recording : str
         Fingerprint of the decoded samples: the same for copies of one recording.
     """
@@ -43,19 +44,19 @@ def decode(path: str) -> tuple[np.ndarray, int]:
     Arguments
     ---------
     path : str
-        Ogg, Opus or WAV; or G.722, which has no header and a suffix of its own.
+        Path of an Ogg, Opus or WAV file, or of a G.722 file (no header, suffix `.g722`).
 
     Returns
     -------
     numpy.ndarray
-        (T,) float32 samples, full scale is 1.
+        (T,) float32 samples with full scale at 1.
     int
         Sample rate (Hz).
 
     Raises
     ------
     BrokenAudio
-        If it cannot be decoded or is empty.
+        If it cannot be decoded or has samples that are not finite.
     """
     if path.endswith(".g722"):
         samples, rate = _decode_g722(path)
@@ -66,7 +67,7 @@ def decode(path: str) -> tuple[np.ndarray, int]:
             raise BrokenAudio(f"cannot be decoded ({error})") from error
         samples = samples.mean(axis=1)
     if not np.isfinite(samples).all():
-        raise BrokenAudio("samples that are no numbers")
+        raise BrokenAudio("samples that are not finite")
     return samples, rate
 
 
@@ -94,7 +95,7 @@ def normalise(samples: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (T,) float, RMS at `LEVEL` or peaks at full scale.
+        (T,) float, with the RMS at `LEVEL`, or below it where the peak reaches .99 of full scale.
 
     Example
     -------
@@ -107,19 +108,20 @@ def normalise(samples: np.ndarray) -> np.ndarray:
 
 
 def read_converted(path: str, key: str) -> Audio | None:
-    """What an earlier run made from the same recording with the same settings.
+    """Read what an earlier run made from the same recording with the same settings.
 
     Arguments
     ---------
     path : str
         The WAV file.
     key : str
-        Names the recording.
+        Identifies the recording and the settings.
 
     Returns
     -------
     Audio or None
-        None if it is missing, unreadable or another recording's.
+        The file's duration and fingerprint; None if the file is missing, unreadable or another
+        recording's.
     """
     try:
         with soundfile.SoundFile(path) as file:
@@ -130,7 +132,7 @@ def read_converted(path: str, key: str) -> Audio | None:
 
 
 def convert(path: str, wav: str, key: str) -> Audio:
-    """Decode, resample, normalise and write a recording; once.
+    """Decode, resample, normalise and write a recording, unless that has been done.
 
     Arguments
     ---------
@@ -138,9 +140,9 @@ def convert(path: str, wav: str, key: str) -> Audio:
         The recording.
     wav : str
         The WAV file to make: 16 kHz, mono, 16 bit. It appears when it is complete
-        and notes in its comment what it was made from.
+        and records in its comment what it was made from.
     key : str
-        Names the recording: a file made from another one is made again.
+        Identifies the recording: a file that was made from another one is made again.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def convert(path: str, wav: str, key: str) -> Audio:
     Raises
     ------
     BrokenAudio
-        If it is broken, silent or too short.
+        If the recording is broken, silent or too short.
     """
     key = f"{key} {SAMPLE_RATE} Hz {LEVEL} dB"
     converted = read_converted(wav, key)

@@ -1,7 +1,7 @@
-"""What the packages' own layouts tell about each recording: language, text, speaker.
+"""Readers of the packages' layouts, which give each recording's language, text and speaker.
 
-One reader a source, each from unpacked packages to clips. What a package does not
-tell stays empty.
+Each source has a reader, which takes unpacked packages and yields clips. Fields that a package
+does not give stay empty.
 """
 
 import glob
@@ -16,7 +16,7 @@ from data_prep.debian.packages import Package
 
 logger = logging.getLogger(__name__)
 
-#: An unpacked package: what it is, and its folder.
+#: An unpacked package, and its folder.
 Root = tuple[Package, str]
 
 
@@ -29,17 +29,17 @@ class Clip:
     package : Package
         The package.
     path : str
-        The recording.
+        Path of the recording.
     label : str
         The package's code of the language.
     name : str
         Path without suffix, unique within source and label.
     text : str
-        What is said, "" where not known; so are the others.
+        Text of the recording; empty where not known.
     speaker : str
-        Who says it.
+        Name of the speaker; empty where not known.
     gender : str
-        The speaker's.
+        Gender of the speaker; empty where not known.
     """
 
     package: Package
@@ -51,12 +51,12 @@ class Clip:
     gender: str = ""
 
 
-#: Stamps' languages that have one nominal speaker throughout; the others are small and mixed.
+#: Languages whose stamps are taken as spoken by one speaker; the others are small and mixed.
 _STAMP_SPEAKERS = {"be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru"}
 _STAMP = re.compile(r"(?P<stem>.+)_desc(?:_(?P<label>[A-Za-z_@]+))?\.(?:ogg|wav)$")
 
-#: The leads of the game, one actor each. Other fonts are shared by several characters, and
-#: one actor may play several: their speakers are not known.
+#: Fonts of the game's leads, each spoken by one actor. Several characters share each of the other
+#: fonts, and an actor may play several of them, so their speakers are not known.
 _LEADS = {"font_small": "small", "font_big": "big"}
 #: The English "dialogue" is mostly clicks, alarms and synthetic speech.
 _FILLETS_LANGUAGES = ("cs", "nl")
@@ -72,13 +72,14 @@ _TONES |= {"confbridge-join", "confbridge-leave"}
 _PROMPTS = re.compile(r"(?P<label>[a-z]{2}_[A-Z]{2})_(?P<gender>[fm])_(?P<name>\w+)$")
 _GENDERS = {"f": "female", "m": "male"}
 
-#: Made by a commercial speech synthesiser, as klettres' own file says; ktuberling's sound alike.
+#: Languages of synthetic speech: klettres' own file says so, and ktuberling's recordings sound
+#: alike.
 _SYNTHETIC = {"nn"}
 _AUDIO = (".ogg", ".opus", ".wav")
 
 
 def _files(folder: str, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Paths below a folder in an order that does not depend on the file system."""
+    """Yield paths below a folder in an order that does not depend on the file system."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         yield from (os.path.join(parent, name) for name in sorted(names) if name.endswith(suffixes))
@@ -98,7 +99,7 @@ def _read(path: str) -> str:
 
 
 def read_stamp_text(path: str) -> dict[str, str]:
-    """Description of a stamp by language code: English on the first line, then ``CODE.utf8=``.
+    """Read a stamp's description in each language: English on line 1, then ``CODE.utf8=``.
 
     Example
     -------
@@ -119,7 +120,7 @@ def read_stamp_text(path: str) -> dict[str, str]:
 
 
 def read_tuxpaint(roots: list[Root]) -> Iterator[Clip]:
-    """Stamps' descriptions: ``STEM_desc_LANG.ogg`` (no LANG: English), texts in ``STEM.txt``."""
+    """Yield descriptions of stamps: ``STEM_desc_LANG.ogg`` (no LANG: English) and ``STEM.txt``."""
     for package, root in roots:
         stamps = os.path.join(root, "usr/share/tuxpaint/stamps")
         for path in _files(stamps, (".ogg", ".wav")):
@@ -138,7 +139,7 @@ def read_tuxpaint(roots: list[Root]) -> Iterator[Clip]:
 
 
 def read_dialogs(path: str) -> dict[str, tuple[str, str]]:
-    """Lines of a script: ID -> (font, text in the script's language).
+    """Read the lines of a script: ID -> (font, text in the script's language).
 
     Example
     -------
@@ -155,9 +156,9 @@ def read_dialogs(path: str) -> dict[str, tuple[str, str]]:
 
 
 def read_fillets(roots: list[Root]) -> Iterator[Clip]:
-    """Game dialogue: ``sound/LEVEL/LANG/ID.ogg``, lines in ``script/LEVEL/dialogs_LANG.lua``.
+    """Yield game dialogue: ``sound/LEVEL/LANG/ID.ogg``, ``script/LEVEL/dialogs_LANG.lua``.
 
-    A sound without a line is no speech and is left out.
+    A sound without a line in the script is not speech and is left out.
     """
     game = "usr/share/games/fillets-ng"
     lines: dict[tuple[str, str, str], tuple[str, str]] = {}
@@ -181,13 +182,13 @@ def read_fillets(roots: list[Root]) -> Iterator[Clip]:
                 path,
                 label,
                 _name(path, sounds).replace(f"/{label}/", "/"),
-                text="" if "%" in text else text,  # a placeholder: other words are said
+                text="" if "%" in text else text,  # a placeholder, in whose place a word is said
                 speaker=f"fillets_{label}_{lead}" if lead else "",
             )
 
 
 def read_prompt_texts(path: str) -> dict[str, str]:
-    """Lines ``NAME: TEXT`` of a gzipped file, without remarks in brackets.
+    """Read the lines ``NAME: TEXT`` of a gzipped file, without remarks in brackets.
 
     Example
     -------
@@ -204,7 +205,10 @@ def read_prompt_texts(path: str) -> dict[str, str]:
 
 
 def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
-    """Telephone prompts: ``sounds/LANG_REGION_GENDER_SPEAKER/NAME.g722``; English texts."""
+    """Yield telephone prompts, ``sounds/LANG_REGION_GENDER_SPEAKER/NAME.g722``.
+
+    Only the English prompts have texts.
+    """
     texts: dict[str, str] = {}
     for _, root in roots:
         for path in _files(os.path.join(root, "usr/share/doc"), ("core-sounds-en.txt.gz",)):
@@ -214,7 +218,10 @@ def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
         for folder in sorted(glob.glob(pattern)):
             prompts = _PROMPTS.match(_folder(folder))
             if prompts is None:
-                logger.warning("left out %s: no language, gender and speaker in its name", folder)
+                logger.warning(
+                    "left out %s: its name is not LANG_REGION_GENDER_SPEAKER, as in en_US_f_Name",
+                    folder,
+                )
                 continue
             for path in _files(folder, (".g722",)):
                 name = _name(path, folder)
@@ -232,23 +239,23 @@ def read_asterisk(roots: list[Root]) -> Iterator[Clip]:
 
 
 def _read_words(roots: list[Root], folder: str) -> Iterator[Clip]:
-    """Words, syllables or letters in folders named after their languages."""
+    """Yield words, syllables or letters, which lie in folders named after their languages."""
     for package, root in roots:
         top = os.path.join(root, folder)
         for path in _files(top, _AUDIO):
             label, _, name = _name(path, top).partition("/")
-            # sr@latin, sr@ijekavian: the recordings of sr again
+            # sr@latin and sr@ijekavian repeat the recordings of sr
             if name and "@" not in label and label not in _SYNTHETIC:
                 yield Clip(package, path, label, name)
 
 
 def read_ktuberling(roots: list[Root]) -> Iterator[Clip]:
-    """Words: ``sounds/LANG/WORD.ogg``."""
+    """Yield words: ``sounds/LANG/WORD.ogg``."""
     return _read_words(roots, "usr/share/ktuberling/sounds")
 
 
 def read_klettres(roots: list[Root]) -> Iterator[Clip]:
-    """Letters and syllables: ``LANG/{alpha,syllab}/NAME.ogg``."""
+    """Yield letters and syllables: ``LANG/{alpha,syllab}/NAME.ogg``."""
     return _read_words(roots, "usr/share/klettres")
 
 
@@ -263,7 +270,7 @@ READERS = {
 
 
 def read_clips(roots: list[Root]) -> list[Clip]:
-    """All recordings of unpacked packages.
+    """List all recordings of unpacked packages.
 
     Arguments
     ---------

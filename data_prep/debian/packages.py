@@ -1,4 +1,4 @@
-"""The Debian packages that hold recordings of people: where from, under what licence, unpacked."""
+"""The Debian packages that hold recordings of people: their licences, download and unpacking."""
 
 import glob
 import os
@@ -26,9 +26,9 @@ class Package:
     name : str
         Its name.
     source : str
-        The collection it belongs to: recordings made alike, by the same people.
+        The collection that it belongs to, whose recordings were made in one way by the same people.
     licence : str
-        Of its recordings, as its file ``copyright`` has it.
+        Licence of its recordings, as its file ``copyright`` has it.
     """
 
     name: str
@@ -41,10 +41,10 @@ PACKAGES = {
     package.name: package
     for package in (
         Package("tuxpaint-stamps-default", "tuxpaint", "GPL-2"),
-        Package("fillets-ng-data", "fillets", "GPL-2"),  # the scripts: what is said, and by whom
+        Package("fillets-ng-data", "fillets", "GPL-2"),  # scripts: texts and characters
         Package("fillets-ng-data-cs", "fillets", "GPL-2"),
         Package("fillets-ng-data-nl", "fillets", "GPL-2"),
-        Package("asterisk-core-sounds-en", "asterisk", "CC-BY-SA-3.0"),  # the text of en
+        Package("asterisk-core-sounds-en", "asterisk", "CC-BY-SA-3.0"),  # the English texts
         Package("asterisk-core-sounds-en-g722", "asterisk", "CC-BY-SA-3.0"),
         Package("asterisk-core-sounds-es-g722", "asterisk", "CC-BY-SA-3.0"),
         Package("asterisk-core-sounds-fr-g722", "asterisk", "CC-BY-SA-3.0"),
@@ -55,15 +55,15 @@ PACKAGES = {
     )
 }
 
-#: What is unpacked: recordings, and the files that tell their text.
+#: Suffixes of the files that are unpacked: recordings, and files with their texts.
 WANTED = (".ogg", ".opus", ".wav", ".g722", ".lua", ".txt", ".txt.gz")
 
-#: What readers of tar and its compression raise on a broken file.
+#: Errors that readers of tar and its compression raise on a broken file.
 _BROKEN = (tarfile.TarError, LZMAError, EOFError)
 
 
 def find_package(name: str, folder: str) -> str | None:
-    """A package's file in a folder.
+    """Find a package's file in a folder.
 
     Arguments
     ---------
@@ -75,7 +75,7 @@ def find_package(name: str, folder: str) -> str | None:
     Returns
     -------
     str or None
-        Its path, None if it is not there.
+        Path of the file; None if it is not there.
 
     Raises
     ------
@@ -107,9 +107,9 @@ def fetch_packages(names: list[str], folder: str) -> dict[str, str]:
     Raises
     ------
     FileNotFoundError
-        If packages are missing and there is no apt.
+        If packages are missing and apt-get is not installed.
     RuntimeError
-        If apt fails.
+        If apt-get fails.
     """
     os.makedirs(folder, exist_ok=True)
     missing = [name for name in names if find_package(name, folder) is None]
@@ -137,14 +137,14 @@ def _download(name: str, folder: str) -> None:
 
 
 def unpack(deb: str, folder: str) -> str:
-    """Unpack the recordings and texts of a .deb file; once.
+    """Unpack the recordings and texts of a .deb file, unless that has been done.
 
     Arguments
     ---------
     deb : str
         Path of the .deb file.
     folder : str
-        The package gets a folder of its own in it.
+        Parent of the package's folder.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def unpack(deb: str, folder: str) -> str:
     if os.path.isdir(target):
         return target
     with extra("prep"):
-        import arpy  # here, for what is unpacked already does not need it
+        import arpy  # imported here, because it is not needed once the package is unpacked
     partial = f"{target}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
@@ -176,7 +176,7 @@ def unpack(deb: str, folder: str) -> str:
 
 
 def _unpack_wanted(parts: Iterable, deb: str, folder: str) -> None:
-    """The parts are those of a .deb file, an ar archive; one is a compressed tar of the files."""
+    """Unpack wanted files from the parts of a .deb file, of which ``data.tar.*`` has the files."""
     data = next((part for part in parts if part.header.name.startswith(b"data.tar")), None)
     if data is None:
         raise EOFError("it holds no files")

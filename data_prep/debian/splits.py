@@ -1,4 +1,4 @@
-"""What is done with the Debian recordings: which texts to trust, what each task hears, trials."""
+"""Checks of the Debian recordings' texts, the splits of each task, and trials of speakers."""
 
 import random
 from collections import defaultdict
@@ -14,19 +14,20 @@ from data_prep.common.splits import draw_split
 #: One utterance: column -> value.
 Row = dict[str, object]
 
-#: Texts of a source and language are kept where their length goes with the duration.
+#: Texts of a source and language are kept only where the correlation of text length and duration
+#: is at least this.
 MIN_CORRELATION = 0.9
-#: Fewer texts cannot be checked.
+#: With fewer texts in a source and language, none is kept, as the correlation cannot be checked.
 MIN_TEXTS = 20
 #: A single text is kept where the duration is within this factor of the expected one.
 MAX_RATIO = 2.0
-#: Seed and fractions of the splits that sentences are drawn to.
+#: Seed and fractions of the splits to which sentences are drawn.
 SEED = 1234
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
-#: Speaker verification: the sources whose speakers train, validate and test. Only fillets has two
-#: known speakers in one language.
+#: Speaker verification: split -> the source whose speakers it has. Only fillets has two known
+#: speakers in one language.
 SPEAKER_SOURCES = {"train": "tuxpaint", "valid": "asterisk", "test": "fillets"}
-#: Trials of each kind, at most, for each language.
+#: Largest number of trials of each kind (same or different speaker) for each language.
 MAX_TRIALS = 2000
 
 
@@ -38,18 +39,18 @@ def _grouped(rows: Iterable[Row], *columns: str) -> dict[tuple, list[Row]]:
 
 
 def check_texts(rows: list[Row], skips: SkipRegister) -> None:
-    """Clear texts that do not fit the durations: other words are said than are written.
+    """Clear texts that do not fit the durations, whose recordings must hold other words.
 
-    In each source and language the durations are fitted by a line in the number
-    of characters. All texts go where the correlation is below `MIN_CORRELATION`
-    or there are too few to tell; else single texts far from the line.
+    In each source and language, a line is fitted to the durations as a function of the number
+    of characters. All texts are cleared where the correlation is below `MIN_CORRELATION` or there
+    are fewer than `MIN_TEXTS`; otherwise, single texts far from the line (`MAX_RATIO`).
 
     Arguments
     ---------
     rows : list of dict
         Utterances; their ``text`` is cleared in place.
     skips : SkipRegister
-        Where cleared texts are counted.
+        Notes cleared texts.
 
     Example
     -------
@@ -82,15 +83,15 @@ def check_texts(rows: list[Row], skips: SkipRegister) -> None:
 
 
 def split_tasks(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
-    """What pretraining, speech recognition and speaker verification hear.
+    """Make the splits of pretraining, speech recognition and speaker verification.
 
     Every sentence is drawn to one split, the same in all tasks.
 
     - ``asr``: the utterances with a text, by split.
-    - ``speaker``: the speakers of a source each (`SPEAKER_SOURCES`). Validation also has the
-      training speakers' utterances of its split, for identification.
-    - ``pretrain``: no source whose speakers validate or test, the others by split. So it
-      trains on nothing that a task validates or tests on.
+    - ``speaker``: each split has the known speakers of one source (`SPEAKER_SOURCES`). Validation
+      also has the training speakers' utterances of its sentences, for identification.
+    - ``pretrain``: all sources but those whose speakers validate and test, by split. So it trains
+      on nothing that a task validates or tests on.
 
     Arguments
     ---------
@@ -130,9 +131,9 @@ def split_tasks(rows: Iterable[Row]) -> dict[str, dict[str, list[Row]]]:
 
 
 def speaker_trials(rows: Iterable[Row]) -> list[tuple[str, str, int]]:
-    """Pairs of utterances by the same or different speakers, within a language.
+    """Draw pairs of utterances by the same or different speakers, within a language.
 
-    Within a language of one source neither language nor recording chain tells the speaker.
+    Within a language of one source, neither language nor recording chain reveals the speaker.
 
     Arguments
     ---------
@@ -142,8 +143,8 @@ def speaker_trials(rows: Iterable[Row]) -> list[tuple[str, str, int]]:
     Returns
     -------
     list of (str, str, int)
-        Two IDs, and 1 (same) or 0 (different speaker); as many of each kind from a
-        language, at most `MAX_TRIALS`.
+        Two IDs, and 1 (same) or 0 (different speaker); each language gives the same number of
+        both kinds, at most `MAX_TRIALS` of each.
 
     Example
     -------

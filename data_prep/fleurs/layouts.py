@@ -1,4 +1,4 @@
-"""The layouts in which people have FLEURS, each read into the same rows.
+"""Readers of the layouts in which FLEURS is distributed, all of which give the same rows.
 
 - the Hugging Face repository: ``data/CONFIG/SPLIT.tsv``, ``data/CONFIG/audio/SPLIT.tar.gz`` or,
   unpacked, ``SPLIT/*.wav``;
@@ -25,14 +25,14 @@ from masr_modules.data.csv_text import open_regular
 #: Columns of the tables, which have no header.
 COLUMNS = ("sentence_id", "file", "raw_text", "text", "characters", "num_samples", "gender")
 
-#: Tables, and the audio of each: a folder, or FOLDER.tar.gz.
+#: Table -> its audio: a folder, or FOLDER.tar.gz.
 PLACES = {
     "data/{config}/{split}.tsv": "data/{config}/audio/{split}",
     "{config}/{split}.tsv": "{config}/audio/{split}",
     "metadata/{config}/{split}.tsv": "{config}/{split}",
 }
 
-#: Tables that hold their audio.
+#: Parquet tables, which hold their audio.
 PARQUET = tuple(
     f"{folder}{{config}}/{files}"
     for folder in ("", "data/", "parquet-data/")
@@ -42,23 +42,24 @@ PARQUET = tuple(
 #: FLEURS's name of a split -> its name in parquet.
 PARQUET_SPLITS = {"dev": "validation"}
 
-#: What parquet has for the columns of the tables; a gender is a number.
+#: Column of the tables -> column of parquet, and the genders that parquet has as numbers.
 PARQUET_COLUMNS = {"sentence_id": "id", "raw_text": "raw_transcription", "text": "transcription"}
 PARQUET_GENDERS = ("male", "female", "other")
 
-#: Folders, beside the data folder itself, in which configurations may lie.
+#: Folders, relative to the data folder, in which configurations may lie.
 ABOVE = ("", "data", "metadata", "parquet-data")
 
 
 class Split(NamedTuple):
-    """One split of one configuration, found: its tables and its audio.
+    """One split of one configuration, as it was found: its tables and its audio.
 
     Arguments
     ---------
     tables : tuple of str
-        Paths: one TSV, or the parquet files.
+        Paths of one TSV, or of the parquet files.
     audio : str
-        Folder of the audio, as a cell of the column `wav` begins; empty for parquet.
+        Folder of the audio, in the form with which a cell of the column `wav` begins; empty for
+        parquet.
     """
 
     tables: tuple[str, ...]
@@ -66,7 +67,7 @@ class Split(NamedTuple):
 
 
 def find_names(data_folder: str) -> set[str]:
-    """Names of everything that may be a configuration, whatever the layout."""
+    """Lists the names of everything that may be a configuration, in any layout."""
     names = set()
     for folder in ABOVE:
         path = os.path.join(data_folder, folder)
@@ -75,16 +76,16 @@ def find_names(data_folder: str) -> set[str]:
 
 
 def find_split(data_folder: str, save_folder: str, config: str, split: str) -> Split:
-    """Finds a split in any of the layouts, and unpacks what is packed.
+    """Finds a split in any of the layouts, and unpacks its archives.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     save_folder : str
-        Folder of the CSVs, for what cannot be unpacked where it lies.
+        Folder of the CSVs, which takes unpacked audio where the data folder is read-only.
     config : str
-        Such as ``fr_fr``.
+        Name of a configuration, such as ``fr_fr``.
     split : str
         ``train``, ``dev`` or ``test``.
 
@@ -96,7 +97,7 @@ def find_split(data_folder: str, save_folder: str, config: str, split: str) -> S
     Raises
     ------
     FileNotFoundError
-        If the table or the audio is nowhere: says where they were looked for.
+        If the table or the audio is not found; the message lists the places searched.
     ValueError
         If an archive is broken or unsafe.
     """
@@ -131,7 +132,7 @@ def _find_parquet(root: str, config: str, split: str) -> tuple[str, ...]:
 
 
 def _audio(data_folder: str, save_folder: str, inner: str) -> str:
-    """The folder of a split's audio, unpacked."""
+    """Returns the folder of a split's audio, unpacked where it is packed."""
     audio = {f"{inner}.tar.gz": "audio of a split", inner: "or the same, unpacked"}
     expect_layout(data_folder, "FLEURS", audio, any_of=True)
     return unpack(f"{inner}.tar.gz", inner, data_folder, save_folder)
@@ -145,18 +146,18 @@ def read_split(
     Arguments
     ---------
     found : Split
-        From `find_split`.
+        The split, from `find_split`.
     save_folder : str
         Folder of the CSVs; audio that lies in parquet is written to `audio/CONFIG/SPLIT` in it.
     config, split : str
-        Their names.
+        Names of the configuration and the split.
     skips : SkipRegister
-        Counts what is left out.
+        Counts rows that are left out.
 
     Yields
     ------
     (str, dict of str to str)
-        Where the row stands, and column -> cell: those of `COLUMNS`, and `wav`.
+        Place of the row, and column -> cell: those of `COLUMNS`, and `wav`.
 
     Raises
     ------
@@ -209,5 +210,5 @@ def _gender(value: int | str | None) -> str:
 
 
 def inputs_of(found: Split, data_folder: str) -> list[str]:
-    """Paths of what a split is read from, for `fingerprint_inputs`."""
+    """Returns the paths from which a split is read, for `fingerprint_inputs`."""
     return [*found.tables, *([audio_path(found.audio, data_folder)] if found.audio else [])]

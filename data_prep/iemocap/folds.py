@@ -1,18 +1,18 @@
 """The folds of IEMOCAP.
 
-Folds, each in its folder ``foldN`` with ``train.csv``, ``valid.csv`` and ``test.csv``:
+Each fold has its folder ``foldN`` with ``train.csv``, ``valid.csv`` and ``test.csv``:
 
-- ``leave_out=superb``: five, as SUPERB has them (Yang et al., Interspeech 2021, arXiv
-  2105.01051; s3prl); fold N tests on session N, and a fifth of the other sessions'
-  utterances, drawn at random, validates. Published figures are of this protocol, with the
-  four classes. Only its test is of unseen speakers: those of the validation set are in
-  train too, so that validation looks better than the test will be. Which utterances
-  validate differs from s3prl's draw.
-- ``leave_out=session``: five; fold N tests on session N and validates on the next one.
-  Stricter: no speaker is in two splits, and there is less to train on.
-- ``leave_out=speaker``: ten; tests on one speaker (Ses01F is fold 1, Ses01M fold 2, ...)
-  and validates on the other speaker of that session, so that no speaker of the session
-  is in train.
+- ``leave_out=superb`` makes five folds, as SUPERB does (Yang et al., Interspeech 2021, arXiv
+  2105.01051; s3prl). Fold N tests on session N, and a fifth of the other sessions'
+  utterances, drawn at random, validates. Most published figures have this protocol, with the
+  four classes. Only the test set has unseen speakers: those of the validation set are in
+  train too, so validation accuracy is higher than test accuracy will be. The utterances that
+  validate differ from s3prl's draw.
+- ``leave_out=session`` makes five folds. Fold N tests on session N and validates on the next
+  one. No speaker is in two splits, which is stricter and leaves less to train on.
+- ``leave_out=speaker`` makes ten folds. Each tests on one speaker (Ses01F is fold 1, Ses01M
+  fold 2, ...) and validates on the other speaker of that session, so that no speaker of the
+  session is in train.
 """
 
 import json
@@ -33,12 +33,12 @@ SESSIONS = (1, 2, 3, 4, 5)
 #: leave_out -> columns that no two splits of a fold share.
 DISJOINT = {"superb": (), "session": ("speaker", "session"), "speaker": ("speaker",)}
 
-#: Of the utterances of SUPERB's four sessions.
+#: Fraction of the utterances of the four training sessions that `superb` validates on.
 VALID_SHARE = 0.2
 
 
 def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
-    """Which session or speaker each fold tests and validates on.
+    """Lists the session or speaker on which each fold tests and validates.
 
     Arguments
     ---------
@@ -49,7 +49,7 @@ def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
     -------
     dict of str to dict
         Name of the fold -> session or speaker -> `valid` or `test`; all others are `train`,
-        of which `superb` draws its validation set.
+        from which `superb` draws its validation set.
 
     Example
     -------
@@ -76,18 +76,18 @@ def make_folds(leave_out: str) -> dict[str, dict[str, str]]:
 def assign_splits(
     rows: Sequence[dict], splits: Mapping[str, str], leave_out: str, key: str
 ) -> list[tuple[str, dict]]:
-    """The split of every row in a fold.
+    """Assigns every row to a split of a fold.
 
     Arguments
     ---------
     rows : sequence of dict
-        Of the whole corpus.
+        Rows of the whole corpus.
     splits : mapping of str to str
-        Of the fold, from `make_folds`.
+        Session or speaker -> split in the fold, from `make_folds`.
     leave_out : str
         `superb`, `session` or `speaker`.
     key : str
-        Seed and fold: what SUPERB's validation set depends on.
+        Seed and fold, by which the validation set of `superb` is drawn.
 
     Returns
     -------
@@ -118,15 +118,16 @@ def assign_splits(
 def remove_stale_folds(save_folder: str, settings: Mapping) -> list[str]:
     """Removes what an earlier preparation with other settings wrote into `foldN`.
 
-    Ten folds of before would outlive five of now, and be read by mistake. Only folders whose
-    settings file has these settings' keys, or fewer, are touched: of them the CSVs and that file.
+    Otherwise, five of ten earlier folds would remain beside five new ones and be read by mistake.
+    Only the CSVs and the settings file are removed, and only from folders whose settings are of
+    this corpus and have no key beyond those of `settings`.
 
     Arguments
     ---------
     save_folder : str
         Folder of the folds.
     settings : mapping
-        Of the preparation that is about to write, as `write_corpus` saves them.
+        Settings of the preparation that is about to write, as `write_corpus` saves them.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def remove_stale_folds(save_folder: str, settings: Mapping) -> list[str]:
             continue
         for split in SPLITS:
             (folder / f"{split}.csv").unlink(missing_ok=True)
-        path.unlink()  # last: an interrupted removal is taken up again
+        path.unlink()  # last, so that the next run finishes an interrupted removal
         if not any(folder.iterdir()):
             folder.rmdir()
         removed.append(folder.name)

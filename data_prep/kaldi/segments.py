@@ -1,4 +1,4 @@
-"""Utterances that are parts of longer recordings: `segments` of a Kaldi data directory."""
+"""The table `segments` of a Kaldi data directory: utterances that are parts of recordings."""
 
 import math
 from collections.abc import Iterator
@@ -9,22 +9,23 @@ from masr_modules.data.headers import PADDING, AudioInfo
 
 
 def read_segment(entry: Entry) -> tuple[str, float, float]:
-    """An entry of `segments`.
+    """Reads an entry of `segments`.
 
     Arguments
     ---------
     entry : Entry
-        Recording, start and end in seconds; an end of -1 is the recording's.
+        Recording, start and end in seconds; an end of -1 means the recording's end.
 
     Returns
     -------
     (str, float, float)
-        Recording, start and end, which is infinite where it is the recording's.
+        Recording, start and end in seconds; infinity stands for the recording's end.
 
     Raises
     ------
     ValueError
-        If it has another form, or does not end after its start: names file and line.
+        If the entry has another form, or does not end after its start; the message names file
+        and line.
 
     Example
     -------
@@ -46,7 +47,7 @@ def read_segment(entry: Entry) -> tuple[str, float, float]:
 
 
 def cut(row: dict, info: AudioInfo, skips: SkipRegister) -> Iterator[dict]:
-    """Gives a row its part of the recording.
+    """Adds to a row the part of the recording that its segment is.
 
     Arguments
     ---------
@@ -61,7 +62,7 @@ def cut(row: dict, info: AudioInfo, skips: SkipRegister) -> Iterator[dict]:
     ------
     dict
         The row: `start` and `stop` are the first sample and the one after the last, at the
-        recording's rate. Nothing where the segment is outside.
+        recording's sample rate. Nothing is yielded where the segment is not within the recording.
 
     Example
     -------
@@ -76,7 +77,7 @@ def cut(row: dict, info: AudioInfo, skips: SkipRegister) -> Iterator[dict]:
     start, end = segment
     first, stop = (round(min(s, info.duration) * info.sample_rate) for s in segment)
     if first >= stop or info.duration + PADDING < end < math.inf:
-        skips.kept -= 1  # it was counted when its recording was found sound
+        skips.kept -= 1  # `add_durations` counted it as kept when it read the recording's header
         case = f"{row['ID']}: {start:g} to {end:g} s of {info.duration:.3f} s"
         skips.skip("segment is not within its recording", case)
     else:

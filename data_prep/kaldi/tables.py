@@ -1,4 +1,4 @@
-"""The tables of a Kaldi data directory: a key, a blank, and what belongs to it."""
+"""The tables of a Kaldi data directory, whose lines are a key, a blank and a value."""
 
 import os
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from masr_modules.data.csv_text import text_lines
 from masr_modules.data.labels import trim_cell
 
-#: Tables by utterance and by speaker -> column that they fill.
+#: Table by utterance, or by speaker -> column that it fills.
 UTTERANCE_TABLES = {"text": "text", "utt2lang": "language"}
 SPEAKER_TABLES = {"spk2gender": "gender", "spk2age": "age", "spk2lang": "language"}
 
-#: All that is read of a directory; the rest follows from these.
+#: All tables that are read of a directory.
 TABLES = ("wav.scp", "segments", "utt2spk", *UTTERANCE_TABLES, *SPEAKER_TABLES)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table: what stands after the key, and where."""
+    """A line of a table: the value after the key, and the line's place (`path, line N`)."""
 
     value: str
     where: str
@@ -38,7 +38,8 @@ def read_entries(path: str) -> dict[str, Entry]:
     Raises
     ------
     ValueError
-        If a key comes twice, or the table is not UTF-8 or no regular file: names file and line.
+        If a key comes twice, or the table is not UTF-8 or not a regular file; the message names
+        file and line.
 
     Example
     -------
@@ -67,12 +68,12 @@ def read_optional(folder: str, name: str) -> dict[str, Entry]:
 
 
 def audio_file(entry: Entry) -> str:
-    """The audio file that an entry of `wav.scp` names.
+    """Returns the path of the audio file that an entry of `wav.scp` names.
 
     Arguments
     ---------
     entry : Entry
-        Path of a file.
+        The entry.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def audio_file(entry: Entry) -> str:
     Raises
     ------
     ValueError
-        If a command, standard input or an archive stands there.
+        If the entry is empty, or names a command, standard input or a place in an archive.
 
     Example
     -------
@@ -92,13 +93,13 @@ def audio_file(entry: Entry) -> str:
     name = entry.value
     if name.endswith("|") or name.startswith("|"):
         raise ValueError(
-            f"{entry.where}: {name!r} is a command, and commands out of a corpus's files are never "
-            "run here: write what it prints into a file yourself, and that file's path there"
+            f"{entry.where}: {name!r} is a command, and commands in a corpus's files are never "
+            "run here: write its output to an audio file yourself, and put that file's path there"
         )
     place = name.rpartition(":")[2]
     if name in ("", "-") or (place != name and place.strip("[]0123456789:,") == ""):
         raise ValueError(
             f"{entry.where}: {name!r} is no audio file but a place in a Kaldi archive, standard "
-            "input or nothing: extract the audio (wav-copy), and write the file's path there"
+            "input or nothing: extract the audio (wav-copy), and put the file's path there"
         )
     return name

@@ -1,4 +1,4 @@
-"""Makes the mini corpus: plans it, speaks what is not there yet, writes the CSVs."""
+"""Making of the synthetic corpus: plan it, speak utterances that lack a file, write the CSVs."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from masr_modules.config.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
-#: What each file was made from.
+#: Name of the file that records the job from which each audio file was made.
 FILES_FILE = "mini_files.json"
 
 
@@ -40,7 +40,7 @@ def make_row(utterance: Utterance, duration: float) -> dict[str, object]:
     Raises
     ------
     AssertionError
-        If a digit has found its way into the text.
+        If the text has a digit.
     """
     assert not has_digits(utterance.text), f"{utterance.ID}: digits in {utterance.text!r}"
     return {
@@ -59,7 +59,7 @@ def make_row(utterance: Utterance, duration: float) -> dict[str, object]:
 def speak_corpus(
     plan: dict[str, list[Utterance]], data_folder: str, num_workers: int
 ) -> dict[str, float]:
-    """Speak the utterances that are not there yet.
+    """Speak the utterances that have no file yet.
 
     Arguments
     ---------
@@ -101,7 +101,7 @@ def speak_corpus(
 
 
 def all_files_made(data_folder: str, save_folder: str) -> bool:
-    """Whether every file of the last run is there, as that run made it.
+    """Tell whether every audio file of the last run is there, as that run made it.
 
     Arguments
     ---------
@@ -113,7 +113,7 @@ def all_files_made(data_folder: str, save_folder: str) -> bool:
     Returns
     -------
     bool
-        False also where no run has been completed.
+        Whether all files are there; False also where no run has been completed.
     """
     try:
         with open(os.path.join(save_folder, FILES_FILE), encoding="utf-8") as file:
@@ -127,7 +127,7 @@ def all_files_made(data_folder: str, save_folder: str) -> bool:
 
 
 def check_unheard(utterances: Iterable[tuple[str, Utterance]]) -> None:
-    """Checks that speakers of valid and test, and what sounds like them, are nowhere else.
+    """Check that speakers of valid and test, and similar voices, are in no other split.
 
     Arguments
     ---------
@@ -137,7 +137,7 @@ def check_unheard(utterances: Iterable[tuple[str, Utterance]]) -> None:
     Raises
     ------
     AssertionError
-        If a voice, or one like it, is in two splits; the message names both.
+        If a voice, or two similar voices, are in two splits; the message names both splits.
     """
     voices = defaultdict(list)
     for split, utterance in utterances:
@@ -156,7 +156,7 @@ def make_corpus(
     seed: int,
     num_workers: int,
 ) -> None:
-    """Makes the corpus where it is not there; arguments as of `prepare_mini`."""
+    """Make the corpus unless it is there already; for the arguments see `prepare_mini`."""
     codes = check_languages(languages)
     settings = {
         "languages": list(codes),

@@ -1,9 +1,9 @@
 """Speech files from eSpeak NG, made by worker processes.
 
-The engine (GPL-3) runs in processes of its own, see ``espeak_worker.py``; this
-module hands them jobs, resamples what they speak and writes WAV files. Each
-file carries the key of its job in its header, so that a later run recognises
-what it need not make again.
+The engine (GPL-3) runs in processes of its own (``espeak_worker.py``); this
+module gives them jobs, resamples their speech and writes WAV files. Each
+file has the key of its job in its header, by which a later run recognises
+files that it need not make again.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "espeak_worker
 
 @functools.cache
 def engine_version() -> str:
-    """Version of the packaged engine; another one may speak otherwise.
+    """Return the version of the packaged engine; other versions may sound different.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def engine_version() -> str:
 
 
 def job_key(job: dict) -> str:
-    """Fingerprint of everything that a job's sound depends on.
+    """Compute a fingerprint of everything that a job's sound depends on.
 
     Arguments
     ---------
@@ -67,7 +67,7 @@ def job_key(job: dict) -> str:
 
 
 def duration_if_made(path: str, key: str) -> float | None:
-    """Duration of a file that is there and comes from the same job.
+    """Return the duration of a file that an earlier run made from the same job.
 
     Arguments
     ---------
@@ -79,7 +79,7 @@ def duration_if_made(path: str, key: str) -> float | None:
     Returns
     -------
     float or None
-        Seconds, or None if the file is missing, unreadable or another job's.
+        Duration in seconds, or None if the file is missing, unreadable or another job's.
     """
     try:
         with soundfile.SoundFile(path) as file:
@@ -89,7 +89,7 @@ def duration_if_made(path: str, key: str) -> float | None:
 
 
 def write_wav(path: str, samples: np.ndarray, key: str) -> float:
-    """Resample what the engine spoke and write it as 16 kHz, 16 bit WAV.
+    """Resample the engine's speech and write it as a 16 kHz, 16-bit WAV file.
 
     The level stays as it is, since it is part of the emotion.
 
@@ -160,16 +160,16 @@ def start_worker() -> Iterator[Callable[[dict], dict]]:
 
 
 def run_jobs(jobs: list[dict], num_workers: int, handle: Callable[[dict, dict], None]) -> None:
-    """Have worker processes speak jobs.
+    """Speak jobs in worker processes.
 
     Arguments
     ---------
     jobs : list of dict
         The jobs, see ``espeak_worker.py``.
     num_workers : int
-        How many processes to start.
+        Number of processes to start.
     handle : callable
-        Called with each job and its answer, from several threads.
+        Function that is called with each job and its answer, from several threads.
 
     Raises
     ------
@@ -197,19 +197,19 @@ def run_jobs(jobs: list[dict], num_workers: int, handle: Callable[[dict, dict], 
 
 
 def measure(jobs: list[dict], num_workers: int) -> dict[str, float]:
-    """Measure how long jobs take to say, without writing them.
+    """Measure the duration of jobs' speech, without writing it.
 
     Arguments
     ---------
     jobs : list of dict
         The jobs.
     num_workers : int
-        How many processes to start.
+        Number of processes to start.
 
     Returns
     -------
     dict of str to float
-        The jobs' ids -> seconds.
+        ID of each job -> duration in seconds.
 
     Raises
     ------
@@ -237,18 +237,18 @@ def synthesise(
     jobs : list of dict
         The jobs, without ``output``.
     paths : dict of str to str
-        The jobs' ids -> paths of their WAV files.
+        ID of each job -> path of its WAV file.
     num_workers : int
-        How many processes to start.
+        Number of processes to start.
     progress : callable
-        Called after each job, by one thread at a time.
+        Function that is called after each job, by one thread at a time.
 
     Returns
     -------
     dict of str to float
-        The ids of the files written -> their durations (seconds).
+        ID of each job with a file -> duration of the file (seconds).
     dict of str to str
-        The ids of the jobs without a file -> the reason, with the voice.
+        ID of each job without a file -> the reason, with the voice.
     """
     durations, errors, lock = {}, {}, threading.Lock()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Synthesis worker: eSpeak NG in a process of its own, standard library only.
+"""Synthesis worker that runs eSpeak NG in a process of its own, with the standard library alone.
 
 eSpeak NG is licensed under the GPL-3. It is therefore never imported by the
 project: this script runs as a separate process, receives jobs as JSON lines on
@@ -28,7 +28,7 @@ import os
 import sys
 
 SAMPLE_RATE = 22050  # Hz, fixed by the engine
-MIN_SECONDS = 0.3  # less than this means that the voice cannot read the text
+MIN_SECONDS = 0.3  # shorter speech means that the voice cannot read the text
 
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 INITIALIZE_DONT_EXIT = 0x8000
@@ -88,7 +88,7 @@ def parse_job(line: str) -> dict:
 
 
 def synthesise(engine: ctypes.CDLL, job: dict) -> bytes:
-    """Speak one job; to be called once per process.
+    """Speak one job; call it once per process.
 
     Arguments
     ---------
@@ -105,7 +105,7 @@ def synthesise(engine: ctypes.CDLL, job: dict) -> bytes:
     Raises
     ------
     ValueError
-        If the engine does not know the voice or refuses the text.
+        If the engine does not know the voice or rejects the text.
     """
     chunks = []
 
@@ -129,7 +129,7 @@ def synthesise(engine: ctypes.CDLL, job: dict) -> bytes:
 
 
 def answer_job(engine: ctypes.CDLL, job: dict) -> dict:
-    """Speak one job, write its samples and say how it went.
+    """Speak one job, write its samples and return the answer.
 
     Arguments
     ---------

@@ -1,6 +1,6 @@
-"""What the synthetic corpus will say: every utterance with its speaker, emotion and text.
+"""The plan of the synthetic corpus: every utterance with its speaker, emotion and text.
 
-The plan depends on the seed alone. More hours only add utterances, and a
+The draw depends on the seed alone. More hours only add utterances, and a
 language's utterances do not depend on which other languages are there.
 """
 
@@ -16,16 +16,16 @@ from data_prep.mini.text import sentences
 from data_prep.mini.vocabulary import VOICE_FILES
 from data_prep.mini.voices import EMOTIONS, Prosody, Voice, split_speakers
 
-#: `labelled` is what downstream tasks and probes learn from; its speakers are those of `train`.
+#: Downstream tasks and probes learn from `labelled`, whose speakers are those of `train`.
 SPLITS = ("train", "labelled", "valid", "test")
 #: Fraction of the hours that belongs to each split.
 TIME_SHARES = {"train": 0.64, "labelled": 0.075, "valid": 0.06, "test": 0.225}
 #: Fraction of the sentences that belongs to each split; no sentence is in two.
 SENTENCE_SHARES = {"train": 0.6, "labelled": 0.1, "valid": 0.07, "test": 0.23}
-#: Sentences per language and emotion that the speed of speech is measured on.
+#: Sentences per language and emotion on which the speed of speech is measured.
 PROBE_SENTENCES = 6
 PROBE_VARIANT = "m3"
-PROBE_SECONDS_PER_CHAR = 0.07  # a guess, good enough to draw sentences to measure
+PROBE_SECONDS_PER_CHAR = 0.07  # an estimate, by which sentences for the measurement are drawn
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Utterance:
     emotion : str
         Its simulated emotion.
     prosody : Prosody
-        The emotion as this utterance has it.
+        Settings of the engine for this utterance, which simulate the emotion.
     text : str
-        What is said.
+        Text to speak.
     seed : int
         Seed of the engine's random generators.
     """
@@ -70,20 +70,20 @@ class Utterance:
 
 
 def make_job(name: str, code: str, variant: str, text: str, prosody: Prosody, seed: int) -> dict:
-    """Describe an utterance to the synthesis worker.
+    """Make the synthesis worker's job for an utterance.
 
     Arguments
     ---------
     name : str
-        The job's id.
+        The job's ID.
     code : str
         The language's code.
     variant : str
         The voice variant.
     text : str
-        What to say.
+        Text to speak.
     prosody : Prosody
-        How to say it.
+        Settings of the engine that simulate the emotion.
     seed : int
         Seed of the engine's random generators.
 
@@ -102,7 +102,7 @@ def stable_number(*parts: object) -> int:
     Arguments
     ---------
     *parts : object
-        Anything with a stable string.
+        Objects whose string is the same in every run.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def stable_number(*parts: object) -> int:
 def measure_speech(
     codes: tuple[str, ...], seed: int, num_workers: int
 ) -> dict[tuple[str, str], float]:
-    """Measure how long the engine takes for a character, per language and emotion.
+    """Measure the duration of speech per character, for each language and emotion.
 
     Arguments
     ---------
@@ -130,7 +130,7 @@ def measure_speech(
     seed : int
         The corpus's seed.
     num_workers : int
-        How many processes to start.
+        Number of processes to start.
 
     Returns
     -------
@@ -175,8 +175,7 @@ def plan_language(
     Returns
     -------
     dict of str to list of Utterance
-        The utterances of each split. Which utterance comes at a place does not
-        depend on the hours.
+        The utterances of each split. More hours add utterances after the same first ones.
     """
     utterances = {split: [] for split in SPLITS}
     remaining = {split: 3600 * hours * TIME_SHARES[split] for split in SPLITS}
@@ -186,7 +185,7 @@ def plan_language(
             index = len(utterances[split])
             utterance = _assign(code, split, index, text, seed, speakers[split])
             seconds = len(text) * speed[utterance.emotion]
-            if index and remaining[split] < seconds / 2:  # the nearer of one more and one less
+            if index and remaining[split] < seconds / 2:  # nearer to the split's time without it
                 remaining[split] = 0
                 continue
             remaining[split] -= seconds
@@ -223,7 +222,7 @@ def plan_corpus(
     seed : int
         The corpus's seed.
     num_workers : int
-        How many processes measure the speed of speech.
+        Number of processes that measure the speed of speech.
 
     Returns
     -------

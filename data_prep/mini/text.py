@@ -1,4 +1,4 @@
-"""Sentences for the mini corpus: what the languages themselves say.
+"""Sentences of the synthetic corpus, in each language's own words.
 
 Dates, years, quantities, durations and sums of money are spelt out in words,
 and mixed with the names of weekdays, months, units, time zones, territories,
@@ -15,16 +15,16 @@ from data_prep.mini.vocabulary import PUNCTUATION, Vocabulary, has_digits, vocab
 
 #: Bounds of a sentence's estimated duration at the neutral rate (seconds).
 MIN_SECONDS, MAX_SECONDS = 2.5, 4.4
-#: Where a sentence stops taking in clauses (seconds), drawn uniformly.
+#: Bounds of the duration (seconds), drawn uniformly, from which a sentence gets no further clause.
 TARGET_SECONDS = (2.5, 2.8)
 
 
 def _spoken_date(words: Vocabulary, rng: random.Random) -> str | None:
-    """A full date in words, in the order of the language's own date pattern."""
+    """Make a full date in words, in the order of the language's own date pattern."""
     day = date.fromordinal(
         rng.randint(date(1800, 1, 1).toordinal(), date(2029, 12, 31).toordinal())
     )
-    if day.day == 1:  # often a special word, which num2words does not know
+    if day.day == 1:  # languages often have a special word for it, which num2words lacks
         day = day.replace(day=rng.randint(2, 28))
     pattern = re.sub(r"'[^']*'\.|G+", "", words.locale.date_formats["full"].pattern)
     ordinal = words.spell(day.day, "ordinal") if re.search(r"d\.", pattern) else None
@@ -44,14 +44,14 @@ def _spoken_date(words: Vocabulary, rng: random.Random) -> str | None:
 
 
 def _duration(words: Vocabulary, rng: random.Random) -> str | None:
-    """Hours and minutes in words."""
+    """Make a duration in words, of hours and minutes."""
     hours = words.count_unit(rng.randint(2, 23), "duration-hour")
     minutes = words.count_unit(rng.randint(2, 59), "duration-minute")
     return words.join([hours, minutes]) if hours and minutes else None
 
 
 def _quantity(words: Vocabulary, rng: random.Random) -> str | None:
-    """A number of some unit in words."""
+    """Make a quantity in words, a number of some unit."""
     if not words.unit_keys:
         return None
     return words.count_unit(
@@ -60,26 +60,26 @@ def _quantity(words: Vocabulary, rng: random.Random) -> str | None:
 
 
 def _money(words: Vocabulary, rng: random.Random) -> str | None:
-    """A sum of money in words."""
+    """Make a sum of money in words."""
     if not words.currency_keys:
         return None
     return words.count_money(rng.randint(2, 999), rng.choice(words.currency_keys))
 
 
 def _numbers(words: Vocabulary, rng: random.Random) -> str | None:
-    """Two numbers in words."""
+    """Make two numbers in words."""
     numbers = [words.spell(rng.randint(11, 9999)) for _ in range(2)]
     return words.join(numbers) if all(numbers) else None
 
 
 def _ordinals(words: Vocabulary, rng: random.Random) -> str | None:
-    """Three ordinal numbers in words."""
+    """Make three ordinal numbers in words."""
     numbers = [words.spell(number, "ordinal") for number in rng.sample(range(3, 100), 3)]
     return words.join(numbers) if all(numbers) else None
 
 
 def _listing(kind: str, count: int) -> Callable[[Vocabulary, random.Random], str | None]:
-    """A clause that lists `count` names of one kind."""
+    """Return a function that makes a clause of `count` names of one kind."""
 
     def clause(words: Vocabulary, rng: random.Random) -> str | None:
         names = words.names[kind]
@@ -89,13 +89,13 @@ def _listing(kind: str, count: int) -> Callable[[Vocabulary, random.Random], str
 
 
 def _day_and_month(words: Vocabulary, rng: random.Random) -> str | None:
-    """A weekday and a month."""
+    """Make a clause of a weekday and a month."""
     if not words.names["weekdays"] or not words.names["months"]:
         return None
     return f"{rng.choice(words.names['weekdays'])}, {rng.choice(words.names['months'])}"
 
 
-#: Clauses with their weights: native words and names, about half and half.
+#: Clauses with their weights: about half spell numbers in words, and half list names.
 SPELT_CLAUSES = (
     (_spoken_date, 5),
     (_quantity, 5),
@@ -117,7 +117,7 @@ NAME_CLAUSES = (
 
 
 def _sentence(words: Vocabulary, rng: random.Random, seconds_per_char: float) -> str | None:
-    """One sentence of clauses up to the drawn length, or None if it came out wrong."""
+    """Make a sentence of clauses up to a drawn length; None if it is too short or long."""
     spelt = SPELT_CLAUSES if words.has_numbers else ()
     clauses, weights = zip(*spelt, *NAME_CLAUSES, strict=True)
     target, parts = rng.uniform(*TARGET_SECONDS), []
@@ -133,7 +133,7 @@ def _sentence(words: Vocabulary, rng: random.Random, seconds_per_char: float) ->
 
 
 def sentences(code: str, seed: int, seconds_per_char: float) -> Iterator[str]:
-    """Draw different sentences of one language without end.
+    """Draw different sentences of one language, as many as are asked for.
 
     Arguments
     ---------
@@ -142,7 +142,7 @@ def sentences(code: str, seed: int, seconds_per_char: float) -> Iterator[str]:
     seed : int
         The corpus's seed.
     seconds_per_char : float
-        How long the engine takes for a character at the neutral rate (seconds).
+        Duration of speech per character at the neutral rate (seconds).
 
     Yields
     ------

@@ -1,9 +1,9 @@
-"""Words of the mini corpus's languages: names, numbers, dates, quantities.
+"""Words of the synthetic corpus's languages: names, numbers, dates, quantities.
 
 The Unicode CLDR (babel) gives the names of weekdays, months, units, time zones,
-territories, languages and currencies, and the way a language lists and dates
-things. num2words spells numbers. Whatever holds a digit or a letter of another
-script is left out.
+territories, languages and currencies, and each language's patterns of dates and
+lists. num2words spells numbers. Texts with a digit or a letter of another
+script are left out.
 """
 
 import functools
@@ -24,7 +24,7 @@ from num2words import CONVERTER_CLASSES, num2words
 
 from masr_modules.knowledge.languages import canonical_language, equivalents, resolve_language
 
-#: Languages of the mini corpus where the user names none.
+#: Languages of the synthetic corpus where the user names none.
 DEFAULT_LANGUAGES = (
     *("es", "ca", "pt", "it", "ro", "fr", "nl", "de", "af", "da", "sv", "nb"),
     *("ru", "uk", "bg", "pl", "cs", "sk", "hi", "ur", "bn", "ta", "te", "kn"),
@@ -50,7 +50,7 @@ PUNCTUATION = ",、،"
 
 @functools.cache
 def supported_languages() -> tuple[str, ...]:
-    """Codes that both eSpeak NG and the CLDR know, and that give usable speech.
+    """List the codes that both eSpeak NG and the CLDR know, and that give usable speech.
 
     Returns
     -------
@@ -86,8 +86,8 @@ def check_languages(codes: list[str] | tuple[str, ...] | None) -> tuple[str, ...
     Raises
     ------
     ValueError
-        If no code is given, or one is not supported or stands for several of those that are; the
-        message lists these.
+        If no code is given, or one is not supported or stands for several supported ones; the
+        message lists the supported codes.
 
     Example
     -------
@@ -100,7 +100,7 @@ def check_languages(codes: list[str] | tuple[str, ...] | None) -> tuple[str, ...
         problems.append(f"unknown language {', '.join(unknown)}")
     for code, found in asked.items():
         if len(found) > 1:
-            problems.append(f"{code} is any of {', '.join(found)}")
+            problems.append(f"{code} may be any of {', '.join(found)}")
     if problems:
         there = " ".join(supported_languages())
         raise ValueError(f"{'; '.join(problems)}; choose from: {there} (or their ISO 639-3 codes)")
@@ -108,7 +108,7 @@ def check_languages(codes: list[str] | tuple[str, ...] | None) -> tuple[str, ...
 
 
 def _codes_of(code: str) -> list[str]:
-    """The supported codes that a code of our own or of ISO 639-3 may stand for."""
+    """List the supported codes that a supported code, or one of ISO 639-3, may stand for."""
     if code in supported_languages():
         return [code]
     if len(code) != 3:
@@ -118,14 +118,14 @@ def _codes_of(code: str) -> list[str]:
     except ValueError:
         return []
     same = [own for own in supported_languages() if canonical_language(own) == iso]
-    # Only a macrolanguage has several: hbs is Bosnian, Croatian or Serbian. One alone may be
-    # another language, as Arabic is to Moroccan Arabic, and is not taken for it.
+    # Only a macrolanguage has several members: hbs is Bosnian, Croatian or Serbian. A single match
+    # may be another language (Arabic for Moroccan Arabic), and is not taken.
     members = [own for own in supported_languages() if resolve_language(own) in near]
     return same or (members if len(members) > 1 else [])
 
 
 def has_digits(text: str) -> bool:
-    """Whether a text holds a digit or number sign of any script.
+    """Tell whether a text has a digit or other numeric character of any script.
 
     Arguments
     ---------
@@ -146,7 +146,7 @@ def has_digits(text: str) -> bool:
 
 
 def scripts_of(text: str) -> set[str]:
-    """Names of the scripts of a text's letters.
+    """List the scripts of a text's letters.
 
     Arguments
     ---------
@@ -156,7 +156,7 @@ def scripts_of(text: str) -> set[str]:
     Returns
     -------
     set of str
-        First words of the letters' Unicode names.
+        First words of the letters' Unicode names, which name the scripts.
 
     Example
     -------
@@ -169,10 +169,10 @@ def scripts_of(text: str) -> set[str]:
 class Vocabulary:
     """Words of one language, each free of digits and foreign scripts.
 
-    Its attributes: ``names`` maps weekdays, months, units, zones, territories,
+    The attribute ``names`` maps weekdays, months, units, zones, territories,
     languages and currencies to lists; ``unit_keys`` and ``currency_keys`` are the
-    CLDR's keys of what can be counted in words; ``has_numbers`` tells whether
-    num2words spells the language's numbers.
+    CLDR's keys of units and currencies that can be counted in words; ``has_numbers``
+    tells whether num2words spells the language's numbers.
 
     Arguments
     ---------
@@ -249,38 +249,38 @@ class Vocabulary:
     def join(self, items: list[str]) -> str:
         """Join phrases the way the language lists things."""
         listed = format_list(items, style="standard", locale=self.locale)
-        # some patterns hold a choice such as "a(n)", others come from the root locale
+        # some patterns have an alternative such as "a(n)", others come from the root locale
         return self.clean(listed, PUNCTUATION) or ", ".join(items)
 
 
 def _number_code(code: str) -> str | None:
-    """Language code of num2words, or None where it lacks the language."""
+    """Return num2words' code of a language, or None where it lacks the language."""
     candidate = NUMBER_CODES.get(code, code)
     return candidate if candidate in CONVERTER_CLASSES else None
 
 
 @functools.cache
 def _english_units() -> dict[str, str]:
-    """Long display names of the units in English, which the CLDR falls back on."""
+    """Return the units' long names in English, to which the CLDR falls back."""
     return _long_units(_own_locale("en"), {})
 
 
 def _long_units(locale: Locale, untranslated: dict[str, str]) -> dict[str, str]:
-    """CLDR key -> long display name of each unit that has one of its own."""
+    """Map the CLDR's key of each unit with a long name of its own to that name."""
     units = {}
     for key, forms in locale.unit_display_names.items():
         try:
             name = forms["long"]
         except KeyError:  # the locale only has abbreviations
             continue
-        # one word may be a loan ("kilometer"), several are a missing translation
+        # an English name of one word may be a loan ("kilometer"); of several, it is untranslated
         if isinstance(name, str) and not (" " in name and name == untranslated.get(key)):
             units[key] = name
     return units
 
 
 def _zone_names(locale: Locale) -> list[str]:
-    """Long names of the time zones."""
+    """List the long names of the time zones."""
     return [
         name
         for zone in locale.meta_zones.values()
@@ -290,10 +290,10 @@ def _zone_names(locale: Locale) -> list[str]:
 
 
 def _own_locale(code: str) -> Locale:
-    """A locale that shares no data with others.
+    """Load a locale that shares no data with others.
 
-    Babel resolves aliases in place, also in what a locale has from the root: an
-    Azeri month would turn up in every language that is loaded later.
+    Babel resolves aliases in place, also in data that a locale inherits from the root, so an
+    Azeri month would appear in every language that is loaded later.
     """
     parent = get_global("parent_exceptions").get(code, "root")
     own = {}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import espeakng_loader
 
-#: Variants that sound alike, by ear or by distance of their mean and deviation
-#: of MFCCs over the same sentences. They stay in one split.
+#: Variants that sound alike, by ear or by the distance of means and deviations of their
+#: MFCCs over the same sentences. They stay in one split.
 CLOSE_VARIANTS = (
     ("f1", "f2", "f5"),
     ("f3", "f4", "aunty", "linda"),
@@ -30,7 +30,7 @@ CLOSE_VARIANTS = (
     ("gustave", "Michael"),
     ("rob", "robert"),
 )
-#: Not a voice of its own: the engine's default at another speed.
+#: Variants that are no voice of their own: `fast` is the engine's default at another speed.
 EXCLUDED = ("fast",)
 
 SPLIT_SHARES = {"train": 0.56, "valid": 0.12, "test": 0.32}
@@ -82,7 +82,7 @@ class Prosody:
     volume: int
 
     def vary(self, rng: random.Random) -> "Prosody":
-        """Return the settings as one utterance has them: a little different each time."""
+        """Draw the settings of one utterance, at random about these."""
         return Prosody(
             rate=round(self.rate * rng.uniform(0.95, 1.05)),
             pitch=round(self.pitch + rng.uniform(-4, 4)),
@@ -100,7 +100,7 @@ EMOTIONS = {
 
 
 def _read_variants() -> dict[str, str]:
-    """File name -> contents of each variant, less numbered copies of another."""
+    """Map each variant's file name to its contents, without numbered copies of another."""
     folder = os.path.join(espeakng_loader.get_data_path(), "voices", "!v")
     names = {name.lower() for name in os.listdir(folder)}
     variants = {}
@@ -114,7 +114,10 @@ def _read_variants() -> dict[str, str]:
 
 
 def _group_variants(variants: dict[str, str]) -> dict[str, str]:
-    """File name -> first name of its group: listed as close, or the same but for the name."""
+    """Map each variant to its group, named after its first member.
+
+    A group has variants of `CLOSE_VARIANTS`, and those that differ in name and gender alone.
+    """
     group = {name: name for name in variants}
     same = defaultdict(list)
     for name, contents in variants.items():
@@ -153,7 +156,7 @@ def load_voices() -> tuple[Voice, ...]:
 
 
 def split_speakers(seed: int) -> dict[str, list[Voice]]:
-    """Divide the voices among train, valid and test, groups kept together.
+    """Divide the voices among train, valid and test, each group in one split.
 
     Arguments
     ---------
@@ -163,8 +166,8 @@ def split_speakers(seed: int) -> dict[str, list[Voice]]:
     Returns
     -------
     dict of str to list of Voice
-        The voices of each split in the order of their rotation, in which the
-        genders are spread evenly.
+        The voices of each split, in the order in which utterances take them, with the
+        genders spread evenly.
 
     Example
     -------
@@ -183,7 +186,7 @@ def split_speakers(seed: int) -> dict[str, list[Voice]]:
     for gender in sorted(by_gender):
         members = by_gender[gender]
         random.Random(f"{seed}|{gender}|voices").shuffle(members)
-        members.sort(key=len, reverse=True)  # the large groups find room first
+        members.sort(key=len, reverse=True)  # large groups are placed first
         total, filled = sum(map(len, members)), dict.fromkeys(SPLIT_SHARES, 0)
         for group in members:
             # the split that has the most room left for its fraction takes the group

@@ -1,4 +1,4 @@
-"""What a VoxCeleb folder holds: speakers, their files and their metadata."""
+"""Speakers, their files and their metadata in a VoxCeleb folder."""
 
 import glob
 import os
@@ -14,7 +14,7 @@ from masr_modules.knowledge.territories import territory_code
 #: A speaker's folder. VoxCeleb1 has id10001 to id11251, VoxCeleb2 id00012 to id09279.
 SPEAKER = re.compile(r"id([01])\d{4}")
 
-#: Folders beside the audio, with a file a clip that is no audio.
+#: Folders beside the audio, with a file for each clip that is not audio.
 NO_AUDIO = {"txt", "mp4", "vid"}
 
 GENDERS = {"m": "male", "f": "female"}
@@ -30,7 +30,7 @@ class Clip(NamedTuple):
 
 
 def corpus_of(speaker: str) -> str:
-    """The corpus that a speaker's number belongs to.
+    """Returns the corpus to which a speaker's number belongs.
 
     Example
     -------
@@ -41,7 +41,7 @@ def corpus_of(speaker: str) -> str:
 
 
 def clip_id(speaker: str, video: str, name: str) -> str:
-    """The ID of an utterance.
+    """Returns the ID of an utterance.
 
     Example
     -------
@@ -52,14 +52,14 @@ def clip_id(speaker: str, video: str, name: str) -> str:
 
 
 def find_roots(data_folder: str, depth: int = 3) -> list[str]:
-    """The folders that hold speakers' folders, such as `wav`, `dev/wav` and `dev/aac`.
+    """Finds the folders that hold speakers' folders, such as `wav`, `dev/wav` and `dev/aac`.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     depth : int
-        How many levels down to look.
+        Number of levels below `data_folder` to search.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def find_roots(data_folder: str, depth: int = 3) -> list[str]:
 
 
 def find_speakers(data_folder: str) -> dict[str, list[str]]:
-    """Where each speaker's files are.
+    """Finds the folders of each speaker.
 
     Arguments
     ---------
@@ -92,8 +92,8 @@ def find_speakers(data_folder: str) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        Speaker -> folders relative to `data_folder`, those in `aac` last: their files have
-        mostly been converted to another one.
+        Speaker -> folders relative to `data_folder`, those in `aac` last, as their files have
+        usually been converted to another folder.
     """
     folders: dict[str, list[str]] = {}
     for root in sorted(find_roots(data_folder), key=lambda root: os.path.basename(root) == "aac"):
@@ -104,7 +104,7 @@ def find_speakers(data_folder: str) -> dict[str, list[str]]:
 
 
 def list_videos(data_folder: str, folders: list[str]) -> dict[str, list[str]]:
-    """A speaker's videos.
+    """Lists a speaker's videos.
 
     Arguments
     ---------
@@ -128,7 +128,7 @@ def list_videos(data_folder: str, folders: list[str]) -> dict[str, list[str]]:
 
 
 def list_files(data_folder: str, folders: list[str]) -> tuple[dict, dict]:
-    """The files of a video; others (`._*` of a Mac, .txt) are passed over.
+    """Lists the audio files of a video; other files (macOS's `._*`, .txt) are ignored.
 
     Arguments
     ---------
@@ -156,30 +156,30 @@ def list_files(data_folder: str, folders: list[str]) -> tuple[dict, dict]:
 def list_clips(
     data_folder: str, speaker: str, video: str, folders: list[str], skips: SkipRegister
 ) -> Iterator[Clip]:
-    """The utterances of a video.
+    """Lists the utterances of a video.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     speaker : str
-        Who speaks.
+        The video's speaker.
     video : str
-        Its name.
+        The video's name.
     folders : list of str
-        Its folders, relative to `data_folder`.
+        The video's folders, relative to `data_folder`.
     skips : SkipRegister
         Counts .m4a files without a .wav, notes copies of a .wav.
 
     Yields
     ------
     Clip
-        Sorted by name.
+        Utterances, sorted by name.
 
     Raises
     ------
     ValueError
-        If two different files claim to be one utterance: names both.
+        If two files of one utterance differ in size; the message names both.
     """
     wavs, waiting = list_files(data_folder, folders)
     prefix = clip_id(speaker, video, "")
@@ -200,12 +200,12 @@ def expect_copy(data_folder: str, first: str, second: str) -> None:
     data_folder : str
         Folder of the corpus.
     first, second : str
-        Files relative to it.
+        Paths of the files, relative to the folder.
 
     Raises
     ------
     ValueError
-        If they differ: which one is the utterance cannot be told.
+        If the sizes differ, so that it is unknown which file is the utterance.
     """
     sizes = [os.path.getsize(os.path.join(data_folder, file)) for file in (first, second)]
     if sizes[0] != sizes[1]:
@@ -216,7 +216,7 @@ def expect_copy(data_folder: str, first: str, second: str) -> None:
 
 
 def find_file(data_folder: str, name: str) -> str | None:
-    """A file of metadata or trials: in the folder, in `meta`, or one level further down.
+    """Finds a file of metadata or trials in the folder, in `meta`, or one level further down.
 
     Arguments
     ---------
@@ -228,7 +228,7 @@ def find_file(data_folder: str, name: str) -> str | None:
     Returns
     -------
     str or None
-        Its path.
+        Path of the file; None if it is not there.
     """
     base = glob.escape(data_folder)
     places = (f"{base}/{place}{name}" for place in ("", "meta/", "*/", "*/meta/"))
@@ -247,7 +247,7 @@ def read_speakers(
     corpus : str
         `voxceleb1` or `voxceleb2`.
     skips : SkipRegister
-        Counts malformed lines, notes unknown genders and nationalities, or no such file.
+        Counts malformed lines, notes unknown genders and nationalities, and a missing file.
     required : bool
         Whether the file has to be there.
 
@@ -255,19 +255,19 @@ def read_speakers(
     -------
     dict of str to dict
         Speaker -> `gender`, `set` (dev or test), and for VoxCeleb1 `nationality` and its
-        `region`.
+        `region`; empty where the file is missing.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file, but it is required.
+        If the file is required and missing.
     """
     name = f"vox{corpus[-1]}_meta.csv"
     path = find_file(data_folder, name)
     if path is None:
         problem = (
             f"{data_folder}: no {name}, neither there nor in its folder meta; the VoxCeleb site "
-            "offers it beside the audio"
+            "offers it with the audio"
         )
         if required:
             raise FileNotFoundError(problem)
@@ -291,19 +291,19 @@ def read_speakers(
 
 
 def refuse_unconverted(data_folder: str, speakers: dict[str, list[str]]) -> None:
-    """Raises where a speaker to be used has .m4a files and no .wav at all.
+    """Raises where a speaker has .m4a files and no .wav at all.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     speakers : dict of str to list of str
-        Speakers to be used -> folders.
+        Speaker that the protocol uses -> folders.
 
     Raises
     ------
     ValueError
-        If there are any: gives the command that converts them.
+        If there is such a speaker; the message gives the command that converts the files.
     """
     waiting = [s for s, folders in speakers.items() if _is_unconverted(data_folder, folders)]
     if waiting:
@@ -315,7 +315,7 @@ def refuse_unconverted(data_folder: str, speakers: dict[str, list[str]]) -> None
 
 
 def _is_unconverted(data_folder: str, folders: list[str]) -> bool:
-    """Looks no further than the first .wav: folders are in the order of `find_speakers`."""
+    """Tells whether a speaker has .m4a files and no .wav; it stops at the first .wav."""
     unconverted = False
     for folder in folders:
         for inside in list_videos(data_folder, [folder]).values():

@@ -20,8 +20,8 @@ _LINE = re.compile(r"([123])\s+(id1\d{4})/([\w-]+)/(\w+)\.wav", re.ASCII)
 def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
     """Reads iden_split.txt.
 
-    What it guarantees is that a clip is in one split. Clips of one video in two splits are
-    noted, and stay as they are: figures that are to be compared need the same split.
+    A clip may be in one split alone. Clips of one video in several splits are noted and stay as
+    they are, because comparable figures need the official split.
 
     Arguments
     ---------
@@ -38,15 +38,15 @@ def read_split(data_folder: str, skips: SkipRegister) -> dict[str, str]:
     Raises
     ------
     FileNotFoundError
-        If it is not there.
+        If the file is missing.
     ValueError
-        If a clip is in two splits: names the line.
+        If a clip is in two splits; the message names the line.
     """
     path = find_file(data_folder, SPLIT_FILE)
     if path is None:
         raise FileNotFoundError(
             f"{data_folder}: no {SPLIT_FILE}, the split for identification, neither there nor in "
-            "its folder meta; the VoxCeleb site offers it beside VoxCeleb1"
+            "its folder meta; the VoxCeleb site offers it with VoxCeleb1"
         )
     split_of: dict[str, str] = {}
     splits_of_video = defaultdict(set)
@@ -77,7 +77,7 @@ def follow_split(
     split_of: dict[str, str],
     skips: SkipRegister,
 ) -> Iterator[tuple[str, Clip]]:
-    """Walks through the files.
+    """Yields the utterances that are there, with their official splits.
 
     Arguments
     ---------
@@ -86,9 +86,9 @@ def follow_split(
     speakers : dict of str to list of str
         Speaker -> folders.
     split_of : dict of str to str
-        See `read_split`.
+        ID of an utterance -> split, from `read_split`.
     skips : SkipRegister
-        Counts clips that the split does not name, and those it names that are not there.
+        Counts clips that the official split lacks, and those it names that have no audio.
 
     Yields
     ------

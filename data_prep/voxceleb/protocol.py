@@ -1,4 +1,4 @@
-"""Which speakers, videos and clips of VoxCeleb are in which split."""
+"""Assignment of VoxCeleb's speakers, videos and clips to splits."""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ CORPORA = ("voxceleb1", "voxceleb2")
 
 
 class Protocol(NamedTuple):
-    """Who and what is in which split.
+    """The rules that assign speakers, videos and clips to splits.
 
     Arguments
     ---------
@@ -23,11 +23,11 @@ class Protocol(NamedTuple):
     train_on : list of str
         Corpora to train on.
     valid_by : str
-        `speaker` or `video`.
+        `speaker` (validation on other speakers) or `video` (on other videos).
     valid_share : float
-        Fraction of speakers or videos in valid.
+        Fraction of the training speakers or videos that validate.
     seed : int
-        Of the choice.
+        Seed of the draw.
     """
 
     tested: set[str]
@@ -38,7 +38,7 @@ class Protocol(NamedTuple):
     seed: int
 
     def valid_speakers(self, speakers: list[str]) -> set[str]:
-        """The speakers whose every utterance validates."""
+        """Draws the speakers all of whose utterances validate; none with `valid_by=video`."""
         if self.valid_by != "speaker":
             return set()
         usable = [s for s in speakers if self.may_train(s)]
@@ -46,19 +46,19 @@ class Protocol(NamedTuple):
         return set(usable[: round(max(1, self.valid_share * len(usable)))])
 
     def may_train(self, speaker: str) -> bool:
-        """Whether a speaker may be in train or valid."""
+        """Tells whether a speaker may be in train or valid."""
         return speaker not in self.held_out and corpus_of(speaker) in self.train_on
 
 
 def choose_corpora(
     train_on: list[str] | None, trials: list[str], speakers: dict[str, list[str]]
 ) -> list[str]:
-    """The corpora to train on.
+    """Chooses the corpora to train on.
 
     Arguments
     ---------
     train_on : list of str, optional
-        What the user asks for; by default all that are there and allowed.
+        Corpora that the user asks for; by default, all that are there and allowed.
     trials : list of str
         Names of the lists of trials.
     speakers : dict of str to list of str
@@ -84,7 +84,7 @@ def choose_corpora(
     if forbidden & set(chosen) or not chosen:
         raise ValueError(
             f"the trials {' and '.join(on_all)} draw on all speakers of VoxCeleb1: train on "
-            f"voxceleb2 for them (found here: {', '.join(there)}), or test on O"
+            f"voxceleb2 for them (found: {', '.join(there)}), or test on O"
         )
     absent = sorted(set(chosen) - set(there))
     if absent:
@@ -95,7 +95,7 @@ def choose_corpora(
 def assign_clips(
     data_folder: str, speakers: dict[str, list[str]], protocol: Protocol, skips: SkipRegister
 ) -> Iterator[tuple[str, Clip]]:
-    """Walks through the files.
+    """Yields the utterances that are there, with their splits.
 
     Arguments
     ---------
@@ -104,9 +104,9 @@ def assign_clips(
     speakers : dict of str to list of str
         Speaker -> folders.
     protocol : Protocol
-        Who and what is in which split.
+        The rules that assign them to splits.
     skips : SkipRegister
-        Counts what the protocol leaves out.
+        Counts utterances that the protocol leaves out.
 
     Yields
     ------

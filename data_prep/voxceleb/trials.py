@@ -1,4 +1,4 @@
-"""VoxCeleb's lists of trials, and what they forbid in training."""
+"""VoxCeleb's lists of trials, and the lists that forbid training on VoxCeleb1."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from masr_modules.data.csv_text import open_text
 logger = logging.getLogger(__name__)
 
 #: List -> its file. O has the 40 test speakers of VoxCeleb1; E and H have all 1251. The cleaned
-#: ones, which papers mostly report, are without the labels that were found to be wrong.
+#: lists, on which most papers report, omit trials whose labels were found to be wrong.
 TRIAL_FILES = {
     "O": "veri_test.txt",
     "O_cleaned": "veri_test2.txt",
@@ -22,7 +22,7 @@ TRIAL_FILES = {
     "H_cleaned": "list_test_hard2.txt",
 }
 
-#: Lists that draw on all of VoxCeleb1.
+#: Lists that draw on all speakers of VoxCeleb1.
 DRAW_ON_ALL = ("E", "E_cleaned", "H", "H_cleaned")
 
 # 1 id10270/5r0dWxy17C8/00001.wav id10270/x6uYqmx31kE/00001.wav
@@ -31,14 +31,14 @@ _TRIAL = re.compile(rf"([01])\s+{_CLIP}\s+{_CLIP}", re.ASCII)
 
 
 def find_lists(data_folder: str, trials: list[str]) -> dict[str, str]:
-    """The files of the lists of trials.
+    """Finds the files of the lists of trials.
 
     Arguments
     ---------
     data_folder : str
         Folder of the corpus.
     trials : list of str
-        Names of the lists, of TRIAL_FILES.
+        Names of the lists, which are keys of TRIAL_FILES.
 
     Returns
     -------
@@ -48,18 +48,18 @@ def find_lists(data_folder: str, trials: list[str]) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If there is no such list.
+        If a name is not that of a list.
     FileNotFoundError
-        If its file is not there.
+        If the file of a list is missing.
     """
     lists = {}
     for name in trials:
         if name not in TRIAL_FILES:
-            raise ValueError(f"{name!r} is no list of trials: {', '.join(TRIAL_FILES)}")
+            raise ValueError(f"{name!r} is no list of trials; there are {', '.join(TRIAL_FILES)}")
         path = find_file(data_folder, TRIAL_FILES[name])
         if path is None:
             raise FileNotFoundError(
-                f"{data_folder}: no {TRIAL_FILES[name]}, the trials {name}, neither there nor in "
+                f"{data_folder}: no {TRIAL_FILES[name]} (trials {name}), neither there nor in "
                 "its folder meta; the VoxCeleb site offers it"
             )
         lists[name] = path
@@ -72,14 +72,14 @@ def read_list(path: str, skips: SkipRegister) -> Iterator[tuple[str, str, int]]:
     Arguments
     ---------
     path : str
-        Its file.
+        Path of the list.
     skips : SkipRegister
         Counts malformed lines, among them those whose label contradicts the speakers.
 
     Yields
     ------
     (str, str, int)
-        IDs of the two utterances, and 1 if they are of one speaker, else 0.
+        IDs of the two utterances, and 1 if the same speaker says both, else 0.
     """
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
@@ -96,7 +96,7 @@ def read_list(path: str, skips: SkipRegister) -> Iterator[tuple[str, str, int]]:
 def write_lists(
     lists: dict[str, str], save_folder: str, there: set[str], skip_limit: float
 ) -> None:
-    """Writes the lists with the IDs of the CSVs; a trial without audio is left out.
+    """Writes the lists with the IDs of the CSVs, without trials that lack audio.
 
     Arguments
     ---------
@@ -112,7 +112,7 @@ def write_lists(
     Raises
     ------
     ValueError
-        If more are left out.
+        If more trials of a list are left out.
     """
     for name, path in lists.items():
         skips = SkipRegister(skip_limit)
@@ -131,6 +131,6 @@ def _has_audio(trial: tuple[str, str, int], there: set[str], skips: SkipRegister
 
 
 def _checked(trials: Iterator, skips: SkipRegister) -> Iterator:
-    """Raises before the file takes its name."""
+    """Passes trials on, then checks what was left out, before the file takes its name."""
     yield from trials
     skips.check()

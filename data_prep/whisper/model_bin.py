@@ -1,11 +1,12 @@
-"""CTranslate2's file of a model, `model.bin`: arrays by name, one after the other.
+"""A reader of CTranslate2's file of a model, `model.bin`, which has named arrays in sequence.
 
-Little-endian throughout. A text is its length (2 bytes) and its bytes, the last of which is 0.
+The file is little-endian. A text is its length (2 bytes) and its bytes, the last of which is 0.
+Sizes are in bytes:
 
     version (4), specification (text), revision of the specification (4)
-    number of arrays (4); of each: name (text), number of dimensions (1), each dimension (4),
+    number of arrays (4); for each: name (text), number of dimensions (1), each dimension (4),
         number of its dtype (1), number of its bytes (4), its bytes
-    number of aliases (4); of each: alias (text), name of the array that it stands for (text)
+    number of aliases (4); for each: alias (text), name of the array that it stands for (text)
 """
 
 import math
@@ -14,17 +15,17 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-#: The form that is read: version of the file, specification and its revision.
+#: The only form that is read: version of the file, specification and its revision.
 FORM = (6, "WhisperSpec", 3)
-#: Number in the file -> dtype.
+#: Number of a dtype in the file -> dtype.
 DTYPES = dict(enumerate(np.dtype(kind) for kind in ("<f4", "i1", "<i2", "<i4", "<f2")))
 
-#: A convolution's weight has most; NumPy could not hold 64.
+#: Largest number of dimensions, which a convolution's weight has. A larger one means a broken file.
 MAX_DIMENSIONS = 3
 
 
 class ModelBin(NamedTuple):
-    """What the file holds.
+    """The content of a file.
 
     Arguments
     ---------
@@ -39,7 +40,7 @@ class ModelBin(NamedTuple):
 
 
 class _Cursor:
-    """Bytes read from the front; never beyond their end."""
+    """A reader of bytes from front to end, which raises ValueError where they end early."""
 
     def __init__(self, content: bytes, name: str):
         self.content, self.name, self.place = content, name, 0
@@ -60,7 +61,7 @@ class _Cursor:
     def text(self) -> str:
         text = bytes(self.take(self.number(2)))
         if not text.endswith(b"\0") or not text[:-1].isascii() or b"\0" in text[:-1]:
-            raise self.broken(f"the text before byte {self.place:,} is none: {text[:40]!r}")
+            raise self.broken(f"the text before byte {self.place:,} is no text: {text[:40]!r}")
         return text[:-1].decode("ascii")
 
     def broken(self, what: str) -> ValueError:
@@ -68,25 +69,25 @@ class _Cursor:
 
 
 def read_model_bin(content: bytes, name: str) -> ModelBin:
-    """Reads the arrays of a Whisper that CTranslate2 wrote; takes no more memory than the file.
+    """Reads the arrays of a Whisper that CTranslate2 wrote, without copying them.
 
     Arguments
     ---------
     content : bytes
-        The file.
+        The bytes of the file.
     name : str
-        Of the file, for errors.
+        Name of the file, for errors.
 
     Returns
     -------
     ModelBin
-        Views of `content`, nothing is copied.
+        Arrays that are views of `content`.
 
     Raises
     ------
     ValueError
-        If the file is of another version or specification, truncated, goes on after its end, or
-        says of an array what does not fit its bytes: names the file.
+        If the file is of another version or specification, is truncated, has bytes after its end,
+        or an array's shape and dtype do not fit its bytes; the message names the file.
 
     Example
     -------
@@ -116,7 +117,7 @@ def read_model_bin(content: bytes, name: str) -> ModelBin:
     for _ in range(cursor.number(4)):
         alias, key = cursor.text(), cursor.text()
         if key not in arrays or alias in arrays or alias in aliases:
-            raise cursor.broken(f"the alias {alias} of {key} has no array, or comes twice")
+            raise cursor.broken(f"the alias {alias} of {key} has no array, or occurs twice")
         aliases[alias] = key
     if left := len(content) - cursor.place:
         raise cursor.broken(f"{left:,} bytes follow its end")

@@ -1,4 +1,4 @@
-"""From CTranslate2's names of a Whisper's arrays to those of transformers."""
+"""Translation of CTranslate2's names of a Whisper's arrays to those of transformers."""
 
 import re
 
@@ -8,30 +8,30 @@ from torch import Tensor
 
 from data_prep.whisper.model_bin import ModelBin
 
-#: Facts of the network that CTranslate2 writes beside the weights -> what transformers' Whisper is.
+#: Properties of the network that CTranslate2 writes beside the weights -> transformers' value.
 FIXED = {
     "decoder/activation": 3,  # GELU
     "decoder/alibi": 0,
-    "decoder/alignment_heads": 1,  # of timestamps of words, which are averaged
+    "decoder/alignment_heads": 1,  # number of attention heads for the alignment
     "decoder/alignment_layer": -1,
     "decoder/pre_norm": 1,
     "decoder/scale_embeddings": 0,
     "decoder/start_from_zero_embedding": 0,
 }
-#: The output is the transposed embedding, in both.
+#: The weight of the output projection is that of the embedding, in both.
 ALIASES = {"decoder/projection/weight": "decoder/embeddings/weight"}
 
 
 class _Arrays:
-    """Arrays by their name, each taken once; shapes are checked as they are taken."""
+    """Arrays by name, each of which is taken once, with a check of its shape."""
 
     def __init__(self, arrays: dict[str, np.ndarray], name: str):
         self.arrays, self.name = dict(arrays), name
 
     def take(self, key: str, *shape: int | None) -> np.ndarray:
-        """An array; None in its shape is any size."""
+        """Takes an array; None in the expected shape stands for any size."""
         if key not in self.arrays:
-            raise ValueError(f"{self.name}: has no array {key}: is it a Whisper?")
+            raise ValueError(f"{self.name}: has no array {key}; it may not be a Whisper")
         array = self.arrays.pop(key)
         if len(array.shape) != len(shape) or any(
             wanted not in (None, size) for size, wanted in zip(array.shape, shape, strict=True)
@@ -52,20 +52,20 @@ class _Arrays:
         return int(self.take(key))
 
     def count_layers(self, side: str) -> int:
-        """Layers that are there; a missing one is found where it is taken."""
+        """Counts layers by the largest number; a missing layer raises when it is taken."""
         found = (re.match(rf"{side}/layer_(\d{{1,3}})/", key) for key in self.arrays)
         return max((int(layer[1]) + 1 for layer in found if layer), default=0)
 
 
 def to_transformers(model: ModelBin, name: str) -> tuple[dict[str, int], dict[str, Tensor]]:
-    """Sizes and weights of a Whisper as transformers names them.
+    """Returns the sizes and weights of a Whisper under transformers' names.
 
     Arguments
     ---------
     model : ModelBin
-        From `read_model_bin`. Every array is used; weights are float16 or float32.
+        Content of the file, from `read_model_bin`, with weights in float16 or float32.
     name : str
-        Of its file, for errors.
+        Name of the file, for errors.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def to_transformers(model: ModelBin, name: str) -> tuple[dict[str, int], dict[st
     Raises
     ------
     ValueError
-        If an array is missing, left over or of another shape, or the network is none that
-        transformers builds: names the file and the array.
+        If an array is missing, left over or of another shape, or transformers has no such network;
+        the message names the file and the array.
     """
     arrays = _Arrays(model.arrays, name)
     for key, wanted in FIXED.items():
@@ -118,7 +118,7 @@ def to_transformers(model: ModelBin, name: str) -> tuple[dict[str, int], dict[st
 def _heads(arrays: _Arrays, side: str, width: int) -> int:
     heads = arrays.number(f"{side}/num_heads")
     if heads < 1 or width % heads:
-        raise ValueError(f"{arrays.name}: {side}/num_heads is {heads}, which do not divide {width}")
+        raise ValueError(f"{arrays.name}: {side}/num_heads ({heads}) does not divide {width}")
     return heads
 
 
@@ -148,7 +148,7 @@ def _norm(arrays: _Arrays, theirs: str, ours: str, width: int) -> dict[str, Tens
 def _attention(
     arrays: _Arrays, theirs: str, ours: str, stacked: list[str], width: int
 ) -> dict[str, Tensor]:
-    """The norm before it, its projections, of which CTranslate2 stacks some, and the output's."""
+    """Translates attention: its norm and projections, some of which CTranslate2 stacks."""
     found = _norm(arrays, f"{theirs}/layer_norm", f"{ours}_layer_norm", width)
     for number, names in enumerate([*stacked, "o"]):
         rows = width * len(names)
@@ -161,7 +161,7 @@ def _attention(
                 found[f"{projection}.bias"] = shift
             elif shift.any():
                 raise ValueError(
-                    f"{arrays.name}: {theirs}/linear_{number}/bias moves the keys, which have no "
-                    "bias in a Whisper"
+                    f"{arrays.name}: {theirs}/linear_{number}/bias is not zero for the keys, which "
+                    "have no bias in a Whisper"
                 )
     return found

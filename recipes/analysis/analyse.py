@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a pretrained encoder knows of languages and speakers: tables, pictures and a page to listen.
+"""Analyses the languages and speakers in an encoder's embeddings: tables, pictures, an audio map.
 
 > python recipes/analysis/analyse.py results/pretrain/masr/1234 data/mini/csv/test.csv
 > python recipes/analysis/analyse.py CHECKPOINT CSV --against OTHER_CHECKPOINT
 
-The probe learns from `--labelled`; `--valid` chooses the layer. Embeddings are kept in the output
-folder: run the same command again to resume.
+The probe learns from `--labelled`, and the layer is chosen on `--valid`. Embeddings are kept in the
+output folder: run the same command again to resume.
 """
 
 import argparse
@@ -40,26 +40,42 @@ from masr_modules.metrics.tables import replace_block
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line, defaults filled in."""
+    """Parses the command line and fills in defaults."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("checkpoint", help="folder of a pretraining, or of its encoder")
     parser.add_argument("csv", type=Path, help="the utterances, such as data/mini/csv/test.csv")
     parser.add_argument("--against", help="another checkpoint, to compare with")
-    parser.add_argument("--data_root", help="$data_root of the CSVs (default: CSV's grandparent)")
-    parser.add_argument("--labelled", type=Path, help="what the probe learns from (labelled.csv)")
-    parser.add_argument("--valid", type=Path, help="what chooses the layer (valid.csv)")
-    parser.add_argument("--output_folder", type=Path, help="(default: results/analysis/NAME)")
+    parser.add_argument(
+        "--data_root", help="folder of $data_root in the CSVs (default: parent of the CSV's folder)"
+    )
+    parser.add_argument(
+        "--labelled", type=Path, help="CSV that the probe learns from (default: labelled.csv)"
+    )
+    parser.add_argument(
+        "--valid", type=Path, help="CSV on which the layer is chosen (default: valid.csv)"
+    )
+    parser.add_argument(
+        "--output_folder", type=Path, help="folder to write (default: results/analysis/NAME)"
+    )
     parser.add_argument("--probe", choices=("knn", "linear"), default="knn")
-    parser.add_argument("--layer", type=int, help="0 is the front end (default: the probe's best)")
+    parser.add_argument(
+        "--layer", type=int, help="layer to analyse, 0 is the front end (default: the probe's best)"
+    )
     parser.add_argument(
         "--kinds", nargs="+", choices=DISTANCE_KINDS, default=["genetic", "geographic", "featural"]
     )
     parser.add_argument("--neighbours", type=int, default=NEIGHBOURS)
     parser.add_argument("--permutations", type=int, default=PERMUTATIONS)
-    parser.add_argument("--points", type=int, default=MOST_POINTS, help="of the map, at most")
-    parser.add_argument("--clips", type=int, default=200, help="points that play, at most")
+    parser.add_argument(
+        "--points", type=int, default=MOST_POINTS, help="largest number of points of the map"
+    )
+    parser.add_argument(
+        "--clips", type=int, default=200, help="largest number of points that play audio"
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--readme", type=Path, help="file with the marks <!-- analysis -->")
+    parser.add_argument(
+        "--readme", type=Path, help="file whose block <!-- analysis --> gets the tables"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     for name in ("neighbours", "permutations", "points"):
@@ -75,7 +91,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def load_systems(args: argparse.Namespace) -> dict[str, PretrainedEncoder]:
-    """Name -> encoder: the other checkpoint, where there is one, then this one."""
+    """Loads the encoders by name: the other checkpoint's, where one is given, then this one's."""
     found = {}
     for source in filter(None, (args.against, args.checkpoint)):
         loaded = load_encoder(source)
@@ -88,7 +104,7 @@ def load_systems(args: argparse.Namespace) -> dict[str, PretrainedEncoder]:
 def embed_all(
     args: argparse.Namespace, encoders: dict[str, PretrainedEncoder]
 ) -> tuple[dict[str, System], Utterances, np.ndarray]:
-    """The systems, the utterances of the CSV that could be read, languages of the probe."""
+    """Embeds the CSVs; returns the systems, readable utterances and languages of the probe."""
     csvs = {"labelled": args.labelled, "valid": args.valid, "test": args.csv}
     read = {split: read_utterances(path, args.data_root) for split, path in csvs.items()}
     systems = {}
@@ -104,7 +120,7 @@ def embed_all(
 
 
 def analyse(args: argparse.Namespace) -> Findings:
-    """Embeds and measures."""
+    """Embeds the utterances and measures every encoder."""
     encoders = load_systems(args)
     if args.output_folder is None:
         name = " against ".join(reversed(encoders)) + f" {args.csv.stem}"
@@ -120,7 +136,7 @@ def analyse(args: argparse.Namespace) -> Findings:
 
 
 def draw(args: argparse.Namespace, found: Findings) -> None:
-    """Pictures of all systems, and the page of the last."""
+    """Draws the pictures of all systems, and writes the page of the last."""
     folder, codes, group_of = args.output_folder, found.languages.codes, found.languages.coloured
     matrices = {name: measured.confusion for name, (_, measured) in found.systems.items()}
     save_picture(draw_confusions(matrices, codes, group_of), folder / "confusion")
@@ -146,7 +162,7 @@ def draw(args: argparse.Namespace, found: Findings) -> None:
 def listen(
     args: argparse.Namespace, found: Findings, name: str, places: np.ndarray, chosen: np.ndarray
 ) -> None:
-    """The page of the map, with sound."""
+    """Writes the page of the map, whose points play audio."""
     ids = np.array(list(found.utterances.rows))[chosen]
     rows = {utterance: found.utterances.rows[utterance] for utterance in ids.tolist()}
     languages = np.array([row["language"] for row in rows.values()])
@@ -166,7 +182,7 @@ def listen(
 
 
 def main(arguments: list[str]) -> None:
-    """Analyses, writes, prints."""
+    """Analyses the encoders, and writes and prints the results."""
     args = parse(arguments)
     found = analyse(args)
     text = as_markdown(found)
@@ -176,7 +192,7 @@ def main(arguments: list[str]) -> None:
     if args.readme:
         replace_block(args.readme, "analysis", text.partition("\n")[2].replace("\n## ", "\n### "))
     draw(args, found)
-    print(f"Pictures and map.html, the map to listen to: {args.output_folder}")
+    print(f"Pictures and map.html, the map that plays audio: {args.output_folder}")
 
 
 if __name__ == "__main__":

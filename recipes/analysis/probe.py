@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Frozen probes of encoders, before and after: what each knows of languages, speakers, emotions.
+"""Probes frozen encoders, such as before and after training, for languages, speakers and emotions.
 
 > python recipes/analysis/probe.py --data_root FOLDER --train train.csv --valid valid.csv \\
 >     --test test.csv --encoders start=data/whisper_tiny_en "MASR=results/pretrain/w/{seed}" \\
->     --seeds 1 2
+>     --seeds 1 2 --output results/probes.json
 
-The same probes as of pretraining's table: neighbours and logistic regression learn from `--train`,
-layers and strengths are chosen on `--valid`, and each metric is of `--test`. With `{seed}` in an
-encoder's folder its metrics are means over seeds. The differences are to the first encoder, with
-95 % intervals over test speakers of these encoders alone, seeds not drawn.
+The probes are those of pretraining's table: nearest neighbours and logistic regression learn from
+`--train`, layers and strengths are chosen on `--valid`, and every metric is on `--test`. With
+`{seed}` in an encoder's folder, its metrics are means over seeds. Differences are to the first
+encoder; their 95 % intervals are over test speakers, for these encoders alone (seeds are fixed).
 """
 
 import argparse
@@ -30,7 +30,7 @@ from masr_modules.metrics.probes import Evaluation, evaluate
 from masr_modules.metrics.tables import align
 from masr_modules.reporting.comparison import format_difference
 
-#: Metric -> title, label that its mean is over ("": none), whether it falls where it gets better.
+#: Metric -> title, and label over whose values its mean is taken ("": none).
 METRICS = {
     "linear": ("{} linear", "label"),
     "knn": ("{} kNN", "label"),
@@ -40,33 +40,44 @@ METRICS = {
     "speaker_eer": ("speaker EER", ""),
     "speaker_eer_within": ("speaker EER, same language and gender", ""),
 }
+#: Shorter utterances (seconds) are left out.
 MIN_SECONDS = 0.4
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--encoders", nargs="+", required=True, help="NAME=FOLDER, the start first")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1234], help="for {seed}")
-    parser.add_argument("--data_root", required=True, help="what $data_root stands for")
-    for split in ("train", "valid", "test"):
-        parser.add_argument(f"--{split}", nargs="+", required=True, help="CSVs")
-    parser.add_argument("--by", default="source", help="column whose values are probed apart")
-    parser.add_argument("--probe_column", default="language")
     parser.add_argument(
-        "--most", type=int, default=3000, help="utterances of a value and split, at most"
+        "--encoders", nargs="+", required=True, help="NAME=FOLDER, with the start first"
     )
-    parser.add_argument("--max_seconds", type=float, default=10.0, help="of an utterance")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[1234], help="values of {seed} in a FOLDER"
+    )
+    parser.add_argument("--data_root", required=True, help="folder that $data_root stands for")
+    for split in ("train", "valid", "test"):
+        parser.add_argument(f"--{split}", nargs="+", required=True, help=f"CSVs of the {split} set")
+    parser.add_argument("--by", default="source", help="column whose values are probed separately")
+    parser.add_argument(
+        "--probe_column", default="language", help="label that kNN and linear probe predict"
+    )
+    parser.add_argument(
+        "--most", type=int, default=3000, help="largest number of utterances of a value and split"
+    )
+    parser.add_argument(
+        "--max_seconds", type=float, default=10.0, help="seconds of an utterance that are embedded"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, required=True, help="JSON; resumes what is in it")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="JSON to write; encoders in it are not repeated"
+    )
     return parser.parse_args(arguments)
 
 
 def read_groups(args: argparse.Namespace) -> dict[str, dict[str, dict]]:
-    """Value of `--by` -> split -> ID -> row, evenly spread, decodable and of MIN_SECONDS."""
+    """Reads the rows by value of `--by` and split: at most `--most`, long enough, decodable."""
     groups: dict[str, dict[str, dict]] = {}
     for split in ("train", "valid", "test"):
         for path in getattr(args, split):
@@ -76,7 +87,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, dict[str, dict]]:
                     group.setdefault(split, {})[key] = row
     whole = {name: group for name, group in groups.items() if len(group) == 3}
     for name in groups.keys() - whole.keys():
-        print(f"{name}: not in all of train, valid and test: left out")
+        print(f"{name}: left out, as it is not in all of train, valid and test")
     for group in whole.values():
         for split, rows in group.items():
             keys = list(rows)
@@ -88,7 +99,7 @@ def read_groups(args: argparse.Namespace) -> dict[str, dict[str, dict]]:
 def probe(
     source: str, groups: Mapping[str, Mapping[str, dict]], args: argparse.Namespace
 ) -> dict[str, Evaluation]:
-    """Value -> what an encoder is measured to know there."""
+    """Evaluates an encoder's probes for each value of `--by`."""
     loaded = load_encoder(source)
     encoder = loaded.encoder.eval().to(args.device)
 
@@ -121,9 +132,10 @@ def probe(
 def differences(
     mine: list[dict], first: list[dict], metric: str, rows: Mapping[str, dict], label: str
 ) -> Difference:
-    """Of encoders' results, one a seed, to the first encoder's; of the EER by its jackknife.
+    """Computes the difference of an encoder's results to the first encoder's, one for each seed.
 
-    Its interval is over labels with two test speakers or more.
+    The EER's difference is of its jackknife pseudo-values. The interval of other metrics is over
+    labels with at least two test speakers.
     """
     values = [
         {
@@ -145,7 +157,7 @@ def differences(
         heard: dict[str, set[str]] = {}
         for stratum, speaker in zip(strata, speakers, strict=True):
             heard.setdefault(stratum, set()).add(speaker)
-        # Of one speaker alone no spread is known: such labels count in the mean alone.
+        # One speaker has no spread, so labels with one count in the mean alone.
         several = np.array([len(heard[stratum]) > 1 for stratum in strata])
         if several.any():
             values = [
@@ -159,16 +171,16 @@ def differences(
 
 
 def make_table(results: Mapping, groups: Mapping, probe_column: str) -> str:
-    """Markdown: a row for each value and encoder, its metrics, and what they are above the first's.
+    """Makes a table in Markdown with the metrics of each value and encoder, and their differences.
 
     Arguments
     ---------
     results : mapping
         Encoder -> seed -> value of `--by` -> {metrics, correct}.
     groups : mapping
-        From `read_groups`.
+        Rows, from `read_groups`.
     probe_column : str
-        What neighbours and the linear probe tell.
+        Label that kNN and linear probe predict.
     """
     body, used = [], []
     for metric in METRICS:
@@ -202,7 +214,7 @@ def make_table(results: Mapping, groups: Mapping, probe_column: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Probes what is not in the output yet, then prints the table."""
+    """Probes the encoders that are not in the output yet, then prints the table."""
     args = parse(arguments)
     groups = read_groups(args)
     done = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains and tests a speech recogniser of many languages on a pretrained encoder, by CTC.
+"""Trains and tests a multilingual CTC speech recogniser on a pretrained encoder.
 
 > python recipes/asr/train.py hparams/mini_asr.yaml --pretrained FOLDER
 > python recipes/asr/train.py hparams/mini_asr.yaml --pretrained FOLDER --freeze false
@@ -31,7 +31,7 @@ from masr_modules.training.experiment import load_rows, start_experiment
 
 
 def main(arguments: list[str]) -> None:
-    """Reads top to bottom: data, tokens, encoder, training, test, report."""
+    """Runs the recipe: data, tokens, encoder, training, test, report."""
     hparams, run_opts = start_experiment(arguments)
     hparams["max_crop_seconds"] = None  # a crop would not fit its text
     folder = Path(hparams["output_folder"])

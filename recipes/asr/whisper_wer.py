@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Error rates of Whispers' own transcription, such as before and after an encoder was continued.
+"""Measures the error rates of Whispers' own transcriptions, such as before and after pretraining.
 
 > python recipes/asr/whisper_wer.py test.csv --data_folder FOLDER --models BEFORE AFTER
 
 Each model is a transformers folder of a Whisper, which transcribes the CSV's utterances greedily; a
 multilingual one detects the language. References and transcriptions are normalised (lower case, no
-punctuation; masr_modules/metrics/transcripts.py) before errors are counted. The table has word and
-character error rate of each model, and their difference to the first model's with a 95 % interval
-over speakers. An encoder alone gets the decoder of `--start`, by default the first model, and so do
-folders without tokenizer, feature extractor or settings of generation.
+punctuation; masr_modules/metrics/transcripts.py) before errors are counted. The table has the word
+and character error rates of each model, and their differences to the first model's with a 95 %
+interval over speakers. A folder that lacks the decoder, tokenizer, feature extractor or generation
+settings gets those of `--start`, by default the first model.
 """
 
 import argparse
@@ -44,14 +44,14 @@ with extra("hub"):
 
 logger = logging.getLogger(__name__)
 
-#: What a Whisper hears at once, s.
+#: Longest audio that a Whisper transcribes at once (seconds).
 MAX_SECONDS = 30.0
-#: Utterances that are transcribed at once.
+#: Number of utterances that are transcribed at once.
 BATCH = 8
 
 
 class Whisper(NamedTuple):
-    """A model and what it needs to transcribe."""
+    """A model, with the feature extractor and tokenizer that it needs to transcribe."""
 
     model: WhisperForConditionalGeneration
     extractor: WhisperFeatureExtractor
@@ -59,27 +59,27 @@ class Whisper(NamedTuple):
 
 
 def load_whisper(source: str, start: str | None = None) -> Whisper:
-    """Loads a Whisper; runs no code of the folder.
+    """Loads a Whisper without running code of its folder.
 
     Arguments
     ---------
     source : str
         Hub name or local folder.
     start : str, optional
-        The Whisper that it was continued from, for the decoder and the files that it lacks.
+        The Whisper from which it was continued, for the decoder and files that it lacks.
 
     Returns
     -------
     Whisper
-        In float32, in evaluation mode.
+        The model, in float32 and evaluation mode, with feature extractor and tokenizer.
 
     Raises
     ------
     FileNotFoundError
         If the folder is missing, or lacks a file that `start` lacks too.
     ValueError
-        If it is no Whisper, lacks weights that `start` does not have or that do not fit, or the
-        tokenizer is that of another.
+        If the model is not a Whisper, lacks weights that `start` does not have or that do not fit,
+        or the tokenizer is that of another Whisper.
     """
     check_source(source)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
@@ -102,13 +102,13 @@ def load_whisper(source: str, start: str | None = None) -> Whisper:
     model.generation_config = GenerationConfig.from_pretrained(settings, trust_remote_code=False)
     if not hasattr(model.generation_config, "no_timestamps_token_id"):
         raise ValueError(
-            f"{settings}: its generation_config.json has no no_timestamps_token_id; take that of "
-            "the Whisper that it was continued from"
+            f"{settings}: its generation_config.json has no no_timestamps_token_id; take the file "
+            "of the Whisper from which it was continued"
         )
     if tokenizer.eos_token_id != config.eos_token_id:
         raise ValueError(
-            f"{words}: its texts end with the token {tokenizer.eos_token_id}, and those of "
-            f"{source} with {config.eos_token_id}: it is the tokenizer of another Whisper"
+            f"{words}: its end-of-text token is {tokenizer.eos_token_id}, but that of "
+            f"{source} is {config.eos_token_id}: it is the tokenizer of another Whisper"
         )
     return Whisper(model.eval(), extractor, tokenizer)
 
@@ -118,10 +118,12 @@ def _add_decoder(
 ) -> None:
     others = sorted(key for key in missing if not key.startswith(("model.decoder.", "proj_out.")))
     if others:
-        raise ValueError(f"{source}: its weights lack {', '.join(others[:3])}: is it a Whisper?")
+        raise ValueError(
+            f"{source}: its weights lack {', '.join(others[:3])}; it may not be a Whisper"
+        )
     if start in (None, source):
         raise ValueError(
-            f"{source}: has no decoder; name the Whisper that it was continued from by --start"
+            f"{source}: has no decoder; name the Whisper from which it was continued by --start"
         )
     state = load_whisper(start).model.state_dict()
     try:
@@ -131,13 +133,13 @@ def _add_decoder(
 
 
 def _having(source: str, start: str | None, *files: str) -> str:
-    """Where one of these files is: the first folder, or else the other."""
+    """Returns the folder that has one of the files: `source`, or else `start`."""
     folder = Path(source).expanduser()
     if not folder.is_dir() or any((folder / file).is_file() for file in files):
         return source
     if start in (None, source):
         raise FileNotFoundError(
-            f"{source}: has no {' or '.join(files)}; name the Whisper that it was continued from "
+            f"{source}: has no {' or '.join(files)}; name the Whisper from which it was continued "
             "by --start"
         )
     return _having(start, None, *files)
@@ -146,28 +148,28 @@ def _having(source: str, start: str | None, *files: str) -> str:
 def read_rows(
     path: str, data_folder: str, language: str | None = None, limit: int | None = None
 ) -> dict[str, dict]:
-    """Utterances that can be transcribed and scored; others are left out, and counted.
+    """Reads the utterances that can be transcribed and scored; others are left out and counted.
 
     Arguments
     ---------
     path : str
         CSV with a column `text`.
     data_folder : str
-        What `$data_root` stands for.
+        Folder that `$data_root` stands for.
     language : str, optional
-        The only one, ISO 639-3.
+        Code of the only language to read (ISO 639-3); by default, all are read.
     limit : int, optional
-        Number of first rows of it that are read.
+        Largest number of rows (of this language) to read, from the first on.
 
     Returns
     -------
     dict
-        ID -> row, its text normalised.
+        ID -> row, with its text normalised.
 
     Raises
     ------
     ValueError
-        If none is left.
+        If no utterance is left.
     """
     every = load_csv(path, data_folder)
     known = zip(every, every.column("language"), strict=True)
@@ -181,8 +183,8 @@ def read_rows(
     short = {key: row for key, row in rows.items() if row["duration"] <= MAX_SECONDS}
     if len(short) < len(rows):
         logger.warning(
-            "%s: %d utterances are longer than the %.0f s that a Whisper hears at once, and are "
-            "left out",
+            "%s: left out %d utterances that are longer than the %.0f s that a Whisper transcribes "
+            "at once",
             *(path, len(rows) - len(short), MAX_SECONDS),
         )
     return with_text(short, path, normalise_text)
@@ -190,21 +192,21 @@ def read_rows(
 
 @torch.no_grad()
 def transcribe(whisper: Whisper, rows: Mapping[str, Mapping], device: str = "cpu") -> list[str]:
-    """Greedy transcriptions.
+    """Transcribes utterances greedily.
 
     Arguments
     ---------
     whisper : Whisper
-        From `load_whisper`.
+        Model, from `load_whisper`.
     rows : mapping
         ID -> row, with `wav`.
     device : str
-        Where it computes.
+        Device to compute on.
 
     Returns
     -------
     list of str
-        Text of each row, normalised.
+        Normalised transcription of each row.
     """
     model, extractor, tokenizer = whisper
     model.to(device)
@@ -229,7 +231,7 @@ def transcribe(whisper: Whisper, rows: Mapping[str, Mapping], device: str = "cpu
 
 
 def make_table(rows: Mapping[str, Mapping], texts: Mapping[str, Sequence[str]]) -> str:
-    """Error rates of each model, and what they are above those of the first.
+    """Makes a table of each model's error rates and their differences to the first model's.
 
     Arguments
     ---------
@@ -241,7 +243,7 @@ def make_table(rows: Mapping[str, Mapping], texts: Mapping[str, Sequence[str]]) 
     Returns
     -------
     str
-        Markdown.
+        The table in Markdown.
 
     Example
     -------
@@ -280,20 +282,22 @@ def make_table(rows: Mapping[str, Mapping], texts: Mapping[str, Sequence[str]]) 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("csv", help="utterances with a text, such as test.csv")
-    parser.add_argument("--data_folder", required=True, help="what $data_root stands for")
+    parser.add_argument("csv", help="CSV of utterances with a text, such as test.csv")
+    parser.add_argument("--data_folder", required=True, help="folder that $data_root stands for")
     parser.add_argument(
         "--models", nargs="+", required=True, help="transformers folders, BEFORE first"
     )
-    parser.add_argument("--start", help="Whisper for what a folder lacks (default: the first)")
-    parser.add_argument("--language", help="utterances of this `language` alone, such as eng")
-    parser.add_argument("--limit", type=int, help="first of these rows that are read")
+    parser.add_argument(
+        "--start", help="Whisper that gives what a folder lacks (default: the first model)"
+    )
+    parser.add_argument("--language", help="read this `language` alone, such as eng")
+    parser.add_argument("--limit", type=int, help="read at most this number of these rows")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    transformers.logging.set_verbosity_error()  # it tells every setting of every generation
+    transformers.logging.set_verbosity_error()  # else it logs the settings of every generation
     try:
         rows = read_rows(args.csv, args.data_folder, args.language, args.limit)
         texts = {}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All tasks on a corpus, with several encoders, frozen and fine-tuned; one table.
+"""Trains all tasks on a corpus, with several encoders, frozen and fine-tuned, and prints one table.
 
 > python recipes/downstream/compare.py --encoders MASR=results/pretrain/masr/1234
 > python recipes/downstream/compare.py --jobs 2 --encoders \\
@@ -8,12 +8,12 @@
 > python recipes/downstream/compare.py --corpus debian --seeds 1234 1235 \\
 >     --encoders @results/compare_debian/encoders.txt
 
-A task is a recipe whose train.py has a `TASK` with a `mini_yaml`; on another corpus, those that
-have a YAML for it. `{seed}` in an encoder's folder is the run's; @FILE has an encoder a line, as
-study/run.py writes it. The untrained encoder goes along. A run that is complete is not
-repeated, and an interrupted one resumes. What runs measured goes into runs.csv of the output
-folder, or into --record: the repository's is recipes/downstream/runs.csv, and
-recipes/study/tables.py puts its tables into the READMEs. What follows `--` goes to every run.
+A task is a recipe whose train.py has a `TASK` with a `mini_yaml`; on another corpus, tasks that
+have a YAML for it run. `{seed}` in an encoder's folder stands for the run's seed; @FILE has an
+encoder on each line, as study/run.py writes it. The untrained encoder is compared too. A complete
+run is not repeated, and an interrupted one resumes. The results go to runs.csv of the output
+folder, or to --record: the repository's is recipes/downstream/runs.csv, and
+recipes/study/tables.py puts its tables into the READMEs. Options after `--` go to every run.
 """
 
 import argparse
@@ -46,20 +46,20 @@ MODES = {"frozen": "true", "fine-tuned": "false"}
 
 
 def yaml_of(task: Task, corpus: str) -> Path:
-    """The task on a corpus: mini_NAME.yaml on the synthetic one, CORPUS_NAME.yaml on another."""
+    """Returns a task's YAML: mini_NAME.yaml for the synthetic corpus, else CORPUS_NAME.yaml."""
     name = task.mini_yaml
     return HPARAMS / (name if corpus == "mini" else f"{corpus}_{name.removeprefix('mini_')}")
 
 
 def folder_of(run: DownstreamRun, root: Path) -> Path:
-    """Where a run writes."""
+    """Returns the folder to which a run writes."""
     return root / run.task / run.row.replace(", ", "_").replace(" ", "_") / str(run.seed)
 
 
 def train(
     run: DownstreamRun, task: Task, source: str, root: Path, threads: int, extra: list[str]
 ) -> None:
-    """Trains and tests, unless the results are there; those of another encoder are refused."""
+    """Trains and tests, unless results are there; refuses results of other settings or data."""
     folder = folder_of(run, root)
     settings = {
         "pretrained": source.replace("{seed}", str(run.seed)),
@@ -90,19 +90,33 @@ def train(
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; `encoders` as a dict, `tasks` as a list of Task."""
+    """Parses the command line, with `encoders` as a dict and `tasks` as a list of Task."""
     tasks = find_tasks(RECIPES)
     about = __doc__.split("\n\n")[0]
     parser = argparse.ArgumentParser(description=about, fromfile_prefix_chars="@")
-    parser.add_argument("--corpus", default="mini", help="of the tasks' YAMLs: CORPUS_asr.yaml")
-    parser.add_argument("--encoders", nargs="+", required=True, metavar="NAME=FOLDER")
+    parser.add_argument(
+        "--corpus", default="mini", help="corpus of the tasks' YAMLs, such as CORPUS_asr.yaml"
+    )
+    parser.add_argument(
+        "--encoders",
+        nargs="+",
+        required=True,
+        metavar="NAME=FOLDER",
+        help="encoders to compare; {seed} in FOLDER stands for the run's seed",
+    )
     parser.add_argument("--tasks", nargs="+", choices=list(tasks), default=list(tasks))
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1234])
-    parser.add_argument("--output_folder", type=Path, help="by default results/downstream[_CORPUS]")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
-    parser.add_argument("--record", type=Path, help="what all runs measured")
-    parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1234], help="seeds of the runs")
+    parser.add_argument(
+        "--output_folder", type=Path, help="folder to write (default: results/downstream[_CORPUS])"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="number of runs at a time, which share the cores evenly"
+    )
+    parser.add_argument(
+        "--record", type=Path, help="CSV of all runs' results (default: OUTPUT_FOLDER/runs.csv)"
+    )
+    parser.add_argument("overrides", nargs="*", help="options after --, passed to every run")
     args = parser.parse_args(arguments)
     for text in args.encoders:
         if "=" not in text or text.startswith("="):
@@ -118,7 +132,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs what is missing, then prints and saves the tables."""
+    """Does the runs that are missing, then prints and saves the tables."""
     args = parse(arguments)
     encoders = {"untrained": next(iter(args.encoders.values())), **args.encoders}
     threads = max(1, (os.cpu_count() or 1) // args.jobs)

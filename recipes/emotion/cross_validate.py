@@ -4,9 +4,9 @@
 > python recipes/emotion/cross_validate.py hparams/iemocap_emotion.yaml --pretrained FOLDER \\
 >     --data_folder /corpora/IEMOCAP_full_release
 
-Takes what train.py takes: every fold is a run of it with another `--fold`. A fold that is
-complete is not repeated, and an interrupted one resumes; results of other settings or data
-are refused. With `--leave_out speaker` there are ten folds.
+It takes the options of train.py: every fold is a run of it with another `--fold`. A complete fold
+is not repeated, and an interrupted one resumes; results of other settings or data
+are refused. There are five folds, and ten with `--leave_out speaker`.
 """
 
 import json
@@ -28,28 +28,28 @@ RECIPE = Path(__file__).with_name("train.py")
 
 
 def resolved(arguments: list[str]) -> str:
-    """The YAML as text, overrides applied; nothing is built."""
+    """Returns the YAML as text with overrides applied, and builds no objects."""
     path, _, overrides = parse_arguments(arguments)
     return resolve_settings(path, overrides)
 
 
 def settings_of(arguments: list[str]) -> dict:
-    """The YAML's plain values."""
+    """Returns the YAML's plain values."""
     return YAML().load(resolved(arguments))
 
 
 def run_fold(arguments: list[str]) -> dict:
-    """The results.json of one fold, trained where it is not there.
+    """Returns the results.json of one fold, which is trained where the file is missing.
 
     Raises
     ------
     ValueError
-        If what is there was made with other settings or CSVs, such as another `leave_out`.
+        If existing results were made with other settings or CSVs, such as another `leave_out`.
     """
     folder = Path(settings_of(arguments)["output_folder"])
     path = folder / "results.json"
     if path.is_file():
-        for kind in ("settings", "inputs"):  # a setting tells more than the CSVs that follow it
+        for kind in ("settings", "inputs"):  # a changed setting explains changed CSVs
             check_same(folder, facts_of(resolved(arguments)), kinds=(kind,))
     else:
         run_child([sys.executable, str(RECIPE), *arguments], check=True)
@@ -57,7 +57,7 @@ def run_fold(arguments: list[str]) -> dict:
 
 
 def main(arguments: list[str]) -> None:
-    """All folds, then the table."""
+    """Trains all folds, then prints and saves the table."""
     settings = settings_of(arguments)
     if settings["leave_out"] not in FOLDS:
         raise ValueError(f"leave_out is {settings['leave_out']!r}: choose {' or '.join(FOLDS)}")
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     folders = {settings_of([*arguments, "--fold", str(f)])["output_folder"] for f in (1, 2)}
     if len(folders) < 2:
         raise ValueError(
-            "all folds would write to one output_folder: give it a place for the fold, such as "
+            "all folds would write to one output_folder: put the fold into it, such as "
             '--output_folder "!ref results/mine/fold<fold>/<seed>"'
         )
     runs: dict[str, list[dict]] = {}

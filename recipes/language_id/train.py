@@ -22,7 +22,7 @@ from masr_modules.training.experiment import start_experiment
 
 
 def main(arguments: list[str]) -> None:
-    """Reads top to bottom: data, encoder, training, test, report."""
+    """Runs the recipe: data, encoder, training, test, report."""
     hparams, run_opts = start_experiment(arguments)
     label = hparams["label"]
     rows = labelled_rows(hparams)

@@ -3,9 +3,9 @@
 
 > python recipes/pretrain/kmeans.py hparams/pretrain_hubert.yaml
 
-First iteration: MFCC. Second: a layer of a model trained before,
-`--teacher_checkpoint .../CKPT... --teacher_layer 2 --centroids units2.npz`.
-Interrupted, it resumes with the same command; what is complete is not repeated.
+The frames of HuBERT's first iteration are MFCC. Those of the second are a layer of a model that was
+trained before: `--teacher_checkpoint .../CKPT... --teacher_layer 2 --centroids units2.npz`.
+An interrupted run resumes when the same command is given again; a complete one is not repeated.
 """
 
 import functools
@@ -34,7 +34,7 @@ from masr_modules.training.starter import end_with_starter
 
 
 def plan_of(hparams: dict, rows: dict) -> dict:
-    """What the frames depend on: another plan needs other frames."""
+    """Lists everything that frames and units depend on; another plan needs other frames."""
     extract = hparams["ssl"].unit_features
     durations = {utterance: row["duration"] for utterance, row in rows.items()}
     plan = {
@@ -52,16 +52,16 @@ def plan_of(hparams: dict, rows: dict) -> dict:
 
 
 def open_folder(folder: Path, plan: dict) -> None:
-    """Keeps the frames of an interrupted run of the same plan; removes any others."""
+    """Keeps the frames of an interrupted run of the same plan, and removes others."""
     file = folder / "plan.json"
     if folder.is_dir() and not (file.is_file() and json.loads(file.read_text()) == plan):
-        print(f"{folder}: frames of other settings are removed")
+        print(f"{folder}: removing frames of other settings")
         shutil.rmtree(folder)
     write_atomic(file, json.dumps(plan, indent=1))
 
 
 def choose_frames(features, lens, utterances, share: float, seed: int) -> np.ndarray:
-    """A fraction of each utterance's valid frames, drawn by the utterance's own seed."""
+    """Draws a fraction of each utterance's valid frames by the utterance's own seed."""
     valid = valid_frames(lens, features.shape[1]).cpu().numpy()
     for row, utterance in zip(valid, utterances, strict=True):
         row &= np.random.default_rng(utterance_seed(seed, 0, utterance)).random(len(row)) < share
@@ -69,7 +69,7 @@ def choose_frames(features, lens, utterances, share: float, seed: int) -> np.nda
 
 
 def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Path]:
-    """One file of frames per batch; those that are there are kept."""
+    """Writes one file of frames per batch, and keeps existing files."""
     extract = hparams["ssl"].unit_features.to(device).eval()
     crop = hparams["max_crop_seconds"]
     lengths = {u: {"duration": min(row["duration"], crop)} for u, row in rows.items()}
@@ -98,12 +98,12 @@ def dump_frames(hparams: dict, rows: dict, folder: Path, device: str) -> list[Pa
     return files
 
 
-#: Of a YAML without `kmeans`, which says how its units are found.
+#: The clustering for a YAML without the key `kmeans`.
 KMEANS = functools.partial(MiniBatchKMeans, batch_size=10_000, n_init=5, max_no_improvement=50)
 
 
 def cluster(frames: np.ndarray, num_units: int, seed: int, make=KMEANS) -> MiniBatchKMeans:
-    """k-means in mini-batches."""
+    """Clusters frames by k-means in mini-batches."""
     if len(frames) < num_units:
         raise ValueError(
             f"{len(frames)} frames cannot give {num_units} units: lower num_units or raise "
@@ -113,7 +113,7 @@ def cluster(frames: np.ndarray, num_units: int, seed: int, make=KMEANS) -> MiniB
 
 
 def main(arguments: list[str]) -> None:
-    """Data, frames, clusters, file."""
+    """Runs the recipe: data, frames, clusters, file."""
     end_with_starter()
     path, run_opts, overrides = parse_arguments(arguments)
     hparams = load_settings(path, overrides)
@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> None:
     if target.is_file():
         with np.load(target, allow_pickle=False) as file:
             if json.loads(str(file["plan"])) == plan:
-                print(f"{target} is there already")
+                print(f"{target}: is there already; nothing to do")
                 return
     folder = target.with_suffix(".frames")
     open_folder(folder, plan)

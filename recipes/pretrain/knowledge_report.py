@@ -1,10 +1,10 @@
-"""What an experiment's knowledge says about a corpus, before any training: `masr knowledge`.
+"""Describes an experiment's knowledge of a corpus before any training, as `masr knowledge` does.
 
 > python recipes/pretrain/knowledge_report.py hparams/masr.yaml data/mini/csv/train.csv
 
-Prints each source's coverage, its mean similarity within and across identities, how the
-sources go together and how many anchors a batch has; then, for each identity, which sources act in
-its space and what they call the hardest pairs of a batch. Saves that and a heat map under
+It prints each source's coverage, its mean similarity within and across identities, the agreement
+of the sources and the number of anchors of a batch; then, for each identity, the sources that act
+in its space and their view of the hardest pairs of a batch. It saves the text and a heat map under
 `--output`. Any value of the YAML can be overridden: `--max_batch_seconds 96`.
 """
 

@@ -3,9 +3,9 @@
 
 > python recipes/pretrain/train.py hparams/masr.yaml
 
-Any value at the top of the YAML can be overridden: `--masr_weight 0` is plain
-SSL, `--number_of_steps 500` a shorter run. An interrupted run resumes when the
-same command is given again.
+Any value at the top of the YAML can be overridden: `--masr_weight 0` trains by
+SSL only, `--number_of_steps 500` is a shorter run. An interrupted run resumes when
+the same command is given again.
 """
 
 import copy
@@ -40,30 +40,30 @@ logger = logging.getLogger(__name__)
 
 
 class PretrainBrain(Trainer):
-    """Trains `modules.ssl`, and `modules.head` on its pooled frames.
+    """A trainer of `modules.ssl`, and of `modules.head` on its pooled frames.
 
     Arguments
     ---------
     table : MetadataTable
-        What is known of the utterances.
+        Metadata of the utterances.
     sampler : KnowledgeBatchSampler or ShardBatches
         The training batches of all ranks.
     clock : EpochClock
-        The epoch, for the training set's crops.
+        The epoch, on which the training set's crops depend.
     references, valid_rows : mapping
-        ID -> row: what the neighbours of validation are, and what is validated.
+        ID -> row of the utterances among which kNN looks for neighbours, and of the validation set.
     audio_cache : AudioCache, optional
-        Where decoded audio is kept.
+        Cache of decoded audio.
     start : nn.Module, optional
-        The encoder before training, where it was already trained.
+        The encoder before this training, where it had been pretrained.
     **options
-        Of `sb.Brain`.
+        Options of `sb.Brain`.
     """
 
-    start_knn: float | None = None  # of the start, once it was asked
+    start_knn: float | None = None  # kNN accuracy of the start, once computed
     joint_modules = ("head",)
     lengths_on_host = ("sig",)
-    batch_ids = ()  # of the last training batch
+    batch_ids = ()  # IDs of the last training batch
 
     def __init__(
         self, *, table, sampler, clock, references, valid_rows, audio_cache, start, **options
@@ -72,12 +72,12 @@ class PretrainBrain(Trainer):
         self.table, self.sampler, self.clock = table, sampler, clock
         self.audio_cache = audio_cache
         self.references, self.valid_rows, self.start = references, valid_rows, start
-        # Every epoch has an update at least: it is the number of updates that ends the training.
+        # Every epoch has at least one update, so the number of updates ends the training.
         self.optimizer_step_limit = self.hparams.number_of_steps
         self.hparams.epoch_counter.limit = self.hparams.number_of_steps
 
     def init_optimizers(self):
-        """One optimiser; with `layer_lr_decay`, layers of the encoder learn at rates by depth."""
+        """Makes one optimiser; with `layer_lr_decay`, learning rates depend on a layer's depth."""
         decay = getattr(self.hparams, "layer_lr_decay", 1.0)
         if decay == 1.0:
             super().init_optimizers()
@@ -97,9 +97,9 @@ class PretrainBrain(Trainer):
         return getattr(self.hparams, "probe_column", "language")
 
     def compute_forward(self, batch, stage):
-        """The one masked forward pass: SSL output, and the head's where it has a weight.
+        """Runs the one masked forward pass; returns the SSL output, and the head's if it is used.
 
-        Training waveforms are augmented first where the YAML's `augmentation` is its `augmenter`.
+        Training waveforms are augmented first where the YAML has an `augmentation`.
         """
         wavs, lens = batch.sig
         epoch = self.clock.epoch if stage == sb.Stage.TRAIN else 0
@@ -116,7 +116,7 @@ class PretrainBrain(Trainer):
         return output, self.modules.head(pooled, self.table(batch.id).to(self.device))
 
     def compute_objectives(self, predictions, batch, stage):
-        """L = L_SSL + weight(step) * L_head."""
+        """Computes L = L_SSL + weight(step) * L_head."""
         output, head = predictions
         padding = 1 - batch.sig.lengths.mean()
         parts = {"ssl": output.loss.detach(), "padding": padding, **output.stats}
@@ -131,20 +131,20 @@ class PretrainBrain(Trainer):
         return loss
 
     def take_back(self):
-        """The sums are what they were before the batch."""
+        """Resets the sums to their values before the last batch."""
         self.parts, self.num_batches = self.before
 
     def shown_parts(self):
-        """Of the last batch."""
+        """Returns the losses of the last batch."""
         return self.last
 
     @property
     def ssl(self):
-        """The objective itself, out of DDP's wrapper."""
+        """The SSL objective, unwrapped from DDP."""
         return unwrap(self.modules.ssl)
 
     def head_weight(self) -> float:
-        """masr_weight after a linear warm-up over optimiser steps."""
+        """Returns masr_weight, scaled by a linear warm-up over optimiser steps."""
         warm_up = max(1, self.hparams.masr_warmup_steps)
         return self.hparams.masr_weight * min(1.0, self.optimizer_step / warm_up)
 
@@ -156,17 +156,17 @@ class PretrainBrain(Trainer):
             self.sampler.set_epoch(epoch)
 
     def set_rates(self, update):
-        """The schedule's learning rate, lower in lower layers where `layer_lr_decay` says so."""
+        """Sets the schedule's learning rate, with `layer_lr_decay` lower in lower layers."""
         self.hparams.lr_schedule(self.optimizer, update)
         for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
             group["lr"] *= factor
 
     def after_update(self):
-        """The objective's own update, such as a teacher's."""
+        """Runs the SSL objective's own update, such as a teacher's."""
         self.ssl.after_step(self.optimizer_step)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Logs, warns of embeddings that have collapsed, and saves after validation."""
+        """Warns of collapsed embeddings after training; logs and saves after validation."""
         stats = {name: float(value) / self.num_batches for name, value in self.parts.items()}
         stats = {"loss": float(stage_loss), **stats}
         if stage == sb.Stage.TRAIN:
@@ -175,7 +175,7 @@ class PretrainBrain(Trainer):
                 logger.warning(
                     f"the embeddings have collapsed in the space of {', '.join(spaces)}: positives "
                     f"and negatives are equally near (d_ap, d_an below {COLLAPSED}), and the loss "
-                    "teaches nothing; take mining: soft, prototypes, or a smaller masr_weight"
+                    "teaches nothing; try mining: soft, prototypes, or a smaller masr_weight"
                 )
             return
         if stage == sb.Stage.TEST:
@@ -192,9 +192,10 @@ class PretrainBrain(Trainer):
         self.checkpointer.save_and_keep_only(meta={"ssl_loss": stats["ssl"]}, num_to_keep=1)
 
     def knn(self) -> dict[str, float]:
-        """kNN accuracy of the probed label on the validation set, of the layer that is best at it.
+        """Computes the kNN accuracy of the probed label on the validation set, of the best layer.
 
-        Beside that of the start, where it was already trained, with a warning where it was better.
+        If the encoder had been pretrained, the accuracy of its start is computed too, and a
+        warning is logged where the start was better.
         """
         valid = self.embedded(self.valid_rows)
         show(self, valid.at(-1))
@@ -210,13 +211,13 @@ class PretrainBrain(Trainer):
             logger.warning(
                 f"the encoder tells {self.probe_column} apart less well than its start: kNN "
                 f"{100 * found['knn']:.1f} % on validation, {100 * self.start_knn:.1f} % before; "
-                "where it stays so, lower lr, masr_weight or own_weight, or raise start_weight or "
+                "if it stays so, lower lr, masr_weight or own_weight, or raise start_weight or "
                 "visible_weight: docs/pretrained.md"
             )
         return found
 
     def best_knn(self, valid: LabelledEmbeddings, encode=None) -> float:
-        """Of the best layer; by default of the encoder being trained."""
+        """Returns the kNN accuracy of the best layer, by default of the encoder being trained."""
         references = self.embedded(self.references, encode)
         return max(
             knn_accuracy(references.at(layer), valid.at(layer))
@@ -224,7 +225,7 @@ class PretrainBrain(Trainer):
         )
 
     def embedded(self, rows, encode=None, progressbar=False) -> LabelledEmbeddings:
-        """All layers' embeddings of the rows; by default of the encoder being trained."""
+        """Embeds rows with all layers, by default of the encoder being trained."""
         if encode is None:
             encode = self.ssl.eval().encode
         with self.evaluation_ctx:  # autocast, where --eval_precision says so
@@ -241,12 +242,12 @@ class PretrainBrain(Trainer):
 
 
 def open_audio_cache(hparams: dict, rows: dict[str, dict[str, dict]]) -> AudioCache | None:
-    """What keeps decoded audio, where the YAML names a folder for it."""
+    """Opens the cache of decoded audio, where the YAML names a folder for it."""
     if not hparams.get("audio_cache"):
         return None
     if hparams.get("train_shards"):
         raise ValueError(
-            "audio_cache does not keep what is read from train_shards: give one of the two"
+            "audio_cache does not cache audio of train_shards: set one of the two alone"
         )
     cache = AudioCache(hparams["audio_cache"], hparams["sample_rate"])
     kept = itertools.chain(*(split.values() for split in rows.values()))
@@ -255,7 +256,7 @@ def open_audio_cache(hparams: dict, rows: dict[str, dict[str, dict]]) -> AudioCa
 
 
 def main(arguments: list[str]) -> None:
-    """Reads top to bottom: data, batches, model, training, table."""
+    """Runs the recipe: data, batches, model, training, table."""
     hparams, run_opts = start_experiment(arguments)
     check_encoder(hparams["output_folder"])
     rows = load_rows(hparams)
@@ -300,8 +301,8 @@ def main(arguments: list[str]) -> None:
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    # Its own generator: a DataLoader draws from torch's global one whenever it is iterated,
-    # and a resumed run would then draw once more than an uninterrupted one.
+    # A DataLoader draws from its generator whenever it is iterated. With torch's global one, a
+    # resumed run would draw once more than an uninterrupted one.
     loader = {"num_workers": hparams["num_workers"], "generator": torch.Generator()}
     if hparams.get("train_shards"):
         train_loader = ShardLoader(brain.sampler, collate_fn=PaddedBatch, **loader)
@@ -314,7 +315,7 @@ def main(arguments: list[str]) -> None:
     )
     brain.fit(hparams["epoch_counter"], train_loader, valid_loader)
 
-    # SSL loss and table are of the last step, alike for every system.
+    # SSL loss and table are of the last step, for every system alike.
     brain.evaluate(valid_loader)
     run_on_main(report, args=[brain, rows, untrained, hparams, brain.test_stats["ssl"]])
 

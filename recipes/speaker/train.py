@@ -38,7 +38,7 @@ from masr_modules.training.experiment import start_experiment
 
 
 def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
-    """Name -> trials of the lists that `trials` names, or else drawn from the test set."""
+    """Returns the lists of trials that `trials` names, by name, or draws one from the test set."""
     lists = {}
     for entry in hparams["trials"] or ():
         path = entry if entry.endswith(".csv") else trials_path(hparams["csv_folder"], entry)
@@ -50,7 +50,7 @@ def trial_lists(hparams: dict, test: dict[str, dict]) -> dict[str, Trials]:
 
 
 def identify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
-    """Which training speaker says an utterance of the test set; no trials."""
+    """Trains and tests identification: which training speaker says a test utterance."""
     check_identification(rows, hparams)
     brain = TASK.brain.build(hparams, run_opts, load_for(hparams), rows)
     brain.train_on(rows["train"], rows["valid"])
@@ -65,12 +65,12 @@ def identify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
 
 
 def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
-    """Whether two utterances are of one speaker, and identification of what is held out."""
+    """Trains and tests verification, and identification on held-out utterances."""
     train, held_out, valid, test = split_speakers(rows, hparams).values()
-    held_out = drop_undecodable(held_out, hparams["max_unreadable"])  # it may be of train
+    held_out = drop_undecodable(held_out, hparams["max_unreadable"])  # may come from train
     lists = trial_lists(hparams, test)
     valid_trials = {}
-    if hparams["valid_metric"] == "eer":  # or identification_error, which needs none
+    if hparams["valid_metric"] == "eer":  # identification_error needs no trials
         valid_trials = draw_trials(valid, hparams)
         for name, trials in valid_trials.items():
             check_trials(trials, valid, f"{name} from valid, for valid_metric: eer")
@@ -96,7 +96,7 @@ def verify(rows: dict[str, dict], hparams: dict, run_opts: dict) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Reads top to bottom: data, then encoder, training, test, report."""
+    """Runs the recipe: data, then encoder, training, test, report."""
     hparams, run_opts = start_experiment(arguments)
     rows = labelled_rows(hparams)
     run = identify if hparams["trials"] == [] else verify

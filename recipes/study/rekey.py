@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Gives every recorded run the name that it has today, after a change that renames and no more.
+"""Gives every recorded run its present name and fingerprint, after a change that only renames.
 
 > python recipes/study/rekey.py --since REVISION
 > python recipes/study/rekey.py --since REVISION --rename "system:old name=new name" metric:a=b
 
 Runs are recorded under a fingerprint of their settings and under the name of their arm. A change
-that gives a class, a key of a YAML or an arm another name, and trains what was trained before,
-changes both. This asks `run.py --list` of that revision and of today's for the fingerprint of every
-recorded arm, and writes the new ones in the place of the old. Commit the result together with the
-renaming. `--rename COLUMN:OLD=NEW` changes cells of a column in both records; of an arm, one of its
-parts ("MASR, OLD, 10 % of languages") too. A column itself is renamed with `--rename :OLD=NEW`.
+that renames a class, a key of a YAML or an arm, without changing the training, may change both.
+This script asks `run.py --list` of that revision and of the working tree for the fingerprint of
+every recorded arm, and replaces the old ones by the new. Commit the result together with the
+renaming. `--rename COLUMN:OLD=NEW` changes cells of a column in both records, and in the column
+`system` also a part of an arm's name ("MASR, OLD, 10 % of languages"). `--rename :OLD=NEW` renames
+a column itself.
 """
 
 import argparse
@@ -36,7 +37,7 @@ Rows = list[dict[str, str]]
 
 
 def check_out(revision: str, folder: Path) -> None:
-    """Writes the repository as it was at a revision into a folder."""
+    """Writes the repository, as it is at a revision, to a folder."""
     command = ["git", "archive", revision]
     archive = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as file:
@@ -44,16 +45,16 @@ def check_out(revision: str, folder: Path) -> None:
 
 
 def list_keys(tree: Path, ssl: str, arms: Sequence[str]) -> dict[str, str]:
-    """Arm -> fingerprint, as `run.py --list` of a tree says.
+    """Returns the fingerprint of each arm, as `run.py --list` of a tree prints it.
 
     Raises
     ------
     RuntimeError
-        If that fails, such as for an arm that the tree's studies do not have.
+        If run.py fails, such as for an arm that the tree's studies do not have.
     """
     command = [sys.executable, "recipes/study/run.py", "--list", "--ssl", ssl, "--seeds", "0"]
     done = subprocess.run(
-        # Of no record: the columns of the one that is there may be those of the other tree.
+        # No record is read, because the existing one may have the columns of the other tree.
         [*command, "--record", os.devnull, "--systems", *arms],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
@@ -67,7 +68,7 @@ def list_keys(tree: Path, ssl: str, arms: Sequence[str]) -> dict[str, str]:
 
 
 def rename_arm(name: str, renamed: Mapping[str, str]) -> str:
-    """An arm whose system or conditions have other names.
+    """Renames an arm's system or conditions.
 
     Example
     -------
@@ -82,16 +83,16 @@ def rename_arm(name: str, renamed: Mapping[str, str]) -> str:
 def new_keys(
     rows: Rows, renamed: Mapping[str, str], list_old: Callable, list_new: Callable
 ) -> dict[tuple[str, str, str], str]:
-    """SSL method, old fingerprint and old arm -> new fingerprint, of all rows.
+    """Maps SSL method, old fingerprint and old arm of each row to the new fingerprint.
 
     Arguments
     ---------
     rows : list of dict
-        Of the record.
+        Rows of the record.
     renamed : mapping of str to str
         Old -> new name of a system or condition.
     list_old, list_new : callable
-        (SSL method, arms) -> fingerprint of each arm, then and now.
+        Functions from SSL method and arms to the fingerprint of each arm, then and now.
 
     Raises
     ------
@@ -114,18 +115,18 @@ def new_keys(
 
 
 def read(path: Path) -> Rows:
-    """The rows of a CSV."""
+    """Reads the rows of a CSV."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def write(path: Path, rows: Rows) -> None:
-    """Writes a CSV, whole."""
+    """Writes a CSV, complete or not at all."""
     write_atomic(path, csv_text(list(rows[0]), (row.values() for row in rows)))
 
 
 def rename(rows: Rows, renames: Mapping[str, Mapping[str, str]]) -> Rows:
-    """The rows with other cells, and other names of columns."""
+    """Renames cells and columns of rows."""
     columns = renames.get("", {})
     renamed = []
     for row in rows:
@@ -137,7 +138,7 @@ def rename(rows: Rows, renames: Mapping[str, Mapping[str, str]]) -> Rows:
 
 
 def parse_renames(texts: Sequence[str]) -> dict[str, dict[str, str]]:
-    """COLUMN:OLD=NEW of the command line -> column -> old -> new."""
+    """Parses COLUMN:OLD=NEW of the command line to column -> old -> new."""
     renames: dict[str, dict[str, str]] = {}
     for text in texts:
         column, colon, rest = text.partition(":")
@@ -149,10 +150,16 @@ def parse_renames(texts: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    """Re-keys the records in place."""
+    """Replaces names and fingerprints in the records in place."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--since", required=True, help="git revision whose names the record has")
-    parser.add_argument("--rename", nargs="*", default=[], metavar="COLUMN:OLD=NEW")
+    parser.add_argument(
+        "--rename",
+        nargs="*",
+        default=[],
+        metavar="COLUMN:OLD=NEW",
+        help="rename cells of a column, or with an empty COLUMN the column OLD itself",
+    )
     args = parser.parse_args()
     renames = parse_renames(args.rename)
     pretrain = ROOT / RECORDS[0]

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Trains the systems of a study alike, tests them, and says who is above whom.
+"""Trains the systems of a study under the same conditions, tests them, and compares them.
 
-> python recipes/study/run.py                                   # MASR and what it is compared with
+> python recipes/study/run.py                                   # MASR and its baselines
 > python recipes/study/run.py --study partial10 --jobs 2        # most labels missing
-> python recipes/study/run.py --study known --list              # what is recorded, and what is not
+> python recipes/study/run.py --study known --list              # runs recorded and missing
 > python recipes/study/run.py --study wav2vec2 --jobs 2         # another SSL method
-> python recipes/study/run.py --ssl hubert --seeds 1234         # one that no study declares
+> python recipes/study/run.py --ssl hubert --seeds 1234         # a method without a study
 > python recipes/study/run.py --corpus debian --systems "SSL only" LASR MASR
 
-`studies.yaml`, beside this file, says what a study is. Every run has the same seeds, batches,
-encoder and number of steps. What a run measured goes to `recipes/pretrain/runs.csv`, with a
-fingerprint of its settings: a run that is there is not repeated, and an interrupted one resumes.
+`studies.yaml`, beside this file, declares the studies. All systems have the same seeds, batches,
+encoder and number of steps. A run's results go to `recipes/pretrain/runs.csv`, with a
+fingerprint of its settings: a recorded run is not repeated, and an interrupted one resumes.
 `encoders.txt` in the output folder, beside the tables, names the encoders for
-recipes/downstream/compare.py. What follows `--` goes to every run: `... -- --number_of_steps 500`.
+recipes/downstream/compare.py. Options after `--` go to every run: `... -- --number_of_steps 500`.
 """
 
 import argparse
@@ -51,20 +51,20 @@ STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
 
 
 def prepare(yaml: Path, arms: list[str], extra: list[str]) -> None:
-    """Makes the corpus, and those of other hours that arms train on."""
+    """Makes the corpus, and the corpora of other hours on which arms train."""
     other = {arm: STUDIES.overrides(arm) for arm in arms if "csv_folder" in STUDIES.changes(arm)}
     for overrides in ([], *other.values()):
         prepare_corpus([str(yaml), *overrides, *extra])
 
 
 def find_units(yaml: Path, extra: list[str]) -> None:
-    """HuBERT's k-means, once for all runs; does nothing where it is done."""
+    """Finds HuBERT's units by k-means, once for all runs; a complete result is kept."""
     recipe = RECIPE.with_name("kmeans.py")
     run_child([sys.executable, str(recipe), str(yaml), *extra], check=True)
 
 
 def keep_labels(yaml: Path, extra: list[str], path: Path) -> dict[str, dict[str, str]]:
-    """The labels of the test set, which are kept beside the record."""
+    """Saves the labels of the test set beside the record, and returns them."""
     _, _, overrides = parse_arguments([str(yaml), *extra])
     settings = YAML().load(resolve_settings(yaml, overrides))
     rows = load_corpora(settings["test_csv"], settings["data_folder"])
@@ -82,16 +82,16 @@ class Training:
     comparison : Comparison
         The arms, and the record.
     root : Path
-        Where runs write.
+        Folder to which runs write.
     threads : int
-        Of each run.
+        Number of threads of each run.
     """
 
     def __init__(self, comparison: Comparison, root: Path, threads: int):
         self.comparison, self.root, self.threads = comparison, root, threads
 
     def folder(self, arm: str, seed: int | str) -> Path:
-        """Where an arm with a seed writes."""
+        """Returns the folder to which an arm with a seed writes."""
         name = arm.replace(",", "").replace("%", "percent").replace(" ", "_")
         return self.root / name / self.comparison.key(arm) / str(seed)
 
@@ -130,7 +130,7 @@ class Training:
                 return
 
     def record(self, arm: str, seed: int, folder: Path) -> None:
-        """Enters what a run measured."""
+        """Enters a run's results into the record."""
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         correct = json.loads((folder / "correct.json").read_text(encoding="utf-8"))
         key, ssl, _ = self.comparison.system(arm)
@@ -141,7 +141,7 @@ class Training:
 
 
 def one_of(arms: Sequence[str]) -> Callable[[str], str]:
-    """An argument's type: an arm of many, so that an error names the nearest and not all."""
+    """Returns an argument's type that accepts an arm; its error names the nearest arms."""
 
     def check(text: str) -> str:
         if text in arms:
@@ -154,37 +154,52 @@ def one_of(arms: Sequence[str]) -> Callable[[str], str]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line; what it leaves open is as the study has it."""
+    """Parses the command line; the study gives the values that it leaves open."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--study", choices=list(STUDIES), default="systems")
     parser.add_argument(
-        "--systems", nargs="+", type=one_of(STUDIES.arms), metavar="ARM", help="of any study"
+        "--systems",
+        nargs="+",
+        type=one_of(STUDIES.arms),
+        metavar="ARM",
+        help="arms of any study (default: those of --study)",
     )
-    parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="seeds of the runs (default: the study's)"
+    )
     parser.add_argument(
         "--against",
         nargs="+",
         type=one_of([*STUDIES.arms, *BASELINES, *PEERS]),
         metavar="ARM",
-        help="what the last arm is compared with",
+        help="arms with which the last arm is compared (default: the study's)",
     )
-    parser.add_argument("--ssl", choices=list(METHODS), help="SSL method")
+    parser.add_argument("--ssl", choices=list(METHODS), help="SSL method (default: the study's)")
     parser.add_argument(
-        "--corpus", help="of hparams/pretrain_CORPUS.yaml; by default the synthetic one"
+        "--corpus", help="corpus of hparams/pretrain_CORPUS.yaml (default: the synthetic one)"
     )
-    parser.add_argument("--output_folder", type=Path, help="by default results/compare[_SSL]")
-    parser.add_argument("--record", type=Path, help="what all runs measured")
-    parser.add_argument("--list", action="store_true", help="name each run, and train nothing")
     parser.add_argument(
-        "--recorded", action="store_true", help="train nothing; the tables of what is recorded"
+        "--output_folder",
+        type=Path,
+        help="folder to write (default: results/compare, with _CORPUS, _EXPERIMENT or _SSL)",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, cores split evenly")
-    parser.add_argument("overrides", nargs="*", help="after --: passed to every run")
+    parser.add_argument("--record", type=Path, help="CSV of all runs' results")
+    parser.add_argument("--list", action="store_true", help="list the runs, and train nothing")
+    parser.add_argument(
+        "--recorded", action="store_true", help="print the tables of recorded runs, train nothing"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="number of runs at a time, which share the cores evenly"
+    )
+    parser.add_argument("overrides", nargs="*", help="options after --, passed to every run")
     args = parser.parse_args()
     study = STUDIES[args.study]
     args.ssl = args.ssl or study.ssl
     if args.corpus and args.ssl != "best_rq":
-        parser.error("--ssl is of the synthetic corpus; of another, its YAML says which method")
+        parser.error(
+            "--ssl is for the synthetic corpus; with --corpus, hparams/pretrain_CORPUS.yaml gives "
+            "the method"
+        )
     args.against = args.against or ([] if args.systems else study.against)
     args.systems, args.seeds = args.systems or study.arms, args.seeds or study.seeds
     if study.experiment and args.corpus:
@@ -200,7 +215,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs what is missing, then prints and saves the tables."""
+    """Does the runs that are missing, then prints and saves the tables."""
     args = parse()
     record = pretrain_record(args.record)
     comparison = Comparison(STUDIES, args.yaml, args.ssl, record, {}, args.overrides)

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Writes all tables and pictures of the studies from the record; trains nothing.
+"""Writes all tables and pictures of the studies from the records, and trains nothing.
 
 > python recipes/study/tables.py
 
-What is written where, `studies.yaml` says. A block of a study stands between
-`<!-- pretrain-STUDY -->` and `<!-- /pretrain-STUDY -->`; those of downstream tasks in the READMEs
-of their recipes. The index of all results, `docs/results/README.md`, has the rows of
-`results.yaml`.
+`studies.yaml` names the files. A table of a study stands between `<!-- pretrain-STUDY -->` and
+`<!-- /pretrain-STUDY -->`; tables of downstream tasks are in the READMEs of their recipes. The
+index of all results, `docs/results/README.md`, has the rows of `results.yaml`.
 """
 
 import re
@@ -47,14 +46,14 @@ STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
 DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 INDEX = ResultsIndex(Path(__file__).with_name("results.yaml"))
 INDEX_PAGE, INDEX_BLOCK = "docs/results/README.md", "results-index"
-#: The two systems of the index.
+#: The two systems that the index compares.
 OURS, BASELINE = "MASR", "SSL only"
 
 
 def read_record() -> dict[str, Comparison]:
-    """SSL method, or an experiment of its own -> what is recorded of it."""
+    """Reads the record of each SSL method, and of each experiment of its own."""
     found = {
-        name: Study(name, [], ssl=name)  # those of no study have records too
+        name: Study(name, [], ssl=name)  # methods without a study have records too
         for name in METHODS
     } | {study.kind: study for study in STUDIES.values()}
     return {kind: _comparison(study) for kind, study in found.items()}
@@ -73,14 +72,14 @@ def _comparison(study: Study) -> Comparison:
 
 
 def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
-    """Puts a study's tables into its files, each where the file has a block for it.
+    """Puts a study's tables into the blocks for them in its files.
 
-    Nothing where no run is recorded yet.
+    Nothing is written where no run is recorded yet.
 
     Raises
     ------
     ValueError
-        If a file has a block for none: names the file and the first.
+        If a file has no block for any of the tables; the message names the file and a block.
     """
     if not study.files or not any(comparison.recorded(arm, study.seeds) for arm in study.arms):
         return
@@ -94,7 +93,7 @@ def fill_blocks(study: Study, comparison: Comparison, root: Path) -> None:
 
 
 def summary(comparisons: Mapping[str, Comparison]) -> str:
-    """The table of systems and tasks over several studies, each mean with its 95 % interval."""
+    """Makes the table of systems over several studies, with means and 95 % intervals."""
     columns, body = STUDIES.summary["columns"], []
     for title, part in STUDIES.summary["parts"].items():
         study = STUDIES[part["study"]]
@@ -111,7 +110,7 @@ def summary(comparisons: Mapping[str, Comparison]) -> str:
 
 
 def _mean_and_interval(found: tuple[float, ...]) -> str:
-    """In percent; without an interval where there is none. No rate is beyond 0 or 100."""
+    """Formats percentages, with the interval if there is one, cut to the range 0 to 100."""
     if not found:
         return ""
     mean, low, high = found
@@ -142,7 +141,7 @@ def fill_index(root: Path, comparisons: Mapping[str, Comparison]) -> None:
 
 
 def _study_figures(row: Experiment, comparisons: Mapping[str, Comparison]) -> Figures:
-    """Of the last arm of a study, the one that its differences are of."""
+    """Collects the figures of a study's last arm, the one that is compared with the others."""
     study = STUDIES[row.study]
     comparison, arm = comparisons[study.kind], study.arms[-1]
     columns = [c for c in table_columns(comparison.labels) if c[1] in row.metrics]
@@ -152,14 +151,14 @@ def _study_figures(row: Experiment, comparisons: Mapping[str, Comparison]) -> Fi
 
 
 def _recorded_time() -> str:
-    """What `make pretrain` took, as the recipe's page records it."""
+    """Reads the time of `make pretrain` from the recipe's page."""
     text = (ROOT / "recipes/pretrain/README.md").read_text(encoding="utf-8")
     (run,) = re.findall(r"<!-- pretrain-run -->\n(.*?)<!-- /pretrain-run -->", text, re.S)
     return f"{re.findall(r'took ([0-9]+ s)', run)[0]}, corpus and table included"
 
 
 def _task_figures(row: Experiment, task: Task) -> Figures:
-    """Of frozen encoders."""
+    """Collects the figures of a task on frozen encoders."""
     rows = rows_of(downstream_record(DOWNSTREAM), row.corpus, task)
     ours, baseline = (rows[system, "frozen"] for system in (OURS, BASELINE))
     columns = [tuple(column) for column in task.columns if column.key in row.metrics]
@@ -168,7 +167,7 @@ def _task_figures(row: Experiment, task: Task) -> Figures:
 
 
 def draw(study: Study, comparison: Comparison) -> Figure | None:
-    """A study's picture; None where it is a curve and no system has two points yet."""
+    """Draws a study's picture; None where it is a curve and no system has two points yet."""
     styles, panels = _styles(), []
     for title, metric, kind in table_columns(comparison.labels):
         if metric not in study.picture["metrics"]:
@@ -189,7 +188,7 @@ def draw(study: Study, comparison: Comparison) -> Figure | None:
 
 
 def draw_languages(study: Study, comparison: Comparison) -> Figure:
-    """The picture with a row for each language, relatives side by side."""
+    """Draws the picture with a row for each language, with relatives side by side."""
     metric, other, last = study.languages["metric"], study.languages["less"], study.arms[-1]
     (title,) = (column_title(column) for column in PRETRAIN_COLUMNS if column[1] == metric)
     codes = order_by_descent([row["language"] for row in comparison.labels.values()])
@@ -214,12 +213,12 @@ def draw_languages(study: Study, comparison: Comparison) -> Figure:
 
 
 def _styles() -> dict[str, tuple[str, str]]:
-    """Colour and marker of each system, the same in all pictures."""
+    """Maps each system to its colour and marker, which are the same in all pictures."""
     return dict(zip(STUDIES.systems, STYLES, strict=False))
 
 
 def _estimates(study: Study, comparison: Comparison, system: str, metric: str) -> dict:
-    """Place -> mean and interval of what is recorded."""
+    """Maps each place on the curve to the recorded mean and its interval."""
     curve = {at: _estimate(study, comparison, arm, metric) for at, arm in study.curve(system)}
     return {at: found for at, found in curve.items() if found}
 
@@ -232,7 +231,7 @@ def _estimate(
 
 
 def _percent(found: Difference | None) -> tuple[float, ...]:
-    """Mean and interval; empty where nothing is recorded."""
+    """Returns mean and interval in percent; empty where nothing is recorded."""
     return tuple(100 * value for value in found or ())
 
 

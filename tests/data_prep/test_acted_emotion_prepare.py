@@ -209,7 +209,7 @@ def test_words_that_tell_the_emotion():
     told = [row | {"emotion": e, "text": e} for row, e in zip(rows, emotions, strict=True)]
     assert find_confounds(told) == [
         "4 of 4 utterances are of sentences that are said with one emotion only: "
-        "the words tell the emotion"
+        "the words reveal the emotion"
     ]
     assert find_confounds([row | {"text": "the same"} for row in told]) == []
 
@@ -267,10 +267,15 @@ def test_names_of_no_rule_are_counted_with_an_example(tmp_path, caplog):
     caplog.set_level("INFO")
     root = acted_tree(tmp_path, "emodb")
     write_wav(root / "wav/takes.wav", 0.2)
-    with pytest.raises(ValueError, match=r"4.0%(.|\n)*name is none of EMO-DB .*wav/takes.wav"):
+    with pytest.raises(
+        ValueError, match=r"4.0%(.|\n)*file is not named as in EMO-DB .*wav/takes.wav"
+    ):
         prepare(root, "emodb")
     assert len(every(prepare(root, "emodb", skip_limit=0.1))) == 24
-    assert "left out 1 of 25: name is none of EMO-DB (like wav/03a01Fa.wav) (wav/" in caplog.text
+    assert (
+        "left out 1 of 25: file is not named as in EMO-DB (like wav/03a01Fa.wav) (wav/"
+        in caplog.text
+    )
 
 
 def test_a_code_that_stands_for_no_emotion_is_none_of_the_corpus():
@@ -279,7 +284,9 @@ def test_a_code_that_stands_for_no_emotion_is_none_of_the_corpus():
 
 def test_another_corpus_is_an_error_that_shows_the_names_expected(tmp_path):
     root = acted_tree(tmp_path, "emodb")
-    with pytest.raises(ValueError, match=r"names its files like f1/dis-f1-b1.wav, by .*wav/03a01"):
+    with pytest.raises(
+        ValueError, match=r"names its files like f1/dis-f1-b1.wav, matching .*wav/03a01"
+    ):
         prepare(root, "emovo")
     with pytest.raises(ValueError, match="corpus 'emo' is none of nemo, ravdess"):
         prepare(root, "emo")
@@ -330,7 +337,7 @@ def test_a_table_that_is_not_there_leaves_cells_empty_and_says_so(tmp_path, capl
     root = acted_tree(tmp_path, "cremad")
     (root / "VideoDemographics.csv").unlink()
     assert {(row["gender"], row["age"]) for row in every(prepare(root, "cremad"))} == {("", "")}
-    assert "table is not there: what it tells (gender, age) stays empty" in caplog.text
+    assert "table is missing: its columns (gender, age) stay empty" in caplog.text
 
 
 def test_a_truncated_table_is_noted_and_a_file_that_is_not_there_left_out(tmp_path, caplog):
@@ -357,7 +364,7 @@ def test_a_text_that_is_not_there_is_noted(tmp_path, caplog):
     root = acted_tree(tmp_path, "emotts")
     next(root.rglob("transcript/nea00001.txt")).unlink()
     assert row_of(prepare(root, "emotts"), "emotts_nea00001")["text"] == ""
-    assert "noted 1: text file is not there" in caplog.text
+    assert "noted 1: text file is missing" in caplog.text
 
 
 def test_a_prepared_corpus_is_not_read_again_and_a_new_file_is_seen(tmp_path, monkeypatch):

@@ -176,7 +176,7 @@ def test_a_table_without_a_column_is_named(tree):
 
 
 def test_wrong_folders_say_what_is_expected_where(tree, tmp_path):
-    with pytest.raises(FileNotFoundError, match="looks right: is it meant"):
+    with pytest.raises(FileNotFoundError, match="looks right; did you mean it"):
         prepare_commonvoice(str(tree / "de"), str(tmp_path / "csv"))
     with pytest.raises(FileNotFoundError, match=r"fr/validated.tsv: table of the training set"):
         prepare(tree, languages=["fr"])
@@ -240,7 +240,7 @@ def test_odd_durations_are_read_from_the_clip(tree, caplog):
 
 def test_a_release_without_the_validated_table_says_what_to_do(tree):
     (tree / "de/validated.tsv").unlink()
-    with pytest.raises(FileNotFoundError, match="taken with --train_from train"):
+    with pytest.raises(FileNotFoundError, match="--train_from train takes"):
         prepare(tree, languages=["de"])
     assert prepare(tree, languages=["de"], train_from="train")["train"]
 

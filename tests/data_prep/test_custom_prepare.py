@@ -114,10 +114,10 @@ def test_speakers_are_divided_within_each_value_of_a_column(tmp_path, caplog):
 
 def test_splitting_within_nothing_or_beside_a_split_column_is_an_error(tmp_path):
     path = languages_tree(tmp_path, fr=6)
-    with pytest.raises(ValueError, match=r"no column dialect, to split within \(found: language"):
+    with pytest.raises(ValueError, match=r"no column dialect for split_within \(found: language"):
         prepare(tmp_path, columns=None, split_within="dialect")
     path.write_text(path.read_text().replace("speaker,", "split,"))
-    with pytest.raises(ValueError, match="meta.csv: a column tells the split: leave out"):
+    with pytest.raises(ValueError, match="meta.csv: a column names the split: leave out"):
         prepare(tmp_path, columns=None, split_within="language")
 
 

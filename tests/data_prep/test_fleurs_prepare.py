@@ -168,7 +168,7 @@ def test_a_file_named_twice_is_taken_once(tree, caplog):
 def test_wrong_folders_say_what_is_expected_where(tree, tmp_path):
     with pytest.raises(FileNotFoundError, match="data/.*train.tsv: tables of a configuration"):
         prepare_fleurs(str(tmp_path), str(tmp_path / "csv"))
-    with pytest.raises(FileNotFoundError, match="looks right: is it meant"):
+    with pytest.raises(FileNotFoundError, match="looks right; did you mean it"):
         prepare_fleurs(str(tree / "data/fr_fr"), str(tmp_path / "csv"))
     (tree / "data/fr_fr/audio/dev.tar.gz").unlink()
     with pytest.raises(FileNotFoundError, match="data/fr_fr/audio/dev.tar.gz"):

@@ -215,6 +215,6 @@ def test_an_archive_that_says_a_terabyte_is_refused_before_it_is_written(form, t
         path.write_bytes(gzip.compress(blocks) if form == "tar.gz" else blocks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
-        with pytest.raises(ValueError, match=f"'a.wav' says that it has {size:,} bytes"):
+        with pytest.raises(ValueError, match=f"'a.wav' states a size of {size:,} bytes"):
             extract_archive(str(path), str(tmp_path / "out"))
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -215,7 +215,7 @@ def test_codes_of_iso_639_3_are_those_of_the_engine():
 
 
 def test_a_macrolanguage_names_the_languages_that_it_may_be():
-    with pytest.raises(ValueError, match=r"hbs is any of bs, hr, sr; choose from: .* fr "):
+    with pytest.raises(ValueError, match=r"hbs may be any of bs, hr, sr; choose from: .* fr "):
         check_languages(["fra", "hbs"])
 
 

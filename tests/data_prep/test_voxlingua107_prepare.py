@@ -187,7 +187,7 @@ def test_a_newer_preparation_is_seen(tree, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr("data_prep.voxlingua107_prepare.VERSION", 99)
     prepare(tree)
-    assert "other version than the CSVs were made with" in caplog.text
+    assert "prepared again, because these settings changed: version" in caplog.text
 
 
 def test_a_corpus_that_cannot_be_written_to_is_unpacked_beside_the_csvs(tree, monkeypatch):

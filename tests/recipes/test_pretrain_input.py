@@ -166,5 +166,5 @@ def test_a_killed_run_with_a_worker_and_a_cache_resumes_to_the_same_weights(
 
 
 def test_an_audio_cache_of_shards_is_refused(pretrain):
-    with pytest.raises(ValueError, match="audio_cache does not keep .* train_shards"):
+    with pytest.raises(ValueError, match="audio_cache does not cache .* train_shards"):
         pretrain.open_audio_cache({"audio_cache": "cache", "train_shards": "shards"}, {})

@@ -93,7 +93,10 @@ def test_short_utterances_and_corpora_without_a_test_are_left_out(corpus, tmp_pa
     groups = recipe.read_groups(args)
     assert set(groups) == {"read"} and len(groups["read"]["train"]) == 7
     printed = capsys.readouterr().out
-    assert "elsewhere: not in all of" in printed and "acted: not in all of" in printed
+    assert (
+        "elsewhere: left out, as it is not in all of" in printed
+        and "acted: left out, as it is not in all of" in printed
+    )
 
 
 def test_differences_are_of_the_same_items():

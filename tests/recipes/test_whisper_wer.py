@@ -150,7 +150,7 @@ def test_utterances_without_text_or_too_long_are_counted(tmp_path, recipe, caplo
     (tmp_path / "test.csv").write_text(rows)
     caplog.clear()
     assert recipe.read_rows(path, str(tmp_path))["u3"]["text"] == "two"
-    assert "1 utterances are longer than the 30 s" in caplog.text
+    assert "left out 1 utterances that are longer than the 30 s" in caplog.text
 
 
 def test_a_language_of_a_csv_of_many(tmp_path, recipe):
@@ -202,7 +202,7 @@ def test_a_start_of_another_size_or_vocabulary_is_an_error(tmp_path, recipe, whi
     text = (tmp_path / "larger/config.json").read_text()
     changed = text.replace('"eos_token_id": 256', '"eos_token_id": 257')
     (tmp_path / "larger/config.json").write_text(changed)
-    with pytest.raises(ValueError, match="end with the token 256, .*257"):
+    with pytest.raises(ValueError, match="end-of-text token is 256, .*257"):
         recipe.load_whisper(larger)
 
 

@@ -1,4 +1,4 @@
-"""Short pieces of the audio, small enough to travel inside a page."""
+"""Short clips of the audio, small enough to be part of an HTML page."""
 
 import base64
 import io
@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from masr_modules.data.dataio import read_audio, read_segment
 
-SAMPLE_RATE = 16000  # Hz; Opus takes no other that is as small
+SAMPLE_RATE = 16000  # Hz
 SECONDS = 3.0
 MIME = "audio/ogg"
 
 
 def make_clips(rows: Mapping[str, Mapping]) -> dict[str, str]:
-    """The first seconds of each utterance as Ogg Opus in base64; what cannot be read is left out.
+    """Encodes the first seconds of each utterance; utterances that cannot be read are left out.
 
     Arguments
     ---------
@@ -26,7 +26,7 @@ def make_clips(rows: Mapping[str, Mapping]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ID -> base64.
+        ID -> Ogg Opus in base64.
 
     Example
     -------
@@ -47,7 +47,7 @@ def make_clips(rows: Mapping[str, Mapping]) -> dict[str, str]:
 
 
 def encode_clip(wav: np.ndarray) -> str:
-    """(T,) samples at SAMPLE_RATE as Ogg Opus in base64."""
+    """Encodes (T,) samples at SAMPLE_RATE as Ogg Opus in base64."""
     file = io.BytesIO()
     soundfile.write(file, wav, SAMPLE_RATE, format="OGG", subtype="OPUS")
     return base64.b64encode(file.getvalue()).decode()

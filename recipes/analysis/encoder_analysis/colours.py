@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from masr_modules.knowledge.descent import OTHER
 from masr_modules.metrics.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 
-#: Of the groups, in their order.
+#: Colours of the groups, in their order.
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
-#: What has no colour of its own.
+#: Colour of the group OTHER, and of pairs of two groups.
 GREY = "#8C8C8C"
-#: Shapes distinguish groups without colour: names of matplotlib and of plotly.
+#: Shapes of the groups, which tell them apart without colour, by matplotlib's and plotly's names.
 SHAPES = (
     *(("o", "circle"), ("s", "square"), ("^", "triangle-up"), ("D", "diamond")),
     *(("v", "triangle-down"), ("P", "cross"), ("X", "x")),
@@ -19,7 +19,7 @@ MOST = len(COLOURS)
 
 
 def styles(group_of: Mapping[str, str]) -> dict[str, tuple[str, tuple[str, str]]]:
-    """Group -> its colour and its shape, in the order of the groups; OTHER is grey.
+    """Maps each group to its colour and shape, in the order of the groups; OTHER is grey.
 
     Example
     -------

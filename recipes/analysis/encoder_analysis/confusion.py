@@ -1,4 +1,4 @@
-"""Which languages are taken for which, inside a family and across."""
+"""Confusions of languages, inside a family and across families."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -10,21 +10,21 @@ import numpy as np
 def confusion_matrix(
     truth: np.ndarray, predicted: np.ndarray, languages: Sequence[str]
 ) -> np.ndarray:
-    """Fractions of each language's utterances that are named as each.
+    """Computes the fraction of each language's utterances that is predicted as each language.
 
     Arguments
     ---------
     truth, predicted : np.ndarray
         (N,) languages.
     languages : sequence of str
-        L languages, the order of rows and columns. What is predicted beside them counts in no
-        column, so that a row may sum to less than 1.
+        L languages, in the order of rows and columns. A prediction of another language counts in
+        no column, so that a row may sum to less than 1.
 
     Returns
     -------
     np.ndarray
-        (L, L): row i, column j is the fraction of utterances of i that are named j; NaN in the row
-        of a language without utterances.
+        (L, L): row i, column j is the fraction of the utterances of i that are predicted as j; NaN
+        in the row of a language without utterances.
 
     Example
     -------
@@ -42,7 +42,7 @@ def confusion_matrix(
 def confused_pairs(
     matrix: np.ndarray, languages: Sequence[str], most: int = 10
 ) -> list[tuple[str, str]]:
-    """The pairs of languages most often taken for each other, in either direction.
+    """Lists the pairs of languages that are most often taken for each other.
 
     Example
     -------
@@ -56,24 +56,24 @@ def confused_pairs(
 
 
 def pair_rate(matrix: np.ndarray, languages: Sequence[str], pair: tuple[str, str]) -> float:
-    """Fraction of a pair's utterances that are named as the other, mean of both directions."""
+    """Computes the fraction of utterances taken for the pair's other language, averaged."""
     i, j = (list(languages).index(code) for code in pair)
     return float(np.nan_to_num(matrix[i, j]) + np.nan_to_num(matrix[j, i])) / 2
 
 
 class GroupAccuracy(NamedTuple):
-    """Where mistakes go, by a grouping of the languages such as families.
+    """Mistakes inside and across groups of languages, such as families.
 
     Arguments
     ---------
     accuracy : float
         Fraction of utterances whose predicted language is of the right group.
     inside, across : float
-        Fraction of utterances that are named as another language of the same group, and as one of
-        another group.
+        Fraction of utterances that are predicted as another language of the same group, and as one
+        of another group.
     inside_of_mistakes, by_chance : float
-        Fraction of the mistakes that stay inside, and what it would be if a wrong language were
-        drawn evenly; NaN without mistakes.
+        Fraction of the mistakes that stay inside the group, and its expectation if the wrong
+        language were drawn uniformly; NaN without mistakes.
     """
 
     accuracy: float
@@ -86,14 +86,14 @@ class GroupAccuracy(NamedTuple):
 def group_accuracy(
     truth: np.ndarray, predicted: np.ndarray, group_of: Mapping[str, str]
 ) -> GroupAccuracy:
-    """Mistakes inside a group and across. Languages that are in no group are left out.
+    """Counts mistakes inside and across groups; utterances of languages in no group are left out.
 
     Arguments
     ---------
     truth, predicted : np.ndarray
         (N,) languages.
     group_of : mapping of str to str
-        Language -> its group, of every language that can be predicted.
+        Language -> its group, for every language that can be predicted.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Embeddings of all layers, kept on disk: an interrupted analysis resumes."""
+"""Embeddings of all layers, kept on disk, so that an interrupted analysis resumes."""
 
 import zipfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from masr_modules.downstream.frame_cache import FrameCache
 from masr_modules.encoders.pretrained import PretrainedEncoder
 from masr_modules.metrics.embeddings import embed
 
-#: Utterances per file.
+#: Number of utterances in a file.
 PART = 500
 
 
@@ -24,28 +24,28 @@ def embed_cached(
     device: str = "cpu",
     title: str = "embedding",
 ) -> tuple[np.ndarray, Utterances]:
-    """Embeds what can be read: mean and standard deviation over the frames, as the report does.
+    """Embeds utterances by mean and standard deviation over frames, as pretraining's report does.
 
     Arguments
     ---------
     loaded : PretrainedEncoder
         The encoder, in eval mode, on `device`.
     utterances : Utterances
-        What to embed.
+        Utterances to embed.
     folder : str or Path
-        Of the cache. A file holds PART utterances and is named as `FrameCache.name_of`
-        names one: what changed is computed anew.
+        Folder of the cache. A file holds PART utterances; its name, from `FrameCache.name_of`,
+        depends on encoder and rows, so that changed ones are computed anew.
     device : str
-        Where the encoder is.
+        Device of the encoder.
     title : str
-        Of the progress bar.
+        Title of the progress bar.
 
     Returns
     -------
     layers : np.ndarray
         (layers, N, D) float32.
     utterances : Utterances
-        The N that could be read; the others are counted.
+        The N utterances that could be read; the others are counted in its `left_out`.
     """
     layers, read = [], []
     items = list(utterances.rows.items())
@@ -64,7 +64,7 @@ def _load(path: Path) -> dict[str, np.ndarray] | None:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in ("layers", "ids")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # absent or broken: computed
+        return None  # the file is missing or broken, so its utterances are embedded
 
 
 def _embed_part(

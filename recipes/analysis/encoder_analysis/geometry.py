@@ -1,4 +1,4 @@
-"""Distances between utterances and between languages, as the kNN probe sees them."""
+"""Distances between utterances and between languages, in the space of the kNN probe."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 
 def unit_points(embeddings: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """(N, D) embeddings, standardised with the references' statistics, of unit length.
+    """Standardises (N, D) embeddings by the references' statistics and scales them to unit length.
 
     Example
     -------
@@ -22,21 +22,21 @@ def unit_points(embeddings: np.ndarray, references: np.ndarray) -> np.ndarray:
 def centroid_distances(
     points: np.ndarray, labels: np.ndarray, languages: Sequence[str]
 ) -> np.ndarray:
-    """Cosine distances between the mean points of languages.
+    """Computes cosine distances between the mean points of languages.
 
     Arguments
     ---------
     points : np.ndarray
-        (N, D).
+        (N, D) points.
     labels : np.ndarray
-        (N,) language of each.
+        (N,) language of each point.
     languages : sequence of str
-        L languages, each with a point.
+        L languages, each of which has a point.
 
     Returns
     -------
     np.ndarray
-        (L, L) in [0, 2], 0 on the diagonal.
+        (L, L) distances in [0, 2], with 0 on the diagonal.
 
     Example
     -------

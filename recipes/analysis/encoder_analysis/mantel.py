@@ -1,4 +1,4 @@
-"""Do two tables of distances between the same languages agree?"""
+"""Correlation of two tables of distances between the same languages."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 PERMUTATIONS = 9999
 DRAWS = 2000
-_CHUNK = 1_000_000  # distances that are ranked at a time
+_CHUNK = 1_000_000  # number of distances that are ranked at a time
 
 
 class Correlation(NamedTuple):
@@ -17,13 +17,13 @@ class Correlation(NamedTuple):
     Arguments
     ---------
     value : float
-        Over the pairs known to both; NaN where there is nothing to compare.
+        Correlation over the pairs that both tables know; NaN where there is nothing to compare.
     p : float
-        Of the Mantel test against "no agreement", one-sided.
+        p value of the one-sided Mantel test against "no agreement".
     low, high : float
         95 % interval, by bootstrap over languages.
     languages, pairs : int
-        How many were compared.
+        Numbers of languages and pairs that were compared.
     """
 
     value: float
@@ -41,36 +41,37 @@ def mantel(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Correlation:
-    """Spearman's correlation with a Mantel test and a bootstrap interval.
+    """Computes Spearman's correlation with a Mantel test and a bootstrap interval.
 
-    Pairs of languages are not independent, so that the test permutes languages, not pairs (Mantel,
+    Pairs of languages are not independent, so the test permutes languages, not pairs (Mantel,
     "The detection of disease clustering and a generalized regression approach", Cancer Research
     27, 1967). The interval draws languages with replacement and leaves out pairs of a language
     with itself (Nili et al., "A toolbox for representational similarity analysis", 2014).
-    O(permutations * L^2 log L).
+    The time is O(permutations * L^2 log L).
 
     Arguments
     ---------
     distances : np.ndarray
-        (L, L), symmetric, all known.
+        (L, L) symmetric distances, all known.
     reference : np.ndarray
-        (L, L), symmetric; NaN where not known.
+        (L, L) symmetric distances, NaN where not known.
     permutations : int
-        Of the test: p is at least 1 / (permutations + 1).
+        Number of permutations of the test; p is at least 1 / (permutations + 1).
     draws : int
-        Of the bootstrap.
+        Number of draws of the bootstrap.
     seed : int
-        Of both.
+        Seed of permutations and draws.
 
     Returns
     -------
     Correlation
-        All NaN with fewer than three languages, or where one table says the same of all pairs.
+        The correlation; its numbers are NaN with fewer than three languages, or where a table has
+        the same distance for all pairs.
 
     Raises
     ------
     ValueError
-        If the tables differ in shape, or `distances` has unknown ones.
+        If the tables differ in shape, or `distances` has NaN.
 
     Example
     -------
@@ -82,7 +83,7 @@ def mantel(
     """
     if distances.shape != reference.shape or np.isnan(distances).any():
         raise ValueError(
-            f"distances {distances.shape} must be known and of the reference's shape, "
+            f"distances {distances.shape} must have no NaN, and the reference's shape "
             f"{reference.shape}"
         )
     known = ~np.isnan(reference) & ~np.eye(len(reference), dtype=bool)
@@ -101,7 +102,7 @@ def mantel(
 
 
 def _spearman(several: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(P,) rank correlations of each row of (P, pairs) with (pairs,)."""
+    """Computes the (P,) rank correlations of the rows of (P, pairs) with (pairs,)."""
     first, second = (rankdata(x, axis=-1) for x in (several, reference))
     first -= first.mean(axis=-1, keepdims=True)
     second -= second.mean()
@@ -118,7 +119,7 @@ def _p_value(
     permutations: int,
     seed: int,
 ) -> float:
-    """Fraction of the orders of the languages, this one counted in, that agree as well."""
+    """Computes the fraction of orders of the languages, this one included, that agree as well."""
     (i, j), rng = pairs, np.random.default_rng(seed)
     chunk = max(1, _CHUNK // len(i))
     reached = 0
@@ -133,7 +134,7 @@ def _p_value(
 def bootstrap(
     distances: np.ndarray, reference: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
-    """Spearman's correlation on languages drawn with replacement.
+    """Computes Spearman's correlation on languages drawn with replacement.
 
     The same seed and reference give the same languages, so that two tables can be compared draw
     by draw.
@@ -141,16 +142,16 @@ def bootstrap(
     Arguments
     ---------
     distances, reference : np.ndarray
-        (L, L), see `mantel`.
+        (L, L) distances, see `mantel`.
     draws : int
-        How many.
+        Number of draws.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------
     np.ndarray
-        (draws,); NaN where the drawn languages leave nothing to compare.
+        (draws,) correlations, NaN where the drawn languages leave nothing to compare.
 
     Example
     -------
@@ -172,7 +173,7 @@ def bootstrap(
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Percentiles 2.5 and 97.5 of what is known.
+    """Computes the percentiles 2.5 and 97.5 of the values that are not NaN.
 
     Example
     -------

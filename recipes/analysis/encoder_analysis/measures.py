@@ -1,4 +1,4 @@
-"""All that is measured of one encoder, from its points and predictions."""
+"""All measures of one encoder, computed from its points and predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from masr_modules.metrics.probes import NEIGHBOURS
 
 @dataclass
 class Languages:
-    """The languages of the utterances, relatives side by side, and what is known of them.
+    """The languages of the utterances, with their groups and distances.
 
     Arguments
     ---------
     codes : list of str
-        L of them.
+        L languages, with relatives side by side.
     groups : dict of str to dict
-        `family` and, where families are few, `branch`: language -> its group, of these languages
-        and those that can be predicted.
+        `family` and, where branches are finer than families, `branch` -> language -> its group,
+        for these languages and those that can be predicted.
     distances : dict of str to np.ndarray
-        Kind -> (L, L) by URIEL+; `genetic` always.
+        Kind -> (L, L) distances by URIEL+, always with `genetic`.
     """
 
     codes: list[str]
@@ -40,7 +40,7 @@ class Languages:
 
     @classmethod
     def of(cls, spoken: np.ndarray, predictable: np.ndarray, kinds: Sequence[str]) -> "Languages":
-        """Those of (N,) utterances; `predictable` are those of the probe's."""
+        """Describes the languages of (N,) utterances; the probe can predict `predictable`."""
         codes = order_by_descent(spoken.tolist())
         everything = order_by_descent([*spoken.tolist(), *predictable.tolist()])
         families = {code: language_family(code) or "" for code in everything}
@@ -54,33 +54,33 @@ class Languages:
 
     @property
     def coloured(self) -> dict[str, str]:
-        """Language -> the group that pictures colour it by."""
+        """Language -> the group by which pictures colour it."""
         return branches(self.codes, MOST)
 
     @property
     def placed(self) -> np.ndarray:
-        """(L,) whether the descent is known: these are in the trees."""
+        """(L,) whether the descent is known, so that the language is in the trees."""
         return ~np.isnan(self.distances["genetic"].diagonal())
 
 
 @dataclass
 class Measured:
-    """What was measured of a system.
+    """The measures of a system.
 
     Arguments
     ---------
     confusion : np.ndarray
         (L, L), see `confusion_matrix`.
     groups : dict of str to GroupAccuracy
-        By family and branch.
+        `family` and `branch` -> mistakes inside and across.
     centroids : np.ndarray
-        (L, L) cosine distances.
+        (L, L) cosine distances of the languages' centroids.
     correlations : dict of str to Correlation
-        By kind of distance.
+        Kind of distance -> its correlation with `centroids`.
     purities : dict of str to Purity
-        By attribute.
+        Title of an attribute -> purity of the neighbours.
     trees : Trees or None
-        None with fewer than three languages of known descent.
+        The trees; None with fewer than three languages of known descent.
     """
 
     confusion: np.ndarray
@@ -100,24 +100,25 @@ def measure(
     neighbours: int = NEIGHBOURS,
     seed: int = 0,
 ) -> Measured:
-    """Measures all.
+    """Computes all measures of a system.
 
     Arguments
     ---------
     system : System
         N points and predictions.
     utterances : Utterances
-        The same N.
+        The same N utterances.
     languages : Languages
-        Of them.
+        Their languages.
     kinds : sequence of str
-        Of distance that the centroids are compared with.
+        Kinds of distance with which the centroids' distances are compared.
     permutations : int
-        Of the Mantel test, and draws of the bootstrap where they are fewer than DRAWS.
+        Number of permutations of the Mantel test, and of draws of the bootstrap, there at most
+        DRAWS.
     neighbours : int
-        k of the purity.
+        Number k of neighbours of the purity.
     seed : int
-        Of permutations and bootstrap.
+        Seed of permutations and bootstrap.
     """
     centroids = centroid_distances(system.points, system.truth, languages.codes)
     columns = {

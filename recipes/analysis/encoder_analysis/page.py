@@ -1,4 +1,4 @@
-"""The map of utterances as one HTML file: hover says what a point is, a click plays it."""
+"""The map of utterances as one HTML file: hovering describes a point, and a click plays it."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ with extra("report"):
     import plotly.graph_objects as go
     from plotly.offline import get_plotlyjs
 
-_LONGEST = 80  # characters of a name that a hover label has room for
+_LONGEST = 80  # largest number of characters of a name in a hover label
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -57,16 +57,16 @@ Plotly.newPlot(map, data.figure.data, data.figure.layout, settings)
 
 @dataclass
 class Points:
-    """What the page shows.
+    """The points that the page shows.
 
     Arguments
     ---------
     places : np.ndarray
-        (N, 2).
+        (N, 2) coordinates.
     ids, files, languages, speakers : sequence of str
-        Of each point; any text.
+        ID, file, language and speaker of each point, which may be any text.
     groups : sequence of str
-        Of each point: its colour.
+        Group of each point, which gives its colour.
     """
 
     places: np.ndarray
@@ -80,20 +80,20 @@ class Points:
 def write_page(
     path: str | Path, title: str, points: Points, clips: Mapping[str, str], order: Sequence[str]
 ) -> None:
-    """Writes the page; it needs no network, and lets no script run but its own two.
+    """Writes the page, which needs no network and allows no scripts but its own two.
 
     Arguments
     ---------
     path : str or Path
-        The HTML file.
+        Path of the HTML file.
     title : str
-        Its heading.
+        Heading of the page.
     points : Points
-        What it shows.
+        Points to show.
     clips : mapping of str to str
         ID -> clip, from `encoder_analysis.clips.make_clips`.
     order : sequence of str
-        The groups as the legend has them.
+        The groups, in the order of the legend.
     """
     numbers = {utterance: i for i, utterance in enumerate(clips)}
     texts = [
@@ -187,7 +187,7 @@ def _figure(points: Points, sounding: Sequence[str], order: Sequence[str]) -> go
 
 
 def _name_languages(figure: go.Figure, points: Points) -> None:
-    """The code of each language where it is densest."""
+    """Writes the code of each language where its points are densest."""
     for language, (x, y) in name_places(points.places, np.array(points.languages)).items():
         figure.add_annotation(
             x=round(x, 2),
@@ -201,6 +201,6 @@ def _name_languages(figure: go.Figure, points: Points) -> None:
 
 
 def _shown(name: str) -> str:
-    """Text for a hover label, which knows some HTML."""
+    """Returns text for a hover label, shortened and escaped, as labels interpret HTML."""
     short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
     return html.escape(short) or "not known"

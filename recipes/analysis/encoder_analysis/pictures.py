@@ -21,7 +21,7 @@ with extra("report"):
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Saves a picture as PNG and as SVG, on white."""
+    """Saves a picture as PNG and as SVG, on a white ground."""
     figure.set_facecolor("white")
     for ending in (".png", ".svg"):
         save_figure(figure, path.with_name(path.name + ending))
@@ -30,18 +30,19 @@ def save_picture(figure: Figure, path: Path) -> None:
 def draw_confusions(
     matrices: Mapping[str, np.ndarray], languages: Sequence[str], group_of: Mapping[str, str]
 ) -> Figure:
-    """Confusion matrices side by side, mistakes alone on the scale.
+    """Draws confusion matrices side by side, with a colour scale for mistakes alone.
 
-    The diagonal is written, not coloured: beside it no mistake could be seen.
+    The diagonal is written in numbers and not coloured, because on its scale mistakes would be
+    invisible.
 
     Arguments
     ---------
     matrices : mapping of str to np.ndarray
-        System -> (L, L).
+        System -> (L, L) confusion matrix.
     languages : sequence of str
-        Rows and columns, relatives side by side.
+        Languages of rows and columns, with relatives side by side.
     group_of : mapping of str to str
-        Language -> group, for the lines.
+        Language -> group; lines separate the groups.
     """
     side = max(3.2, 0.2 * len(languages))  # inches; room for a line of text in each row
     figure = Figure(figsize=((side + 1.2) * len(matrices) + 2.0, side + 1.8), layout="constrained")
@@ -76,7 +77,7 @@ def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
 
 
 def _nameless(groups: Sequence[str]) -> list[str]:
-    """Groups that stay apart, but whose names are blank."""
+    """Renames groups to different blank names, so that they stay separate without a title."""
     names = list(dict.fromkeys(groups))
     return [" " * names.index(group) for group in groups]
 
@@ -84,18 +85,18 @@ def _nameless(groups: Sequence[str]) -> list[str]:
 def draw_trees(
     trees: Trees, languages: Sequence[str], group_of: Mapping[str, str], name: str
 ) -> Figure:
-    """The tree of centroids and the tree of descent, with a line from language to language.
+    """Draws the trees of centroids and of descent, with a line that joins each language in both.
 
     Arguments
     ---------
     trees : Trees
-        Of L languages.
+        Trees of L languages.
     languages : sequence of str
-        In the order that the trees were grown of.
+        The languages, in the order of the distances from which the trees were grown.
     group_of : mapping of str to str
-        Language -> group: its colour.
+        Language -> group, which gives its colour.
     name : str
-        Of the system.
+        Name of the system.
     """
     height = max(3.0, 0.24 * len(languages) + 1.2)
     figure = Figure(figsize=(11, height), layout="constrained")
@@ -123,7 +124,7 @@ def draw_trees(
 
 
 def _beyond_zero(limits: tuple[float, float]) -> np.ndarray:
-    """What moves the limit at 0 outwards, so that forks of distance 0 are seen."""
+    """Returns shifts that move the limit at 0 outwards, so that forks of distance 0 are visible."""
     far = max(limits)
     return np.where(np.array(limits) == far, 0.0, -0.03 * far)
 
@@ -147,25 +148,25 @@ def _join_leaves(
 def draw_map(
     places: np.ndarray, labels: np.ndarray, group_of: Mapping[str, str], name: str
 ) -> Figure:
-    """Utterances on a plane, coloured by group, each language's code where it is densest.
+    """Draws utterances on a plane, coloured by group, with each code where its language is densest.
 
     Arguments
     ---------
     places : np.ndarray
-        (N, 2).
+        (N, 2) coordinates.
     labels : np.ndarray
         (N,) languages.
     group_of : mapping of str to str
         Language -> group.
     name : str
-        Of the system.
+        Name of the system.
     """
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.add_subplot()
     groups = np.array([group_of[label] for label in labels])
     for group, (colour, (shape, _)) in styles(group_of).items():
         x, y = places[groups == group].T
-        # As an image inside the SVG: thousands of shapes would make it slow.
+        # The points are an image inside the SVG, which thousands of shapes would make slow.
         axes.scatter(
             x,
             y,
@@ -198,22 +199,22 @@ def draw_distances(
     group_of: Mapping[str, str],
     name: str,
 ) -> Figure:
-    """Each pair of languages: its distance by URIEL+, and that of its centroids.
+    """Draws, for each pair of languages, the centroids' distance over that by URIEL+.
 
     Arguments
     ---------
     ours : np.ndarray
-        (L, L) of centroids.
+        (L, L) distances of centroids.
     references : mapping of str to np.ndarray
-        Kind -> (L, L), NaN where not known.
+        Kind -> (L, L) distances by URIEL+, NaN where not known.
     found : mapping of str to Correlation
         Kind -> the correlation of both.
     languages : sequence of str
-        Of the tables.
+        Languages of rows and columns.
     group_of : mapping of str to str
-        Language -> group: pairs inside one have its colour.
+        Language -> group; pairs inside a group have its colour.
     name : str
-        Of the system.
+        Name of the system.
     """
     figure = Figure(figsize=(4.2 * len(references), 4.4), layout="constrained")
     panels = figure.subplots(1, len(references), squeeze=False, sharey=True)[0]

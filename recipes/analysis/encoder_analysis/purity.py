@@ -1,4 +1,4 @@
-"""Are an utterance's neighbours like it? Attribute by attribute."""
+"""The fraction of an utterance's neighbours that share its value, for each attribute."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,21 +8,21 @@ from tqdm import tqdm
 
 from masr_modules.metrics.probes import NEIGHBOURS
 
-_TILE = 500  # utterances whose neighbours are sought at a time
+_TILE = 500  # number of utterances whose neighbours are searched at a time
 
 
 class Attribute(NamedTuple):
-    """What shall be alike.
+    """An attribute in which neighbours are compared.
 
     Arguments
     ---------
     title : str
-        Of the table's row.
+        Title of the table's row.
     column : str
-        Whose values are compared.
+        Column whose values are compared.
     different : tuple of str
-        Columns in which a neighbour must differ: the speaker, so that a speaker is not taken for
-        what is asked.
+        Columns in which a neighbour must differ: by default the speaker, as utterances of one
+        speaker are neighbours whatever the attribute.
     """
 
     title: str
@@ -48,11 +48,11 @@ class Purity(NamedTuple):
     Arguments
     ---------
     share : float
-        Mean over utterances; NaN where nothing could be asked.
+        Mean over utterances; NaN where no utterance has a possible neighbour.
     chance : float
-        The same of all utterances that could have been neighbours.
+        The same fraction of all utterances that could have been neighbours.
     utterances, values : int
-        Utterances that were asked, and the different values they have.
+        Number of utterances with a possible neighbour, and number of the attribute's values.
     """
 
     share: float
@@ -67,25 +67,27 @@ def purity(
     attribute: Attribute,
     neighbours: int = NEIGHBOURS,
 ) -> Purity:
-    """Fraction of the nearest neighbours, by cosine, that have the same value.
+    """Computes the fraction of the nearest neighbours, by cosine, that have the same value.
 
-    Only utterances whose value is known are asked and can be neighbours. A speaker that is not
-    known (an empty cell) counts as different from all others. O(N^2 D), in tiles.
+    Only utterances whose value is known count and can be neighbours. An unknown speaker (an
+    empty cell) counts as different from all others. The time is O(N^2 D), and memory is bounded
+    by tiles.
 
     Arguments
     ---------
     points : np.ndarray
-        (N, D) of unit length.
+        (N, D) points of unit length.
     columns : mapping of str to np.ndarray
         Column -> (N,) values, "" where not known.
     attribute : Attribute
-        What is asked.
+        The attribute.
     neighbours : int
-        k; fewer where there are fewer candidates.
+        Number k of neighbours; fewer where there are fewer candidates.
 
     Returns
     -------
     Purity
+        The fraction, and its value by chance.
 
     Example
     -------
@@ -126,7 +128,7 @@ def purities(
     attributes: Sequence[Attribute] = ATTRIBUTES,
     neighbours: int = NEIGHBOURS,
 ) -> dict[str, Purity]:
-    """Title -> purity, of the attributes with two values or more; see `purity`."""
+    """Computes the purity of each attribute with at least two values, by title; see `purity`."""
     return {
         attribute.title: purity(points, columns, attribute, neighbours)
         for attribute in tqdm(attributes, "neighbours", leave=False, disable=None)

@@ -1,4 +1,4 @@
-"""What an analysis found, as tables and as JSON."""
+"""The results of an analysis, as tables and as JSON."""
 
 import math
 from collections.abc import Mapping
@@ -22,20 +22,20 @@ _PROBES = {"knn": "kNN", "linear": "linear"}
 
 @dataclass
 class Findings:
-    """All of an analysis.
+    """All results of an analysis.
 
     Arguments
     ---------
     csv : str
-        What was analysed.
+        Path of the analysed CSV.
     probe : str
         knn or linear.
     utterances : Utterances
-        Of all systems.
+        The utterances, the same for all systems.
     languages : Languages
-        Of the utterances.
+        Their languages.
     systems : dict of str to (System, Measured)
-        By name: the other checkpoint first, where there is one.
+        Name -> system and its measures, with the other checkpoint first, where there is one.
     """
 
     csv: str
@@ -46,9 +46,9 @@ class Findings:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The pairs that systems confuse most, in the mean.
+        """The pairs that the systems confuse most, in the mean over systems.
 
-        The worst of one system would look better in the other by chance alone.
+        Pairs chosen by one system alone would look better in the other by chance.
         """
         matrices = [measured.confusion for _, measured in self.systems.values()]
         return confused_pairs(np.mean(matrices, axis=0), self.languages.codes)
@@ -82,7 +82,7 @@ class Findings:
 
 
 def as_markdown(found: Findings) -> str:
-    """The tables."""
+    """Returns the tables as Markdown."""
     sections = [
         f"# Analysis of {found.csv}",
         _utterance_text(found),
@@ -104,7 +104,7 @@ def as_markdown(found: Findings) -> str:
 
 
 def as_json(found: Findings) -> dict:
-    """Every number; what is not known is None."""
+    """Returns every number for JSON; unknown ones are None."""
     gain = found.gain
     return _plain(
         {
@@ -145,7 +145,7 @@ def _system_json(found: Findings, system: System, measured: Measured) -> dict:
 
 
 def _plain(value):
-    """Without NaN, which JSON does not have."""
+    """Replaces NaN and infinity, which JSON lacks, by None, and NumPy's numbers by Python's."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

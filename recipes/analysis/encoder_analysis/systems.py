@@ -1,4 +1,4 @@
-"""An encoder as an analysis sees it: points, predicted languages, the layer they are of."""
+"""The points and predicted languages of one layer of an encoder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class System:
     Arguments
     ---------
     name : str
-        In tables and pictures.
+        Name in tables and pictures.
     layer : int
-        0 is the front end.
+        Number of the layer; 0 is the front end.
     valid_score : float
         Macro accuracy of the probe on the validation set.
     points : np.ndarray
-        (N, D) of unit length, standardised as the probe has them.
+        (N, D) points of unit length, standardised as for the kNN probe.
     truth, predicted : np.ndarray
         (N,) languages.
     """
@@ -37,7 +37,7 @@ class System:
 
     @property
     def accuracy(self) -> float:
-        """Macro accuracy of the language."""
+        """Macro accuracy of the predicted languages."""
         return macro(self.truth, (self.predicted == self.truth).astype(float))
 
 
@@ -52,10 +52,10 @@ def look_at(
     Arguments
     ---------
     name : str
-        Of the system.
+        Name of the system.
     splits : mapping of str to LabelledEmbeddings
-        `labelled`, which the probe learns from; `valid`, on which layer and strength are chosen;
-        `test`. All layers.
+        Embeddings of all layers: `labelled`, from which the probe learns; `valid`, on which layer
+        and strength are chosen; `test`.
     probe : str
         `knn` or `linear`, see `masr_modules.metrics.probes`.
     layer : int, optional

@@ -1,4 +1,4 @@
-"""Trees of languages: one of the centroids, one of the descent."""
+"""Trees of languages, from the distances of centroids and from descent."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from scipy.spatial.distance import squareform
 
 
 class Trees(NamedTuple):
-    """The tree of an encoder beside that of descent.
+    """The tree of an encoder and that of descent.
 
     Arguments
     ---------
     ours, descent : np.ndarray
-        Linkages of L languages, as scipy has them.
+        Linkages of L languages, in scipy's form.
     own_cophenetic, descent_cophenetic : float
-        How well each tree keeps the distances that it was made of.
+        Correlation of each tree's heights with the distances from which it was grown.
     between : float
-        Correlation of the heights at which two languages meet in the one tree and in the other.
+        Correlation of the heights at which two languages meet in both trees.
     """
 
     ours: np.ndarray
@@ -28,12 +28,12 @@ class Trees(NamedTuple):
 
 
 def grow(distances: np.ndarray) -> np.ndarray:
-    """Linkage by mean distance (UPGMA; Sokal and Michener, 1958).
+    """Grows a tree by mean distance (UPGMA; Sokal and Michener, 1958).
 
     Arguments
     ---------
     distances : np.ndarray
-        (L, L), symmetric, all known, L >= 2.
+        (L, L) symmetric distances, all known, L >= 2.
 
     Example
     -------
@@ -46,8 +46,8 @@ def grow(distances: np.ndarray) -> np.ndarray:
 def compare_trees(ours: np.ndarray, descent: np.ndarray) -> Trees:
     """Grows both trees and correlates them (cophenetic correlation; Sokal and Rohlf, 1962).
 
-    The branches of ours are turned, which does not change the tree, so that its leaves follow
-    the order of the other's as far as they can.
+    The branches of the encoder's tree are turned, which does not change the tree, so that its
+    leaves follow the order of the other tree's as far as possible.
 
     Arguments
     ---------
@@ -76,14 +76,14 @@ def compare_trees(ours: np.ndarray, descent: np.ndarray) -> Trees:
 
 
 def turn(tree: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """The same tree, at each fork the branch first whose leaves have the smaller mean position.
+    """Turns a tree so that at each fork the branch of smaller mean position comes first.
 
     Arguments
     ---------
     tree : np.ndarray
         Linkage of L leaves.
     position : np.ndarray
-        (L,) where each leaf should stand.
+        (L,) desired position of each leaf.
 
     Example
     -------

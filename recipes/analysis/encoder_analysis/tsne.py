@@ -1,17 +1,17 @@
-"""Utterances on a plane."""
+"""Projection of utterances to a plane."""
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-#: More points are neither seen nor fast.
+#: Default of the largest number of points; more would overlap and be slow.
 MOST_POINTS = 3000
 #: Width and height of a name, as a fraction of the map's.
 _NAME_SIZE = np.array([0.05, 0.03])
 
 
 def choose_evenly(labels: np.ndarray, most: int) -> np.ndarray:
-    """Indices of at most `most` utterances, of every label as many, spread over its own.
+    """Returns indices of at most `most` utterances, the same number of each label, evenly spread.
 
     Example
     -------
@@ -31,16 +31,16 @@ def choose_evenly(labels: np.ndarray, most: int) -> np.ndarray:
 
 
 def name_places(places: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Where to write the name of each label: at its densest spot, names apart from each other.
+    """Finds a place for the name of each label: its densest spot, moved where names overlap.
 
-    The mean would often lie where the label has no point: speakers and emotions split it.
+    The mean would often lie where the label has no point, because speakers and emotions split it.
 
     Arguments
     ---------
     places : np.ndarray
-        (N, 2).
+        (N, 2) coordinates.
     labels : np.ndarray
-        (N,).
+        (N,) labels.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def name_places(places: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float
         touching = (np.abs(gap) < room).all(axis=2) & ~np.eye(len(names), dtype=bool)
         if not touching.any():
             break
-        # Up or down, whatever is the shorter way; of two in one place, the later goes up.
+        # Names move up or down, whichever is shorter; of two in one place, the later goes up.
         later = np.sign(np.arange(len(names))[:, None] - np.arange(len(names)))
         side = np.where(gap[..., 1] == 0, later, np.sign(gap[..., 1]))
         spots[:, 1] += (touching * side).sum(axis=1) * room[1] / 10
@@ -69,28 +69,28 @@ def name_places(places: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float
 
 
 def _densest(places: np.ndarray) -> np.ndarray:
-    """The point that has a quarter of all within the smallest radius."""
+    """Returns the point around which the smallest circle holds a quarter of the points."""
     near = places[:: max(1, len(places) // 1000)]
     distances = np.sort(np.linalg.norm(near[:, None] - near, axis=2), axis=1)
     return near[distances[:, -(-len(near) // 4) if len(near) > 1 else 0].argmin()]
 
 
 def project(points: np.ndarray, seed: int = 0) -> np.ndarray:
-    """t-SNE (van der Maaten and Hinton, JMLR 9, 2008), from the principal components.
+    """Projects principal components by t-SNE (van der Maaten and Hinton, JMLR 9, 2008).
 
-    Neighbourhoods mean something; distances between groups and their sizes do not.
+    Neighbourhoods are meaningful; distances between groups, and sizes of groups, are not.
 
     Arguments
     ---------
     points : np.ndarray
-        (N, D), N >= 3.
+        (N, D) points, N >= 3.
     seed : int
-        Of the projection.
+        Seed of the projection.
 
     Returns
     -------
     np.ndarray
-        (N, 2).
+        (N, 2) coordinates.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""The utterances that an analysis looks at: those whose language URIEL+ can place."""
+"""The utterances of an analysis, whose language has to be known."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from masr_modules.knowledge.languages import language_lineage, resolve_language
 
 NO_LANGUAGE, UNKNOWN = "no language", "unknown language code"
 UNREADABLE = "unreadable audio"
-#: Fewer utterances than these have no neighbours to speak of.
+#: Smallest number of utterances; fewer would have too few neighbours.
 LEAST_UTTERANCES = 5
 
 
 @dataclass
 class Utterances:
-    """Rows of a CSV with a known language, and what was left out.
+    """Rows of a CSV with a known language, and the number of those left out.
 
     Arguments
     ---------
     rows : dict of str to dict
-        ID -> row; `language` is an ISO 639-3 code, `family` the top-level one by URIEL+ or "".
+        ID -> row; `language` is an ISO 639-3 code, `family` the top-level family by URIEL+, or "".
     left_out : Counter
         Reason -> number of rows.
     """
@@ -32,36 +32,38 @@ class Utterances:
     left_out: Counter
 
     def column(self, name: str) -> np.ndarray:
-        """(N,) cells, "" where not known."""
+        """Returns the (N,) cells of a column, "" where not known."""
         return np.array([row.get(name) or "" for row in self.rows.values()], dtype=np.str_)
 
     def keep(self, utterances: Sequence[str], reason: str) -> "Utterances":
-        """These utterances; the others are counted under a reason."""
+        """Returns the given utterances, with the others counted as left out for a reason."""
         rows = {utterance: self.rows[utterance] for utterance in utterances}
         gone = Counter({reason: len(self.rows) - len(rows)})
         return Utterances(rows, self.left_out + gone)
 
 
 def read_utterances(path: str | Path, data_root: str | Path) -> Utterances:
-    """Reads a CSV and leaves out, counted, what has no language or a code that names none.
+    """Reads a CSV; rows without a language, or with an unknown code, are left out and counted.
 
     Arguments
     ---------
     path : str or Path
         The CSV, with a column `language`; see `masr_modules.data.corpus.load_csv`.
     data_root : str or Path
-        What `$data_root` stands for.
+        Folder that `$data_root` stands for.
 
     Returns
     -------
     Utterances
+        The rows that are kept, and the number of the others.
 
     Raises
     ------
     FileNotFoundError
         If there is no such CSV.
     ValueError
-        If it has no column `language`, or no row with a known one: names the file.
+        If the CSV has no column `language`, or no row with a known language; the message names
+        the file.
 
     Example
     -------
@@ -74,8 +76,7 @@ def read_utterances(path: str | Path, data_root: str | Path) -> Utterances:
     read = load_csv(path, data_root)
     if "language" not in read.names:
         raise ValueError(
-            f"{path}: no column language (found: {', '.join(read.names)}); the analysis is of "
-            "languages"
+            f"{path}: no column language (found: {', '.join(read.names)}); the analysis needs one"
         )
     rows, left_out = {}, Counter()
     for utterance, row in read.items():
@@ -92,7 +93,7 @@ def read_utterances(path: str | Path, data_root: str | Path) -> Utterances:
 
 
 def check_analysable(utterances: Utterances, path: str | Path) -> None:
-    """Refuses what has nothing to compare.
+    """Checks that there are enough languages and utterances to compare.
 
     Raises
     ------
