@@ -190,7 +190,7 @@ def test_each_identity_has_prototypes_of_its_own():
 def test_what_does_not_go_together_is_refused():
     arguments = ([], MASRLoss("soft"), Projection(6, 4))
     corpus, memory = Metadata.from_columns(CORPUS), partial(CrossBatchMemory, 4, 1)
-    with pytest.raises(ValueError, match="a memory is of pairs of utterances"):
+    with pytest.raises(ValueError, match="a memory serves pairs of utterances"):
         MASRHead(*arguments, corpus, memory=memory, prototypes=Prototypes)
     with pytest.raises(ValueError, match="need an identity"):
         MASRHead(*arguments, corpus, identity=None, prototypes=Prototypes)
