@@ -141,7 +141,7 @@ class MASRHead(nn.Module):
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
         """Computes the loss on (B, input_size) or (B, K, input_size) pooled frames."""
-        # Ranks validate different numbers of batches, so validation may not use collectives.
+        # In validation the batch of each rank stands alone.
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)
         own = everyone if joint.is_own else everyone[joint.own]
