@@ -250,7 +250,7 @@ class ShardBatches(IterableDataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch; order and crops depend on it, and the same epoch gives the same batches."""
+        """Sets the epoch, on which order and crops depend; equal epochs give equal batches."""
         self.epoch = epoch
 
     def __len__(self) -> int:
