@@ -147,7 +147,7 @@ class JointBatch:
         Raises
         ------
         ValueError
-            If there are several ranks and the metadata has no ids.
+            If there are several ranks and the metadata have no ids.
         """
         if self.is_own:
             return metadata
@@ -184,7 +184,7 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @classmethod
     def convert(cls, module: nn.Module) -> nn.Module:
-        """Replaces every BatchNorm in a module, keeps its state, and returns the module."""
+        """Replaces every BatchNorm in a module by one with its state, and returns the module."""
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             own = cls(module.num_features, module.eps, module.momentum, module.affine)
             own.load_state_dict(module.state_dict())

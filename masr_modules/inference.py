@@ -77,7 +77,7 @@ seconds by the length of the tensor
             "needed; take the mean over channels"
         )
     if not torch.isfinite(wavs).all():
-        raise ValueError("wavs holds samples that are NaN or infinite: is the file broken?")
+        raise ValueError("wavs holds samples that are NaN or infinite: the file may be damaged")
     if wav_lens is None:
         return wavs, torch.ones(len(wavs))
     lens = torch.as_tensor(wav_lens, dtype=torch.float32).cpu()

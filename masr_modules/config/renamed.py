@@ -47,7 +47,7 @@ def check(tree: Mapping, where: object) -> None:
     Raises
     ------
     ValueError
-        If it does. The message names the file, the former name and the present one.
+        If it does so. The message names the file and what to write.
 
     Example
     -------

@@ -48,8 +48,8 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
     FileNotFoundError
         If the YAML or a base does not exist.
     ValueError
-        If `without` names a key that the base lacks, a file is its own base through others, it
-        uses a former name, or a `!PLACEHOLDER` is left.
+        If `without` names a key that the base lacks, the bases of a file lead back to it, the
+        YAML uses a former name, or a `!PLACEHOLDER` is left.
     KeyError
         If an override names no key, or a key of a file is a misspelt one of its base. The
         message names similar keys.
@@ -107,8 +107,8 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
     FileNotFoundError
         If the YAML or a base does not exist.
     ValueError
-        If a file holds no keys or is its own base through others, or `without` names a key that
-        the base lacks.
+        If a file holds no keys, its bases lead back to it, or `without` names a key that the base
+        lacks.
     KeyError
         If a key is a misspelt one of the base.
     """

@@ -152,7 +152,7 @@ def name_left_out(
     Raises
     ------
     ValueError
-        If more are left out than both allow.
+        If more are left out than `least` and than the fraction `limit`.
     """
     if not broken:
         return

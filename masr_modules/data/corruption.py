@@ -58,7 +58,9 @@ def leave_out(
         there = {row.get(column) for row in rows.values()}
         for value in unwanted:
             if value not in there:
-                raise ValueError(f"left_out: no training utterance has {column} {value!r}")
+                raise ValueError(
+                    f"left_out: no training utterance has {column} {value!r}; check its spelling"
+                )
         rows = {i: row for i, row in rows.items() if row.get(column) not in set(unwanted)}
     if not rows:
         raise ValueError(f"left_out: {dict(values)} leaves no training utterance")

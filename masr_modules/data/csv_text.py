@@ -128,7 +128,7 @@ def open_regular(path: str | Path) -> io.BufferedReader:
         If it is no regular file: opening a pipe would wait for a writer.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path}: is no regular file but a pipe, device or folder; remove it")
+        raise ValueError(f"{path}: is a pipe, device or folder; give the path of a regular file")
     return open(path, "rb")
 
 

@@ -19,8 +19,8 @@ from masr_modules.data.metadata import column_of
 if TYPE_CHECKING:
     from masr_modules.data.audio_cache import AudioCache
 
-#: Greatest sample that is read. Samples lie in [-1, 1]; some files of floats hold the values of
-#: 16-, 24- or 32-bit integers. Values beyond are no audio, and their squares may overflow.
+#: Largest absolute value of a sample. Samples lie in [-1, 1]; some files of floats hold the values
+#: of 16-, 24- or 32-bit integers. Values beyond are no audio, and their squares may overflow.
 MAX_SAMPLE = 2.0**31
 
 #: Format -> seconds that are decoded before a crop. A frame of MP3 uses bits of the frames before

@@ -329,5 +329,5 @@ class ShardLoader(DataLoader):
 
     @mark_as_loader
     def load(self, path: str | Path, end_of_epoch: bool) -> None:
-        """Sets the next epoch to start at the saved place, or from its start at an epoch's end."""
+        """Makes the next epoch start at the saved place, or at 0 if the saved epoch had ended."""
         self.to_skip = 0 if end_of_epoch else int(Path(path).read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ _SHARED = "shared"
 
 
 class ClassifierHead(nn.Module):
-    """A classifier for each label column, whose cross-entropies are summed.
+    """Classifiers of label columns, whose loss is the weighted sum of their cross-entropies.
 
     With `candidates_by`, an utterance without a label counts too: its loss is -log of the
     summed probability of its candidate labels (Jin and Ghahramani, 2002, "Learning with
@@ -122,7 +122,7 @@ class ClassifierHead(nn.Module):
         return []
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """Computes the loss on (B, input_size) or (B, K, input_size) pooled frames."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         embeddings = {
             name: projection(pooled, joint)[joint.own]

@@ -140,7 +140,7 @@ class MASRHead(nn.Module):
         )
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """Computes the loss on (B, input_size) or (B, K, input_size) pooled frames."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         # In validation the batch of each rank stands alone.
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)

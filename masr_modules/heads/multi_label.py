@@ -150,7 +150,7 @@ class MultiLabelHead(nn.Module):
         return list({id(source): source for source in used}.values())
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """Computes the loss on (B, input_size) or (B, K, input_size) pooled frames."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         losses: list[Tensor] = []
         stats: dict[str, Tensor] = {}
         for identity, head in self.heads.items():

@@ -102,7 +102,7 @@ class RegressionHead(nn.Module):
         return self.sources
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """Computes the loss on (B, input_size) or (B, K, input_size) pooled frames."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         output = self.classifier(pooled, metadata)
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         guess = self.predict(pooled, joint)[joint.own]

@@ -52,7 +52,8 @@ class KnowledgeSource:
     torch.Size([2, 1])
     """
 
-    #: How the column becomes a tensor: "labels" (int64 codes, -1 missing) or "numbers".
+    #: The kind of tensor that the source reads: "labels" (int64 codes, -1 where missing) or
+    #: "numbers" (float32, NaN where missing).
     reads: Literal["labels", "numbers"] = "labels"
 
     def __init__(self, column: str, weight: float = 1.0, metadata: Metadata | None = None):
@@ -113,9 +114,9 @@ class KnowledgeSource:
         Returns
         -------
         similarity : torch.Tensor
-            In [0, 1], float32 of shape (B, C); 0 where it is not valid.
+            float32 of shape (B, C), in [0, 1]; 0 where it is not valid.
         valid : torch.Tensor
-            Where something is known of both utterances, bool of shape (B, C).
+            bool of shape (B, C): the column is known of both utterances.
         """
         raise NotImplementedError
 
@@ -230,7 +231,7 @@ class LabelSource(KnowledgeSource):
         Returns
         -------
         np.ndarray
-            In [0, 1], shape (L, L); NaN where nothing is known.
+            Similarities of shape (L, L), in [0, 1]; NaN where nothing is known.
         """
         raise NotImplementedError
 

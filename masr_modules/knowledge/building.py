@@ -13,7 +13,7 @@ SourceFactory = Callable[..., KnowledgeSource]
 
 
 class SourceSettings(NamedTuple):
-    """What is known of a source before it is built.
+    """The class and the column of a source, which are known before it is built.
 
     Arguments
     ---------
@@ -44,7 +44,7 @@ def source_settings(source: KnowledgeSource | SourceFactory) -> SourceSettings:
     Returns
     -------
     SourceSettings
-        Its class, its column, and how the column is read.
+        The source's class, its column, and how it reads the column.
 
     Raises
     ------

@@ -122,7 +122,7 @@ def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
             except ValueError:
                 raise ValueError(
                     f"line {line}: row {name!r}, column {labels[j]!r}: {cell!r} is not a number; "
-                    "leave the cell empty where it is not known"
+                    "leave the cell empty if the similarity is not known"
                 ) from None
     return labels, table
 

@@ -17,7 +17,8 @@ from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import Similarity
 from masr_modules.pairwise.weighting import NO_PAIR, soft_mine
 
-#: Cosine distance below which both the mined positive and the mined negative indicate a collapse.
+#: Embeddings count as collapsed if mined positives and negatives are both nearer than this cosine
+#: distance.
 COLLAPSED = 0.05
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "softplus": F.softplus}

@@ -64,7 +64,7 @@ class Prototypes(nn.Module):
         batch lacks. A batch of `max_labels` utterances or more compares one label more than it has
         utterances, which is logged once.
     agreement : float
-        See CandidateLabels.
+        Fraction of a label's utterances that must agree; see CandidateLabels.
 
     Raises
     ------

@@ -347,7 +347,7 @@ def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> T
     column : str
         The column.
     vocabulary : list[str]
-        Its L labels.
+        The L labels of the column.
 
     Returns
     -------
