@@ -250,11 +250,11 @@ def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: st
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As `load_csv` does for each CSV.
+    FileNotFoundError
+        If a CSV does not exist.
     ValueError
-        If there is no entry, one has other keys, a CSV lacks a column of `without`, or an ID is
-        in two of the CSVs. The message names the ID and both CSVs.
+        If `load_csv` raises one, there is no entry, one has other keys, a CSV lacks a column of
+        `without`, or an ID is in two of the CSVs. The message names the ID and both CSVs.
 
     Example
     -------
