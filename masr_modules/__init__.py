@@ -1,3 +1,3 @@
-"""MASR: speech representation learning that uses what is known about the recordings."""
+"""MASR: speech representation learning that uses the metadata of the recordings."""
 
 __version__ = "0.2.0.dev0"

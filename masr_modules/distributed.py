@@ -1,6 +1,6 @@
-"""Collectives across ranks; without a process group each is the identity.
+"""Collective operations across ranks; with one rank each works on its batch alone.
 
-torchrun is the only launcher, and the caller need not know whether it was used.
+Only torchrun starts several ranks; callers need not know whether it did.
 """
 
 import torch
@@ -14,23 +14,26 @@ from masr_modules.data.metadata import Metadata
 
 
 def world_size() -> int:
-    """Number of ranks; 1 without a process group."""
+    """Returns the number of ranks; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process; 0 without a process group."""
+    """Returns the rank of this process; 0 without a process group."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def leave_group() -> None:
-    """Ends gloo's threads, which may abort a process that ends with them; it waits for no rank."""
+    """Destroys a gloo process group, whose threads may abort a process that exits with them.
+
+    It does not wait for other ranks, and leaves groups of other backends as they are.
+    """
     if dist.is_available() and dist.is_initialized() and dist.get_backend() == "gloo":
         dist.destroy_process_group()
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The module itself, out of DDP's wrapper.
+    """Returns the module that DDP wraps, or the module itself if DDP does not wrap it.
 
     Example
     -------
@@ -41,20 +44,25 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 
 def global_mean(total: Tensor, count: Tensor, alone: bool = False) -> Tensor:
-    """This rank's part of a mean over all ranks, for a trainer that averages gradients.
+    """Returns this rank's part of a mean over all ranks, for a trainer that averages gradients.
 
-    W * total / (count of all ranks): the average of this over the W ranks, and of its
-    gradients, is that of one process with the joint batch, however unevenly what is
-    counted lies on the ranks. Gives 0 where nothing is counted anywhere.
+    With W ranks the part is W * total / (sum of the counts of all ranks). Averaged over the
+    ranks, it and its gradients equal those of one process with the joint batch, however
+    unevenly the counted items are spread over the ranks. If no rank counts any, it is 0.
 
     Arguments
     ---------
     total : torch.Tensor
         Scalar sum over this rank's anchors (or masked frames).
     count : torch.Tensor
-        Scalar, how many there were.
+        Scalar, the number of terms in `total`.
     alone : bool
-        Whether it is a mean of this rank's, as in validation.
+        Whether to take the mean over this rank alone, as in validation.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar.
 
     Example
     -------
@@ -69,7 +77,7 @@ def global_mean(total: Tensor, count: Tensor, alone: bool = False) -> Tensor:
 
 
 def joint_mean(values: Tensor) -> Tensor:
-    """(N, ...) -> (...) mean over the rows of all ranks; gradients flow back to their rank.
+    """Returns the (...) mean over the (N, ...) rows of all ranks; gradients reach every rank.
 
     Example
     -------
@@ -85,19 +93,20 @@ def joint_mean(values: Tensor) -> Tensor:
 
 
 class JointBatch:
-    """Where this rank's utterances lie in the joint batch of all ranks.
+    """The place of this rank's utterances in the joint batch of all ranks.
 
-    Numbers of rows may differ. Making it costs one collective, for which the host waits;
-    with one rank it costs nothing and `gather` gives back what it was given.
+    Ranks may have different numbers of utterances. The constructor runs one collective, for
+    which the host waits. With one rank it runs none, and `gather` returns its argument.
 
     Arguments
     ---------
     size : int
-        B, utterances on this rank.
+        B, the number of utterances on this rank.
     device : torch.device or str
-        Where the collectives run.
+        Device of the collective in the constructor.
     alone : bool
-        Whether this rank is a batch of its own all the same, as in validation.
+        Whether the joint batch is this rank's batch even if there are other ranks, as in
+        validation.
 
     Example
     -------
@@ -120,11 +129,11 @@ class JointBatch:
 
     @property
     def is_own(self) -> bool:
-        """Whether there is but this rank's batch."""
+        """Whether the joint batch is this rank's batch."""
         return len(self.sizes) == 1
 
     def gather(self, values: Tensor) -> Tensor:
-        """Joins (B, ...) rows of all ranks in rank order; gradients flow back to their rank."""
+        """Joins the (B, ...) rows of all ranks in rank order; gradients flow back to their rank."""
         if self.is_own:
             return values
         missing = max(self.sizes) - len(values)  # a collective takes tensors of one size
@@ -133,12 +142,19 @@ class JointBatch:
         return torch.cat([part[:size] for part, size in parts])
 
     def gather_metadata(self, metadata: Metadata) -> Metadata:
-        """Joins the metadata of all ranks; vocabularies must agree, ids must be known."""
+        """Joins the metadata of all ranks, whose vocabularies must agree.
+
+        Raises
+        ------
+        ValueError
+            If there are several ranks and the metadata have no ids.
+        """
         if self.is_own:
             return metadata
         if metadata.ids is None:
             raise ValueError(
-                "metadata without ids cannot be joined: an utterance might be its pair"
+                "metadata without ids cannot be joined across ranks, for an utterance might be "
+                "paired with itself; MetadataTable gives ids"
             )
         labels = [
             name for name, values in metadata.columns.items() if not values.is_floating_point()
@@ -155,8 +171,8 @@ class JointBatch:
 class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over the joint batch of all ranks, on any device.
 
-    For gloo on CPUs, where torch.nn.SyncBatchNorm does not run. Costs one collective forward,
-    one backward.
+    It serves gloo on CPUs, where torch.nn.SyncBatchNorm does not run. It costs one collective
+    forward and one backward.
 
     Example
     -------
@@ -168,7 +184,7 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @classmethod
     def convert(cls, module: nn.Module) -> nn.Module:
-        """Puts it in the place of every BatchNorm in a module, with its state."""
+        """Replaces every BatchNorm in a module by one with its state, and returns the module."""
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             own = cls(module.num_features, module.eps, module.momentum, module.affine)
             own.load_state_dict(module.state_dict())
@@ -182,7 +198,13 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected (B, C) or (B, C, ...), got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, ...) -> the same; ranks may have different numbers of rows and frames."""
+        """Normalises (B, C, ...) inputs; ranks may have different numbers of rows and frames.
+
+        Raises
+        ------
+        ValueError
+            If the input has fewer than two dimensions.
+        """
         if not self.training or world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)

@@ -1,8 +1,8 @@
-"""Pretrained encoders and trained recipes, ready to use.
+"""Use of pretrained encoders and of the models that downstream recipes train.
 
-`MASREncoder` gives frames and embeddings of a pretrained encoder. The other modules are
-what the result folders of the downstream recipes name in their hyperparams.yaml, in the
-shapes that SpeechBrain's EncoderClassifier, SpeakerRecognition and EncoderASR call.
+`MASREncoder` computes frames and embeddings with a pretrained encoder. The downstream recipes
+name the other modules in the hyperparams.yaml of their result folders; SpeechBrain's
+EncoderClassifier, SpeakerRecognition and EncoderASR call them.
 """
 
 import logging
@@ -21,35 +21,36 @@ from masr_modules.heads.spaces import Space, Spaces
 
 logger = logging.getLogger(__name__)
 
-#: Files that are longer (seconds) are encoded in parts, each with so much before and after it
-#: that is heard and not given.
+#: `encode_file` encodes a longer file in parts of PART_SECONDS. The encoder hears CONTEXT_SECONDS
+#: more on both sides of a part, and the frames of these are dropped.
 PART_SECONDS, CONTEXT_SECONDS = 60.0, 5.0
 
 
 def check_waveforms(wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """A batch as encoders take it, or an error: lengths in samples would give other embeddings.
+    """Checks a batch and returns it in the form that encoders take.
 
-    Waits for the device where the batch is not on the host.
+    Lengths in samples or seconds, which would change the embeddings unnoticed, are an error. If
+    the batch is not on the host, the check waits for its device.
 
     Arguments
     ---------
     wavs : torch.Tensor
         (B, T) samples, or (T,).
     wav_lens : torch.Tensor, optional
-        (B,) relative lengths in (0, 1]; a list is taken too. All of the batch by default.
+        (B,) relative lengths in (0, 1], as a tensor or a list; all 1 by default.
 
     Returns
     -------
     wavs : torch.Tensor
         (B, T).
     wav_lens : torch.Tensor
-        (B,) on the host.
+        (B,) relative lengths, on the host.
 
     Raises
     ------
     ValueError
-        If the samples are no finite numbers with a decimal point, or of another shape, or a length
-        is not in (0, 1] or shorter than a sample.
+        If the samples are not a tensor of finite floats of one of these shapes, if there are not
+        B lengths, or if a length is outside (0, 1] or rounds to no sample.
 
     Example
     -------
@@ -59,8 +60,8 @@ def check_waveforms(wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[Tenso
     >>> check_waveforms(torch.zeros(1, 400), torch.tensor([400]))
     Traceback (most recent call last):
     ...
-    ValueError: wav_lens holds 400: lengths are relative, in (0, 1]; divide numbers of samples or \
-seconds by those of the tensor
+    ValueError: wav_lens holds 400: lengths are relative, in (0, 1]; divide lengths in samples or \
+seconds by the length of the tensor
     """
     if not isinstance(wavs, Tensor) or not wavs.is_floating_point():
         kind = wavs.dtype if isinstance(wavs, Tensor) else type(wavs).__name__
@@ -68,14 +69,16 @@ seconds by those of the tensor
     shape = tuple(wavs.shape)
     wavs = wavs.unsqueeze(0) if wavs.dim() == 1 else wavs
     if wavs.dim() != 2 or not wavs.numel():
-        raise ValueError(f"wavs has the shape {shape}: (B, T) or (T,) samples are needed, not none")
+        raise ValueError(
+            f"wavs has the shape {shape}: give (B, T) or (T,) samples, and at least one of them"
+        )
     if wavs.shape[1] <= 8 < wavs.shape[0]:
         raise ValueError(
             f"wavs has the shape {shape}, which looks like (samples, channels): (B, T) or (T,) is "
             "needed; take the mean over channels"
         )
     if not torch.isfinite(wavs).all():
-        raise ValueError("wavs holds samples that are NaN or infinite: is the file broken?")
+        raise ValueError("wavs holds samples that are NaN or infinite: the file may be damaged")
     if wav_lens is None:
         return wavs, torch.ones(len(wavs))
     lens = torch.as_tensor(wav_lens, dtype=torch.float32).cpu()
@@ -87,35 +90,38 @@ seconds by those of the tensor
     wrong = ~((lens > 0) & (lens <= 1 + 1e-5))  # rounded, a quotient may be a little above 1
     if wrong.any():
         raise ValueError(
-            f"wav_lens holds {lens[wrong][0]:g}: lengths are relative, in (0, 1]; divide numbers "
-            "of samples or seconds by those of the tensor"
+            f"wav_lens holds {lens[wrong][0]:g}: lengths are relative, in (0, 1]; divide lengths "
+            "in samples or seconds by the length of the tensor"
         )
     if (lens * wavs.shape[1]).round().min() < 1:
         raise ValueError(
-            f"wav_lens holds {lens.min():g} of {wavs.shape[1]} samples, which is none: lengths are "
-            "relative, in (0, 1]"
+            f"wav_lens holds {lens.min():g}, which of {wavs.shape[1]} samples leaves none: lengths "
+            "are relative, in (0, 1]"
         )
     longest = round(lens.max().item() * wavs.shape[1])
     if wavs[:, longest:].any():
         logger.warning(
-            "wav_lens ends at %d of %d samples, and what comes after is not heard: lengths are "
-            "relative, the longest is 1",
+            "wav_lens ends at %d of %d samples, and the encoder ignores the sound after that: "
+            "lengths are relative, and that of the longest utterance is 1",
             *(longest, wavs.shape[1]),
         )
     return wavs, lens.clamp(max=1.0)
 
 
 class MASREncoder(nn.Module):
-    """A pretrained encoder: audio -> frames of any layer, or one embedding per utterance.
+    """A pretrained encoder that maps audio to frames of any layer or to utterance embeddings.
+
+    The encoder is frozen.
 
     Arguments
     ---------
     encoder : nn.Module
-        (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens).
+        Maps (wavs, wav_lens) to a list with the (B, F, D) frames of each layer, and (B,)
+        numbers of valid frames.
     sample_rate : int
-        Of the waveforms, Hz.
+        Sample rate of the waveforms, in Hz.
     spaces : Spaces, optional
-        The spaces of the head that it was trained with, for utterance embeddings.
+        The spaces of the head that the encoder was trained with; they give utterance embeddings.
 
     Example
     -------
@@ -136,14 +142,14 @@ class MASREncoder(nn.Module):
 
     @classmethod
     def from_hparams(cls, source: str | Path, device: str = "cpu") -> "MASREncoder":
-        """Loads an encoder; unlike SpeechBrain's loaders this runs no code of the source's.
+        """Loads an encoder; unlike SpeechBrain's loaders it runs no code from the source.
 
         Arguments
         ---------
         source : str or Path
-            As for `masr_modules.encoders.pretrained.load_encoder`.
+            A source that `masr_modules.encoders.pretrained.load_encoder` takes.
         device : str
-            Where it runs.
+            Device on which the encoder runs.
         """
         loaded = load_encoder(source)
         spaces = Spaces.from_state(loaded.spaces, f"{source}: {SPACES}")
@@ -153,16 +159,16 @@ class MASREncoder(nn.Module):
     def encode_batch(
         self, wavs: Tensor, wav_lens: Tensor | None = None, layer: int = -1
     ) -> tuple[Tensor, Tensor]:
-        """Frames of one layer.
+        """Returns the frames of one layer.
 
         Arguments
         ---------
         wavs : torch.Tensor
             (B, T) samples at `sample_rate`, or (T,).
         wav_lens : torch.Tensor, optional
-            (B,) relative lengths in (0, 1]; all of the batch by default.
+            (B,) relative lengths in (0, 1]; all 1 by default.
         layer : int
-            0 is the front end; -1 the last.
+            0 is the front end, -1 the last layer.
 
         Returns
         -------
@@ -174,7 +180,7 @@ class MASREncoder(nn.Module):
         Raises
         ------
         ValueError
-            See `check_waveforms`.
+            As `check_waveforms` does.
         """
         layers, lens = self._encode(wavs, wav_lens)
         return layers[layer], lens
@@ -192,7 +198,7 @@ class MASREncoder(nn.Module):
         layer: int = -1,
         space: str | None = None,
     ) -> Tensor:
-        """One embedding per utterance, to compare by cosine.
+        """Computes one embedding per utterance; embeddings are compared by cosine.
 
         Arguments
         ---------
@@ -218,7 +224,7 @@ class MASREncoder(nn.Module):
         return project(torch.stack([pooling(layers[i], lens) for i in read], dim=1))
 
     def _embedding(self, layer: int, space: str | None) -> tuple[list[int], nn.Module, Callable]:
-        """Layers to read, how to pool their frames, and what makes (B, K, I) an embedding."""
+        """Returns layers to read, the pooling of their frames, and a (B, K, I) -> (B, D) function."""
         if space is None:
             return [layer], MeanPooling(), nn.Flatten()
         own = self.check_space(space)
@@ -226,7 +232,7 @@ class MASREncoder(nn.Module):
         return own.layers.tolist(), pooling or StatisticsPooling(), own.read
 
     def check_space(self, space: str) -> Space:
-        """The space of a label column, or a ValueError that names those that are there."""
+        """Returns the space of a label column; raises a ValueError that names those that are there."""
         if space not in self.spaces:
             there = ", ".join(self.spaces) or "none, for it was trained without a head"
             raise ValueError(f"the encoder has no space {space!r}; its spaces: {there}")
@@ -242,13 +248,13 @@ class MASREncoder(nn.Module):
 
     @torch.no_grad()
     def encode_file(self, path: str | Path, layer: int = -1) -> Tensor:
-        """(F, D) frames of an audio file, of any format and sample rate.
+        """Returns the (F, D) frames of an audio file, of any sample rate and soundfile's formats.
 
-        A file of more than PART_SECONDS is encoded in parts of so many seconds, so that memory
-        does not grow with its length. Each hears CONTEXT_SECONDS more on both sides, of which no
-        frames are given. The frames are as many as of the whole and in the same places. They
-        differ from those of the whole, most at the seams, where an encoder attends to more than
-        it hears, or normalises over it.
+        A long file is encoded in parts of PART_SECONDS, so that memory does not grow with its
+        length. The encoder hears CONTEXT_SECONDS more on both sides of a part, whose frames are
+        dropped. The frames have the number and the places that they would have if the file were
+        encoded at once. Their values differ, most at the seams, if the encoder attends to or
+        normalises over more than a part and its context.
 
         Raises
         ------
@@ -266,7 +272,7 @@ class MASREncoder(nn.Module):
             info = read_header(path)
         except BrokenAudio as error:
             raise ValueError(f"{path}: cannot be decoded: {error}") from error
-        # Parts begin with a frame: at whole numbers of frames that are whole samples of the file.
+        # A part begins where a frame and a sample of the file begin together.
         frame = self.encoder.frame_samples * info.sample_rate
         step = frame // math.gcd(frame, self.sample_rate)
         frames_of_step = step * self.sample_rate // frame
@@ -278,7 +284,7 @@ class MASREncoder(nn.Module):
         start, last = 0, False
         while not last:
             begin, stop = max(0, start - context), start + part + context
-            last = stop + context >= total  # what would be left is too short for a part
+            last = stop + context >= total  # a next part would be too short
             segment = (begin, None if last else stop)
             wav = read_audio(path, self.sample_rate, max_seconds=None, seed=0, segment=segment)
             encoded, _ = self._encode(wav, None)
@@ -290,7 +296,7 @@ class MASREncoder(nn.Module):
 
     @torch.no_grad()
     def embed_file(self, path: str | Path, layer: int = -1, space: str | None = None) -> Tensor:
-        """(D,) embedding of an audio file; `layer` and `space` as of `embed_batch`."""
+        """Returns the (D,) embedding of an audio file; `layer` and `space` are those of `embed_batch`."""
         read, pooling, project = self._embedding(layer, space)
         frames = self._encode_file(path, read)
         lens = torch.full((len(frames),), frames.shape[1], device=frames.device)
@@ -298,20 +304,20 @@ class MASREncoder(nn.Module):
 
 
 class Unchanged(nn.Module):
-    """Passes its first argument on: `mean_var_norm`, which is called with two."""
+    """A `mean_var_norm` for SpeechBrain's interfaces that changes nothing."""
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`values`, whatever the lengths."""
+        """Returns `values`."""
         return values
 
 
 class UtteranceEmbedding(nn.Module):
-    """`embedding_model` of an EncoderClassifier: waveforms -> (B, E).
+    """The `embedding_model` of an EncoderClassifier: it maps waveforms to (B, E) embeddings.
 
     Arguments
     ---------
     encoder, mixer, head : nn.Module
-        As the recipe trained them.
+        The parts that the recipe trained.
     """
 
     def __init__(self, encoder: nn.Module, mixer: nn.Module, head: nn.Module):
@@ -319,21 +325,34 @@ class UtteranceEmbedding(nn.Module):
         self.encoder, self.mixer, self.head = encoder, mixer, head
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        """(B, T) samples, (B,) relative lengths -> (B, E); raises as `check_waveforms`."""
+        """Maps (B, T) samples and (B,) relative lengths to (B, E) embeddings.
+
+        Raises
+        ------
+        ValueError
+            As `check_waveforms` does.
+        """
         wavs, lens = check_waveforms(wavs, wav_lens)
         layers, frame_lens = self.encoder(wavs, lens.to(wavs.device))
         return self.head(self.mixer(layers), frame_lens)
 
 
 class TokenPosteriors(UtteranceEmbedding):
-    """`encoder` of an EncoderASR: waveforms -> (B, F, V) log-posteriors, blank on padding.
+    """The `encoder` of an EncoderASR: it maps waveforms to (B, F, V) log-posteriors of tokens.
 
-    SpeechBrain decodes by the waveforms' relative lengths, which an encoder's frames follow
-    only about: what a file gives must not hang on the batch it is in.
+    Frames of padding are blank. SpeechBrain decodes up to the waveforms' relative lengths, which
+    need not end at an encoder's last valid frame; without the blanks the tokens of a file would
+    depend on the batch that it is in.
     """
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        """(B, T) samples, (B,) relative lengths -> (B, F, V); raises as `check_waveforms`."""
+        """Maps (B, T) samples and (B,) relative lengths to (B, F, V) log-posteriors.
+
+        Raises
+        ------
+        ValueError
+            As `check_waveforms` does.
+        """
         wavs, lens = check_waveforms(wavs, wav_lens)
         layers, frame_lens = self.encoder(wavs, lens.to(wavs.device))
         posteriors = self.head(self.mixer(layers), frame_lens)

@@ -113,9 +113,9 @@ def test_lengths_that_end_before_the_samples_do_are_told(caplog):
     [
         (torch.zeros(16000, 2), "samples, channels"),
         (torch.zeros(16000, 1), "samples, channels"),
-        (torch.zeros(0), "not none"),
-        (torch.zeros(2, 0), "not none"),
-        (torch.zeros(0, 100), "not none"),
+        (torch.zeros(0), "at least one of them"),
+        (torch.zeros(2, 0), "at least one of them"),
+        (torch.zeros(0, 100), "at least one of them"),
         (torch.zeros(1, 1, 100), r"\(B, T\) or \(T,\)"),
         (torch.tensor(0.5), r"\(B, T\) or \(T,\)"),
         (torch.full((2, 100), float("nan")), "NaN or infinite"),

@@ -15,41 +15,42 @@ from masr_modules.config.settings import check_key, merge_bases, resolve_setting
 
 logger = logging.getLogger(__name__)
 
-#: Options of SpeechBrain: not keys of the YAML.
+#: Options of SpeechBrain, which are no keys of the YAML.
 RUN_OPTIONS = {option.name for option in dataclasses.fields(RunOptions)}
-#: Numbers as JSON writes them, and infinity; 007 and 1_000 are names.
+#: Decimal numbers, infinity and NaN; 007 and 1_000 are names.
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?\.inf|\.nan")
-#: How YAML's lists, mappings, quoted texts and tags (!new:, !ref) begin.
+#: First characters of YAML's lists, mappings, quoted texts and tags (!new:, !ref).
 YAML_STARTS = ("[", "{", '"', "'", "!")
 
 
 def parse_arguments(arguments: list[str]) -> tuple[str, dict, dict[str, object]]:
-    """SpeechBrain's command line, and `--print_yaml`, which prints the resolved YAML and leaves.
+    """Parses a recipe's command line; with `--print_yaml`, prints the resolved YAML and exits.
 
-    A value for a key that holds a text is that text, whatever characters are in it; `null` is
-    none. A value for any other key is read as YAML. Lists, mappings, quoted texts and tags are YAML
-    for every key. Of an option that is given twice the last counts, which is logged.
+    If the YAML's key holds a text, the value on the command line is taken literally. A key that
+    holds true or false takes these alone; one that holds a number takes them or a number. For
+    every key `null` is None, and lists, mappings, quoted texts and tags are read as YAML. If an
+    option is given twice, the last value counts, and a warning names both.
 
     Arguments
     ---------
     arguments : list[str]
-        The YAML, then `--key value` or `--key=value`.
+        Path of the YAML, then options as `--key value` or `--key=value`.
 
     Returns
     -------
     path : str
-        The YAML.
+        Path of the YAML.
     run_opts : dict
-        As `sb.Brain` takes them.
+        SpeechBrain's options, as `sb.Brain` takes them.
     overrides : dict
         Key -> value, as `resolve_settings` takes them.
 
     Raises
     ------
     ValueError
-        If an option has no value, or one that its key cannot have: names the option.
+        If an option has no value, or one that its key cannot have. The message names the option.
     KeyError
-        If an option is no key of the YAML: names those alike.
+        If an option is no key of the YAML. The message names similar keys.
 
     Example
     -------
@@ -72,7 +73,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, dict, dict[str, object]]
 
 
 def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """What SpeechBrain reads itself, and the text of each other option."""
+    """Returns the arguments that SpeechBrain reads itself, and the text of each other option."""
     own: list[str] = []
     texts: dict[str, str] = {}
     rest = iter(arguments)
@@ -96,7 +97,7 @@ def _value(key: str, text: str, tree: Mapping) -> object:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"--{key}: {text!r} is no UTF-8: rename the file") from None
+        raise ValueError(f"--{key}: {text!r} is not UTF-8: rename the file") from None
     if text == "null":
         return None
     quoted = text[:1] in ("'", '"')
@@ -104,15 +105,17 @@ def _value(key: str, text: str, tree: Mapping) -> object:
         try:
             return YAML().load(text)
         except YAMLError as error:
-            raise ValueError(f"--{key}: {text!r} is read as YAML and is none: {error}") from error
-    if "  " in text:  # HyperPyYAML writes long texts in lines, and loses blanks at their ends
-        raise ValueError(f"--{key} {text!r}: two blanks in a row are not kept: choose another name")
+            raise ValueError(f"--{key}: {text!r} is not valid YAML: {error}") from error
+    if "  " in text:  # HyperPyYAML breaks long texts into lines, and loses spaces at their ends
+        raise ValueError(f"--{key} {text!r}: two spaces in a row would be lost: use another name")
     kind = _kind(key, tree)
-    if re.search("<.*>", text):  # keys that refer to this one would read a reference in it
-        raise ValueError(f"--{key} {text}: <> marks a reference: write !ref, or another name")
+    if re.search("<.*>", text):  # keys that refer to this one would take it for a reference
+        raise ValueError(f"--{key} {text}: <> marks a reference: write !ref, or use another name")
     if kind is str:
         return text
     known = {"true": True, "false": False}.get(text.lower())
+    if kind is float and known is not None:
+        raise ValueError(f"--{key} {text}: a number is needed, or null")
     if kind is bool and known is None:
         raise ValueError(f"--{key} {text}: choose true or false")
     if known is not None:
@@ -125,7 +128,7 @@ def _value(key: str, text: str, tree: Mapping) -> object:
 
 
 def _kind(key: str, tree: Mapping, below: tuple[str, ...] = ()) -> type:
-    """What a key holds: str, bool or float (any number); object where that is open."""
+    """Returns the type of a key's value: str, bool, float (any number), or object (any type)."""
     value = tree.get(key)
     tag = str(getattr(getattr(value, "tag", None), "value", None) or "")
     if tag == "!ref" and key not in below:

@@ -1,7 +1,7 @@
-"""What to say where a package of an extra (`pip install "masr[report]"`) is not installed.
+"""Errors and warnings for packages of an extra (`pip install "masr[report]"`) that are missing.
 
-The core trains and uses an encoder. An extra adds what more some parts need; such a part imports
-it inside `extra`, so that the error names the command that helps.
+The core of MASR trains and uses an encoder. Other parts need packages that an extra installs;
+they import these inside `extra`, so that an error names the command that installs them.
 """
 
 import logging
@@ -12,22 +12,22 @@ logger = logging.getLogger(__name__)
 
 
 class MissingExtraError(ImportError):
-    """A package is missing that an extra installs; the message names the extra."""
+    """A package that an extra installs is missing; the message names the extra."""
 
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Context for imports of what an extra installs.
+    """Context for imports of packages that an extra installs.
 
     Arguments
     ---------
     name : str
-        The extra, as `pyproject.toml` has it.
+        Name of the extra in `pyproject.toml`.
 
     Raises
     ------
     MissingExtraError
-        If a package is not installed: names it and the extra.
+        If a package is not installed. The message names it and the extra.
 
     Example
     -------
@@ -49,12 +49,12 @@ pip install "masr[report]"
 
 @contextmanager
 def skip_without_extra(what: str) -> Iterator[None]:
-    """Context for what a run can do without: where an extra is missing, a warning says so.
+    """Context for an optional step of a run: if its extra is missing, a warning replaces the error.
 
     Arguments
     ---------
     what : str
-        What is skipped then; the warning stands in the log the first time alone.
+        Name of the step for the warning, which is logged once per name.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""What a `!name:` block of a YAML would build, told before it is built."""
+"""Classes and arguments of `!name:` blocks of a YAML, known before the blocks are built."""
 
 import inspect
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from functools import partial
 
 
 def class_of(block: object) -> type | Callable:
-    """The class that a factory builds, or that an object is of.
+    """Returns the class that a factory builds, a class itself, or the class of an object.
 
     Example
     -------
@@ -19,19 +19,22 @@ def class_of(block: object) -> type | Callable:
 
 
 def setting_of(block: object, name: str) -> object:
-    """An argument that a factory was given or has by default; of an object, the attribute.
+    """Returns an argument of a factory, given or default, or the attribute of a built object.
 
     Arguments
     ---------
     block : object
-        What `!name:` gives: a functools.partial. Or a class, or what either has built.
+        A functools.partial, as `!name:` gives, a class, or an object that either has built.
     name : str
-        Of the argument, whether it was given by name or by place.
+        Name of the argument, even if it was given by position.
 
     Raises
     ------
     ValueError
-        If the factory has no such argument, or was given one that it does not take: names both.
+        If the factory has no such argument with a value, or was given one that it does not take.
+        The message names the factory and the argument.
+    AttributeError
+        If a built object has no such attribute.
 
     Example
     -------
@@ -44,17 +47,18 @@ def setting_of(block: object, name: str) -> object:
     settings = settings_of(block)
     if name not in settings:
         called = getattr(class_of(block), "__name__", str(block))
-        raise ValueError(f"{called} has no argument {name!r}; it was given {', '.join(settings)}")
+        raise ValueError(f"{called} has no argument {name!r}; it has {', '.join(settings)}")
     return settings[name]
 
 
 def settings_of(block: partial | type) -> dict[str, object]:
-    """All arguments that a factory was given or has by default, by name.
+    """Returns all arguments that a factory was given or has by default, by name.
 
     Raises
     ------
     ValueError
-        If it was given an argument that it does not take: names it and those that it takes.
+        If it was given an argument that it does not take. The message names the argument and
+        those that it takes.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writing of files whole or not at all."""
 
 import errno
 import fcntl
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def errors_name(path: str | Path) -> Iterator[None]:
-    """Context in which an error of the system names the file, and a full disk what to do.
+    """Context in which an OSError names the file and, if the disk is full, the remedy.
 
     Example
     -------
@@ -28,22 +28,22 @@ def errors_name(path: str | Path) -> Iterator[None]:
 
 
 def _name(error: OSError, path: str | Path) -> None:
-    if error.filename is None:  # of a write, the system tells none
+    if error.filename is None:  # the system names no file when a write fails
         error.filename = os.fspath(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.strerror = f"{error.strerror}; make room and run the same command again"
 
 
 class atomic_file:
-    """Context that gives a temporary name and renames it to `path` on success.
+    """Context that yields a temporary file's name and renames that file to `path` on success.
 
-    The temporary file is there and locked meanwhile: that of a process which was killed is not, and
-    `remove_dead` removes it.
+    The temporary file is locked until the context or its process ends. `remove_dead` removes
+    temporary files that are not locked: those of processes that were killed.
 
     Arguments
     ---------
     path : str or Path
-        The final path; its folder is made where it is missing.
+        The final path; its folder is made if it is missing.
 
     Example
     -------
@@ -76,12 +76,12 @@ class atomic_file:
 
 
 def remove_dead(folder: str | Path) -> None:
-    """Removes what processes that were killed left of files which they did not finish.
+    """Removes the temporary files that killed processes left.
 
     Arguments
     ---------
     folder : str or Path
-        Where they wrote with `atomic_file`; folders in it are not searched.
+        Folder in which they wrote with `atomic_file`; its subfolders are not searched.
 
     Example
     -------
@@ -111,4 +111,4 @@ def write_atomic(path: str | Path, text: str) -> None:
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())  # some disks say only here that they are full
+        os.fsync(file.fileno())  # some file systems report a full disk only here

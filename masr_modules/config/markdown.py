@@ -1,16 +1,16 @@
-"""Texts of others in Markdown."""
+"""Labels, names and paths from users, written so that Markdown and YAML show them as they are."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-#: What Markdown, its tables and GitHub's formulas would read as something else.
+#: Characters that Markdown, its tables and GitHub's formulas would interpret.
 _MARKS = re.compile(r"([|<$`])")
 
 
 def one_line(text: object) -> str:
-    """A text in one line of Markdown, or in a cell of a table, that shows as it is.
+    """Returns a text as one line of Markdown, or a table's cell, that shows it as it is.
 
     Example
     -------
@@ -21,7 +21,7 @@ def one_line(text: object) -> str:
 
 
 def yaml_text(text: object) -> str:
-    """A text as a YAML scalar: quoted, where it is not plainly a word of three letters or more.
+    """Returns a text as a YAML scalar, in quotes unless it is a plain word of 3 characters or more.
 
     Example
     -------
@@ -34,7 +34,7 @@ def yaml_text(text: object) -> str:
 
 
 def portable_sources(source: str | Path | Sequence[Mapping]) -> str:
-    """The CSV of an experiment, or those of several corpora, for others to read.
+    """Returns the CSV of an experiment, or those of several corpora, by `portable` paths.
 
     Example
     -------
@@ -47,7 +47,7 @@ def portable_sources(source: str | Path | Sequence[Mapping]) -> str:
 
 
 def portable(path: str | Path) -> str:
-    """A path or hub name for others to read: of an absolute one, which is this machine's, the end.
+    """Returns a path or hub name for others to read: the last two parts of an absolute path.
 
     Example
     -------

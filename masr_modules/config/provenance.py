@@ -1,7 +1,7 @@
-"""Which settings make a run: what distinguishes two runs, in a folder of results and in a record.
+"""The settings that distinguish two runs, in a folder of results and in a record of many runs.
 
-A folder of results belongs to one run, seed and inputs included: the same run resumes in it and
-another is refused (`facts_of`, `check_same`, `claim`). A record of many runs holds each under a
+A folder of results belongs to one run with its seed and its inputs: the same run resumes in it and
+any other is refused (`facts_of`, `check_same`, `claim`). A record of many runs finds each by a
 `fingerprint` of the settings that change what is measured.
 """
 
@@ -21,10 +21,10 @@ from masr_modules.config.factories import class_of, setting_of, settings_of
 from masr_modules.config.files import write_atomic
 from masr_modules.config.settings import dump, make_plain, merge_bases, override
 
-#: Keys of an experiment's YAML that do not change the encoder that is trained, and what they are:
-#: `place` says where results lie, `speed` how fast a run is, `run` which of several runs alike it
-#: is, `beside` what its table has beside it, `corpus` where the corpus lies (in a folder of results
-#: the contents of its files count instead), and `probe` how the trained encoder is measured.
+#: Key of an experiment's YAML that does not change the trained encoder -> its role. `place` says
+#: where results lie, `speed` how fast a run is, `run` which of several equal runs this is, `beside`
+#: which other systems its table shows, `corpus` where inputs lie (`facts_of` takes digests of the
+#: CSVs and of the pretrained encoder instead), and `probe` how the trained encoder is measured.
 ROLES = {
     "output_folder": "place",
     "save_folder": "place",
@@ -44,9 +44,9 @@ ROLES = {
     "pretrained": "corpus",
     "labelled_share": "probe",
 }
-#: Keys that recipes read themselves, beside blocks that refer to them.
+#: Keys that recipes read themselves, whether or not blocks refer to them.
 _READ = ("knowledge", "data_folder", "train_csv", "valid_csv", "test_csv", "labelled_csv", "ssl")
-#: Key -> the value with which it is as if it were not there.
+#: Key -> the value that has the same effect as leaving the key out.
 _NEUTRAL = {
     "label_noise": {},
     "drop_non_candidates": {},
@@ -62,22 +62,22 @@ RECORD = "run.json"
 def fingerprint(
     yaml: str | Path, overrides: Sequence[str], only: Collection[str] | None = None
 ) -> str:
-    """A name for the settings of a run, whatever its seed, name and folder.
+    """Returns a hash of the settings of a run, without its seed, name and folder.
 
-    It depends on what is built and not on how the YAML says so: not on the module that a class
-    lies in, the order of keys, or the text of a number. A value that blocks of the YAML refer to
-    does not count where overrides have replaced all of these blocks (the margin of a loss that is
-    not there), nor does a knowledge source that neither the loss nor the batches read, nor the
-    corpus's place where the YAML leaves it to its user (`!PLACEHOLDER`).
+    The hash depends on what is built and not on how the YAML describes it: not on the module of a
+    class, the order of keys, or the spelling of a number. A value that blocks of the YAML refer to
+    does not count if overrides have replaced all of these blocks (the margin of a loss that is no
+    longer used). Nor does a knowledge source that neither the loss nor the batches read, nor the
+    corpus's place if the YAML leaves it to its user (`!PLACEHOLDER`).
 
     Arguments
     ---------
     yaml : str or Path
         The experiment.
     overrides : sequence of str
-        As on the command line.
+        Options as on the command line.
     only : collection of str, optional
-        Keys that count, with those that they refer to; all by default.
+        Keys that count, with the keys that they refer to; all by default.
 
     Returns
     -------
@@ -113,14 +113,14 @@ def fingerprint(
 
 
 def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> CommentedMap:
-    """The settings with references as they are, without those that have no effect."""
+    """Returns the settings that have an effect, with references left unresolved."""
     tree = merge_bases(Path(path))
     make_plain(tree)
     before = dict(tree.items())
     references = _references(before)
     used = set().union(*references.values()) - set(_READ)
     override(tree, overrides, path)
-    for key, value in before.items():  # where its user has the corpus
+    for key, value in before.items():  # each user has the corpus elsewhere
         if ROLES.get(key) == "corpus" and _tag(value) == "!PLACEHOLDER":
             tree[key] = value
     make_plain(tree)
@@ -142,7 +142,7 @@ def _relevant_tree(path: str | Path, overrides: str | Mapping | None) -> Comment
 
 
 def _drop_references(node: object, keys: Collection[str]) -> None:
-    """Takes arguments out of blocks, in place, that are nothing but one of these keys' values."""
+    """Removes arguments of blocks, in place, whose value is a reference to one of these keys."""
     if isinstance(node, dict):
         for name, part in [*node.items()]:
             if _tag(part) == "!ref" and str(getattr(part, "value", ""))[1:-1] in keys:
@@ -153,7 +153,7 @@ def _drop_references(node: object, keys: Collection[str]) -> None:
 
 
 def _references(tree: Mapping) -> dict[str, set[str]]:
-    """Key -> the keys that its value refers to."""
+    """Returns key -> the keys that its value refers to."""
     return {
         key: set(re.findall(r"<(\w+)", dump(CommentedMap({key: value}))))
         for key, value in tree.items()
@@ -161,7 +161,7 @@ def _references(tree: Mapping) -> dict[str, set[str]]:
 
 
 def _acting_sources(tree: Mapping, references: Mapping[str, set[str]]) -> list[int]:
-    """Places of the knowledge sources that the head's loss or the batches read."""
+    """Returns the places of the knowledge sources that the head's loss or the batches read."""
     needed = {"head", "knowledge", "masr_weight", "batch_identity"} & {*tree}
     while more := set().union(*(references[key] for key in needed)) & {*tree} - needed:
         needed |= more
@@ -185,11 +185,11 @@ def _tag(node: object) -> str | None:
 
 
 def _canonical(node: object) -> object:
-    """What a value of the YAML builds, as JSON; a class goes by its name alone."""
+    """Returns what a value of the YAML builds, for JSON; a class counts by its name alone."""
     tag = _tag(node)
     if isinstance(node, Mapping):
         parts = {str(key): _canonical(part) for key, part in node.items()}
-        # The order of arguments changes nothing, that of identities may.
+        # The order of arguments changes nothing; that of a mapping, such as identities, may.
         value: object = parts if tag else [*parts.items()]
     elif isinstance(node, list):
         value = [_canonical(part) for part in node]
@@ -206,7 +206,7 @@ def _canonical(node: object) -> object:
 
 
 def same_training(changes: Mapping[str, object], others: Mapping[str, object]) -> bool:
-    """Whether two sets of overrides train the same encoder, and differ in its measurement alone.
+    """Whether two sets of overrides train the same encoder, and differ at most in how it is probed.
 
     Example
     -------
@@ -221,7 +221,7 @@ def same_training(changes: Mapping[str, object], others: Mapping[str, object]) -
 
 
 def facts_of(text: str) -> dict[str, dict[str, str]]:
-    """Settings and inputs of a run.
+    """Returns the settings and inputs of a run.
 
     Arguments
     ---------
@@ -231,7 +231,8 @@ def facts_of(text: str) -> dict[str, dict[str, str]]:
     Returns
     -------
     dict
-        `settings`: key -> its value as YAML; `inputs`: key -> digest of the files it names.
+        `settings` maps each key to its value as YAML, and `inputs` each key of CSVs, or
+        `pretrained`, to a digest of the files that it names.
 
     Example
     -------
@@ -265,16 +266,16 @@ def check_same(
     Arguments
     ---------
     folder : str or Path
-        Of results.
+        Folder of results.
     facts : mapping
-        From `facts_of`, of the run that wants it.
+        Settings and inputs of the run that would use the folder, from `facts_of`.
     kinds : sequence of str
-        What must be the same.
+        Which of `settings` and `inputs` must be the same.
 
     Raises
     ------
     ValueError
-        Names the folder, and what differs of each key.
+        If they differ. The message names the folder and up to three differences.
 
     Example
     -------
@@ -298,7 +299,7 @@ def check_same(
             elif old != new:
                 differs.append(f"was begun with other contents of {key}")
     if differs:
-        differs.sort(key=len)  # what was changed, before the blocks that take its value
+        differs.sort(key=len)  # the key that was changed, before the blocks that refer to it
         raise ValueError(
             f"{folder} {'; '.join(differs[:3])}; give another --output_folder, remove this one, "
             "or give what it was begun with"
@@ -306,21 +307,21 @@ def check_same(
 
 
 def claim(folder: str | Path, text: str, begun: bool) -> None:
-    """Makes a folder that of a run, or makes sure that it is.
+    """Records in a folder which run it belongs to.
 
     Arguments
     ---------
     folder : str or Path
-        Of results.
+        Folder of results.
     text : str
-        Resolved YAML.
+        Resolved YAML of the run.
     begun : bool
-        Whether there is something in it that would be reused.
+        Whether the folder holds results that the run would reuse; then it must be the run's own.
 
     Raises
     ------
     ValueError
-        See `check_same`.
+        If `begun`, and another run began the folder; see `check_same`.
     """
     facts = facts_of(text)
     if begun:
@@ -345,7 +346,7 @@ def _digest(*paths: Path) -> str:
 
 
 def _digest_encoder(source: str) -> str:
-    """Digests weights and settings in a folder; a name on a hub stands for itself."""
+    """Returns a digest of the weights and settings in a folder, or a hub's name as it is."""
     folder = Path(source)
     folder = folder / "encoder" if (folder / "encoder").is_dir() else folder
     if not folder.is_dir():

@@ -1,22 +1,22 @@
-"""What YAMLs called otherwise once: an old name is an error that says the new one."""
+"""Former names in YAMLs: each raises an error that gives the present name."""
 
 import re
 from collections.abc import Mapping
 
-#: Top-level key of an experiment -> what it is called now.
+#: Former top-level key of an experiment -> its present name.
 KEYS = {
     "hidden_labels": "missing_labels",
     "wrong_labels": "label_noise",
     "checked_labels": "drop_non_candidates",
 }
-#: Argument of a block -> what it is called now.
+#: Class of a block and former argument -> the argument's present name.
 ARGUMENTS = {
     ("Prototypes", "describe"): "candidates_by",
     ("ClassifierHead", "plausible_by"): "candidates_by",
 }
-#: Value of a key -> what it is called now.
+#: Key and former value -> the value's present name.
 VALUES = {("mining", "smooth"): "soft"}
-#: Where a class or function was -> where it is.
+#: Former module or class -> its present place.
 MOVED = {
     "masr_modules.checkpoints": "masr_modules.training.checkpoints",
     "masr_modules.random_state": "masr_modules.training.random_state",
@@ -27,7 +27,7 @@ MOVED = {
     "masr_modules.pooling": "masr_modules.encoders.pooling",
     "masr_modules.waveform": "masr_modules.encoders.waveform",
 }
-#: Blocks that are made when the corpus is known, and so by `!name:`.
+#: Classes that need the corpus's metadata, and so are built later: blocks give them by `!name:`.
 FACTORIES = re.compile(
     r"masr_modules\.(heads|pairwise\.(prototypes|memory))\.\w+$"
     r"|masr_modules\.knowledge\.(?!name_branches)\w*$"
@@ -35,19 +35,19 @@ FACTORIES = re.compile(
 
 
 def check(tree: Mapping, where: object) -> None:
-    """Refuses a YAML that calls something by a name that it had once.
+    """Refuses a YAML that uses a former name, or `!new:` where `!name:` is needed.
 
     Arguments
     ---------
     tree : Mapping
-        Of ruamel.yaml's round-trip loader.
+        The YAML's keys, as ruamel.yaml's round-trip loader gives them.
     where : object
         The file, for errors.
 
     Raises
     ------
     ValueError
-        Names the file, the old name and the new one.
+        If it does so. The message names the file and what to write.
 
     Example
     -------
@@ -74,7 +74,7 @@ def _check_block(node: object, where: object) -> None:
             raise ValueError(f"{where}: {dotted} is {moved} now")
     if kind == "!new" and FACTORIES.match(dotted) and not dotted.endswith("Projection"):
         raise ValueError(
-            f"{where}: {dotted} is made when the corpus is known: write !name: instead of !new:"
+            f"{where}: {dotted} is built when the corpus is known: write !name: instead of !new:"
         )
     name = dotted.rpartition(".")[2]
     if isinstance(node, Mapping):

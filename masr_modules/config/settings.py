@@ -1,14 +1,14 @@
-"""An experiment's YAML: what it takes from its base, what the command line changes.
+"""An experiment's YAML, on top of its bases and below the overrides of the command line.
 
-    base: masr.yaml          # beside this file; a base may have a base itself
-    without: [codebook_size] # keys of the base that mean nothing here
-    lr: 0.0005               # any other key replaces the base's key of that name, whole
+    base: masr.yaml          # path from this file's folder; a base may have a base itself
+    without: [codebook_size] # keys of the base to leave out
+    lr: 0.0005               # any other key replaces the base's key of that name as a whole
 
-Of several bases, `[masr.yaml, data/people.yaml]`, the keys of a later one replace those of the
-ones before it.
+If there are several bases, `[masr.yaml, data/people.yaml]`, the keys of a later one replace those
+of the earlier ones.
 
-Whole: a `!new:` block takes nothing from the block that it replaces. Overrides of the
-command line work the same way. The rest is HyperPyYAML.
+A `!new:` block takes nothing from the block that it replaces. Overrides on the command line
+replace keys in the same way. HyperPyYAML reads everything else.
 """
 
 import difflib
@@ -23,20 +23,20 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from masr_modules.config import renamed
 
-#: How alike the names of two keys are, by difflib, of which one is the other misspelt.
+#: Least similarity, by difflib's ratio, at which one key counts as a misspelling of another.
 SPELLED_ALIKE = 0.8
 
 
 def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -> str:
-    """An experiment's YAML with its bases, overrides and references in place; builds nothing.
+    """Returns an experiment's YAML with bases, overrides and references resolved; builds nothing.
 
     Arguments
     ---------
     path : str or Path
-        The YAML.
+        Path of the YAML.
     overrides : str or Mapping, optional
-        Values to put in place of top-level keys; YAML text or a mapping, as
-        `masr_modules.config.command_line.parse_arguments` gives.
+        Values that replace those of top-level keys, as YAML text or as the mapping that
+        `masr_modules.config.command_line.parse_arguments` returns.
 
     Returns
     -------
@@ -46,12 +46,13 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
     Raises
     ------
     FileNotFoundError
-        If the YAML or its base is not there.
+        If the YAML or a base does not exist.
     ValueError
-        If a file takes away a key that its base lacks, bases go in a circle, or a
-        `!PLACEHOLDER` is left.
+        If `without` names a key that the base lacks, the bases of a file lead back to it, the
+        YAML uses a former name, or a `!PLACEHOLDER` is left.
     KeyError
-        If an override names no key: names those alike.
+        If an override names no key, or a key of a file is a misspelt one of its base. The
+        message names similar keys.
 
     Example
     -------
@@ -68,7 +69,15 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
 
 
 def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Path) -> CommentedMap:
-    """The tree with values in place of those of its top-level keys."""
+    """Replaces the values of top-level keys in a tree, and returns the tree.
+
+    Raises
+    ------
+    KeyError
+        As `check_key` does.
+    ValueError
+        As `masr_modules.config.renamed.check` does.
+    """
     changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
     for key, value in (changes or {}).items():
         check_key(key, tree, path)
@@ -78,20 +87,31 @@ def override(tree: CommentedMap, overrides: str | Mapping | None, path: str | Pa
 
 
 def check_key(key: str, tree: Mapping, path: str | Path) -> None:
-    """Raises a KeyError for an override of a key that is not there: names those alike."""
+    """Raises a KeyError that names similar keys if there is no such key to override."""
     if key not in tree and key not in renamed.KEYS:
         raise KeyError(f"{path} has no key {key!r} to override{_alike(key, tree)}")
 
 
 def dump(tree: Mapping) -> str:
-    """A tree as YAML text."""
+    """Returns a tree as YAML text."""
     text = StringIO()
     YAML().dump(tree, text)
     return text.getvalue()
 
 
 def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
-    """The tree of a YAML on top of its bases; `below` are the files that led to it."""
+    """Returns the tree of a YAML on top of its bases; `below` are the files that led to it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the YAML or a base does not exist.
+    ValueError
+        If a file holds no keys, its bases lead back to it, or `without` names a key that the base
+        lacks.
+    KeyError
+        If a key is a misspelt one of the base.
+    """
     path = Path(path).resolve()
     if path in below:
         raise ValueError(f"{path}: its bases lead back to it")
@@ -100,7 +120,7 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
         raise FileNotFoundError(f"{path}: no such file{asked}")
     tree = YAML().load(path.read_text(encoding="utf-8"))
     if not isinstance(tree, CommentedMap):
-        raise ValueError(f"{path}: holds no keys")
+        raise ValueError(f"{path}: holds no keys; an experiment's YAML has lines `key: value`")
     if "base" not in tree:
         return tree
     bases = tree.pop("base")
@@ -118,9 +138,9 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
 
 
 def _refuse_misspelt(tree: CommentedMap, merged: CommentedMap, path: Path) -> None:
-    """Raises a KeyError for a key that is new, that nothing refers to and that a key resembles.
+    """Raises a KeyError for a new key that resembles one of the base and that nothing refers to.
 
-    It would lie beside the one that was meant, and do nothing.
+    Such a misspelt key would have no effect, and the key that was meant would keep its value.
     """
     referred = set(re.findall(r"<(\w+)", dump(tree)))
     for key in [key for key in tree if key not in merged and key not in referred]:
@@ -132,9 +152,9 @@ def _refuse_misspelt(tree: CommentedMap, merged: CommentedMap, path: Path) -> No
 
 
 def _put(merged: CommentedMap, tree: CommentedMap) -> None:
-    """Puts a file's keys on top of those of its bases, new ones beside their neighbours.
+    """Puts a file's keys on top of those of its bases, new ones after the key before them.
 
-    HyperPyYAML resolves some references in order only.
+    The order matters, for HyperPyYAML resolves some references only if they follow their key.
     """
     place = 0
     for key, value in tree.items():
@@ -147,15 +167,15 @@ def _put(merged: CommentedMap, tree: CommentedMap) -> None:
 
 
 def make_plain(node: object) -> bool:
-    """Takes a tree's comments, and writes what holds a block (`!new:`) one entry per line.
+    """Removes a tree's comments, and writes what holds a block (`!new:`) with one entry per line.
 
-    A base's comments are about values that may no longer be there. In one line, ruamel.yaml would
-    write `[!new:a.B {c: 1}]` as `[!new:a.B c: 1]`, which says something else.
+    The comments of a base may describe values that have been replaced. On one line, ruamel.yaml
+    would write `[!new:a.B {c: 1}]` as `[!new:a.B c: 1]`, which has another meaning.
 
     Returns
     -------
     bool
-        Whether there is a block in it.
+        Whether the tree is or holds a block.
     """
     if not isinstance(node, CommentedMap | CommentedSeq):
         return False
@@ -176,19 +196,24 @@ def _alike(key: str, keys: Iterable[str]) -> str:
 def load_settings(
     path: str | Path, overrides: str | Mapping | None = None, only: Iterable[str] | None = None
 ) -> dict:
-    """Builds what an experiment's YAML describes.
+    """Builds the objects that an experiment's YAML describes.
 
     Arguments
     ---------
     path, overrides
-        As of `resolve_settings`, whose errors it raises.
+        The arguments of `resolve_settings`, whose errors this function raises too.
     only : iterable of str, optional
-        Top-level keys to build, and nothing else; all by default.
+        The top-level keys to build; all by default.
+
+    Returns
+    -------
+    dict
+        Key -> value or object.
 
     Raises
     ------
     ValueError
-        If the YAML lacks a key of `only`: names it.
+        If the YAML lacks a key of `only`. The message names the key.
 
     Example
     -------

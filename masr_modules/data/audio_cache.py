@@ -1,4 +1,4 @@
-"""Decoded audio on disk: an utterance is decoded once and only read from then on."""
+"""A cache of decoded audio on disk, so that each utterance is decoded once."""
 
 import hashlib
 import logging
@@ -20,34 +20,34 @@ from masr_modules.data.headers import file_state
 logger = logging.getLogger(__name__)
 
 GIGABYTE = 1e9
-#: What a sample of 1 is in 16 bits.
+#: The 16-bit value of a sample of 1.
 SCALE = 32768
-#: Before the samples of an entry: their type, and a checksum of their bytes.
+#: Header of an entry: the type of its samples, and a checksum of their bytes.
 HEAD = struct.Struct("<3sxI")
-#: Types of samples: rounded to 16 bits; as they are, where some lie outside [-1, 1).
+#: Types of samples: rounded to 16 bits, or exact if some lie outside [-1, 1).
 ROUNDED, EXACT = b"<i2", b"<f4"
-#: To be raised where another version would decode or store otherwise.
+#: To be raised when audio is decoded or stored in another way than before.
 VERSION = 1
 
 
 class AudioCache:
-    """Decoded utterances, mono at one sample rate, each in a file of its own.
+    """A folder of decoded utterances, mono at one sample rate, each in a file of its own.
 
-    Samples are rounded to 16 bits: an hour takes 115 MB at 16 kHz. That changes nothing of files
-    of one channel that have 16 bits at this rate, and others by half a step at most, 1.5e-5;
-    utterances with samples outside [-1, 1) are kept as 32-bit floats. A reading is the same whether
-    the entry was there or not.
+    Samples are rounded to 16 bits: an hour takes 115 MB at 16 kHz. Rounding changes nothing in
+    16-bit files of one channel at this rate, and other samples by half a step, 1.5e-5, at most.
+    Utterances with samples outside [-1, 1) are kept as 32-bit floats. A reading is the same
+    whether or not the entry existed before.
 
-    An entry's name is made of all that its samples depend on: path, size and time of the audio
-    file, segment and rate. One that is cut or damaged is made again. Workers, ranks and runs share
-    a folder: entries take their names when they are whole.
+    The name of an entry is a hash of all that its samples depend on: path, size and modification
+    time of the audio file, segment and sample rate. A truncated or damaged entry is made again.
+    Workers, ranks and runs can share a folder: an entry gets its name when it is complete.
 
     Arguments
     ---------
     folder : str or Path
-        Of the entries; made where it is missing.
+        Folder of the entries; made if it is missing.
     sample_rate : int
-        Of what is read, Hz.
+        Sample rate of the entries, in Hz.
 
     Example
     -------
@@ -74,19 +74,19 @@ class AudioCache:
         seed: int = 0,
         segment: tuple[int, int | None] = (0, None),
     ) -> Tensor:
-        """As `read_audio` at the cache's rate, and raises what that does.
+        """Reads an utterance, or a crop of it, as `read_audio` does.
 
-        The crop is taken from the whole utterance at the cache's rate: from files at another rate
-        it begins within a sample of that of `read_audio`.
+        The crop is cut from the whole utterance at the cache's rate. If the file has another rate,
+        it starts within a sample of where `read_audio` starts it.
 
         Arguments
         ---------
         path : str
             The audio file.
         max_seconds : float, optional
-            A longer utterance gives a crop of this length.
+            Length of the crop that is returned of a longer utterance.
         seed : int
-            Of the crop's place.
+            Seed of the crop's place.
         segment : (int, int or None)
             Part of the file that is the utterance, in samples at the file's rate.
 
@@ -94,6 +94,11 @@ class AudioCache:
         -------
         torch.Tensor
             (T,) samples.
+
+        Raises
+        ------
+        ValueError
+            As `read_audio` does.
         """
         entry = self.folder / self._name(path, segment)
         samples = _load(entry)
@@ -108,19 +113,19 @@ class AudioCache:
         return audio / SCALE if samples.dtype.str.encode() == ROUNDED else audio
 
     def check_room(self, rows: Iterable[Mapping], max_gigabytes: float) -> None:
-        """Makes sure that all these utterances will fit.
+        """Checks that the folder has room for all these utterances.
 
         Arguments
         ---------
         rows : iterable of mapping
-            Of load_csv.
+            Rows from load_csv.
         max_gigabytes : float
-            What the folder may hold at most, other entries included.
+            Limit of the folder's size, with the entries that it holds already.
 
         Raises
         ------
         ValueError
-            If they would take more than that, or than the disk has.
+            If the utterances would exceed this limit or the free space of the disk.
         """
         there = {path.name: file_state(str(path))[0] for path in self.folder.glob("*.pcm")}
         lacking = sum(
@@ -132,7 +137,7 @@ class AudioCache:
         room = min(max_gigabytes * GIGABYTE - used, free)
         if lacking > max(0, room):
             raise ValueError(
-                f"audio_cache: {lacking / GIGABYTE:.2f} GB of decoded audio would come to the "
+                f"audio_cache: {lacking / GIGABYTE:.2f} GB of decoded audio would be added to the "
                 f"{used / GIGABYTE:.2f} GB in {self.folder}; max_audio_cache_gb is "
                 f"{max_gigabytes}, and {free / GIGABYTE:.2f} GB are free: raise it, remove the "
                 "folder if its entries are old, or give `audio_cache: null`"
@@ -140,7 +145,7 @@ class AudioCache:
 
     def _name(self, path: str, segment: tuple[int, int | None]) -> str:
         depends_on = (VERSION, os.path.abspath(path), file_state(path), segment, self.sample_rate)
-        # repr, for a path that is no UTF-8 cannot be encoded.
+        # repr, because a path that is not UTF-8 cannot be encoded.
         return hashlib.sha256(repr(depends_on).encode()).hexdigest()[:32] + ".pcm"
 
     def _store(self, entry: Path, samples: np.ndarray) -> None:
@@ -156,7 +161,7 @@ class AudioCache:
 
 
 def _compact(audio: np.ndarray) -> np.ndarray:
-    """Rounded to 16 bits where that cuts nothing off."""
+    """Rounds samples to 16 bits, unless some lie outside their range."""
     rounded = np.round(audio * SCALE)
     if rounded.min() >= -SCALE and rounded.max() < SCALE:
         return rounded.astype(ROUNDED.decode())
@@ -164,7 +169,7 @@ def _compact(audio: np.ndarray) -> np.ndarray:
 
 
 def _load(entry: Path) -> np.ndarray | None:
-    """The samples of an entry; None where it is missing or damaged."""
+    """Returns the samples of an entry; None if it is missing or damaged."""
     try:
         content = entry.read_bytes()
     except OSError:

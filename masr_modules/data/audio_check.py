@@ -1,4 +1,4 @@
-"""Audio files that can be read, and the others."""
+"""Checks that audio files can be read, and leaves out those that cannot."""
 
 import hashlib
 import logging
@@ -16,9 +16,9 @@ from masr_modules.data.headers import BrokenAudio, file_state, read_header, read
 
 logger = logging.getLogger(__name__)
 
-#: Before the digest of files that were decoded, and not their headers alone.
+#: Prefix of the digest of files that were decoded, and not only their headers read.
 DECODED = "decoded "
-#: That decode: each holds a file.
+#: Threads that decode; each holds one file in memory.
 THREADS = 4
 
 
@@ -29,35 +29,36 @@ def drop_unreadable(
     memory: str | Path | None = None,
     decode: bool = False,
 ) -> Rows:
-    """Leaves out rows whose audio is missing, has no readable header or is other than they claim.
+    """Leaves out rows whose audio is missing, unreadable or not what the row says.
 
-    Reads headers, in processes, and compares `duration`, `start` and `stop` with them, see
-    `find_disagreements`. The first 20 dropped rows are logged by ID and file.
+    It reads the headers, in several processes, and compares `duration`, `start` and `stop` with
+    them, see `find_disagreements`. The log names the first 20 dropped rows by ID and file.
 
     Arguments
     ---------
     rows : Rows
-        From load_csv.
+        Rows from load_csv.
     limit : float
         Largest fraction of rows that may be dropped.
     num_workers : int
-        Processes at most.
+        Largest number of processes.
     memory : str or Path, optional
-        A file that remembers that all of these files were readable: the next run does not look
-        again, unless a file is gone or has another size or time.
+        A file that records that all of these files were readable. The next run then skips the
+        check, unless a file is gone or has another size or modification time.
     decode : bool
-        Whether audio is decoded as well, see `find_undecodable`: that of evaluation, which no loop
-        leaves out where it meets it.
+        Whether to decode the audio as well, see `find_undecodable`. Evaluation needs this, because
+        it does not leave out files that it cannot read, as training does.
 
     Returns
     -------
     Rows
-        The readable ones.
+        The readable rows.
 
     Raises
     ------
     ValueError
-        If more than `limit` of the rows are unreadable, or durations are in another unit.
+        If more than `limit` of the rows are unreadable, durations are in another unit than
+        seconds, or a `start` or `stop` is no number of samples.
     """
     wav = rows.table["wav"].combine_chunks().dictionary_encode()
     files, place = wav.dictionary.to_pylist(), wav.indices.to_numpy()
@@ -77,7 +78,7 @@ def drop_unreadable(
     if decode:
         broken |= find_undecodable(rows.without(broken))
     if not broken:
-        if memory is not None and not shorter:  # what a warning counts is counted again
+        if memory is not None and not shorter:  # the next run is to repeat its warning
             _remember(Path(memory), DECODED * decode + key)
         return rows
     name_left_out(rows, broken, limit)
@@ -85,7 +86,17 @@ def drop_unreadable(
 
 
 def find_undecodable(rows: Mapping[str, Mapping]) -> dict[str, str]:
-    """ID -> reason of what `read_audio` does not read: cut off, not finite. In threads.
+    """Finds the utterances that `read_audio` cannot read, such as truncated ones, in threads.
+
+    Arguments
+    ---------
+    rows : mapping of str to mapping
+        ID -> row.
+
+    Returns
+    -------
+    dict of str to str
+        ID -> reason, of the utterances that cannot be read.
 
     Example
     -------
@@ -95,7 +106,7 @@ def find_undecodable(rows: Mapping[str, Mapping]) -> dict[str, str]:
 
     def reason(row: Mapping) -> str:
         try:
-            rate = read_header(row["wav"]).sample_rate  # nothing is resampled
+            rate = read_header(row["wav"]).sample_rate  # so that nothing is resampled
             read_audio(row["wav"], rate, None, 0, read_segment(row))
         except BrokenAudio as error:
             return str(error)
@@ -109,12 +120,13 @@ def find_undecodable(rows: Mapping[str, Mapping]) -> dict[str, str]:
 
 
 def drop_undecodable(rows: Mapping[str, dict], limit: float) -> dict[str, dict]:
-    """Leaves out what `find_undecodable` finds in training audio.
+    """Leaves out the training utterances that `find_undecodable` finds.
 
     Raises
     ------
     ValueError
-        If that is more than the fraction `limit` and more than one.
+        If they are more than the fraction `limit` of the rows; with a limit above 0, a single one
+        is always left out.
     """
     broken = find_undecodable(rows)
     name_left_out(rows, broken, limit, least=1 if limit else 0)
@@ -124,12 +136,23 @@ def drop_undecodable(rows: Mapping[str, dict], limit: float) -> dict[str, dict]:
 def name_left_out(
     rows: Mapping[str, Mapping], broken: Mapping[str, str], limit: float, least: int = 0
 ) -> None:
-    """Names what is left out, with reasons, and counts it.
+    """Logs the number of utterances that are left out, and the first 20 with reasons.
+
+    Arguments
+    ---------
+    rows : mapping of str to mapping
+        ID -> row, of all utterances.
+    broken : mapping of str to str
+        ID -> reason, of those that are left out.
+    limit : float
+        Largest fraction of the rows that may be left out.
+    least : int
+        A number that may be left out even above the limit.
 
     Raises
     ------
     ValueError
-        If that is more than the fraction `limit`, and more than `least`.
+        If more are left out than `least` and than the fraction `limit`.
     """
     if not broken:
         return
@@ -149,7 +172,7 @@ def name_left_out(
 
 
 def _digest(rows: Rows, files: list[str]) -> str:
-    """Of what the check looked at: it changes where a file does."""
+    """Returns a digest of the rows and of the size and time of each file."""
     digest = hashlib.sha256()
     for name in ("ID", "wav", "duration", "start", "stop"):
         if name in rows.table.column_names:
@@ -160,12 +183,12 @@ def _digest(rows: Rows, files: list[str]) -> str:
 
 
 def _recall(memory: Path) -> str | None:
-    """Digest of the files that were all readable."""
+    """Returns the digest in a memory file, None if there is no such file."""
     return memory.read_text(encoding="utf-8", errors="replace") if memory.is_file() else None
 
 
 def _remember(memory: Path, key: str) -> None:
     try:
         write_atomic(memory, key)
-    except OSError as error:  # a corpus that cannot be written to is looked at every time
+    except OSError as error:  # in a read-only corpus, each run checks again
         logger.info("%s: %s", memory, error)

@@ -1,8 +1,8 @@
-"""Candidate labels: what an utterance may be, by what other columns say of it.
+"""Candidate labels: the labels that an utterance may have, given its other columns.
 
-Partial-label learning: of an utterance whose language is not known, the family is; its candidate
-labels are the languages of that family, of which one is right (Jin and Ghahramani, 2002, "Learning
-with Multiple Labels").
+This is partial-label learning: if the language of an utterance is missing and its family is known,
+its candidate labels are the languages of that family, of which one is right (Jin and Ghahramani,
+2002, "Learning with Multiple Labels").
 """
 
 import logging
@@ -16,33 +16,33 @@ from masr_modules.data.metadata import MISSING, Metadata
 
 logger = logging.getLogger(__name__)
 
-#: Fraction of a label's utterances that have to agree in another column.
+#: Default fraction of a label's utterances that must agree in another column.
 AGREEMENT = 0.9
 
 
 class CandidateLabels(nn.Module):
-    """The labels of a column, what their utterances share in others, and so what may be what.
+    """The labels of a column, and the values that their utterances share in other columns.
 
-    A label carries the value of another column that nearly all of its utterances have: a language
-    its family. An utterance without a label, of which such a column is known, has as candidates
-    the labels that no column contradicts.
+    A label carries the value of another column that nearly all of its utterances have, as a
+    language carries its family. If an utterance has no label but a value in such a column, its
+    candidate labels are those that none of these columns contradicts.
 
     Arguments
     ---------
     column : str
         The label column.
     by : sequence of str
-        Label columns that tell of it.
+        Label columns that narrow down a missing label.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus.
     agreement : float
-        Fraction of a label's utterances, above a half, that must have the same value for the label
-        to carry it: less than 1, so that a few wrong cells do not silence a column.
+        Fraction of a label's utterances, above 0.5, that must have the same value for the label
+        to carry it. Below 1, a few wrong cells do not prevent it.
 
     Raises
     ------
     ValueError
-        If `agreement` is not above a half and at most 1.
+        If `agreement` is not above 0.5 and at most 1, or a column is missing or holds numbers.
 
     Example
     -------
@@ -82,31 +82,32 @@ class CandidateLabels(nn.Module):
 
     @property
     def labels(self) -> Metadata:
-        """Metadata of the L labels: each its own label, and what its utterances share."""
+        """Metadata of the L labels: each label itself, and the values that its utterances share."""
         shared = {other: getattr(self, f"shared_{other}") for other in self.by}
         return Metadata({self.column: self.codes, **shared}, self.vocabularies)
 
     def partial(self, metadata: Metadata) -> Tensor:
-        """(B,) bool: the label is not known, and another column tells of it."""
+        """Returns (B,) bool: the label is missing, and a column of `by` is known."""
         told = torch.zeros_like(metadata[self.column], dtype=torch.bool)
         for other in self.by:
             told |= metadata[other] != MISSING
         return told & (metadata[self.column] == MISSING)
 
     def allowed(self, metadata: Metadata, labels: Metadata) -> Tensor:
-        """Which labels are candidates of which utterance.
+        """Finds the candidate labels of utterances without a label.
 
         Arguments
         ---------
         metadata : Metadata
-            Of B utterances.
+            Metadata of B utterances.
         labels : Metadata
-            Of C labels, of `labels` or some of them.
+            Metadata of C labels, from the property `labels`, or of some of them.
 
         Returns
         -------
         torch.Tensor
-            (B, C) bool: no column contradicts it; nothing where the utterance's label is known.
+            (B, C) bool: no column contradicts the label; False if the utterance has a label, or
+            no column of `by` is known.
         """
         allowed = self.partial(metadata).unsqueeze(1)
         for other in self.by:
@@ -118,34 +119,34 @@ class CandidateLabels(nn.Module):
 def _shared_or_warn(
     metadata: Metadata, column: str, other: str, size: int, agreement: float
 ) -> Tensor:
-    """`shared_values`, with a warning where a column that should tell of a label tells nothing."""
+    """Returns `shared_values`, and warns if the column can give no utterance a candidate label."""
     labels, values = metadata.require(column), metadata.require(other)
     shared = shared_values(labels, values, size, agreement)
     told = ((labels == MISSING) & (values != MISSING)).sum().item()
     if told and (shared == MISSING).all():
         logger.warning(
-            f"'{other}' cannot tell of the {told} utterances without a '{column}': it differs "
-            f"between utterances of every single {column}"
+            f"'{other}' gives the {told} utterances without a '{column}' no candidate labels: it "
+            f"differs between the utterances of every single {column}"
         )
     return shared
 
 
 def shared_values(labels: Tensor, values: Tensor, size: int, agreement: float = 1.0) -> Tensor:
-    """What utterances of a label have in common; O(N log N).
+    """Finds the value of another column that the utterances of each label share, in O(N log N).
 
     Arguments
     ---------
     labels, values : torch.Tensor
-        (N,) codes of each utterance in two columns.
+        (N,) codes of the utterances in the label column and in the other column.
     size : int
         Number of labels.
     agreement : float
-        Fraction of a label's known utterances that must have the value, above a half.
+        Fraction, above 0.5, of a label's utterances with a known value that must have it.
 
     Returns
     -------
     torch.Tensor
-        (size,) the value that they share, missing where too many differ.
+        (size,) code of the value that a label's utterances share, missing if too many differ.
 
     Example
     -------
@@ -169,27 +170,33 @@ def shared_values(labels: Tensor, values: Tensor, size: int, agreement: float = 
 def drop_non_candidates(
     rows: Mapping[str, Mapping], checks: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Mapping]:
-    """Empties the labels that are no candidates by what other columns say, and counts them.
+    """Empties label cells that other columns contradict, and logs their number.
 
-    A label and a value speak against each other where the value comes less often with the label
-    than it comes in all: P(value | label) < P(value). Of labels that are wrong at random, up to
-    half of them, this finds those whose value is not one of the new label's own, and no right one;
-    where none is wrong and each label has one value, nothing changes. A rare but true combination,
-    such as English from India, is taken for an error: name columns of which a label has few values.
+    A value of another column contradicts a label if it is rarer among the label's utterances than
+    among all: P(value | label) < P(value). If up to half of the labels are wrong at random, this
+    finds the wrong ones whose value is not one of the new label's own, and no right one. If none is
+    wrong and each label has one value, nothing changes. A rare but true combination, such as
+    English from India, counts as an error: name columns in which a label has few values.
 
-    O(N) for each pair of columns. A label of which nothing would be left stays as it is.
+    It takes O(N) for each pair of columns. If all cells of a label would be emptied, none is.
 
     Arguments
     ---------
     rows : mapping
         ID -> row.
     checks : mapping of str to sequence of str
-        Label column -> columns that are known from elsewhere. An empty cell says nothing.
+        Label column -> columns that check it, known independently of it. Empty cells contradict
+        nothing.
+
+    Returns
+    -------
+    mapping
+        ID -> row, with the contradicted cells empty.
 
     Raises
     ------
     ValueError
-        If no row has one of the columns, or a column is to check itself.
+        If no row has both a label and a value of a column, or a column is to check itself.
 
     Example
     -------
@@ -206,16 +213,18 @@ def drop_non_candidates(
         doubted = {i for i in doubted if rows[i][column] in left}
         logger.info(
             f"drop_non_candidates: {', '.join(others)} contradict {len(doubted)} of {len(known)} "
-            f"cells of '{column}', which count as not known"
+            f"cells of '{column}', which are emptied"
         )
         rows = {i: {**row, column: ""} if i in doubted else row for i, row in rows.items()}
     return rows
 
 
 def _contradicted(rows: Mapping[str, Mapping], column: str, other: str) -> set[str]:
-    """IDs of the rows whose two cells come together less often than by chance."""
+    """Returns the IDs of rows whose two cells occur together less often than by chance."""
     if column == other:
-        raise ValueError(f"drop_non_candidates: {column!r} cannot check itself")
+        raise ValueError(
+            f"drop_non_candidates: {column!r} cannot check itself; name other columns for it"
+        )
     pairs = {
         i: (row[column], row[other])
         for i, row in rows.items()
@@ -223,7 +232,8 @@ def _contradicted(rows: Mapping[str, Mapping], column: str, other: str) -> set[s
     }
     if not pairs:
         raise ValueError(
-            f"drop_non_candidates: no training utterance has both a {column!r} and a {other!r}"
+            f"drop_non_candidates: no training utterance has both a {column!r} and a {other!r}; "
+            "take the column out of the list"
         )
     both = Counter(pairs.values())
     labels, values = (Counter(cells) for cells in zip(*pairs.values(), strict=True))

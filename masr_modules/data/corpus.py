@@ -1,4 +1,4 @@
-"""The CSVs of corpora, read into columns."""
+"""Reading of corpora's CSVs into columns."""
 
 import csv
 import itertools
@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 
 
 def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
-    """Reads a corpus CSV; substitutes `$data_root` where `wav` begins and nowhere else.
+    """Reads a corpus's CSV, and replaces `$data_root` at the beginning of `wav`.
 
-    SpeechBrain's loader substitutes `$name` in every column, so a "$100" in a
-    transcript raises KeyError there. Labels have no blanks around them and Unicode's form NFC,
-    for whatever reads them; words for "not known" are labels, and a warning counts them.
+    SpeechBrain's loader replaces `$name` in every column, so that a "$100" in a
+    transcript raises KeyError there. Labels lose the blanks around them and get Unicode's form
+    NFC. Words for "not known", such as "unknown", are read as labels, and a warning counts them.
 
     Arguments
     ---------
     path : str or Path
         The CSV, UTF-8, with at least the columns ID, duration and wav.
     data_root : str or Path
-        What `$data_root` stands for; a relative `wav` is taken from here too, always.
+        The folder that `$data_root` stands for; a relative `wav` starts there too.
 
     Returns
     -------
@@ -50,8 +50,8 @@ def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
         If there is no such CSV.
     ValueError
         If the CSV is not UTF-8, has no rows, lacks a column, has one twice, leaves a quotation
-        mark open, repeats an ID or holds a duration that is not a positive number: names file and
-        place.
+        mark open, repeats an ID or holds a duration that is not a positive number. The message
+        names the file and the place.
 
     Example
     -------
@@ -76,12 +76,12 @@ def load_csv(path: str | Path, data_root: str | Path) -> "Rows":
     wav = _audio_paths(table["wav"], os.path.expanduser(data_root))
     rows = Rows(table.set_column(table.column_names.index("wav"), "wav", wav), str(path))
     del table, wav
-    pa.default_memory_pool().release_unused()  # what the reader took: as much as the rows
+    pa.default_memory_pool().release_unused()  # the reader's memory, as much as that of the rows
     return rows
 
 
 def _clean(table: pa.Table, path: Path) -> pa.Table:
-    """Each cell in one form, whoever reads it; what may mean "not known" is told."""
+    """Normalises all cells, and warns of words that may mean "not known"."""
     counts: dict[str, Mapping[str, int]] = {}
     for place, name in enumerate(table.column_names):
         cells = table[name]
@@ -90,8 +90,8 @@ def _clean(table: pa.Table, path: Path) -> pa.Table:
             if pc.any(broken := pc.match_substring(cells, "\n")).as_py():
                 row = pc.index(broken, True).as_py()
                 raise ValueError(
-                    f"{path}, line {_line_of(path, row)}: {name} holds a line break; is a "
-                    "quotation mark not closed?"
+                    f"{path}, line {_line_of(path, row)}: {name} holds a line break; close the "
+                    "quotation mark, or remove the line break"
                 )
         elif name == "text":
             cells = clean_texts(cells)
@@ -103,15 +103,15 @@ def _clean(table: pa.Table, path: Path) -> pa.Table:
     for name, found in words_for_unknown(counts).items():
         for word, count in found.items():
             logger.warning(
-                "%s: column %s holds %r %d times, which is read as a label; leave the cell empty "
-                "where it means that nothing is known",
+                "%s: column %s holds %r %d times, which is read as a label; if it means that "
+                "nothing is known, leave the cells empty",
                 *(path, name, word, count),
             )
     return table
 
 
 def _line_of(path: Path, row: int) -> int:
-    """Where a row ends; texts may span lines."""
+    """Returns the number of the line on which a row ends; a cell may span lines."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         full = (cells for cells in reader if cells)
@@ -132,14 +132,15 @@ def _with_durations(table: pa.Table, path: Path) -> pa.Table:
             seen.add(name)
     try:
         durations = pc.cast(table["duration"], pa.float64()).to_numpy()
-    except pa.ArrowInvalid:  # which cell?
+    except pa.ArrowInvalid:  # the slow way, to find the cell
         durations = np.array([_seconds(cell) for cell in table["duration"].to_pylist()])
     bad = ~((durations > 0) & (durations < np.inf))
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
-            f"{path}, line {_line_of(path, row)}: duration of {ids[row]} is not a positive number "
-            f"of seconds, with a decimal point: {table['duration'][row].as_py()!r}"
+            f"{path}, line {_line_of(path, row)}: duration of {ids[row]} is "
+            f"{table['duration'][row].as_py()!r}, not a positive number of seconds, which has a "
+            "decimal point"
         )
     return table.set_column(
         table.column_names.index("duration"), "duration", pa.chunked_array([durations])
@@ -154,7 +155,7 @@ def _seconds(cell: str) -> float:
 
 
 def _audio_paths(wav: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
-    """`$data_root` at the beginning replaced; a relative path is taken from there."""
+    """Replaces `$data_root` at the beginning of paths, and takes relative ones from there."""
     inside = pc.replace_substring_regex(wav, r"^(\$data_root|\$\{data_root\})(/+|$)", "")
     if not root:
         return inside
@@ -163,16 +164,16 @@ def _audio_paths(wav: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
 
 
 class Rows(Mapping):
-    """ID -> row of a corpus, kept in columns: a dict for each of a million rows would not fit.
+    """ID -> row of a corpus, held in columns, since dicts of a million rows would not fit.
 
-    Reads as a dict of dicts; a row is made when it is asked for.
+    It behaves as a dict of dicts; each row becomes a dict when it is read.
 
     Arguments
     ---------
     table : pyarrow.Table
-        With a column ID.
+        The rows, with a column ID.
     name : str
-        Where it comes from, for errors.
+        File that they come from, for errors.
 
     Example
     -------
@@ -201,29 +202,31 @@ class Rows(Mapping):
         return utterance in self.places
 
     def column(self, name: str) -> list:
-        """Its cells, in the order of the rows; "" where there is no such column."""
+        """Returns a column's cells in the order of the rows; all "" if there is no such column."""
         if name not in self.table.column_names:
             return [""] * len(self)
         return self.table[name].to_pylist()
 
     def without(self, utterances: Collection[str]) -> "Rows":
-        """The rows of all others."""
+        """Returns the rows of all other utterances."""
         gone = pa.array(list(utterances), pa.string())
         keep = pc.invert(pc.is_in(self.table["ID"], gone))
         return Rows(self.table.filter(keep), self.name)
 
 
 def _of_corpus(rows: Rows, corpus: Mapping) -> Rows:
-    """With its name, without what its entry leaves out."""
+    """Adds a corpus's name as a column, and drops the columns that its entry leaves out."""
     table, without = rows.table, list(corpus.get("without", []))
     if bad := [c for c in without if c in ("ID", *AUDIO_COLUMNS) or c not in table.column_names]:
         raise ValueError(
-            f"{rows.name}: `without` names {', '.join(bad)}, which is not a label column of it"
+            f"{rows.name}: `without` names {', '.join(bad)}, which is no label column of this CSV"
         )
     table = table.drop_columns(without)
     if "corpus" in corpus:
         if "corpus" in table.column_names:
-            raise ValueError(f"{rows.name}: has a column corpus; take `corpus` out of its entry")
+            raise ValueError(
+                f"{rows.name}: has a column corpus already; take `corpus` out of its entry"
+            )
         table = table.append_column("corpus", pa.array([str(corpus["corpus"])] * len(table)))
     return Rows(table, rows.name)
 
@@ -234,11 +237,11 @@ def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: st
     Arguments
     ---------
     source : str, Path or sequence of mapping
-        A CSV, or for each corpus its `csv` and its `data_root`; also its name, `corpus`, which
-        becomes a column, and `without`: columns that are not read, such as the language where
-        the recording channel tells it.
+        A CSV, or an entry for each corpus with its `csv` and its `data_root`. An entry may also
+        give its name, `corpus`, which becomes a column, and `without`: columns that are not read,
+        such as the language if the recording channel reveals it.
     data_root : str or Path
-        What `$data_root` stands for in a single CSV.
+        The folder that `$data_root` stands for in a single CSV.
 
     Returns
     -------
@@ -247,9 +250,11 @@ def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: st
 
     Raises
     ------
+    FileNotFoundError
+        If a CSV does not exist.
     ValueError
-        If an entry has other keys, a CSV lacks a column of `without`, or an ID is in two of the
-        CSVs: names it and both.
+        If `load_csv` raises one, there is no entry, one has other keys, a CSV lacks a column of
+        `without`, or an ID is in two of the CSVs. The message names the ID and both CSVs.
 
     Example
     -------
@@ -276,10 +281,13 @@ def load_corpora(source: str | Path | Sequence[Mapping[str, str]], data_root: st
         more = _of_corpus(load_csv(corpus["csv"], corpus["data_root"]), corpus)
         for before in parts:
             for utterance in more.keys() & before.keys():
-                raise ValueError(f"ID {utterance!r} is in both {before.name} and {more.name}")
+                raise ValueError(
+                    f"ID {utterance!r} is in both {before.name} and {more.name}; leave it out of "
+                    "one of them, or rename it"
+                )
         parts.append(more)
     if not parts:
-        raise ValueError("the list of corpora is empty")
+        raise ValueError("the list of corpora is empty; give at least one")
     joined = pa.concat_tables([part.table for part in parts], promote_options="default")
     for place, name in enumerate(joined.column_names):
         if joined[name].null_count:

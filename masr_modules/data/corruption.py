@@ -1,6 +1,6 @@
-"""Sets that know less: missing labels, label noise, permuted columns, labels left out, a fraction.
+"""Spoilt or smaller training sets, for controls and learning curves.
 
-Controls and learning curves are made of these. Validation and test sets stay as they are.
+They have missing labels, label noise, permuted columns, labels left out, or a fraction of the rows.
 """
 
 import random
@@ -15,10 +15,15 @@ def corrupt(rows: Mapping[str, Mapping], settings: Mapping, seed: int) -> Mappin
     rows : mapping
         ID -> row of the training set.
     settings : mapping
-        An experiment's: `left_out`, `label_noise`, `missing_labels` and `permuted_columns` are
-        the arguments of these; what is missing or empty changes nothing.
+        Settings of an experiment, of which `left_out`, `label_noise`, `missing_labels` and
+        `permuted_columns` are the functions' arguments; a missing or empty one changes nothing.
     seed : int
-        Of the draws.
+        Seed of the draws.
+
+    Returns
+    -------
+    mapping
+        ID -> row; the rows given are not changed.
 
     Example
     -------
@@ -35,18 +40,27 @@ def corrupt(rows: Mapping[str, Mapping], settings: Mapping, seed: int) -> Mappin
 def leave_out(
     rows: Mapping[str, Mapping], values: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Mapping]:
-    """The rows without those that have one of the values of a column.
+    """Leaves out the rows that have an unwanted value in a column.
+
+    Arguments
+    ---------
+    rows : mapping
+        ID -> row.
+    values : mapping of str to sequence of str
+        Column -> its unwanted values.
 
     Raises
     ------
     ValueError
-        If no row has one of them, or none is left: names column and value.
+        If no row has one of the values, or no row is left. The message names column and value.
     """
     for column, unwanted in values.items():
         there = {row.get(column) for row in rows.values()}
         for value in unwanted:
             if value not in there:
-                raise ValueError(f"left_out: no training utterance has {column} {value!r}")
+                raise ValueError(
+                    f"left_out: no training utterance has {column} {value!r}; check its spelling"
+                )
         rows = {i: row for i, row in rows.items() if row.get(column) not in set(unwanted)}
     if not rows:
         raise ValueError(f"left_out: {dict(values)} leaves no training utterance")
@@ -58,8 +72,17 @@ def remove_labels(
 ) -> Mapping[str, Mapping]:
     """Empties a fraction of a column's known cells, the same fraction of each label.
 
-    Each label keeps an utterance that says so, unless the fraction is 1. Which ones go missing
-    depends on seed, column and label alone; a larger fraction has those of a smaller one and more.
+    Each label keeps at least one cell, unless the fraction is 1. The draw depends on seed, column,
+    label and its utterances alone; a larger fraction empties the cells of a smaller one and more.
+
+    Arguments
+    ---------
+    rows : mapping
+        ID -> row.
+    shares : mapping of str to float
+        Column -> fraction of its cells.
+    seed : int
+        Seed of the draws.
 
     Raises
     ------
@@ -86,16 +109,25 @@ def remove_labels(
 def add_label_noise(
     rows: Mapping[str, Mapping], shares: Mapping[str, float], seed: int
 ) -> Mapping[str, Mapping]:
-    """Gives a fraction of a column's known cells another label, drawn from the others.
+    """Replaces a fraction of each label's cells by another label, drawn uniformly.
 
-    The same fraction of each label. Which ones are wrong, and what they become, depends on seed,
-    column and label alone; a larger fraction takes those of a smaller one and more. Other columns
-    still tell what is true.
+    The draw depends on seed, column, the labels and their utterances alone; a larger fraction
+    replaces the cells of a smaller one, by the same labels, and more. Other columns keep their
+    true values.
+
+    Arguments
+    ---------
+    rows : mapping
+        ID -> row.
+    shares : mapping of str to float
+        Column -> fraction of its known cells.
+    seed : int
+        Seed of the draws.
 
     Raises
     ------
     ValueError
-        If a fraction is not in [0, 1), no row has the column, or it has one label.
+        If a fraction is not in [0, 1), no row has the column, or it has a single label.
 
     Example
     -------
@@ -124,7 +156,7 @@ def add_label_noise(
 def _by_label(
     rows: Mapping[str, Mapping], column: str, share: float, key: str
 ) -> dict[str, list[str]]:
-    """Label -> its utterances; errors name the YAML's key."""
+    """Returns label -> its utterances; errors name the YAML's key."""
     if not 0 <= share <= 1:
         raise ValueError(f"{key}: the fraction of {column!r} is {share}, not in [0, 1]")
     by_label: dict[str, list[str]] = {}
@@ -139,10 +171,21 @@ def _by_label(
 def keep_share(
     rows: Mapping[str, Mapping], share: float, columns: Sequence[str], seed: int
 ) -> Mapping[str, Mapping]:
-    """A fraction of the rows, the same of each label of the first column.
+    """Keeps a fraction of the rows, the same fraction of each label of the first column.
 
-    Each label of any of the columns keeps a row that has it. A larger fraction has the rows of a
-    smaller one and more.
+    Each label of every column keeps at least one row. A larger fraction keeps the rows of a
+    smaller one and more, but for rows kept for the sake of the other columns.
+
+    Arguments
+    ---------
+    rows : mapping
+        ID -> row.
+    share : float
+        The fraction, in (0, 1].
+    columns : sequence of str
+        Label columns.
+    seed : int
+        Seed of the draw.
 
     Raises
     ------
@@ -178,9 +221,18 @@ def keep_share(
 def permute_columns(
     rows: Mapping[str, Mapping], columns: Sequence[str], seed: int
 ) -> Mapping[str, Mapping]:
-    """Deals the cells of these columns out anew, all of a row together.
+    """Permutes these columns among the rows; the cells of a row stay together.
 
-    How often each value comes stays; that it belongs to the recording is lost.
+    The counts of the values stay, but their relation to the recordings is lost.
+
+    Arguments
+    ---------
+    rows : mapping
+        ID -> row.
+    columns : sequence of str
+        Columns to permute.
+    seed : int
+        Seed of the permutation.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""The text of a CSV: what would be read otherwise than it was meant is an error with its line."""
+"""Strict reading of a CSV's text: whatever is ambiguous is an error that names its line."""
 
 import codecs
 import csv
@@ -16,11 +16,11 @@ from pyarrow import csv as pa_csv
 
 from masr_modules.data.labels import clean_label
 
-#: Bytes that are looked at in one step.
+#: Bytes that are scanned at once.
 _CHUNK = 1 << 24
 
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
-#: What stands beside quotation marks that open and close cells; or the other of a pair.
+#: Characters beside a quotation mark that opens or closes a cell, or is doubled.
 _OUTSIDE = np.array([ord(c) for c in ',\r\n"'], np.uint8)
 
 _UTF8 = "save it as UTF-8 (in a spreadsheet: CSV UTF-8; else: iconv -f {} -t UTF-8)"
@@ -30,7 +30,7 @@ _QUOTE_WELL = (
     '("""Yes"" he said"), as csv and pandas do, and put no line breaks into cells'
 )
 
-#: How a file begins that is not UTF-8.
+#: Byte order marks of other encodings than UTF-8.
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -40,39 +40,45 @@ _MARKS = {
 
 
 def refuse_encoding(start: bytes, where: str) -> None:
-    """Raises where text is UTF-16 or UTF-32.
+    """Refuses text in UTF-16 or UTF-32.
 
     Arguments
     ---------
     start : bytes
-        The first bytes of the text: four at least.
+        The beginning of the text, of four bytes or more.
     where : str
-        The file.
+        The file, for errors.
 
     Raises
     ------
     ValueError
-        Names the encoding, and how to change it.
+        If the text has such an encoding. The message names it, and says how to change it.
     """
     for mark, name in _MARKS.items():
         if start.startswith(mark):
             raise ValueError(f"{where}: is {name}: {_UTF8.format(name)}")
     if start.count(b"\0") > len(start) / 4:
-        raise ValueError(f"{where}: is no text, or UTF-16: {_UTF8.format('UTF-16')}")
+        raise ValueError(f"{where}: is not text, or is UTF-16: {_UTF8.format('UTF-16')}")
 
 
 def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line, with its end.
+    """Yields the number and the text of each line, with its end.
 
     Arguments
     ---------
     path : str or Path
         A text file.
 
+    Yields
+    ------
+    (int, str)
+        Number, from 1 on, and text.
+
     Raises
     ------
     ValueError
-        If it is no regular file, or not UTF-8: names file, line, encoding and remedy.
+        If it is no regular file, not UTF-8, or holds a null byte. The message names file, line and
+        remedy.
 
     Example
     -------
@@ -89,13 +95,13 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 raise not_utf8(f"{path}, line {number}") from error
             if "\0" in text:
                 raise ValueError(
-                    f"{path}, line {number}: holds a null byte: the file is broken, write it again"
+                    f"{path}, line {number}: holds a null byte: the file is damaged, write it again"
                 )
             yield number, text
 
 
 def open_text(path: str | Path) -> io.BufferedReader:
-    """Opens a text file to be read as bytes of UTF-8.
+    """Opens a text file for reading its bytes, which should be UTF-8.
 
     Raises
     ------
@@ -112,42 +118,44 @@ def open_text(path: str | Path) -> io.BufferedReader:
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:
-    """Opens a file to be read; a pipe, which waits for a writer, or a device is an error.
+    """Opens a file for reading.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If it is no regular file.
+        If it is no regular file: opening a pipe would wait for a writer.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path}: is no regular file but a pipe, device or folder; remove it")
+        raise ValueError(f"{path}: is a pipe, device or folder; give the path of a regular file")
     return open(path, "rb")
 
 
 def not_utf8(where: str) -> ValueError:
-    """The error for a line that cannot be decoded."""
+    """Returns the error for a line that cannot be decoded."""
     return ValueError(f"{where}: is not UTF-8, but perhaps Latin-1: {_UTF8.format('LATIN1')}")
 
 
 def clean_header(cells: Sequence[str], where: str) -> list[str]:
-    """Names of columns.
+    """Returns the names of columns, by the first row of a CSV.
 
     Arguments
     ---------
     cells : sequence of str
-        The first row.
+        Cells of the first row.
     where : str
         The file, for errors.
 
     Returns
     -------
     list of str
-        Without blanks around them.
+        Names without blanks around them.
 
     Raises
     ------
     ValueError
-        If a column comes twice, or something else than the expected stands between cells.
+        If a column occurs twice, or another delimiter stands between the columns.
 
     Example
     -------
@@ -158,8 +166,8 @@ def clean_header(cells: Sequence[str], where: str) -> list[str]:
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(cells) == 1 and mark in cells[0]:
             raise ValueError(
-                f"{where}: {name} stand between the columns ({cells[0][:60]!r}); a CSV has commas "
-                "there and a point in numbers, a .tsv has tabs: save it so"
+                f"{where}: {name} stand between the columns ({cells[0][:60]!r}); save it with "
+                "commas (or as .tsv with tabs), and with a point in numbers"
             )
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise ValueError(f"{where}: column {twice[0]!r} comes twice; rename or remove one")
@@ -169,7 +177,7 @@ def clean_header(cells: Sequence[str], where: str) -> list[str]:
 def strict_rows(
     lines: Iterable[tuple[int, str]], where: str, delimiter: str = ","
 ) -> Iterator[tuple[int, list[str]]]:
-    """Reads rows whose cells may be enclosed in quotes, by RFC 4180; blanks may stand beside these.
+    """Reads rows whose cells may be in quotes, by RFC 4180; blanks may surround the quotes.
 
     Arguments
     ---------
@@ -178,7 +186,7 @@ def strict_rows(
     where : str
         The file, for errors.
     delimiter : str
-        Between cells.
+        Character between cells.
 
     Yields
     ------
@@ -188,8 +196,9 @@ def strict_rows(
     Raises
     ------
     ValueError
-        If a quotation mark is not closed, or is closed within a cell; if a cell holds lines that
-        look like rows. Names the line on which the row begins.
+        If a quotation mark is not closed or is closed within a cell, a carriage return stands in a
+        cell, or a cell holds lines that look like rows. The message names the line on which the
+        row begins.
 
     Example
     -------
@@ -225,9 +234,9 @@ def strict_rows(
 def _without_blanks(
     lines: Iterable[tuple[int, str]], numbers: list[int], delimiter: str
 ) -> Iterator[str]:
-    """Lines without blanks between quotation marks and delimiters; notes the lines' numbers."""
+    """Removes blanks between quotes and delimiters; appends each line's number to `numbers`."""
     blanks = re.compile(rf'(?<=")[ \t]+(?=[{delimiter}\r\n]|$)|(?:^|(?<=[{delimiter}]))[ \t]+(?=")')
-    quotes = 0  # of the row so far: of an even number, what follows is outside of cells
+    quotes = 0  # in the row so far; after an even number, the text is outside of quotes
     for number, line in lines:
         quotes *= bool(numbers)
         numbers.append(number)
@@ -242,7 +251,7 @@ def _without_blanks(
 
 
 def _holds_rows(cells: Sequence[str], delimiter: str) -> bool:
-    """Whether a cell swallowed rows: prose has a blank after each comma, rows mostly not."""
+    """Whether a cell holds whole rows, which, unlike prose, have mostly no blanks after commas."""
     for place, cell in enumerate(cells):
         if "\n" not in cell:
             continue
@@ -268,13 +277,14 @@ def read_columns(path: Path) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Cells as they stand there; names without blanks around them.
+        Cells as they are in the file; names without blanks around them.
 
     Raises
     ------
     ValueError
-        If it is not UTF-8, a column comes twice, a quotation mark is not closed, a row has another
-        number of cells than the header or something else stands between them: names file and line.
+        If it is not UTF-8, has another delimiter, a column occurs twice, a quotation mark is not
+        closed, or a row has another number of cells than the header. The message names the file
+        and, for faults of a row, its line.
     """
     header = next(strict_rows(text_lines(path), str(path)), (1, []))[1]
     names = clean_header(header, str(path))
@@ -289,7 +299,7 @@ def read_columns(path: Path) -> pa.Table:
 
 
 def _read_plain(path: Path, header: list[str]) -> pa.Table | None:
-    """None where the file has faults, which `_read_slowly` names."""
+    """Reads the CSV at once; returns None if it has faults, which `_read_slowly` names."""
     options = pa_csv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
     )
@@ -301,7 +311,7 @@ def _read_plain(path: Path, header: list[str]) -> pa.Table | None:
 
 
 def _read_slowly(path: Path, width: int) -> pa.Table:
-    """Row by row, with all checks: files in which quotation marks or line breaks are text."""
+    """Reads row by row with all checks, for files with faults or with quotes or breaks in cells."""
     rows = strict_rows(text_lines(path), str(path))
     next(rows)
     tables, schema = [], pa.schema([(str(place), pa.string()) for place in range(width)])
@@ -318,7 +328,10 @@ def _read_slowly(path: Path, width: int) -> pa.Table:
 
 
 def _scan(path: Path) -> tuple[bool, int]:
-    """Whether every quotation mark opens or closes a cell and no byte is null; number of lines."""
+    """Returns whether a fast reader can read the file, and the number of its lines.
+
+    It can if every quotation mark opens or closes a cell or is doubled, and no byte is null.
+    """
     plain, lines, quotes, before = True, 0, 0, _NEWLINE
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -329,7 +342,7 @@ def _scan(path: Path) -> tuple[bool, int]:
             if plain and b'"' in chunk:
                 text = np.frombuffer(bytes([before]) + chunk + (after or b"\n"), np.uint8)
                 places = np.flatnonzero(text[1:-1] == _QUOTE) + 1
-                first = quotes % 2  # of 1, the chunk begins within a cell
+                first = quotes % 2  # if it is 1, the chunk begins within quotes
                 opening, closing = places[first::2], places[1 - first :: 2]
                 plain = bool(
                     np.isin(text[np.concatenate([opening - 1, closing + 1])], _OUTSIDE).all()

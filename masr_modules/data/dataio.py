@@ -1,4 +1,4 @@
-"""From rows of a CSV to batches of waveforms, the same for every recipe."""
+"""Reading of audio and batching, from rows of a CSV to waveforms, for every recipe."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,18 +19,18 @@ from masr_modules.data.metadata import column_of
 if TYPE_CHECKING:
     from masr_modules.data.audio_cache import AudioCache
 
-#: Samples lie in [-1, 1], in some files of floats in that of integers of 16, 24 or 32 bits; the
-#: squares of what lies beyond overflow.
+#: Largest absolute value of a sample. Samples lie in [-1, 1]; some files of floats hold the values
+#: of 16-, 24- or 32-bit integers. Values beyond are no audio, and their squares may overflow.
 MAX_SAMPLE = 2.0**31
 
-#: Format -> seconds that are decoded before a crop. A frame of MP3 takes bits from those before it
-#: (0.3 s at most): without them a crop begins with noise, and libmpg123 writes a line about each
-#: to the console. So many that clips are decoded from their start, where it has nothing to say.
+#: Format -> seconds that are decoded before a crop. A frame of MP3 uses bits of the frames before
+#: it (0.3 s at most); without them a crop begins with noise, and libmpg123 prints a line about
+#: each. 10 s mean that most clips are decoded from their start, about which it prints nothing.
 LEAD = {"MP3": 10.0}
 
 
 def utterance_seed(seed: int, epoch: int, utterance: str) -> int:
-    """A number that depends on all three alone: the same in every process and order.
+    """Returns a seed that depends on the three arguments alone, in every process and order.
 
     Example
     -------
@@ -54,14 +54,15 @@ def read_audio(
     path : str or binary file
         Any format that soundfile reads, at any sample rate.
     sample_rate : int
-        Of the result, Hz; a file with another rate is resampled.
+        Sample rate of the result, in Hz; a file with another rate is resampled.
     max_seconds : float, optional
-        A longer file gives a crop of this length; only the crop is read, with `LEAD` before it.
+        Length of the crop that is returned of a longer utterance. Only the crop is decoded, with
+        `LEAD` before it.
     seed : int
-        Of the crop's place.
+        Seed of the crop's place.
     segment : (int, int or None)
         Part of the file that is the utterance: first sample, and the sample after its
-        last or None for the end. They count at the file's own rate.
+        last or None for the end, both at the file's own rate.
 
     Returns
     -------
@@ -71,8 +72,8 @@ def read_audio(
     Raises
     ------
     ValueError
-        If the file cannot be decoded, is empty, ends before its header says, or holds a sample
-        that is not finite or beyond `MAX_SAMPLE`.
+        If the file cannot be decoded, has no samples in the segment, ends before its header or the
+        segment says, or holds a sample that is not finite or is beyond `MAX_SAMPLE`.
     """
     try:
         info = read_header(path)
@@ -98,17 +99,17 @@ def read_audio(
     decoded = len(audio)
     if not decoded or decoded < count - padding:
         raise ValueError(
-            f"{path}: truncated: gives {decoded} samples from {start} on, where its header "
+            f"{path}: truncated: it gives {decoded} samples from {start} on, and its header "
             f"promises {count}"
         )
     peak = max(audio.max().item(), -audio.min().item())  # each is NaN where a sample is
     if not peak <= MAX_SAMPLE:
-        raise ValueError(f"{path}: holds a sample of {peak}, which is no audio: record it again")
+        raise ValueError(f"{path}: holds a sample of {peak}, which is no audio: save it again")
     return _resampler(info.sample_rate, sample_rate)(audio)
 
 
 def crop_start(whole: int, count: int, seed: int) -> int:
-    """The first sample of a crop.
+    """Draws the first sample of a crop of `count` out of `whole` samples.
 
     Example
     -------
@@ -119,7 +120,7 @@ def crop_start(whole: int, count: int, seed: int) -> int:
 
 
 def _decode(path: str | BinaryIO, start: int, count: int) -> Tensor:
-    """(T,) samples from `start` on, `count` at most, the mean of the channels."""
+    """Returns (T,) samples from `start` on, `count` at most, as the mean of the channels."""
     if not isinstance(path, str):
         path.seek(0)
     with soundfile.SoundFile(path) as file:
@@ -132,12 +133,12 @@ def _decode(path: str | BinaryIO, start: int, count: int) -> Tensor:
 
 @lru_cache(4)
 def _resampler(rate: int, sample_rate: int) -> torchaudio.transforms.Resample:
-    """Kept, for its filter takes longer to make than to use; of the samples' own precision."""
+    """Returns a resampler in float32; the last ones are kept, for a filter takes long to make."""
     return torchaudio.transforms.Resample(rate, sample_rate, dtype=torch.float32)
 
 
 def read_segment(row: Mapping[str, Any]) -> tuple[int, int | None]:
-    """The part of its file that a row stands for, see `read_audio`.
+    """Returns the part of its file that is a row's utterance, as `read_audio` takes it.
 
     Raises
     ------
@@ -154,26 +155,26 @@ def read_segment(row: Mapping[str, Any]) -> tuple[int, int | None]:
         if cell and not cell.isdecimal():
             raise ValueError(
                 f"{row['wav']}: {name} {cell!r} is no number of samples; leave start and stop "
-                "empty where the file is one utterance"
+                "empty if the file is one utterance"
             )
     return int(cells["start"] or 0), int(cells["stop"]) if cells["stop"] else None
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What stands in the place of audio that could not be read.
+    """A substitute for audio that could not be read.
 
     Arguments
     ---------
     reason : str
-        With the file's name.
+        The error's message, with the file's name.
     """
 
     reason: str
 
 
 class EpochClock:
-    """The epoch that crops and masks depend on; set by the recipe, read by the pipeline."""
+    """The number of the epoch, which a recipe sets and on which crops and masks depend."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -181,7 +182,7 @@ class EpochClock:
 
 @dataclass
 class _AudioPipeline:
-    """See `make_dataset`; a class, for workers that are spawned get it pickled."""
+    """The dynamic item of `make_dataset`; a class, because spawned workers need to pickle it."""
 
     rows: Mapping[str, Mapping]
     read: Callable[..., Tensor]
@@ -210,26 +211,32 @@ def make_dataset(
     tolerant: bool = False,
     audio_cache: "AudioCache | None" = None,
 ) -> DynamicItemDataset:
-    """A SpeechBrain dataset with `id` and `sig`.
+    """Makes a SpeechBrain dataset with `id` and `sig`, a (T,) waveform.
 
     Arguments
     ---------
     rows : mapping
-        From load_csv. Where a row has `start` and `stop`, it is
-        that part of its file (samples at the file's rate), as in SpeechBrain's recipes.
+        ID -> row, from load_csv. A row with `start` and `stop` is that part of its file (samples
+        at the file's rate), as in SpeechBrain's recipes.
     sample_rate : int
-        Hz.
+        Sample rate of the waveforms, in Hz.
     max_crop_seconds : float, optional
-        Longer utterances give a crop, at a place that depends on seed, epoch and ID.
+        Length of crops. A longer utterance is cropped at a place that depends on seed, epoch and
+        ID.
     seed : int
-        Of the crops.
+        Seed of the crops.
     clock : EpochClock, optional
-        Tells the epoch; without it the crops stay the same.
+        The epoch; without it the crops are the same in all epochs.
     tolerant : bool
-        Whether audio that cannot be read gives an Unreadable, which a RankLoader leaves out,
+        Whether audio that cannot be read becomes an Unreadable, which a RankLoader leaves out,
         instead of an error.
     audio_cache : AudioCache, optional
-        What decodes and keeps audio, at this sample rate; without it files are decoded each time.
+        A cache of decoded audio at this sample rate; without it files are decoded each time.
+
+    Returns
+    -------
+    DynamicItemDataset
+        The dataset.
     """
 
     read = audio_cache.read if audio_cache else partial(read_audio, sample_rate=sample_rate)
@@ -241,7 +248,9 @@ def make_dataset(
 
 
 def length_sorted_batches(rows: Mapping[str, Mapping], max_batch_seconds: float) -> list[list[int]]:
-    """Index batches for evaluation: sorted by length, so that little is padded.
+    """Plans batches for evaluation, as lists of indices, sorted by length against padding.
+
+    A batch, padded to its longest utterance, has `max_batch_seconds` at most, or one utterance.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Durations and segments of a CSV, compared with the headers of its audio."""
+"""Comparison of a CSV's durations and segments with the headers of its audio."""
 
 import logging
 
@@ -11,41 +11,43 @@ from masr_modules.data.headers import PADDING
 
 logger = logging.getLogger(__name__)
 
-#: Share of a file's length by which headers of compressed audio may be wrong, beside PADDING.
+#: Fraction of a file's length by which headers of compressed audio may be wrong, beside PADDING.
 SHARE = 0.02
 
-#: What a duration is multiplied by where it is in another unit than seconds.
+#: Factor by which a duration differs if it is in another unit than seconds -> the unit.
 UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1 / 60: "minutes", 1 / 3600: "hours"}
 
 
 def find_disagreements(
     rows: Rows, seconds: np.ndarray, rates: np.ndarray
 ) -> tuple[dict[str, str], int]:
-    """Rows that claim other audio than there is.
+    """Finds rows whose duration or segment disagrees with their audio.
 
-    A row of a segment (`start`, `stop`) has to lie in its file and last as long as `duration`
-    says. A row of a whole file may not claim more than there is; if it claims less, as lists of
-    trimmed speech do, a warning counts it: the whole file is read. The tolerance is 0.1 s and 2 %.
+    The segment of a row (`start`, `stop`) has to lie in its file and last as long as `duration`
+    says. The duration of a whole file may not be longer than its audio. It may be shorter, as in
+    lists of trimmed speech; a warning counts such rows, since the whole file is read. The
+    tolerance is 0.1 s and 2 % of the file.
 
     Arguments
     ---------
     rows : Rows
         N rows, from load_csv.
     seconds : numpy.ndarray
-        (N,) durations of their files by the headers; NaN where not known.
+        (N,) durations of their files by the headers, in seconds; NaN where not known.
     rates : numpy.ndarray
-        (N,) their sample rates, Hz.
+        (N,) sample rates of their files, in Hz.
 
     Returns
     -------
     dict of str to str, int
-        ID -> what is wrong; and how many rows claim less than their file has.
+        ID -> what is wrong; and the number of rows with a shorter duration than their file.
 
     Raises
     ------
     ValueError
-        If half of the rows or more disagree by one factor: they are in another unit, or count
-        samples at another rate. Names column, factor and remedy.
+        If half of the rows or more disagree by one factor: durations are in another unit, or
+        samples are counted at another rate. The message names column, factor and remedy. If a
+        `start` or `stop` is no number of samples.
 
     Example
     -------
@@ -60,7 +62,7 @@ def find_disagreements(
     last = np.where(np.isnan(stop), seconds, stop / rates)
     expected = last - first
     tolerance = PADDING + SHARE * np.abs(seconds)
-    with np.errstate(invalid="ignore"):  # NaN is in no relation
+    with np.errstate(invalid="ignore"):  # comparisons with NaN are False
         off = np.abs(claimed - expected) > tolerance
         outside = (last > seconds + tolerance) | (first >= seconds)
         wrong = outside | off & (segment | (claimed > expected))
@@ -70,8 +72,8 @@ def find_disagreements(
     if (shorter := off & ~wrong).any():
         logger.warning(
             "%s: %d of %d rows have a duration below that of their audio (first: %s, %.3f s of "
-            "%.3f s), which is read whole: give start and stop (samples) of what is meant, or its "
-            "whole duration",
+            "%.3f s), which is read whole: give start and stop (samples) of the part that is "
+            "meant, or the duration of the whole file",
             *(rows.name, shorter.sum(), len(rows), _id(rows, int(shorter.argmax()))),
             *(claimed[shorter.argmax()], expected[shorter.argmax()]),
         )
@@ -98,7 +100,7 @@ def _refuse_factor(
     segment: np.ndarray,
     rates: np.ndarray,
 ) -> None:
-    """`expected` is NaN where a row agrees."""
+    """Raises a ValueError if rows disagree by one factor; `expected` is NaN where a row agrees."""
     off = np.flatnonzero(~np.isnan(expected))
     if not len(off) or len(off) < len(rows) / 2:
         return
@@ -106,14 +108,14 @@ def _refuse_factor(
     low, factor, high = np.quantile(ratios, (0.1, 0.5, 0.9))
     units = UNITS | {float(np.median(rates[off])): "samples"}
     unit = next((u for f, u in units.items() if f / 1.1 < factor < f * 1.1), None)
-    # Other factors are of sample rates, and exact; trimmed speech differs from file to file.
+    # Ratios of sample rates are exact, while those of trimmed speech differ from file to file.
     if high > low * (1.25 if unit else 1.02) or (unit is None and len(off) < 3):
         return
     problem = f"{rows.name}: of {len(off)} of {len(rows)} rows"
     first = f"(first: {_id(rows, off[0])}, {claimed[off[0]]:g} s for {expected[off[0]]:.3f} s)"
     if unit:
         raise ValueError(
-            f"{problem} duration is in {unit} {first}: it is read in seconds; divide it by "
+            f"{problem} duration is in {unit} {first}: it must be in seconds; divide it by "
             f"{factor:.4g}"
         )
     if segment[off].mean() > 0.5:
@@ -122,13 +124,14 @@ def _refuse_factor(
             f"another rate than the files have now; multiply them by {factor:.4g}"
         )
     raise ValueError(
-        f"{problem} duration is {factor:.4g} times that of the audio {first}: it is of another "
-        "unit, sample rate or part of the file; divide it by that, or give start and stop"
+        f"{problem} duration is {factor:.4g} times that of the audio {first}: it has another "
+        "unit, or is that of another sample rate or part of the file; divide it by the factor, or "
+        "give start and stop"
     )
 
 
 def samples_of(rows: Rows, column: str) -> np.ndarray:
-    """A column of numbers of samples.
+    """Reads a column of numbers of samples.
 
     Arguments
     ---------
@@ -145,7 +148,7 @@ def samples_of(rows: Rows, column: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a cell is no number of samples: names its utterance.
+        If a cell is no number of samples. The message names its utterance.
 
     Example
     -------
@@ -161,6 +164,6 @@ def samples_of(rows: Rows, column: str) -> np.ndarray:
         row = pc.index(digits, False).as_py()
         raise ValueError(
             f"{rows.name}: {column} of {_id(rows, row)} is {cells[row].as_py()!r}, which is no "
-            "number of samples; leave start and stop empty where the file is one utterance"
+            "number of samples; leave start and stop empty if the file is one utterance"
         )
     return pc.if_else(empty, "nan", cells).cast(pa.float64()).to_numpy()

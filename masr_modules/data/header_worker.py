@@ -1,12 +1,12 @@
-"""Reads audio headers in a process of its own: the standard library, for WAV.
+"""A script that reads audio headers in a process of its own, those of WAV without libraries.
 
-Reading a header is a few short calls to the system. Threads of one process hinder each other
-there, for each call hands over the interpreter's lock. ``headers.py`` therefore starts this
-script several times. It gets the import path and then lists of files on stdin, and writes a
-list of answers for each to stdout. It imports next to nothing and starts in some hundredths of
-a second; soundfile is imported at the first file that is no plain WAV. Processes of
-concurrent.futures import all that the main script does: 20 000 headers took 17 s and more with
-eight of them, and 1 s with these.
+Reading a header takes a few short system calls. Threads of one process hinder each other in them,
+for each call hands over the interpreter's lock. ``headers.py`` therefore starts this script in
+several processes. It gets the import path and then lists of files on stdin, and writes a list of
+answers for each to stdout. It imports next to nothing and starts in some hundredths of a second;
+soundfile is imported at the first file that is no plain WAV. Processes of concurrent.futures
+import all that the main script does: 20 000 headers took 17 s and more with eight of them, and
+1 s with eight of these.
 
 Example
 -------
@@ -23,13 +23,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
-#: WAV codings whose duration follows from the sizes: PCM, float, A-law, mu-law, extensible.
+#: WAV codings whose duration follows from their sizes: PCM, float, A-law, mu-law, extensible.
 _PLAIN_CODINGS = {1, 3, 6, 7, 0xFFFE}
 
-#: What is said of a file that has lost its end.
+#: The reason for a file that has lost its end.
 TRUNCATED = "truncated: shorter than its header says, or without an end"
 
-#: Bytes of an Ogg page at most.
+#: Largest size of an Ogg page, in bytes.
 _LONGEST_PAGE = 27 + 255 + 255 * 255
 
 _CHUNK = struct.Struct("<4sI")  # name and length of a part of a WAV file
@@ -37,7 +37,7 @@ _FORM = struct.Struct("<HHIIHH")  # coding, channels, rate, bytes/s, bytes/frame
 
 
 def header_or_reason(path: str | BinaryIO) -> tuple[float, int, int] | str:
-    """Reads the header of an audio file, not its samples; of Ogg, where it ends too.
+    """Reads the header of an audio file, and the last page of an Ogg file, without its samples.
 
     Arguments
     ---------
@@ -47,7 +47,8 @@ def header_or_reason(path: str | BinaryIO) -> tuple[float, int, int] | str:
     Returns
     -------
     (float, int, int) or str
-        Duration (seconds), sample rate (Hz) and channels; or why the file cannot be used.
+        Duration (seconds), sample rate (Hz) and channels; or the reason why the file cannot be
+        used.
     """
     if not isinstance(path, str):
         content = path
@@ -79,7 +80,7 @@ def header_or_reason(path: str | BinaryIO) -> tuple[float, int, int] | str:
 def _header(
     path: str | BinaryIO, size: int, read: Callable[[int, int], bytes]
 ) -> tuple[float, int, int] | str:
-    """`read` takes a number of bytes and their place."""
+    """Reads a header, see `header_or_reason`; `read` takes a number of bytes and their place."""
     start = read(4096, 0)
     if size == 0:
         return "empty file"
@@ -89,7 +90,7 @@ def _header(
         place = max(0, size - _LONGEST_PAGE)
         problem = _ogg_problem(read(size - place, place))
     else:
-        if start[:3] == b"ID3":  # tags, with pictures too, stand before the audio of an MP3
+        if start[:3] == b"ID3":  # an MP3 may have tags, even pictures, before its audio
             place = 10 + sum(byte << 21 - 7 * i for i, byte in enumerate(start[6:10]))
             size, start = size - place, read(4096, place)
         declared = _declared_size(start)
@@ -98,27 +99,27 @@ def _header(
 
 
 def _declared_size(start: bytes) -> int:
-    """Bytes that a file has by what it begins with; 0 where that does not tell."""
+    """Returns the bytes that a file should have by its beginning; 0 if that does not say."""
     if start[:4] == b"FORM":  # AIFF
         size = 8 + int.from_bytes(start[4:8], "big")
         return 0 if size >= 0xFFFFFFFF else size
     if start[:4] == b".snd":
         length = int.from_bytes(start[8:12], "big")
         return 0 if length == 0xFFFFFFFF else int.from_bytes(start[4:8], "big") + length
-    if start[:4] in (b"RF64", b"riff"):  # the second is Sony's Wave64
+    if start[:4] in (b"RF64", b"riff"):  # riff is Sony's Wave64
         place, more = (20, 8) if start[:4] == b"RF64" else (16, 0)
         size = int.from_bytes(start[place : place + 8], "little") + more
         return 0 if size >= 1 << 63 else size
-    for tag in (b"Xing", b"Info"):  # of MP3: flags, number of frames, number of bytes
+    for tag in (b"Xing", b"Info"):  # an MP3's: flags, number of frames, number of bytes
         place = start.find(tag, 4, 64) if start[:1] == b"\xff" else -1
         if place > 0 and start[place + 7] & 3 == 3:
             size = int.from_bytes(start[place + 12 : place + 16], "big")
-            return size - size // 50  # encoders count tags at the end or not
+            return size - size // 50  # encoders may or may not count tags at the end
     return 0
 
 
 def _ogg_problem(end: bytes) -> str:
-    """Whether the last page of an Ogg file is whole, and marked as the last."""
+    """Returns TRUNCATED unless the last page of an Ogg file is whole and marked as the last."""
     place = end.rfind(b"OggS\0")
     parts = end[place + 26] if 0 <= place < len(end) - 26 else 0
     sizes = end[place + 27 : place + 27 + parts]
@@ -127,7 +128,7 @@ def _ogg_problem(end: bytes) -> str:
 
 
 def _read_wav_header(start: bytes, size: int) -> tuple[float, int, int] | str | None:
-    """None where the file is no plain WAV."""
+    """Returns the header of a plain WAV or the reason against it; None if the WAV is not plain."""
     place, form = 12, None
     while place + 8 <= len(start):
         name, length = _CHUNK.unpack_from(start, place)
@@ -150,7 +151,7 @@ def _read_wav_header(start: bytes, size: int) -> tuple[float, int, int] | str | 
     ):
         return None
     _, channels, sample_rate, _, frame_bytes, _ = form
-    if length in (0, 0xFFFFFFFF):  # written to a pipe: the length was not known
+    if length in (0, 0xFFFFFFFF):  # a WAV that was written to a pipe, of unknown length
         length = there
     if length < frame_bytes:
         return "no samples"
@@ -158,13 +159,13 @@ def _read_wav_header(start: bytes, size: int) -> tuple[float, int, int] | str | 
 
 
 def _read_other_header(path: str | BinaryIO) -> tuple[float, int, int] | str:
-    import soundfile  # here, for most processes never need it
+    import soundfile  # here, because most processes never need it
 
     if not isinstance(path, str):
         path.seek(0)
     try:
         info = soundfile.info(path)
-    except (soundfile.SoundFileError, RuntimeError, UnicodeError, TypeError):  # of a name in .raw
+    except (soundfile.SoundFileError, RuntimeError, UnicodeError, TypeError):  # TypeError: .raw
         return "unreadable: no audio that soundfile knows"
     if info.frames <= 0 or info.samplerate <= 0:
         return "no samples"
@@ -172,7 +173,7 @@ def _read_other_header(path: str | BinaryIO) -> tuple[float, int, int] | str:
 
 
 def serve() -> None:
-    """Answers until stdin ends, which it does as well where the other side is killed."""
+    """Answers until stdin ends, which it also does if the other process is killed."""
     sys.path[:] = pickle.load(sys.stdin.buffer)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Headers of audio files: duration, sample rate and channels, without the samples."""
+"""Reading of audio headers: duration, sample rate and channels, without the samples."""
 
 import os
 import pickle
@@ -12,18 +12,18 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from masr_modules.data import header_worker
 
-#: Seconds by which decoded audio may be shorter than a header says: that of compressed audio may
-#: count the codec's padding.
+#: Seconds by which decoded audio may be shorter than its header says: headers of compressed audio
+#: may count the codec's padding.
 PADDING = 0.1
 
-#: Files that a process is asked for at once. The answers to two chunks fit into a pipe.
+#: Number of files in a request to a process. The answers to two requests fit into a pipe.
 CHUNK = 64
 
 Item = TypeVar("Item")
 
 
 class AudioInfo(NamedTuple):
-    """What an audio file's header tells: seconds, Hz, channels."""
+    """An audio file's duration in seconds, sample rate in Hz, and number of channels."""
 
     duration: float
     sample_rate: int
@@ -31,12 +31,12 @@ class AudioInfo(NamedTuple):
 
 
 def file_state(path: str) -> tuple[int, int]:
-    """Size and time of the last change, which tell that a file is another; takes 2 µs.
+    """Returns the size and modification time of a file, by which a change shows; takes 2 µs.
 
     Returns
     -------
     (int, int)
-        Bytes and nanoseconds; (-1, -1) where there is no such file.
+        Bytes and nanoseconds; (-1, -1) if there is no such file.
 
     Example
     -------
@@ -55,7 +55,7 @@ class BrokenAudio(ValueError):
 
 
 def read_header(path: str | BinaryIO) -> AudioInfo:
-    """Reads the header of an audio file, not its samples.
+    """Reads the header of an audio file without its samples.
 
     Arguments
     ---------
@@ -70,8 +70,8 @@ def read_header(path: str | BinaryIO) -> AudioInfo:
     Raises
     ------
     BrokenAudio
-        If the file is missing, no regular file, empty, without samples, truncated or not
-        readable.
+        If the file is missing, no regular file, empty, without samples, truncated or unreadable.
+        The message is the reason, without the path.
 
     Example
     -------
@@ -90,26 +90,26 @@ def read_header(path: str | BinaryIO) -> AudioInfo:
 def read_headers(
     items: Iterable[Item], path_of: Callable[[Item], str], num_workers: int
 ) -> Iterator[tuple[Item, AudioInfo | str]]:
-    """Reads headers in processes, in order, holding few items at a time.
+    """Reads headers in several processes, in order, holding few items at a time.
 
     Arguments
     ---------
     items : iterable
-        Read as results are taken: memory does not grow with their number.
+        Items, which are read as results are taken, so that memory does not grow with their number.
     path_of : callable
         Item -> path of its file.
     num_workers : int
-        Processes; they wait for the disk side by side. Fewer where there is little to read.
+        Largest number of processes, which wait for the disk in parallel.
 
     Yields
     ------
     (item, AudioInfo or str)
-        Each with its header, or the reason why the file cannot be used.
+        Each item with its header, or the reason why the file cannot be used.
 
     Raises
     ------
     RuntimeError
-        If a process is killed.
+        If a process ends before its answer.
 
     Example
     -------
@@ -160,17 +160,18 @@ class _Worker:
         self.asked.append(paths)
 
     def answer(self) -> list[tuple[float, int, int] | str]:
-        """To the first question that is open."""
+        """Returns the answer to the first request that has none yet."""
         paths = self.asked.popleft()
         try:
             return pickle.load(self.stdout)
         except (EOFError, pickle.UnpicklingError) as error:
             raise RuntimeError(
                 f"a process that reads audio headers ended (exit status {self.process.wait()}) at "
-                f"{paths[0]} or one of the {len(paths) - 1} files after it"
+                f"{paths[0]} or one of the {len(paths) - 1} files after it; run the command again, "
+                "with fewer processes if memory was short"
             ) from error
 
     def _send(self, message: list[str]) -> None:
-        with suppress(BrokenPipeError):  # it has ended: the missing answer tells
+        with suppress(BrokenPipeError):  # it has ended, and `answer` will raise
             pickle.dump(message, self.stdin)
             self.stdin.flush()

@@ -1,23 +1,23 @@
-"""Where each of millions of IDs stands, in less room than a dict takes."""
+"""An index of the places of millions of IDs, in less memory than a dict takes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-#: IDs that are made into Python strings at once.
+#: Number of IDs that are converted to Python strings at once.
 CHUNK = 1 << 16
 
 
 class IdIndex:
-    """ID -> its place in a column: 12 bytes for each beside the column, where a dict takes 170.
+    """ID -> its place in a column, in 12 bytes per ID beside the column; a dict takes 170.
 
-    A look-up is a binary search over the IDs' hashes, and a comparison with the ID found.
+    A look-up is a binary search over the IDs' hashes and a comparison with the ID found.
 
     Arguments
     ---------
     ids : pyarrow.ChunkedArray, pyarrow.Array or sequence of str
-        N IDs. Of one that comes twice the first place counts.
+        N IDs. If one occurs twice, its first place counts.
 
     Example
     -------
@@ -35,7 +35,7 @@ class IdIndex:
         self.hashes, self.order = hashes[order], order.astype(np.int32)
 
     def __reduce__(self) -> tuple:
-        return IdIndex, (self.ids,)  # hashes are of one process
+        return IdIndex, (self.ids,)  # hashes differ between processes
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self.ids), CHUNK):
@@ -48,17 +48,17 @@ class IdIndex:
         return isinstance(key, str) and bool(self._search([key])[0] >= 0)
 
     def find(self, keys: Sequence[str]) -> np.ndarray:
-        """The places of K IDs.
+        """Returns the places of K IDs.
 
         Returns
         -------
         numpy.ndarray
-            (K,) int64.
+            (K,) int64 places.
 
         Raises
         ------
         KeyError
-            If one is not there; its argument is the ID.
+            If there is no such ID; the error's argument is the ID.
         """
         found = self._search(keys)
         if (found < 0).any():
@@ -66,13 +66,13 @@ class IdIndex:
         return found
 
     def _search(self, keys: Iterable[str]) -> np.ndarray:
-        """(K,) places, -1 for what is not there."""
+        """Returns (K,) places, -1 for IDs that are not there."""
         hashes = np.fromiter(map(hash, keys), np.int64)
         first = np.searchsorted(self.hashes, hashes)
         return np.array([self._match(*pair) for pair in zip(keys, first, strict=True)], np.int64)
 
     def _match(self, key: str, place: int) -> int:
-        """The ID among those of the same hash, which begin at a place."""
+        """Finds an ID among those of the same hash, from a place in the sorted hashes on."""
         while place < len(self.hashes) and self.hashes[place] == hash(key):
             if self.ids[int(self.order[place])].as_py() == key:
                 return int(self.order[place])

@@ -1,4 +1,4 @@
-"""One form for each label, and the words that people write where nothing is known."""
+"""Normalisation of labels, and the words that people write for "not known"."""
 
 import re
 import unicodedata
@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: Joins letters of some scripts, and may end a word of a transcript; no part of a label's ends.
+#: Zero-width (non-)joiners, which may end a word of a transcript and are removed around a label.
 _JOINERS = "\u200c\u200d"
 
-#: Blanks of Unicode, control characters among them, and what has no width.
+#: Unicode's blanks, control characters and characters without width.
 _BLANKS = (
     "".join(map(chr, (*range(0x21), *range(0x7F, 0xA1), 0xAD, 0x1680, 0x180E)))
     + "".join(map(chr, (*range(0x2000, 0x200C), 0x200E, 0x200F, *range(0x2028, 0x2030))))
@@ -25,21 +25,22 @@ _WORDS = (
     "unspecified missing not_known und - -- --- ? ?? ??? _ . .."
 )
 
-#: Words for "not known", as pandas, spreadsheets and people write them. Case counts where another
-#: case is a name: "Na" may be a speaker.
+#: Words for "not known", as pandas, spreadsheets and people write them. Other upper and lower case
+#: than listed makes another word: "Na" may be a speaker's name.
 NOT_KNOWN = frozenset(_WORDS.split()) | {"not known", "not available", "not specified"}
 
-#: Words that stand for something in a column: Min Nan, Nauru, Enawené-Nawé; Namibia.
+#: Column -> words among these that are codes in it: the languages Min Nan (nan), Nauru (na) and
+#: Enawené-Nawé (unk), and Namibia (NA).
 _CODES = {
     "language": {"nan", "na", "unk"},
     "language_label": {"nan", "na", "unk"},
     "region": {"NA"},
-    "text": NOT_KNOWN,  # somebody may have said it
+    "text": NOT_KNOWN,  # a transcript may consist of any word
 }
 
 
 def clean_label(text: str) -> str:
-    """A label without blanks around it, with single ones inside, in Unicode's form NFC.
+    """Returns a label without blanks around it, with single ones inside, in Unicode's form NFC.
 
     Example
     -------
@@ -50,7 +51,7 @@ def clean_label(text: str) -> str:
 
 
 def clean_labels(cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Counter[str]]:
-    """A column with each label as `clean_label` has it, and its words for "not known"."""
+    """Applies `clean_label` to a column; returns it and the counts of words for "not known"."""
     encoded = cells.dictionary_encode().combine_chunks()
     there = encoded.dictionary.to_pylist()
     labels = [clean_label(label) for label in there]
@@ -61,7 +62,7 @@ def clean_labels(cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Counter[str]]
 
 
 def clean_texts(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Transcripts without blanks around them, in NFC: an ASR vocabulary has each letter once."""
+    """Removes blanks around transcripts, and puts them in NFC, in which a letter has one form."""
     cells = trim(cells)
     if pc.all(pc.string_is_ascii(cells)).as_py():
         return cells
@@ -69,7 +70,7 @@ def clean_texts(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def count_words(encoded: pa.DictionaryArray) -> Counter[str]:
-    """How often each word of `NOT_KNOWN` is a cell of a column."""
+    """Counts the cells of a column that are a word of `NOT_KNOWN`."""
     words = {i: w for i, w in enumerate(encoded.dictionary.to_pylist()) if w in NOT_KNOWN}
     if not words:
         return Counter()
@@ -78,12 +79,12 @@ def count_words(encoded: pa.DictionaryArray) -> Counter[str]:
 
 
 def trim(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """IDs and paths without blanks around them; their form of Unicode is that of the files."""
+    """Removes blanks around IDs and paths; their Unicode form stays, as files may be named so."""
     return pc.utf8_trim(cells, characters=_BLANKS)
 
 
 def trim_cell(cell: str) -> str:
-    """One cell, as `trim` does it, and on one line: a CSV is safe without line breaks in cells.
+    """Removes blanks around a cell, as `trim` does, and replaces its line breaks by spaces.
 
     Example
     -------
@@ -97,22 +98,22 @@ def trim_cell(cell: str) -> str:
 def words_for_unknown(
     counts: Mapping[str, Mapping[str, int]], words: Collection[str] = NOT_KNOWN
 ) -> dict[str, Counter[str]]:
-    """Which cells of a table mean that nothing is known.
+    """Counts the cells of a table that mean "not known".
 
-    A word that is also a code of its column (`nan`, Min Nan; `NA`, Namibia), and any word in
-    `text`, means that only where another column has it too: then it is this table's word.
+    A word that is also a code in its column (`nan`, Min Nan; `NA`, Namibia), and any word in
+    `text`, counts only if another column has it too, as the table's word for "not known".
 
     Arguments
     ---------
     counts : mapping of str to mapping of str to int
-        Column -> cell -> its number; cells that are none of the words are passed over.
+        Column -> cell -> its number; cells that are none of the words are ignored.
     words : collection of str
         Words for "not known".
 
     Returns
     -------
     dict of str to Counter
-        Column -> word -> its number, of columns that have one.
+        Column -> word -> its number, for the columns that hold such words.
 
     Example
     -------

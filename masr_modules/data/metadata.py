@@ -1,4 +1,4 @@
-"""Metadata columns of a CSV as tensors, with missing values kept as missing."""
+"""Metadata columns of a CSV as tensors, in which missing values stay missing."""
 
 import difflib
 import math
@@ -19,7 +19,7 @@ MISSING = -1
 
 @dataclass
 class Metadata:
-    """What is known about B utterances, as tensors.
+    """The metadata of B utterances, as tensors.
 
     Arguments
     ---------
@@ -30,7 +30,7 @@ class Metadata:
     vocabularies : dict[str, list[str]]
         Label column -> its labels.
     ids : torch.Tensor, optional
-        (B,) int64, one number per utterance: two entries with the same number
+        (B,) int64, a number for each utterance: two entries with the same number
         are the same recording and never a pair.
 
     Example
@@ -59,18 +59,18 @@ class Metadata:
         columns : mapping of str to sequence of str
             Column -> cells.
         vocabularies : mapping of str to list of str, optional
-            Labels by column, where codes must agree with other metadata; by
-            default the sorted labels that occur.
+            Column -> labels, for columns whose codes must agree with other
+            metadata; by default the sorted labels that occur.
         numeric : iterable of str
             Columns to read as numbers, beside NUMERIC_COLUMNS.
         utterances : iterable of str, optional
-            Whose cells these are, for errors.
+            IDs of the utterances, for errors.
 
         Raises
         ------
         ValueError
             If a numeric column holds something else than finite numbers, or a
-            label is not in the given vocabulary: names column and cell.
+            label is not in the given vocabulary. The message names column and cell.
         """
         tensors, labels = {}, {}
         numeric = {*NUMERIC_COLUMNS, *numeric}
@@ -89,21 +89,26 @@ class Metadata:
         return self.columns[column]
 
     def require(self, column: str, reads: str = "labels") -> Tensor:
-        """A column that something reads as labels or as numbers.
+        """Returns a column, and checks that it holds what the caller reads.
 
         Arguments
         ---------
         column : str
             The column.
         reads : str
-            "labels" or "numbers".
+            What the caller reads: "labels" or "numbers".
+
+        Returns
+        -------
+        torch.Tensor
+            (B,) values of the column.
 
         Raises
         ------
         KeyError
             If the column is not there.
         ValueError
-            If it holds numbers where labels are read, or the other way round.
+            If the column holds numbers where labels are read, or the other way round.
         """
         values = self[column]
         holds = "labels" if column in self.vocabularies else "numbers"
@@ -115,7 +120,7 @@ class Metadata:
         return values
 
     def vocabulary(self, column: str) -> list[str]:
-        """The labels of a column, in the order of their codes; raises as `require` does."""
+        """Returns the labels of a column, in the order of their codes; raises as `require` does."""
         self.require(column)
         return self.vocabularies[column]
 
@@ -128,18 +133,18 @@ class Metadata:
         return next(iter(self.columns.values())).device
 
     def select(self, index: Tensor | slice) -> "Metadata":
-        """The utterances at (N,) indices, or of a slice."""
+        """Returns the metadata of the utterances at (N,) indices, or of a slice."""
         ids = None if self.ids is None else self.ids[index]
         columns = {name: values[index] for name, values in self.columns.items()}
         return Metadata(columns, self.vocabularies, ids)
 
     def join(self, other: "Metadata") -> "Metadata":
-        """These utterances, then the other's, in the columns that both have.
+        """Appends the other's utterances, in the columns that both have.
 
         Raises
         ------
         ValueError
-            If one has no ids: an utterance might be paired with itself.
+            If one of the two has no ids, for an utterance might then be paired with itself.
         """
         if self.ids is None or other.ids is None:
             raise ValueError("only metadata with ids can be joined; MetadataTable gives them")
@@ -151,7 +156,7 @@ class Metadata:
         return Metadata(columns, self.vocabularies, torch.cat([self.ids, other.ids]))
 
     def to(self, device: torch.device | str) -> "Metadata":
-        """Copies to a device without waiting for it."""
+        """Copies the metadata to a device without waiting for it."""
         ids = None if self.ids is None else self.ids.to(device, non_blocking=True)
         columns = {n: v.to(device, non_blocking=True) for n, v in self.columns.items()}
         return Metadata(columns, self.vocabularies, ids)
@@ -160,7 +165,10 @@ class Metadata:
 def _codes(
     column: str, cells: Sequence[str] | pa.ChunkedArray, vocabulary: list[str] | None
 ) -> tuple[Tensor, list[str]]:
-    """(B,) int64 codes, -1 where the cell is empty, and the labels; only these become strings."""
+    """Returns (B,) int64 codes, -1 where the cell is empty, and the labels.
+
+    Only the labels become Python strings, not the cells.
+    """
     if not isinstance(cells, pa.ChunkedArray):
         cells = pa.chunked_array([pa.array(cells, pa.string())])
     encoded = cells.dictionary_encode().combine_chunks()
@@ -174,7 +182,7 @@ def _codes(
 
 
 def _numbers(column: str, cells: Iterable, utterances: Iterable[str] | None) -> Tensor:
-    """(B,) float32, NaN where the cell is empty."""
+    """Returns (B,) float32, NaN where the cell is empty."""
     numbers = []
     for i, cell in enumerate(cells.to_pylist() if isinstance(cells, pa.ChunkedArray) else cells):
         try:
@@ -185,14 +193,16 @@ def _numbers(column: str, cells: Iterable, utterances: Iterable[str] | None) -> 
             whose = f" of utterance {list(utterances)[i]!r}" if utterances is not None else ""
             raise ValueError(
                 f"column {column!r}: {cell!r}{whose} is not a finite number; leave the cell "
-                "empty where it is not known"
+                "empty if the number is not known"
             )
         numbers.append(number)
     return torch.tensor(numbers, dtype=torch.float32)
 
 
 def column_of(rows: Mapping[str, Mapping], name: str) -> list:
-    """Cells of a column, "" where a row has none; `masr_modules.data.corpus.Rows` makes no rows.
+    """Returns the cells of a column, "" where a row has none.
+
+    It makes no dict for a row of `masr_modules.data.corpus.Rows`.
 
     Example
     -------
@@ -205,7 +215,7 @@ def column_of(rows: Mapping[str, Mapping], name: str) -> list:
 
 
 def _strings(rows: Mapping[str, Mapping], name: str) -> list[pa.Array]:
-    """The cells of a column, or the IDs, as Arrow has them: nothing becomes a Python string."""
+    """Returns the cells of a column, or the IDs, as Arrow arrays; those of `Rows` as they are."""
     table = getattr(rows, "table", None)
     if table is not None and name in table.column_names:
         return table[name].cast(pa.string()).chunks
@@ -220,16 +230,16 @@ def _names(rows: Mapping[str, Mapping]) -> set[str]:
 
 
 class MetadataTable(Metadata):
-    """The metadata of whole corpora; a batch is a look-up.
+    """The metadata of whole corpora, in which the metadata of a batch are looked up.
 
-    A column is encoded once, when something first asks for it, as labels or as numbers as that
-    reads it: so a head, a source and a sampler are made of the table, and what none of them reads
-    costs nothing. O(N) for each column, O(log N) for each utterance of a batch.
+    A column is encoded once, when a head, a source or a sampler first requires it, as the labels
+    or the numbers that it reads. Columns that nothing reads cost nothing. Encoding takes O(N) per
+    column, and a look-up O(log N) per utterance.
 
     Arguments
     ---------
-    rows : mapping, or sequence of them
-        ID -> row, of every split that will be looked up.
+    rows : mapping, or sequence of mappings
+        ID -> row, for each split that will be looked up.
 
     Example
     -------
@@ -242,26 +252,32 @@ class MetadataTable(Metadata):
         self.splits = [rows] if isinstance(rows, Mapping) else list(rows)
         self.names = {name for split in self.splits for name in _names(split)}
         ids = [chunk for split in self.splits for chunk in _strings(split, "ID")]
-        self.index = IdIndex(pa.chunked_array(ids, pa.string()))  # of one in two splits, the first
+        self.index = IdIndex(pa.chunked_array(ids, pa.string()))  # finds the first of equal IDs
         super().__init__({}, {}, torch.arange(len(self.index)))
 
     def require(self, column: str, reads: str = "labels", optional: bool = False) -> Tensor:
-        """A column of all utterances, encoded where it is not yet.
+        """Returns a column of all utterances, and encodes it at the first call.
 
         Arguments
         ---------
         column : str
             The column.
         reads : str
-            "labels" or "numbers".
+            What the caller reads: "labels" or "numbers".
         optional : bool
-            Whether a column that the CSV lacks is one in which nothing is known.
+            Whether a column that the CSV lacks counts as one in which nothing is known.
+
+        Returns
+        -------
+        torch.Tensor
+            (N,) values of the column.
 
         Raises
         ------
         ValueError
-            If no row has the column: names it and those there are. If it is read both as labels
-            and as numbers. If a cell is no finite number: names column, cell and utterance.
+            If no row has the column; the message names it and the columns that there are. If the
+            column is read both as labels and as numbers. If a cell read as a number is none; the
+            message names column, cell and utterance.
         """
         if column not in self.columns:
             if column not in self.names and not optional:
@@ -282,11 +298,17 @@ class MetadataTable(Metadata):
         part = Metadata.from_columns({column: cells}, None, numbers, self.index)
         self.columns |= part.columns
         self.vocabularies |= part.vocabularies
-        pa.default_memory_pool().release_unused()  # what dictionaries took
+        pa.default_memory_pool().release_unused()  # the memory of dictionaries
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __call__(self, ids: Sequence[str]) -> Metadata:
-        """The metadata of the utterances with these IDs, in their order: the columns asked for."""
+        """Returns the metadata of the utterances with these IDs, in the columns encoded so far.
+
+        Raises
+        ------
+        KeyError
+            If there is no such ID.
+        """
         return self.select(torch.from_numpy(self.index.find(ids)))

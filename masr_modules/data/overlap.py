@@ -1,4 +1,4 @@
-"""Utterances that are in two splits: what is trained on cannot test."""
+"""A check for utterances that are in two splits, such as training and test."""
 
 import logging
 import os
@@ -15,12 +15,12 @@ from masr_modules.data.durations import samples_of
 
 logger = logging.getLogger(__name__)
 
-#: The probes' training set is mostly a part of the encoder's.
+#: Splits that may overlap: the probes' training set is mostly a part of the encoder's.
 _MAY_SHARE = {"train", "labelled"}
 
 
 class _Audio(NamedTuple):
-    """For each row: its file, whatever the path to it, and its first and last sample."""
+    """The file of each row, whatever the path to it, its first sample, and that after its last."""
 
     files: list[Hashable]
     start: np.ndarray
@@ -28,10 +28,10 @@ class _Audio(NamedTuple):
 
 
 def warn_of_shared(splits: Mapping[str, Rows]) -> dict[tuple[str, str], int]:
-    """Warns where two splits have an utterance in common, by its ID or its audio.
+    """Warns if two splits have utterances in common, by ID or audio.
 
-    One file counts as one by whatever path, link or copy of a link it is found; parts of a file
-    that do not overlap are no common audio. Copies of a file are not looked for.
+    A file is recognised by whatever path or link it is reached. Parts of a file that do not
+    overlap are no common audio. Copies of a file are not recognised.
 
     Arguments
     ---------
@@ -41,7 +41,7 @@ def warn_of_shared(splits: Mapping[str, Rows]) -> dict[tuple[str, str], int]:
     Returns
     -------
     dict of (str, str) to int
-        Two splits -> how many utterances of the second are in the first.
+        Pair of splits -> number of utterances of the second that are in the first, if any.
 
     Example
     -------
@@ -65,7 +65,7 @@ def warn_of_shared(splits: Mapping[str, Rows]) -> dict[tuple[str, str], int]:
             shared[split, other] = len(known)
             logger.warning(
                 "%d of %d utterances of %s are in %s too, by ID or audio (first: %s): figures on "
-                "%s are not of unseen speech; leave them out of one of the two",
+                "%s are not those of unseen speech; leave the utterances out of one of the two",
                 *(len(known), len(splits[other]), other, split),
                 *(splits[other].table["ID"][min(known)].as_py(), other),
             )
@@ -81,7 +81,7 @@ def _audio(rows: Rows) -> _Audio:
 
 
 def _identity(file: str) -> Hashable:
-    """The same for a link, and for another path to a file."""
+    """Returns a value that is the same for all paths and links to a file."""
     try:
         status = os.stat(file)
     except (OSError, ValueError):
@@ -90,7 +90,7 @@ def _identity(file: str) -> Hashable:
 
 
 def _same_audio(first: _Audio, second: _Audio) -> list[int]:
-    """Rows of the second whose audio the first has, or a part of it."""
+    """Returns the rows of the second whose audio overlaps with a row of the first."""
     common = set(first.files).intersection(second.files)
     parts = defaultdict(list)
     for row, file in enumerate(first.files) if common else ():
@@ -100,14 +100,14 @@ def _same_audio(first: _Audio, second: _Audio) -> list[int]:
     farthest = {file: list(_with_farthest(sorted(spans))) for file, spans in parts.items()}
     for row, file in enumerate(second.files) if common else ():
         spans = farthest.get(file, [])
-        before = bisect_left(spans, (second.stop[row],))  # of those begin before this one ends
+        before = bisect_left(spans, (second.stop[row],))  # so many begin before this one ends
         if before and spans[before - 1][1] > second.start[row]:
             found.append(row)
     return found
 
 
 def _with_farthest(spans: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Start of each span, in order, and the farthest end so far."""
+    """Yields the start of each span, in order, and the farthest end so far."""
     farthest = 0.0
     for start, stop in spans:
         farthest = max(farthest, stop)

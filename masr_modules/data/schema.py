@@ -1,4 +1,4 @@
-"""Names of a CSV's columns, once: preparation scripts, loaders and recipes import them."""
+"""Names of a CSV's columns, which preparation scripts, loaders and recipes import."""
 
 #: Metadata columns present in every CSV; an empty cell means "not known".
 METADATA_COLUMNS = (
@@ -22,5 +22,5 @@ METADATA_COLUMNS = (
 #: SpeechBrain's own columns, first in every CSV. ``duration`` is in seconds.
 AUDIO_COLUMNS = ("ID", "duration", "wav")
 
-#: Columns always read as numbers; others are where a knowledge source reads numbers.
+#: Columns that are always read as numbers; a knowledge source can read others as numbers too.
 NUMERIC_COLUMNS = ("age", "valence", "activation", "dominance")

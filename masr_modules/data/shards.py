@@ -1,7 +1,7 @@
-"""Shards: a CSV's utterances in a few large tar files, written and read in sequence.
+"""Shards: a CSV's utterances in a few large tar files, which are read in sequence.
 
 Millions of small files are slow on most disks. A shard is a tar in WebDataset's
-form; each utterance has its audio file, byte for byte, and its CSV row as JSON.
+format; it holds the audio file of each utterance, byte for byte, and its CSV row as JSON.
 """
 
 import io
@@ -34,7 +34,7 @@ from masr_modules.data.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
-#: Written last: what the shards were made from, and how many utterances each holds.
+#: Written last: the CSV and settings of the shards, and the number of utterances in each.
 INDEX_FILE = "shards.json"
 
 
@@ -47,26 +47,26 @@ def write_shards(
 ) -> None:
     """Copies the audio of a CSV into shards, in random order.
 
-    A shard takes its name when it is complete. A rerun after an interrupt keeps
-    the complete ones; a rerun with the same CSV and settings does nothing.
+    A shard gets its name when it is complete. A run after an interruption keeps
+    the complete ones; a second run with the same CSV and settings does nothing.
 
     Arguments
     ---------
     csv_path : str or Path
         The CSV.
     data_root : str or Path
-        What `$data_root` stands for in it.
+        The folder that `$data_root` stands for in the CSV.
     shard_folder : str or Path
         Folder of the shards.
     seed : int
-        Of the order.
+        Seed of the order.
     shard_hours : float
         Hours of speech in a shard (10 h of 16-bit audio at 16 kHz are 1.2 GB).
 
     Raises
     ------
     FileExistsError
-        If the folder holds shards made from something else.
+        If the folder holds shards of another CSV or other settings.
     OSError
         If an audio file cannot be read.
     """
@@ -92,7 +92,7 @@ def write_shards(
 
 
 def _claim(folder: Path, plan: dict) -> bool:
-    """Whether all shards of the plan are there; raises where those there are of another."""
+    """Whether all shards of the plan exist; raises if the folder has those of another plan."""
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{INDEX_FILE}.unfinished"
     for path in (folder / INDEX_FILE, unfinished):
@@ -102,7 +102,7 @@ def _claim(folder: Path, plan: dict) -> bool:
                 "delete the folder to write them again"
             )
     if all((folder / name).exists() for name in (INDEX_FILE, *plan["shards"])):
-        logger.info("the shards are there already: %s", folder)
+        logger.info("%s: the shards exist already", folder)
         return True
     write_atomic(unfinished, json.dumps(plan, indent=1) + "\n")
     return False
@@ -114,7 +114,7 @@ def _write_shard(path: Path, rows: list[tuple[str, dict]]) -> None:
         for number, (utterance, row) in enumerate(rows):
             audio = Path(row["wav"])
             cells = {"ID": utterance, **{k: v for k, v in row.items() if k != "wav"}}
-            # A number as key: WebDataset ends a key at its first dot, and IDs hold dots.
+            # The key is a number, for WebDataset ends a key at its first dot, and IDs hold dots.
             tar.write(
                 {
                     "__key__": f"{number:06d}",
@@ -128,42 +128,42 @@ def _write_shard(path: Path, rows: list[tuple[str, dict]]) -> None:
 def read_shards(
     shard_folder: str | Path, seed: int | tuple[int, ...] = 0
 ) -> Iterator[tuple[dict, bytes]]:
-    """Reads utterances in sequence, the shards in random order.
+    """Reads utterances in sequence, with the shards in random order.
 
-    Under DDP and in workers of a DataLoader each reads shards of its own.
+    Each process under DDP, and each worker of a DataLoader, reads shards of its own.
 
     Arguments
     ---------
     shard_folder : str or Path
-        What write_shards wrote.
+        Folder that write_shards wrote.
     seed : int or tuple of int
-        Of the shards' order.
+        Seed of the shards' order.
 
     Yields
     ------
     (dict, bytes)
-        The CSV row with ID (without `wav`), and the audio file.
+        The CSV row with `ID` and without `wav`, and the audio file.
 
     Raises
     ------
     FileNotFoundError
-        If there are no complete shards.
+        If the folder has no index, which write_shards writes last.
     ValueError
-        If a shard is broken.
+        If the index or a shard is damaged.
     """
     index = Path(shard_folder) / INDEX_FILE
     if not index.is_file():
         raise FileNotFoundError(f"{index}: no such file; write_shards has not run to its end")
     counts = _read_counts(index)
     order = np.random.default_rng(seed).permutation(len(counts))
-    # Absolute: WebDataset runs what stands behind `pipe:`, and fetches other schemes.
+    # Absolute paths, for WebDataset runs the command after `pipe:` and fetches other schemes.
     urls = [str(index.parent.resolve() / list(counts)[i]) for i in order]
     shards = webdataset.WebDataset(
         urls,
         shardshuffle=False,
         nodesplitter=webdataset.split_by_node,
         workersplitter=webdataset.split_by_worker,
-        empty_check=False,  # fewer shards than workers: some have none
+        empty_check=False,  # with fewer shards than workers, some workers have none
     )
     read: Counter[str] = Counter()
     try:
@@ -171,7 +171,10 @@ def read_shards(
             read[sample["__url__"]] += 1
             yield json.loads(sample["json"]), sample["audio"]
     except (tarfile.TarError, OSError) as error:
-        raise ValueError(f"{shard_folder}: a shard cannot be read: {error.args}") from error
+        raise ValueError(
+            f"{shard_folder}: a shard cannot be read ({error.args}); delete it and write the "
+            "shards again"
+        ) from error
     for url, count in read.items():
         if count != counts[Path(url).name]:
             raise ValueError(
@@ -181,44 +184,50 @@ def read_shards(
 
 
 def _read_counts(index: Path) -> dict[str, int]:
-    """Shard -> number of its utterances."""
+    """Returns shard -> number of its utterances."""
     try:
         counts = json.loads(index.read_text(encoding="utf-8"))["shards"]
         named = all(re.fullmatch(r"shard-\d{6,}\.tar", name) for name in counts)
         sound = named and all(type(count) is int for count in counts.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{index}: is not what write_shards wrote: {error!r}") from error
+        raise ValueError(
+            f"{index}: is not what write_shards wrote ({error!r}); write the shards again"
+        ) from error
     if not sound:
-        raise ValueError(f"{index}: names other files than shard-000000.tar, ...")
+        raise ValueError(
+            f"{index}: names other files than shard-000000.tar, ..., or no numbers of utterances; "
+            "write the shards again"
+        )
     return counts
 
 
 class ShardBatches(IterableDataset):
-    """Batches of utterances read from shards in sequence.
+    """Batches of utterances that are read from shards in sequence.
 
     Utterances are taken from the shards until a window is full; the window's
     batches are planned as those of a whole corpus would be. Memory holds the
     encoded audio of one window. An epoch is a fixed number of batches, so that the
-    processes of a distributed run end it together: where a process has read all of
-    its shards, it reads them again in another order.
+    processes of a distributed run end it together; a process that has read all of
+    its shards reads them again in another order.
 
     Arguments
     ---------
     shard_folder : str or Path
-        What write_shards wrote: at least one shard a process and worker.
+        Folder that write_shards wrote, with at least one shard per process and worker.
     plan : callable
-        Takes the rows of a window and an epoch, gives lists of indices into them: the
-        batches, such as of a KnowledgeBatchSampler.
+        Plans batches, as a KnowledgeBatchSampler does: takes the rows of a window and an
+        epoch, and returns lists of indices into the rows.
     num_batches : int
-        Batches in an epoch, of this process.
+        Number of batches in an epoch, for this process.
     sample_rate : int
-        Hz.
+        Sample rate of the waveforms, in Hz.
     max_crop_seconds : float, optional
-        Longer utterances give a crop, at a place that depends on seed, epoch and ID.
+        Length of crops. A longer utterance is cropped at a place that depends on seed, epoch
+        and ID.
     window : int
-        Utterances in a window.
+        Number of utterances in a window.
     seed : int
-        Of the shards' order and the crops.
+        Seed of the shards' order and the crops.
     """
 
     def __init__(
@@ -241,7 +250,7 @@ class ShardBatches(IterableDataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets what order and crops depend on; the same epoch gives the same batches."""
+        """Sets the epoch, on which order and crops depend; equal epochs give equal batches."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -290,15 +299,15 @@ class ShardBatches(IterableDataset):
 class ShardLoader(DataLoader):
     """A DataLoader of ShardBatches that SpeechBrain's Checkpointer can save.
 
-    After a recovery in the middle of an epoch it reads up to the saved place again and
-    goes on from there; SpeechBrain's own loaders cannot do that for what is read in sequence.
+    A run that resumes in the middle of an epoch reads up to the saved place again and
+    goes on from there; SpeechBrain's own loaders cannot do this for an IterableDataset.
 
     Arguments
     ---------
     batches : ShardBatches
         The batches.
     **options
-        Of a DataLoader, such as `collate_fn`, `num_workers` and `generator`.
+        Options of a DataLoader, such as `collate_fn`, `num_workers` and `generator`.
     """
 
     def __init__(self, batches: ShardBatches, **options: Any):
@@ -315,10 +324,10 @@ class ShardLoader(DataLoader):
 
     @mark_as_saver
     def save(self, path: str | Path) -> None:
-        """Saves how many batches of the epoch were given."""
+        """Saves the number of batches that the epoch has given."""
         Path(path).write_text(str(self.given), encoding="utf-8")
 
     @mark_as_loader
     def load(self, path: str | Path, end_of_epoch: bool) -> None:
-        """The next epoch starts where the saved one was; at its start if that had ended."""
+        """Makes the next epoch start at the saved place, or at 0 if the saved epoch had ended."""
         self.to_skip = 0 if end_of_epoch else int(Path(path).read_text(encoding="utf-8"))

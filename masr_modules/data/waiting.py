@@ -1,4 +1,4 @@
-"""How long training waits for its batches."""
+"""The time that training waits for its batches."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,9 +8,9 @@ Batch = TypeVar("Batch")
 
 
 class Waiting:
-    """The seconds of an epoch in which its loop waited for batches.
+    """A clock of the seconds in which an epoch's loop waits for batches.
 
-    What comes between two batches, such as a checkpoint, is not waited for.
+    Work between two batches, such as saving a checkpoint, is not waiting.
 
     Example
     -------
@@ -31,7 +31,7 @@ class Waiting:
         Arguments
         ---------
         start : callable
-            Gives the batches; what it takes itself, such as to start workers, is waited for too.
+            Returns the batches. The time that it takes, such as to start workers, is waiting too.
         """
         self.began, self.waited = time.perf_counter(), 0.0
         asked = self.began
@@ -42,9 +42,9 @@ class Waiting:
 
     @property
     def seconds(self) -> float:
-        """Since the epoch began."""
+        """Seconds since the epoch began."""
         return time.perf_counter() - self.began
 
     def share(self) -> float:
-        """What was waited, as a fraction of the seconds since the epoch began."""
+        """Returns the fraction of the time since the epoch began in which the loop waited."""
         return self.waited / self.seconds

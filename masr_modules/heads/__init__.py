@@ -1,8 +1,8 @@
-"""What is trained on the pooled embedding beside the SSL loss: one block of the YAML.
+"""Heads: losses on pooled frames that are trained beside the SSL loss, one block of the YAML.
 
-Swapping the block swaps the experiment: MASRHead for the losses on pairs of one label column,
-MultiLabelHead for several, ClassifierHead for plain cross-entropy on the same labels,
-RegressionHead for cross-entropy beside regression onto what is known of a label.
+The block decides the experiment: MASRHead for a loss on pairs of one label column, MultiLabelHead
+for several columns, ClassifierHead for plain cross-entropy on the same labels, RegressionHead for
+cross-entropy and regression onto vectors of the labels that knowledge gives.
 """
 
 from masr_modules.heads.classifier import ClassifierHead

@@ -1,4 +1,4 @@
-"""Cross-entropy on the labels of the pooled embedding: what MASR is compared with."""
+"""Cross-entropy on the labels of the pooled embedding, with which MASR is compared."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,39 +18,38 @@ _SHARED = "shared"
 
 
 class ClassifierHead(nn.Module):
-    """Cross-entropy on labels, the sum over columns: the plain alternative to MASR.
+    """Classifiers of label columns, whose loss is the weighted sum of their cross-entropies.
 
     With `candidates_by`, an utterance without a label counts too: its loss is -log of the
-    probability of all its candidate labels (Jin and Ghahramani, 2002, "Learning with
+    summed probability of its candidate labels (Jin and Ghahramani, 2002, "Learning with
     Multiple Labels").
 
     Arguments
     ---------
     columns : mapping of str to float, or sequence of str
-        Label column to classify -> weight of its loss. Of a sequence each has the same, and
-        together they have 1.
+        Label column to classify -> weight of its loss. The columns of a sequence have equal
+        weights whose sum is 1.
     input_size : int
-        Of the pooled embedding.
+        Dimensions of the pooled embedding.
     embedding_size : int
-        Of the projection before the classifiers, the same as MASRHead's.
+        Dimensions of the projection before the classifiers, which is like MASRHead's.
     metadata : Metadata
-        Of the corpus: a column has a class for each label.
+        Metadata of the corpus: a column has a class for each label.
     layers : int, sequence of int, or mapping of str to (int or sequence of int)
-        Of the encoder, the last by default; see Projection. With a mapping of columns, each
-        column has a projection of its own.
-    margin : nn.Module, optional
-        SpeechBrain's AdditiveAngularMargin: logits are then cosines, the label's with a margin,
-        times a scale (AAM-softmax, Xiang et al., 2019, arXiv 1906.07317).
+        Layers of the encoder, the last by default; see Projection. With a mapping from columns,
+        each column has a projection of its own.
     candidates_by : sequence of str
-        Label columns that tell what an utterance without a label may be, as far as the
-        utterances of a class agree in them, such as the family of a language; see
-        masr_modules.data.candidates.CandidateLabels.
+        Label columns, such as the family of a language, that give an utterance without a label
+        its candidate labels; see masr_modules.data.candidates.CandidateLabels.
+    margin : nn.Module, optional
+        SpeechBrain's AdditiveAngularMargin: logits are then cosines times a scale, the label's
+        with a margin (AAM-softmax, Xiang et al., 2019, arXiv 1906.07317).
 
     Raises
     ------
     ValueError
-        If a weight is not above 0, `layers` names another column, or candidate labels go with a
-        margin, which is of one label.
+        If a weight is not above 0, `layers` names another column, or both a margin and
+        `candidates_by` are given.
 
     Example
     -------
@@ -78,11 +77,15 @@ class ClassifierHead(nn.Module):
         if any(not weight > 0 for weight in weights):
             raise ValueError(f"columns need a weight above 0 each, got {self.weights}")
         if margin is not None and candidates_by:
-            raise ValueError("a margin is of the one label: give it or candidates_by")
+            raise ValueError(
+                "a margin needs the one label of an utterance: give either margin or candidates_by"
+            )
         read: dict[str, Layers]
         if isinstance(layers, Mapping):
             if unknown := {*layers} - {*columns}:
-                raise ValueError(f"layers names {sorted(unknown)}, no columns: {self.targets}")
+                raise ValueError(
+                    f"layers names {sorted(unknown)}, which are not among columns: {self.targets}"
+                )
             read = {column: layers.get(column, -1) for column in self.targets}
         else:
             read = {_SHARED: layers}
@@ -105,21 +108,21 @@ class ClassifierHead(nn.Module):
 
     @staticmethod
     def read_sources(**_: object) -> list:
-        """None: a classifier knows labels."""
+        """Returns no source: a classifier reads labels alone."""
         return []
 
     @property
     def identities(self) -> list[str]:
-        """The columns that it classifies."""
+        """The label columns that the head classifies."""
         return self.targets
 
     @property
     def used_sources(self) -> list[KnowledgeSource]:
-        """None: a classifier knows labels."""
+        """No source: a classifier reads labels alone."""
         return []
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         embeddings = {
             name: projection(pooled, joint)[joint.own]
@@ -140,7 +143,7 @@ class ClassifierHead(nn.Module):
         return LossOutput(torch.stack(losses).sum(), stats)
 
     def _logits(self, column: str, embeddings: Tensor, codes: Tensor) -> Tensor:
-        """(B, D) -> (B, labels) float32, in training with the margin of the label."""
+        """Returns (B, labels) float32 logits; in training, the label's has the margin."""
         classifier = self.classifiers[column]
         assert isinstance(classifier, nn.Linear)
         if self.margin is None:
@@ -154,7 +157,7 @@ class ClassifierHead(nn.Module):
     def _cross_entropy(
         self, column: str, logits: Tensor, metadata: Metadata
     ) -> tuple[Tensor, Tensor]:
-        """The sum over utterances, and how many count."""
+        """Returns the sum over utterances, and the number of utterances in it."""
         codes = metadata[column]
         if column not in self.candidates:
             total = F.cross_entropy(logits, codes, ignore_index=MISSING, reduction="sum")
@@ -162,7 +165,7 @@ class ClassifierHead(nn.Module):
         candidates = self.candidates[column]
         assert isinstance(candidates, CandidateLabels)
         labels = candidates.labels
-        may_be = codes.unsqueeze(1) == labels[column].unsqueeze(0)  # a missing one is no label's
+        may_be = codes.unsqueeze(1) == labels[column].unsqueeze(0)  # a missing label equals none
         may_be = may_be | candidates.allowed(metadata, labels)
         told = may_be.any(dim=1)
         among = logits.masked_fill(~(may_be | ~told.unsqueeze(1)), float("-inf"))

@@ -1,4 +1,4 @@
-"""Projection, similarity and a loss on pairs: one label column that is discriminated."""
+"""The head for one discriminated label column: projection, similarity and a loss on pairs."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,39 +17,43 @@ from masr_modules.pairwise.similarity import combine
 
 
 class MASRHead(nn.Module):
-    """Projection, similarity from the knowledge, and a loss on pairs.
+    """A head with a projection, similarities from the knowledge, and a loss on pairs.
 
-    L = L_prototypes + pair_weight * L_pairs. The candidates of L_pairs are the utterances of the
-    joint batch of all ranks and, in training, what a memory holds of past ones, as negatives;
-    those of L_prototypes are learned embeddings of the labels. All sources act on pairs of
-    utterances; on prototypes those that their labels carry. Without prototypes the loss is L_pairs.
+    The loss is L = L_prototypes + pair_weight * L_pairs, or L_pairs alone without prototypes. The
+    candidates of L_pairs are the utterances of the joint batch of all ranks and, in training, the
+    entries of a memory of past batches as further negatives. The candidates of L_prototypes are
+    learned embeddings of the labels. All sources act on pairs of utterances; on prototypes act
+    those that read the identity or a column of the prototypes' `candidates_by`.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource or of their factories
         The knowledge; may be empty.
     loss : nn.Module
-        Called with (embeddings, similarity, candidates).
+        Called with (embeddings, similarity, candidates), and with the prototypes' log counts if
+        they draw labels.
     projection : Projection
-        From the pooled embedding to z.
+        Maps the pooled embedding to z.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus.
     identity : str, optional
-        See masr_modules.pairwise.similarity.combine.
+        The label column that is discriminated; without one, thresholds on the similarity decide
+        which pairs are positive. See masr_modules.pairwise.similarity.combine.
     memory : factory of a CrossBatchMemory, optional
         Called with `embedding_size`, `labels` and `numbers`.
     positive_threshold, negative_threshold : float
-        For `identity=None`; see masr_modules.pairwise.similarity.combine.
+        Thresholds for `identity=None`; see masr_modules.pairwise.similarity.combine.
     prototypes : factory of Prototypes, optional
         Called with `identity`, `embedding_size` and `metadata`.
     pair_weight : float
-        Of the loss on pairs of utterances beside that on prototypes.
+        Weight of the loss on pairs of utterances beside the loss on prototypes.
 
     Raises
     ------
     ValueError
-        If prototypes come without an identity, `pair_weight` or a memory has no effect, no part of
-        the loss reads a source, or the metadata do not have a column that is read, as it is read.
+        If prototypes come without an identity, `pair_weight` is negative, `pair_weight` or a
+        memory has no effect, no part of the loss reads a source, or the metadata lack a column
+        that is read or hold numbers where labels are read.
 
     Example
     -------
@@ -76,7 +80,9 @@ class MASRHead(nn.Module):
         super().__init__()
         check_pair_weight(pair_weight, prototypes, memory)
         if prototypes is not None and identity is None:
-            raise ValueError("prototypes need an identity")
+            raise ValueError(
+                "prototypes need an identity: name a label column, or set them to null"
+            )
         self.pair_weight = pair_weight
         self.sources = build_sources(sources, metadata)
         self.identity = identity
@@ -108,11 +114,11 @@ class MASRHead(nn.Module):
         pair_weight: float = 0.0,
         **_: object,
     ) -> list:
-        """Those of the sources, or of their factories, that the loss depends on.
+        """Returns those of the sources, or of their factories, that the loss depends on.
 
-        None where mining looks at distances alone; of prototypes without pairs of utterances,
-        those that know something of a label. Takes the arguments of a head, so that it can be told
-        before one is built.
+        If mining uses distances alone, the list is empty. If there are prototypes and no pairs of
+        utterances, it holds the sources that read the identity or a column of `candidates_by`. The
+        arguments are those of a head, which need not be built.
         """
         if not getattr(loss, "uses_knowledge", True):
             return []
@@ -123,12 +129,12 @@ class MASRHead(nn.Module):
 
     @property
     def identities(self) -> list[str]:
-        """The label column that it discriminates."""
+        """The label column that the head discriminates, as a list."""
         return [self.identity or "thresholds on S"]
 
     @property
     def used_sources(self) -> list[KnowledgeSource]:
-        """See `read_sources`."""
+        """The sources that the loss depends on; see `read_sources`."""
         return self.read_sources(
             self.sources, self.loss, self.identity, self.prototypes, self.pair_weight
         )
@@ -139,8 +145,8 @@ class MASRHead(nn.Module):
         return dict.fromkeys(self.identities, self.projection)
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
-        # Ranks validate different numbers of batches: no collectives there.
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
+        # In validation the batch of each rank stands alone.
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         everyone = self.projection(pooled, joint)
         own = everyone if joint.is_own else everyone[joint.own]
@@ -157,7 +163,7 @@ class MASRHead(nn.Module):
         self, own: Tensor, everyone: Tensor, joint: JointBatch, metadata: Metadata
     ) -> LossOutput:
         known = joint.gather_metadata(metadata)
-        # None: the batch itself, which need not be normalised twice.
+        # With None the loss takes the batch itself, and normalises it once.
         candidates, candidates_known = (None if joint.is_own else everyone), known
         if self.memory is not None and self.training:
             past = self.memory.metadata(metadata.vocabularies)
@@ -187,13 +193,13 @@ class MASRHead(nn.Module):
             candidate_labels=told_by,
             one_positive=place if told_by is None else None,
         )
-        # Counts are of drawn labels alone; not every loss can weigh candidates.
+        # There are counts only if labels are drawn; not every loss can weight candidates.
         counts = [] if log_counts is None else [log_counts]
         return self.loss(own, similarity, there, *counts)
 
 
 def _columns_of(prototypes: object) -> Sequence[str]:
-    """The columns that prototypes, or those that a factory makes, carry beside the identity."""
+    """Returns the columns that prototypes, or those of a factory, carry beside the identity."""
     if isinstance(prototypes, Prototypes):
         return prototypes.candidates.by
     columns = setting_of(prototypes, "candidates_by")
@@ -202,30 +208,29 @@ def _columns_of(prototypes: object) -> Sequence[str]:
 
 
 def check_pair_weight(pair_weight: float, prototypes: object, memory: object) -> None:
-    """Raises a ValueError where the weight is negative, or it or a memory has no effect."""
+    """Raises a ValueError if the weight is negative, or if it or a memory has no effect."""
     if pair_weight < 0:
         raise ValueError(f"pair_weight must not be negative; it is {pair_weight}")
     if pair_weight and prototypes is None:
         raise ValueError(
-            f"pair_weight is {pair_weight}, and there are no prototypes that pairs could be "
-            "beside: set it to 0, pairs of utterances are the loss"
+            f"pair_weight is {pair_weight}, which weights pairs of utterances beside prototypes, "
+            "and there are no prototypes: set it to 0; pairs of utterances are then the loss"
         )
     if memory is not None and prototypes is not None and not pair_weight:
         raise ValueError(
-            "a memory is of pairs of utterances, and prototypes take their place: set memory "
+            "a memory serves pairs of utterances, and prototypes take their place: set memory "
             "to null, or pair_weight above 0"
         )
 
 
 def refuse_idle(sources: Sequence, used: Sequence, loss: nn.Module) -> None:
-    """Raises a ValueError where a loss that reads knowledge reads no value of a source."""
+    """Raises a ValueError if a loss that uses knowledge leaves a source unused."""
     idle = [source for source in sources if not any(source is other for other in used)]
     if idle and getattr(loss, "uses_knowledge", True):
         named = ", ".join(f"{type(s).__name__} of '{s.column}'" for s in idle)
         raise ValueError(
-            f"no part of the loss reads {named}. Prototypes stand for labels, and are compared by "
-            "what labels carry alone (the column itself, and those of candidates_by); a "
-            "Categorical of the identity itself says of no pair more than the identity does. Set "
-            "pair_weight above 0, so that pairs of utterances are mined by all sources, or take "
-            "the source out of `knowledge`"
+            f"no part of the loss reads {named}. Prototypes stand for labels, on which a source "
+            "acts only if it reads the identity or a column of candidates_by; a Categorical of "
+            "the identity itself adds nothing to the identity. Set pair_weight above 0, so that "
+            "all sources act on pairs of utterances, or take the source out of `knowledge`"
         )

@@ -1,4 +1,4 @@
-"""Several label columns, each discriminated in an embedding space of its own."""
+"""The head for several label columns, each discriminated in an embedding space of its own."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -16,42 +16,42 @@ from masr_modules.pairwise.prototypes import Prototypes
 
 
 class MultiLabelHead(nn.Module):
-    """Each label column in turn is the identity, in an embedding space of its own.
+    """A MASRHead for each of several identities, in an embedding space of its own.
 
-    So sources that conflict (speaker and language) do not fight in one space: the
-    multi-label form. Loss = sum over identities of weight * MASRHead's loss.
+    Identities that conflict, such as speaker and language, thus do not share a space. The loss
+    is the sum over identities of weight * MASRHead's loss.
 
     Arguments
     ---------
     identities : mapping of str to float
         Label column -> weight of its loss.
     sources : sequence of KnowledgeSource or of their factories
-        The knowledge that says which pairs of each are hard. One that reads the identity
-        itself as Categorical is left out there: it is the same for all of P and of N.
+        The knowledge that says which pairs of an identity are hard. A Categorical of an identity
+        is left out in its space, for it gives all positives one value and all negatives another.
     loss : nn.Module
-        Copied for each identity.
+        The loss on pairs, copied for each identity.
     input_size : int
-        Of the pooled embedding.
+        Dimensions of the pooled embedding.
     embedding_size : int
-        D of each z.
+        D, the dimensions of each z.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus.
     memory : factory of a CrossBatchMemory, optional
         Called for each identity; see MASRHead.
     prototypes : factory of Prototypes, optional
         Called for each identity; see MASRHead.
     pair_weight : float
-        Of the loss on pairs of utterances beside that on prototypes, in each space.
+        Weight of the loss on pairs of utterances beside that on prototypes, in each space.
     layers : mapping of str to (int or sequence of int), optional
-        Identity -> what it reads of the encoder, the last layer by default; see Projection.
-        Lower layers keep more of the voice: a space that reads one does not take from what
-        those above it discriminate.
+        Identity -> layers of the encoder that its space reads, the last by default; see
+        Projection. A lower layer keeps more of the speaker, and a loss on it does not train the
+        layers above.
 
     Raises
     ------
     ValueError
         If no identity is named, a weight is not above 0, `layers` names another column, or no
-        part of the loss reads a source; see MASRHead too.
+        part of the loss reads a source, and for MASRHead's reasons.
 
     Example
     -------
@@ -80,11 +80,13 @@ class MultiLabelHead(nn.Module):
             raise ValueError(f"identities need a weight above 0 each, got {dict(identities)}")
         layers = layers or {}
         if unknown := set(layers) - set(identities):
-            raise ValueError(f"layers names {sorted(unknown)}, no identities: {list(identities)}")
+            raise ValueError(
+                f"layers names {sorted(unknown)}, which are not among identities: {[*identities]}"
+            )
         for identity in identities:
             metadata.require(identity)
         self.weights = dict(identities)
-        built = build_sources(sources, metadata)  # once: their tables are shared
+        built = build_sources(sources, metadata)  # once, for the spaces share their tables
         # All projections are drawn before all prototypes, so that runs with and without prototypes
         # start from the same projections.
         projections = {
@@ -121,7 +123,7 @@ class MultiLabelHead(nn.Module):
         pair_weight: float = 0.0,
         **_: object,
     ) -> list:
-        """See MASRHead.read_sources; of all heads, each once."""
+        """Returns the sources that any head's loss depends on; see MASRHead.read_sources."""
         read = [
             source
             for identity in identities
@@ -138,12 +140,12 @@ class MultiLabelHead(nn.Module):
 
     @property
     def identities(self) -> list[str]:
-        """The label columns that it discriminates."""
+        """The label columns that the head discriminates."""
         return list(self.heads)
 
     @property
     def used_sources(self) -> list[KnowledgeSource]:
-        """See MASRHead.used_sources; of all heads, in the order of their first use."""
+        """The sources that any head's loss depends on, in the order of their first use."""
         used = [source for head in self.masr_heads.values() for source in head.used_sources]
         return list({id(source): source for source in used}.values())
 
@@ -153,7 +155,7 @@ class MultiLabelHead(nn.Module):
         return {identity: head.projection for identity, head in self.masr_heads.items()}
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         losses: list[Tensor] = []
         stats: dict[str, Tensor] = {}
         for identity, head in self.heads.items():
@@ -164,7 +166,7 @@ class MultiLabelHead(nn.Module):
 
 
 def sources_beside(sources: Sequence, identity: str) -> list:
-    """The sources, or their factories, without Categorical on the identity itself."""
+    """Returns the sources, or their factories, without a Categorical of the identity itself."""
     return [
         source
         for source in sources

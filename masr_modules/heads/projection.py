@@ -1,4 +1,4 @@
-"""From pooled frames to the space that a loss works in."""
+"""The projection of pooled frames into the space of a loss."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,21 @@ Layers = int | Sequence[int]
 
 
 class Projection(nn.Module):
-    """Linear, then BatchNorm without affine: z before its normalisation.
+    """A linear layer and a BatchNorm without affine; its output is z before normalisation.
 
     Mean-pooled encoder outputs share one large direction; without the
     BatchNorm all cosine distances start near 0 and hard mining stays at its
-    collapse value phi(m). In training its statistics are those of the joint batch
-    of all ranks, whose embeddings are gathered before it.
+    collapse value phi(m). In training the BatchNorm uses the statistics of the joint
+    batch of all ranks, whose embeddings are gathered before it.
 
     Arguments
     ---------
     input_size, output_size : int
-        Of the pooled embedding, and of z.
+        Dimensions of the pooled embedding, and of z.
     layers : int or sequence of int
-        Which of the encoder's pooled layers it reads, front end first; -1 is the last. Of
-        several, each normalised to zero mean and unit variance, the mix is learned, equal at
-        first (as ELMo's, Peters et al., 2018, arXiv 1802.05365).
+        The encoder's pooled layers that it reads; 0 is the front end, -1 the last. Several layers
+        are each normalised to zero mean and unit variance and mixed with learned weights, equal
+        at first (as in ELMo, Peters et al., 2018, arXiv 1802.05365).
 
     Example
     -------
@@ -46,7 +46,20 @@ class Projection(nn.Module):
         self.norm = nn.BatchNorm1d(output_size, affine=False)
 
     def forward(self, pooled: Tensor, joint: JointBatch) -> Tensor:
-        """(B, input_size), or (B, K, input_size), of this rank -> (joint batch, output_size)."""
+        """Projects the pooled frames of this rank, and returns those of the joint batch.
+
+        Arguments
+        ---------
+        pooled : torch.Tensor
+            (B, input_size) pooled frames, or (B, K, input_size) of K layers.
+        joint : JointBatch
+            The joint batch that they are part of.
+
+        Returns
+        -------
+        torch.Tensor
+            (utterances of the joint batch, output_size).
+        """
         if pooled.ndim == 3 and self.layer_scores is None:
             pooled = pooled[:, self.layers[0]]
         elif pooled.ndim == 3 and self.layer_scores is not None:
@@ -55,6 +68,6 @@ class Projection(nn.Module):
             pooled = torch.einsum("k,bkd->bd", self.layer_scores.softmax(dim=0), layers)
         x = joint.gather(self.linear(pooled).float())
         if self.training and len(x) == 1:
-            # One utterance has no batch statistics; the running ones are the best known.
+            # One utterance has no batch statistics; the running ones take their place.
             return F.batch_norm(x, self.norm.running_mean, self.norm.running_var)
         return self.norm(x)

@@ -1,4 +1,4 @@
-"""Cross-entropy beside regression onto what is known of the labels: knowledge as a target."""
+"""Cross-entropy beside regression onto vectors of the labels: knowledge as a target."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,32 +15,32 @@ from masr_modules.pairwise.similarity import graded_sources, label_similarity
 
 
 class RegressionHead(nn.Module):
-    """Cross-entropy on labels, and the label's vector predicted from a layer of the encoder.
+    """Cross-entropy on labels, and regression from a layer of the encoder onto the label's vector.
 
-    The vectors are those whose products are, as nearly as can be, the centred similarities that
-    the sources give to each two labels (classical scaling, Torgerson, 1952). With languages and
-    their places this is the auxiliary task of geolocation-aware language identification (Wang et
-    al., 2025, arXiv 2508.17148), which regresses onto lang2vec's vectors; what that work adds to
-    it, the prediction as an input of later layers, is not here.
+    The products of the vectors approximate the centred similarities that the sources give to the
+    pairs of labels (classical scaling, Torgerson, 1952). With languages and their places this is
+    the auxiliary task of geolocation-aware language identification (Wang et al., 2025,
+    arXiv 2508.17148), which regresses onto lang2vec's vectors. That work also feeds the prediction
+    into later layers, which this class does not.
 
     Arguments
     ---------
     classifier : factory of ClassifierHead
         Called with `metadata`.
     sources : sequence of KnowledgeSource or of their factories
-        Those that read `column` and grade its labels; others are an error.
+        Sources that read `column` and grade its labels; others are an error.
     input_size : int
-        Of the pooled embedding.
+        Dimensions of the pooled embedding.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus.
     column : str
         The label column.
     vector_size : int
-        Dimensions of a label's vector, those with the largest variance.
+        Dimensions of a label's vector at most; those with the largest variance are kept.
     weight : float
-        Of the mean squared error, of vectors whose mean square is 1.
+        Weight of the mean squared error; the vectors have a mean square of 1.
     layers : int or sequence of int
-        That the vector is predicted from; see Projection.
+        Layers from which the vector is predicted; see Projection.
 
     Raises
     ------
@@ -75,7 +75,10 @@ class RegressionHead(nn.Module):
         super().__init__()
         idle = [source for source in sources if source not in graded_sources(sources, column)]
         if idle or not sources:
-            raise ValueError(f"regression onto '{column}' needs sources that grade it, got {idle}")
+            raise ValueError(
+                f"regression onto '{column}' needs sources that grade its labels, such as "
+                f"Geographic; got {idle or 'none'}"
+            )
         self.classifier = classifier(metadata=metadata)
         self.sources = build_sources(sources, metadata)
         self.column, self.weight = column, weight
@@ -85,17 +88,17 @@ class RegressionHead(nn.Module):
 
     @staticmethod
     def read_sources(sources: Sequence, **_: object) -> list:
-        """All: their similarities are the targets."""
+        """Returns all sources: their similarities are the targets."""
         return list(sources)
 
     @property
     def identities(self) -> list[str]:
-        """The columns that it classifies."""
+        """The label columns that the head classifies."""
         return self.classifier.identities
 
     @property
     def used_sources(self) -> list[KnowledgeSource]:
-        """All."""
+        """All sources."""
         return self.sources
 
     @property
@@ -104,7 +107,7 @@ class RegressionHead(nn.Module):
         return self.classifier.projections
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:
-        """(B, input_size) or (B, K, input_size) pooled frames, their metadata -> LossOutput."""
+        """Computes the loss on (B, input_size) pooled frames, or (B, K, input_size) of K layers."""
         output = self.classifier(pooled, metadata)
         joint = JointBatch(len(pooled), pooled.device, alone=not self.training)
         guess = self.predict(pooled, joint)[joint.own]
@@ -119,23 +122,24 @@ class RegressionHead(nn.Module):
 def label_vectors(
     sources: Sequence[KnowledgeSource], column: str, metadata: Metadata, size: int
 ) -> Tensor:
-    """A vector for each label, near those of labels that the sources hold to be alike.
+    """Returns a vector for each of L labels, near the vectors of labels with a high similarity.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource
-        Those that grade the column's labels.
+        Sources that grade the column's labels.
     column : str
         The label column.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus.
     size : int
         Dimensions at most.
 
     Returns
     -------
     torch.Tensor
-        (L, min(size, L - 1)) float32, each dimension with mean 0, all together with mean square 1.
+        (L, min(size, L - 1)) float32. Each dimension has mean 0; the mean square of all values
+        is 1.
     """
     similarity = label_similarity(sources, column, metadata.vocabulary(column))
     assert similarity is not None  # the sources grade it

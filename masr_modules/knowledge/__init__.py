@@ -1,10 +1,10 @@
-"""Knowledge sources: what a metadata column says about how alike two utterances are.
+"""Knowledge sources: similarities of utterances by a column of their metadata.
 
 Each source turns one column into a similarity S^k in [0, 1] and a validity V^k, which is
 False where nothing is known about a pair. ``masr_modules.pairwise.similarity`` combines them;
 ``python recipes/pretrain/knowledge_report.py YAML CSV`` reports what they say about a corpus.
 
-A source is whole when it is constructed, with ``metadata=`` of the corpus. A YAML lists factories
+A source is complete once it is constructed with ``metadata=`` of the corpus. A YAML lists factories
 (``!name:masr_modules.knowledge.LanguageDistance``), and :func:`build_sources` builds them.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from masr_modules.knowledge.sets import SetOverlap
     from masr_modules.knowledge.table import TableSource
 
-# Imported when they are asked for: preparing a corpus needs `languages` alone, and not torch.
+# Imported at first use: the preparation of corpora needs `languages` alone, and not torch.
 _MODULE_OF = {
     "Categorical": "labels",
     "Geographic": "geographic",
@@ -59,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """A source or function, from its module."""
+    """Returns a source or function, from its module."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,4 +1,4 @@
-"""What all knowledge sources share."""
+"""Base classes of the knowledge sources."""
 
 import logging
 import math
@@ -20,8 +20,9 @@ Found = TypeVar("Found")
 class KnowledgeSource:
     """Base of the knowledge sources: pairwise similarity from one metadata column.
 
-    A source is whole when it is constructed. A new one sets ``reads`` and defines ``pairs``. If
-    its similarity depends on the two labels alone, derive it from :class:`LabelSource`.
+    A source is complete once it is constructed. A new kind of source sets ``reads`` and defines
+    ``pairs``. If its similarity depends on the two labels alone, derive it from
+    :class:`LabelSource`.
 
     Arguments
     ---------
@@ -30,14 +31,14 @@ class KnowledgeSource:
     weight : float
         Weight of the source against the others, at least 0.
     metadata : Metadata, optional
-        Of the corpus; where it is given, the column must be there as the source reads it.
+        Metadata of the corpus; if it is given, it must hold the column as the source reads it.
 
     Raises
     ------
     KeyError
         If the metadata lack the column.
     ValueError
-        If the column has no name, or the weight is negative or not a number. If the column holds
+        If the column has no name, the weight is negative or not a number, or the column holds
         labels where the source reads numbers, or the other way round.
 
     Example
@@ -51,7 +52,8 @@ class KnowledgeSource:
     torch.Size([2, 1])
     """
 
-    #: How the column becomes a tensor: "labels" (int64 codes, -1 missing) or "numbers".
+    #: The kind of tensor that the source reads: "labels" (int64 codes, -1 where missing) or
+    #: "numbers" (float32, NaN where missing).
     reads: Literal["labels", "numbers"] = "labels"
 
     def __init__(self, column: str, weight: float = 1.0, metadata: Metadata | None = None):
@@ -59,33 +61,34 @@ class KnowledgeSource:
         self.weight = _float(weight)
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"{self}: weight must be at least 0, got {weight!r}")
-        #: The labels whose codes ``pairs`` reads; None for a source that any corpus's codes suit.
+        #: The labels whose codes ``pairs`` reads; None for a source that takes codes of any corpus.
         self.vocabulary: list[str] | None = None
         if metadata is not None:
             self.check(metadata)
 
     @classmethod
     def named(cls, column: str) -> str:
-        """The name of such a source on a column, as messages have it."""
+        """Returns the name of such a source on a column, for messages."""
         return f"{cls.__name__} on '{column}'"
 
     def __str__(self) -> str:
         return self.named(self.column)
 
     def check(self, metadata: Metadata) -> None:
-        """Makes sure that the source can read a corpus.
+        """Checks that the source can read a corpus.
 
         Arguments
         ---------
         metadata : Metadata
-            Of the corpus.
+            Metadata of the corpus.
 
         Raises
         ------
         KeyError
             If the column is not there.
         ValueError
-            If it does not hold what the source reads, or labels other than the source's own.
+            If the column holds numbers where the source reads labels, or the other way round, or
+            if its labels are not those for which the source was built.
         """
         try:
             metadata.require(self.column, reads=self.reads)
@@ -111,25 +114,24 @@ class KnowledgeSource:
         Returns
         -------
         similarity : torch.Tensor
-            In [0, 1], float32 of shape (B, C); 0 where it is not valid.
+            float32 of shape (B, C), in [0, 1]; 0 where it is not valid.
         valid : torch.Tensor
-            Where something is known of both utterances, bool of shape (B, C).
+            bool of shape (B, C): the column is known of both utterances.
         """
         raise NotImplementedError
 
     def _labels(self, metadata: Metadata | None) -> list[str]:
-        """The labels of the column, for a source whose table is made of them."""
+        """Returns the labels of the column, for a source that makes a table of them."""
         if metadata is None:
             raise ValueError(
-                f"{type(self).__name__}: its table is of a corpus's labels: in a YAML write "
-                f"`!name:{_yaml_name(type(self))}` in the place of `!new:`; in Python pass "
-                "metadata="
+                f"{type(self).__name__}: its table needs the labels of a corpus: in a YAML write "
+                f"`!name:{_yaml_name(type(self))}` in place of `!new:`; in Python pass metadata="
             )
         return metadata.vocabulary(self.column)
 
     @classmethod
     def _positive(cls, column: str, name: str, value: Any) -> float:
-        """A setting that must be a number above 0."""
+        """Returns a setting as a number, which must be above 0."""
         number = _float(value)
         if not (math.isfinite(number) and number > 0):
             raise ValueError(f"{cls.named(column)}: {name} must be a number above 0, got {value!r}")
@@ -137,20 +139,20 @@ class KnowledgeSource:
 
 
 def check_column(kind: type[KnowledgeSource], column: Any) -> str:
-    """The column, where it is a name of one."""
+    """Returns the column if it can be a column's name, and raises a ValueError otherwise."""
     if not isinstance(column, str) or not column:
         raise ValueError(f"{kind.__name__}: column must name a CSV column, got {column!r}")
     return column
 
 
 def _yaml_name(kind: type[KnowledgeSource]) -> str:
-    """The dotted name of a class, the shortest that YAMLs may use."""
+    """Returns the shortest dotted name of a class that a YAML can use."""
     offered = getattr(knowledge, kind.__name__, None) is kind
     return f"{knowledge.__name__ if offered else kind.__module__}.{kind.__name__}"
 
 
 def _float(value: Any) -> float:
-    """The number, or NaN where there is none."""
+    """Returns the value as a number, or NaN if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -160,8 +162,8 @@ def _float(value: Any) -> float:
 class LabelSource(KnowledgeSource):
     """Base of the sources whose similarity depends on the two labels alone.
 
-    A new one defines ``similarities``: a table that is computed once for the corpus's labels, at
-    the end of this constructor. A batch of pairs is then a look-up. A source that has settings of
+    A new kind of source defines ``similarities``. At its end, this constructor calls it once for
+    the labels of the corpus; pairs are then looked up in the table. A source that has settings of
     its own sets them before it calls this constructor.
 
     Arguments
@@ -171,17 +173,17 @@ class LabelSource(KnowledgeSource):
     weight : float
         Weight of the source against the others, at least 0.
     on_unknown : str
-        What a label that the source cannot place is: "error", or "missing" to leave its
-        pairs out.
+        What to do with a label that the source cannot place: "error" raises an error, "missing"
+        leaves its pairs out.
     metadata : Metadata
-        Of the corpus: its labels are those of the table.
+        Metadata of the corpus, whose labels are compared.
 
     Raises
     ------
     KeyError
         If the metadata lack the column.
     ValueError
-        If the weight or ``on_unknown`` is none of the above, if there is no metadata or its column
+        If the weight or ``on_unknown`` has another value, if there is no metadata, if the column
         holds numbers, or if the source cannot place a label and ``on_unknown`` is "error".
 
     Example
@@ -229,7 +231,7 @@ class LabelSource(KnowledgeSource):
         Returns
         -------
         np.ndarray
-            In [0, 1], shape (L, L); NaN where nothing is known.
+            Similarities of shape (L, L), in [0, 1]; NaN where nothing is known.
         """
         raise NotImplementedError
 
@@ -238,9 +240,10 @@ class LabelSource(KnowledgeSource):
         return self._tables[rows.device].look_up(rows, columns)
 
     def _find(self, vocabulary: list[str], find: Callable[[str], Found | None]) -> dict[int, Found]:
-        """Code of a label -> what it stands for, without those of which nothing is known.
+        """Returns the code of each label -> the meaning that ``find`` returns for it.
 
-        A label that ``find`` raises a ValueError for is treated as ``on_unknown`` says.
+        A label for which ``find`` returns None is left out and named in a warning. So is one for
+        which it raises a ValueError, unless ``on_unknown`` is "error".
         """
         found, unknown = {}, []
         for code, label in enumerate(vocabulary):
@@ -265,7 +268,7 @@ class LabelSource(KnowledgeSource):
 
     @staticmethod
     def _among(vocabulary: list[str], codes: Iterable[int], table: np.ndarray) -> np.ndarray:
-        """A table of some labels, by their codes, among all labels: NaN for the others."""
+        """Extends a table of the labels with some codes to all labels, with NaN for the others."""
         known = list(codes)
         whole = np.full((len(vocabulary),) * 2, np.nan)
         whole[np.ix_(known, known)] = table

@@ -1,18 +1,25 @@
-"""Branches of language families, as labels."""
+"""Branches of language families in the place of families."""
 
 from masr_modules.knowledge.languages import language_lineage
 
 
 def name_branches(rows: dict[str, dict], depth: int) -> dict[str, dict]:
-    """Puts a branch in the place of the family, so many levels down the language's lineage.
+    """Replaces the family of each row by a level of its language's lineage.
 
-    A language whose lineage is shorter has its last level; a row without a language keeps what
-    it has.
+    A language with a shorter lineage gets its last level. Rows without a language, or whose
+    language has no known lineage, keep their family.
+
+    Arguments
+    ---------
+    rows : dict
+        ID -> row.
+    depth : int
+        The level: 1 is the family, and nothing changes; 2 is the level below it.
 
     Raises
     ------
     ValueError
-        If the depth is below 1, where the family itself is.
+        If the depth is below 1, or a language is none.
 
     Example
     -------
@@ -21,7 +28,7 @@ def name_branches(rows: dict[str, dict], depth: int) -> dict[str, dict]:
     ['Italic', 'Uralic']
     """
     if depth < 1:
-        raise ValueError(f"family_depth: {depth} is below 1, the family")
+        raise ValueError(f"family_depth: {depth} is below 1, which is the family itself")
     if depth == 1:
         return rows
     languages = {str(row["language"]) for row in rows.values() if row.get("language")}

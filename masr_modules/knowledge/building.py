@@ -1,4 +1,4 @@
-"""The sources of an experiment, built for a corpus from the factories that its YAML lists."""
+"""Building of an experiment's sources, for a corpus, from the factories that its YAML lists."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -8,21 +8,21 @@ from typing import Literal, NamedTuple
 from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource, check_column
 
-#: What builds a source when it is called with ``metadata=``: `!name:` of its class, in a YAML.
+#: A callable that builds a source from ``metadata=``; a YAML writes it as `!name:` and the class.
 SourceFactory = Callable[..., KnowledgeSource]
 
 
 class SourceSettings(NamedTuple):
-    """What is known of a source before it is built.
+    """The class and the column of a source, which are known before it is built.
 
     Arguments
     ---------
     kind : type
-        Its class.
+        The class of the source.
     column : str
         The CSV column that it reads.
     reads : str
-        "labels" or "numbers", as the column becomes a tensor.
+        "labels" or "numbers": how it reads the column.
     """
 
     kind: type[KnowledgeSource]
@@ -34,7 +34,7 @@ class SourceSettings(NamedTuple):
 
 
 def source_settings(source: KnowledgeSource | SourceFactory) -> SourceSettings:
-    """Tells of a source, or of a factory of one, what it reads; nothing is built.
+    """Returns what a source, or a factory of one, will read, without building it.
 
     Arguments
     ---------
@@ -44,12 +44,12 @@ def source_settings(source: KnowledgeSource | SourceFactory) -> SourceSettings:
     Returns
     -------
     SourceSettings
-        Its class, its column, and how the column is read.
+        The source's class, its column, and how it reads the column.
 
     Raises
     ------
     TypeError
-        If it is none of the above, or its class does not take such arguments.
+        If it is none of these, or its class does not take the arguments.
     ValueError
         If the column has no name.
 
@@ -68,8 +68,8 @@ def source_settings(source: KnowledgeSource | SourceFactory) -> SourceSettings:
         kind, args, keywords = source.func, source.args, source.keywords
     if not (isinstance(kind, type) and issubclass(kind, KnowledgeSource)):
         raise TypeError(
-            f"{source!r} is no knowledge source: write `!name:` and its class, such as "
-            "masr_modules.knowledge.Categorical, and its settings"
+            f"{source!r} is no knowledge source: write `!name:` and a class, such as "
+            "masr_modules.knowledge.Categorical, with its settings"
         )
     signature = inspect.signature(kind)
     try:
@@ -90,21 +90,21 @@ def build_sources(
     Arguments
     ---------
     sources : iterable of KnowledgeSource or SourceFactory
-        Factories, see :func:`source_settings`; a source that is built already is passed on.
+        Factories, see :func:`source_settings`; a source that is built already is only checked.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus.
 
     Returns
     -------
     list[KnowledgeSource]
-        In the same order.
+        The sources, in the same order.
 
     Raises
     ------
     KeyError
         If the metadata lack a source's column.
     TypeError
-        If an entry is neither source nor factory: says which.
+        If an entry is neither source nor factory. The message gives its number in the list.
     ValueError
         If a setting is wrong, a column does not hold what its source reads, or a source was built
         for other labels.

@@ -1,4 +1,4 @@
-"""A source that knows nothing: what knowledge is compared with."""
+"""A source without knowledge, as a control."""
 
 import hashlib
 
@@ -9,9 +9,10 @@ from masr_modules.knowledge.base import LabelSource
 
 
 class RandomSimilarity(LabelSource):
-    """Similarities drawn at random, the same two labels always alike to the same degree.
+    """Random similarities, fixed for each pair of labels by the seed.
 
-    A control: what a source adds to a loss has to go when its table is exchanged for this one.
+    This is a control: whatever the knowledge of a source gains must be lost when this source
+    replaces it.
 
     Arguments
     ---------
@@ -20,9 +21,9 @@ class RandomSimilarity(LabelSource):
     weight : float
         Weight of the source against the others, at least 0.
     seed : int
-        Of the draws.
+        Seed of the draws.
     metadata : Metadata
-        Of the corpus: its labels are those of the table.
+        Metadata of the corpus, whose labels are compared.
 
     Raises
     ------
@@ -50,7 +51,10 @@ class RandomSimilarity(LabelSource):
         super().__init__(column, weight, metadata=metadata)
 
     def similarities(self, vocabulary: list[str]) -> np.ndarray:
-        """Uniform in [0, 1], by seed and labels alone; see :meth:`LabelSource.similarities`."""
+        """Draws uniformly from [0, 1) for different labels; see :meth:`LabelSource.similarities`.
+
+        The draws depend on the seed and the two labels alone.
+        """
         return np.array([[self._draw(a, b) for b in vocabulary] for a in vocabulary])
 
     def _draw(self, first: str, second: str) -> float:

@@ -1,4 +1,4 @@
-"""Languages in the order of their family tree, and the branches they are coloured by."""
+"""Languages in the order of their family tree, and the branches that colour them in pictures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ import langcodes
 
 from masr_modules.knowledge.languages import language_lineage, resolve_language
 
-#: Name of what has no known descent, and of the branches that are too many to show.
+#: Group of the languages without known descent, and of branches beyond the number to show.
 OTHER = "other"
-#: Levels of descent; those below mean little to most readers.
+#: Lowest level of descent that is shown; lower ones mean little to most readers.
 DEEPEST = 3
 
 
 def display_name(code: str) -> str:
-    """English name of a language, with its code; a label that names no language as it is.
+    """Returns the English name and the code of a language; other labels are returned unchanged.
 
     Example
     -------
@@ -28,7 +28,7 @@ def display_name(code: str) -> str:
 
 
 def descent(code: str) -> tuple[str, ...]:
-    """Families of a language, see `language_lineage`; none of a label that names no language.
+    """Returns the lineage of a language, see `language_lineage`; () if the label is no language.
 
     Example
     -------
@@ -42,7 +42,7 @@ def descent(code: str) -> tuple[str, ...]:
 
 
 def order_by_descent(codes: Sequence[str]) -> list[str]:
-    """The different codes, relatives side by side; those without a known descent last.
+    """Sorts codes, each once, so that relatives are side by side and unknown descents last.
 
     Codes are of any kind, see `resolve_language`.
 
@@ -60,22 +60,27 @@ def order_by_descent(codes: Sequence[str]) -> list[str]:
 
 
 def branches(codes: Sequence[str], most: int) -> dict[str, str]:
-    """Groups languages by the deepest of DEEPEST levels that gives no more than `most` groups.
+    """Groups languages by the lowest of DEEPEST levels that gives no more than `most` groups.
 
-    Families where there are many; in a corpus of few families, branches such as Germanic. Where
-    even the families are too many, the rarest are OTHER.
+    A corpus of many families is grouped by family, one of few families by branches such as
+    Germanic. If there are more than `most` families, the rarest become OTHER.
 
     Arguments
     ---------
     codes : sequence of str
-        Languages; one that stands there several times counts as often.
+        Languages; each counts as often as it occurs.
     most : int
         Number of groups, without OTHER.
 
     Returns
     -------
     dict of str to str
-        Language -> name of its group, in the order of descent.
+        Language -> name of its group, in the order of `order_by_descent`.
+
+    Raises
+    ------
+    ValueError
+        If a code names no language.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Places: the nearer on the globe, the more alike."""
+"""A source for places: the nearer they are on the globe, the more similar."""
 
 import numpy as np
 from sklearn.metrics.pairwise import haversine_distances
@@ -15,9 +15,9 @@ _PLACES = {"language": language_place, "region": territory_place}
 
 
 class Geographic(LabelSource):
-    """Similarity of places: exp(-km / length_scale), km along the great circle.
+    """Similarity of places: exp(-km / length_scale), with km along the great circle.
 
-    A language's place is URIEL+'s (Glottolog's): one point where it is at home. A territory's
+    A language's place is the one point that URIEL+ (Glottolog) gives for it. A territory's
     place is that of its main time zone, see `territories.territory_place`.
 
     Arguments
@@ -32,18 +32,18 @@ class Geographic(LabelSource):
     weight : float
         Weight of the source against the others, at least 0.
     on_unknown : str
-        What a label that names no language or territory is: "error", or "missing" to leave
-        its pairs out.
+        What to do with a label that names no language or territory: "error" raises an error,
+        "missing" leaves its pairs out.
     metadata : Metadata
-        Of the corpus: its labels are those of the table.
+        Metadata of the corpus, whose labels are compared.
 
     Raises
     ------
     KeyError
         If the metadata lack the column.
     ValueError
-        If the kind, the length scale, the weight or ``on_unknown`` is none of the above, if there
-        is no metadata, or if a label names no language or territory.
+        If the kind, the length scale, the weight or ``on_unknown`` has another value, if there is
+        no metadata, or if a label names no language or territory and ``on_unknown`` is "error".
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Labels without an order: equal or not."""
+"""A source for labels that are equal or not."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class Categorical(KnowledgeSource):
     weight : float
         Weight of the source against the others, at least 0.
     metadata : Metadata, optional
-        Of the corpus, to make sure that it has labels in the column.
+        Metadata of the corpus, to check that the column holds labels.
 
     Raises
     ------
@@ -40,20 +40,20 @@ class Categorical(KnowledgeSource):
     def pairs(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Compares labels; see :meth:`KnowledgeSource.pairs`."""
         similarity = torch.empty(len(rows), len(columns), device=rows.device)
-        # Missing columns get a code of their own, which is not that of missing rows.
+        # A missing label of `columns` gets another code than one of `rows`, so that they differ.
         others = columns.masked_fill(columns < 0, -2)
-        # int32 written as float32: a third of the time of int64 and a cast.
+        # int32 compared into float32 takes a third of the time of int64 and a cast.
         torch.eq(rows.int().unsqueeze(1), others.int().unsqueeze(0), out=similarity)
         return similarity, known_pairs(rows >= 0, columns >= 0)
 
 
 def known_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-    """Where both labels are known: (B,) and (C,) bool -> (B, C) bool.
+    """Returns (B, C) bool: both of the pair are known, by (B,) and (C,) bool.
 
     Example
     -------
     >>> known_pairs(torch.tensor([True, False]), torch.tensor([False, True])).tolist()
     [[False, True], [False, False]]
     """
-    # Copying one of two rows is far faster than a logical and of all pairs.
+    # Copying one of two rows is far faster than a logical "and" of all pairs.
     return torch.stack([torch.zeros_like(columns), columns]).index_select(0, rows.long())

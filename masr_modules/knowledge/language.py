@@ -1,4 +1,4 @@
-"""Languages: how distant URIEL+ holds them to be."""
+"""A source for languages: the smaller their distance in URIEL+, the more similar."""
 
 import logging
 from collections.abc import Sequence
@@ -18,30 +18,30 @@ class LanguageDistance(LabelSource):
 
     The distances are those of URIEL+ (Khan et al., 2024, arXiv 2409.18472), the successor
     of URIEL (Littell et al., 2017). Several kinds are averaged over those that are known
-    for the pair. An utterance of the same language has similarity 1.
+    for the pair. Two utterances of one language have similarity 1.
 
     Arguments
     ---------
     column : str
         The CSV column that holds language codes.
     kinds : str or Sequence[str]
-        Kinds of distance: genetic, geographic, featural, syntactic, phonological,
+        One or more kinds of distance: genetic, geographic, featural, syntactic, phonological,
         inventory, morphological, script.
     weight : float
         Weight of the source against the others, at least 0.
     on_unknown : str
-        What a label that names no language is: "error", or "missing" to leave its
-        pairs out.
+        What to do with a label that names no language: "error" raises an error, "missing"
+        leaves its pairs out.
     metadata : Metadata
-        Of the corpus: its labels are those of the table.
+        Metadata of the corpus, whose labels are compared.
 
     Raises
     ------
     KeyError
         If the metadata lack the column.
     ValueError
-        If a kind, the weight or ``on_unknown`` is none of the above, if there is no metadata, or
-        if a label names no language.
+        If a kind, the weight or ``on_unknown`` has another value, if there is no metadata, or if a
+        label names no language and ``on_unknown`` is "error".
 
     Example
     -------

@@ -17,7 +17,7 @@ from masr_modules.knowledge.languages import NOT_FAMILIES, equivalents, is_isola
 
 logger = logging.getLogger(__name__)
 
-#: Kinds of distance: the URIEL+ file that holds a kind's features, and their prefix in it.
+#: Kind of distance -> the URIEL+ file that holds its features, and their prefix in it.
 _FEATURES = {
     "genetic": ("family_features.npz", "F_"),
     "geographic": ("geocoord_features.npz", "GC_"),
@@ -32,14 +32,14 @@ _FEATURES = {
 #: Names of the kinds of distance between languages.
 DISTANCE_KINDS = tuple(_FEATURES)
 
-# Changes when the same codes and URIEL+ version shall give other tables than before.
+# To be raised when the tables of the same codes and URIEL+ version change.
 _TABLE_FORMAT = 1
 
 
 def _load_features(kind: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Codes (N,) and feature values (N, F) of all languages in URIEL+, and which are known.
+    """Loads the codes (N,) and feature values (N, F) of all languages, and which are known.
 
-    The sources of a feature are united as URIEL+ does by default: their maximum.
+    The value of a feature is the maximum over its sources, which is URIEL+'s default.
     """
     name, prefix = _FEATURES[kind]
     resource = files("urielplus") / "database" / "original_uriel" / name
@@ -53,7 +53,7 @@ def _load_features(kind: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     else:
         values = values[:, chosen].max(axis=2).astype(np.float64)
     known = values != -1
-    if kind in ("genetic", "geographic"):  # there, zeros alone are a missing vector
+    if kind in ("genetic", "geographic"):  # in these kinds, a vector of zeros is a missing one
         known &= (values > 0).any(axis=1, keepdims=True)
     if kind == "genetic":
         pseudo = np.isin(features[chosen], [f"F_{name}" for name in NOT_FAMILIES])
@@ -62,7 +62,7 @@ def _load_features(kind: str) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def _angular_distance(u: np.ndarray, v: np.ndarray) -> float:
-    """URIEL+'s distance, its arithmetic included: 2 arccos(cos(u, v)) / pi, four decimals."""
+    """Computes 2 arccos(cos(u, v)) / pi to four decimals, with URIEL+'s own arithmetic."""
     u = u if u.any() else np.full(len(u), 1e-10)
     v = v if v.any() else np.full(len(v), 1e-10)
     cosine = np.dot(u / np.linalg.norm(u), v / np.linalg.norm(v))
@@ -71,7 +71,7 @@ def _angular_distance(u: np.ndarray, v: np.ndarray) -> float:
 
 
 def _compute_distances(codes: Sequence[str], kind: str) -> np.ndarray:
-    """Distances (L, L) between ISO 639-3 codes, NaN where URIEL+ cannot tell."""
+    """Computes (L, L) distances between ISO 639-3 codes, NaN where URIEL+ does not know them."""
     names, values, known = _load_features(kind)
     index = {name: row for row, name in enumerate(names) if known[row].any()}
     rows = [next((index[c] for c in equivalents(code) if c in index), None) for code in codes]
@@ -106,7 +106,7 @@ def _read_cache(path: Path, codes: Sequence[str]) -> np.ndarray | None:
         with np.load(path, allow_pickle=False) as archive:
             table, stored = archive["distances"], archive["codes"].tolist()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # absent or corrupt: the caller computes it
+        return None  # absent or damaged: the caller computes the table
     return table if stored == list(codes) and table.shape == (len(codes),) * 2 else None
 
 
@@ -123,7 +123,7 @@ def _write_cache(path: Path, codes: Sequence[str], table: np.ndarray) -> None:
 
 @lru_cache(maxsize=64)
 def _table(codes: tuple[str, ...], kind: str) -> np.ndarray:
-    """Distances (L, L) between sorted ISO 639-3 codes, from the cache where it has them."""
+    """Returns (L, L) distances between sorted ISO 639-3 codes, from the cache if they are in it."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256(" ".join(codes).encode()).hexdigest()[:16]
     name = f"{kind}-{version('urielplus')}-{_TABLE_FORMAT}-{digest}.npz"
@@ -138,10 +138,10 @@ def _table(codes: tuple[str, ...], kind: str) -> np.ndarray:
 def language_distances(codes: Sequence[str], kind: str) -> np.ndarray:
     """Computes the distances of one kind between languages, as URIEL+ defines them.
 
-    Equals ``URIELPlus().new_distance(kind, ...)`` with URIEL+'s default settings (angular
-    distance over the features known for both, sources united), but distinguishes what is not
-    known. A language that URIEL+ has no features of the kind for is looked up under
-    its macrolanguage or member (``nob`` under ``nor``). An isolate is at genetic distance 1
+    The distances equal those of ``URIELPlus().new_distance(kind, ...)`` with URIEL+'s default
+    settings (angular distance over the features known for both, sources united), except that
+    unknown ones are NaN. If URIEL+ has no features of the kind for a language, it is looked up
+    under its macrolanguage or member (``nob`` under ``nor``). An isolate is at genetic distance 1
     from all others. Languages without a family (artificial ones, pidgins) have no genetic
     distances. Tables are kept in ``$XDG_CACHE_HOME/masr``, by default ``~/.cache/masr``.
 
@@ -156,7 +156,7 @@ def language_distances(codes: Sequence[str], kind: str) -> np.ndarray:
     -------
     np.ndarray
         Distances, float64 of shape (L, L), in [0, 1]; NaN where they are not known. The
-        diagonal is 0 where the language has features of the kind.
+        diagonal is 0 for each language with features of the kind.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Languages: codes, families and territories.
 
-Codes are read with langcodes, whose IANA registry says what a code stands for.
+langcodes reads the codes; its copy of the IANA registry says what a code stands for.
 Families come from URIEL+ (Khan et al., 2024, arXiv 2409.18472;
 its phylogeny is Glottolog's), the successor of URIEL (Littell et al., 2017).
 """
@@ -18,22 +18,22 @@ from langcodes.data_dicts import (
 )
 from langcodes.registry_parser import parse_registry
 
-#: Glottolog files languages without a known descent under these headings. Languages under
-#: the same heading are no relatives of each other.
+#: Headings under which Glottolog files languages without a known descent. Languages under the
+#: same heading are not related.
 NOT_FAMILIES = {"Artificial Language", "Bookkeeping", "Mixed Language", "Pidgin"}
 NOT_FAMILIES |= {"Sign Language", "Speech Register", "Unattested", "Unclassifiable"}
 
 # langcodes' table also has longer keys, such as fil, which is a language of its own here.
 _ALPHA3 = {code: alpha3 for code, alpha3 in LANGUAGE_ALPHA3.items() if len(code) == 2}
 _ALPHA2 = {alpha3: alpha2 for alpha2, alpha3 in _ALPHA3.items()}
-#: Registered after langcodes' copy of the registry was made: Toki Pona.
+#: Languages registered after langcodes' copy of the registry was made: Toki Pona.
 _NEWER_LANGUAGES = {"tok"}
 _NOT_A_LANGUAGE = {"collection", "special", "private-use"}
 
 
 @cache
 def _registry() -> dict[str, dict]:
-    """The IANA registry's languages, by subtag, and its regions, by upper-case subtag."""
+    """Returns the IANA registry's languages, by subtag, and its regions, by upper-case subtag."""
     entries = {}
     for entry in parse_registry():
         if entry["Type"] in ("language", "region"):
@@ -48,7 +48,7 @@ def _bcp47(code: str) -> str:
 
 
 def _language_entry(subtag: str | None) -> dict | None:
-    """Registry entry of an ISO 639-1 or 639-3 code, None where it names no language."""
+    """Returns the registry entry of an ISO 639-1 or 639-3 code, None if it names no language."""
     entry = _registry().get(_ALPHA2.get(subtag, subtag)) if subtag else None
     if entry is None or entry["Type"] != "language" or entry.get("Scope") in _NOT_A_LANGUAGE:
         return None
@@ -59,9 +59,10 @@ def _language_entry(subtag: str | None) -> dict | None:
 def resolve_language(code: str) -> str:
     """Finds the ISO 639-3 code of the language that a code names.
 
-    Reads ISO 639-1, -2 and -3, BCP-47, the configuration names of FLEURS
-    (``cmn_hans_cn``) and obsolete codes (``iw``, ``jw``). What the code names is
-    kept: ``nb`` is ``nob`` and not ``nor``, ``et`` is the macrolanguage ``est``.
+    It reads ISO 639-1, -2 and -3, BCP-47, the configuration names of FLEURS
+    (``cmn_hans_cn``) and obsolete codes (``iw``, ``jw``). It does not exchange a language for
+    its macrolanguage or a member: ``nb`` is ``nob`` and not ``nor``, ``et`` is the macrolanguage
+    ``est``.
 
     Arguments
     ---------
@@ -104,14 +105,14 @@ def resolve_language(code: str) -> str:
     return _ALPHA3.get(subtag, subtag)
 
 
-#: ISO 639-3 code -> the one that all corpora share, where they name one language in two ways:
+#: ISO 639-3 code -> the code used for every corpus, if corpora name one language in two ways:
 #: speech filed under Chinese is Mandarin, Norwegian is Bokmål, and Tagalog is Filipino.
 CANONICAL = {"zho": "cmn", "nor": "nob", "tgl": "fil"}
 
 
 @cache
 def canonical_language(code: str) -> str:
-    """Finds the ISO 639-3 code by which a language is known in every corpus.
+    """Finds the ISO 639-3 code that a language has in every prepared corpus.
 
     Corpora name one language in several ways (``zh``, ``zh-CN``, ``cmn_hans_cn``). A code that
     names a macrolanguage without saying which member is meant is kept (``ar``, ``et``), unless
@@ -145,7 +146,7 @@ def canonical_language(code: str) -> str:
 
 @cache
 def _members() -> dict[str, list[str]]:
-    """Macrolanguage to its member languages (ISO 639-3), the predominant ones first."""
+    """Returns macrolanguage -> its member languages (ISO 639-3), the predominant ones first."""
     members: dict[str, list[str]] = {}
     for table in (NORMALIZED_MACROLANGUAGES, MACROLANGUAGES):
         for member, macro in sorted(table.items()):
@@ -158,7 +159,7 @@ def _members() -> dict[str, list[str]]:
 
 @cache
 def equivalents(iso: str) -> tuple[str, ...]:
-    """Codes under which data about a language may be filed, the closest first.
+    """Returns the codes under which data about a language may be filed, the closest first.
 
     Databases differ in whether they know a language by its macrolanguage (``est``)
     or by the member that most people mean by it (``ekk``).
@@ -178,7 +179,7 @@ def _uriel_rows(name: str) -> list[dict[str, str]]:
 
 @cache
 def _catalogue() -> dict[str, dict[str, str]]:
-    """ISO 639-3 code to URIEL+'s row of it: name, lineage, place."""
+    """Returns ISO 639-3 code -> URIEL+'s row of the language, with name, lineage and place."""
     iso_codes = {
         row["glottocode"]: row["iso_code"] for row in _uriel_rows("uriel_glottocode_map.csv")
     }
@@ -187,7 +188,7 @@ def _catalogue() -> dict[str, dict[str, str]]:
 
 
 def _lineage(row: dict[str, str]) -> list[str]:
-    """Families of a language, the top-level one first; an isolate has none."""
+    """Returns the families of a language, the top-level one first; an isolate has none."""
     return [name.strip() for name in row["lineage"].split(",") if name.strip()]
 
 
@@ -209,7 +210,7 @@ def language_lineage(code: str) -> tuple[str, ...]:
     Returns
     -------
     tuple[str, ...]
-        Names of the families, the top-level one first. Empty where they are not known, and
+        Names of the families, the top-level one first. It is empty if they are not known, and
         for languages that descend from no family (artificial languages, pidgins).
 
     Raises
@@ -241,7 +242,7 @@ def language_family(code: str) -> str | None:
     Returns
     -------
     str or None
-        Name of the family, None where there is none or it is not known.
+        Name of the family, None if there is none or it is not known.
 
     Raises
     ------
@@ -259,7 +260,7 @@ def language_family(code: str) -> str | None:
 def language_place(code: str) -> tuple[float, float] | None:
     """Finds the point on the globe that URIEL+ (Glottolog) gives for a language.
 
-    A language that it has no place of is looked up under its macrolanguage or member.
+    A language without a place there is looked up under its macrolanguage or member.
 
     Arguments
     ---------
@@ -269,7 +270,7 @@ def language_place(code: str) -> tuple[float, float] | None:
     Returns
     -------
     tuple[float, float] or None
-        Latitude and longitude in degrees, north and east positive. None where it is not
+        Latitude and longitude in degrees, north and east positive. None if the place is not
         known.
 
     Raises
@@ -285,13 +286,13 @@ def language_place(code: str) -> tuple[float, float] | None:
     for iso in equivalents(resolve_language(code)):
         row = _catalogue().get(iso)
         if row and row["latitude"] and row["longitude"]:
-            longitude = float(row["longitude"])  # of some it counts to 360
+            longitude = float(row["longitude"])  # some of them run from 0 to 360
             return float(row["latitude"]), longitude - 360 if longitude > 180 else longitude
     return None
 
 
 def _country(territory: str | None) -> str | None:
-    """The territory where it is one of ISO 3166; groups of them (419, EU) are not."""
+    """Returns the territory if it is one of ISO 3166, and None for groups of them (419, EU)."""
     is_country = territory in _registry() and territory.isalpha()
     return territory if is_country and territory not in {"EU", "EZ", "UN", "ZZ"} else None
 
@@ -299,8 +300,8 @@ def _country(territory: str | None) -> str | None:
 def language_region(code: str) -> str | None:
     """Finds the territory that a language code stands for.
 
-    It is the code's own region, else the likely one by CLDR, through langcodes. A region
-    that is no territory (``es_419``, Latin America) leaves the territory unknown.
+    It is the code's own region if it has one, and otherwise CLDR's likely one, from langcodes. If
+    the region is no territory (``es_419``, Latin America), the territory is not known.
 
     Arguments
     ---------
@@ -310,7 +311,7 @@ def language_region(code: str) -> str | None:
     Returns
     -------
     str or None
-        ISO 3166-1 code of two letters, None where it is not known.
+        ISO 3166-1 code of two letters, None if it is not known.
 
     Raises
     ------
@@ -328,7 +329,7 @@ def language_region(code: str) -> str | None:
         return _country(tag.territory)
     for iso in candidates:
         language = _ALPHA2.get(iso, iso)
-        # For a language it does not know, langcodes answers with that of "und": US.
+        # For a language that it does not know, langcodes gives the territory of "und": US.
         if language in LIKELY_SUBTAGS:
             likely = langcodes.Language.make(language=language, script=tag.script).maximize()
             return _country(likely.territory)

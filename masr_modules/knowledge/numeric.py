@@ -1,4 +1,4 @@
-"""Numbers: the nearer, the more alike."""
+"""A source for numbers: the nearer they are, the more similar."""
 
 import math
 
@@ -9,15 +9,14 @@ from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.labels import known_pairs
 
-# exp of anything smaller is no normal float32 and ten times slower; what is given is 2e-35.
+# Below it, exp gives subnormal numbers, which are ten times slower; here it gives 2e-35.
 _SMALLEST_EXPONENT = -80.0
 
 
 class Numeric(KnowledgeSource):
     """Similarity of numbers a and b: exp(-(a - b)^2 / (2 length_scale^2)).
 
-    The source has its column read as numbers, whatever the column is: age, valence, year,
-    signal-to-noise ratio.
+    Any column is read as numbers for this source: age, valence, year, signal-to-noise ratio.
 
     Arguments
     ---------
@@ -28,7 +27,7 @@ class Numeric(KnowledgeSource):
     weight : float
         Weight of the source against the others, at least 0.
     metadata : Metadata, optional
-        Of the corpus, to make sure that it has numbers in the column.
+        Metadata of the corpus, to check that the column holds numbers.
 
     Raises
     ------

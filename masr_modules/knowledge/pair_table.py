@@ -1,4 +1,4 @@
-"""Look-up of many pairs in a table of labels by labels, on any device."""
+"""Fast look-up of many pairs of labels in a table of similarities, on any device."""
 
 from typing import Generic, TypeVar
 
@@ -10,9 +10,9 @@ from torch import Tensor
 class PairTable:
     """A table of similarities laid out for looking up many pairs fast.
 
-    Copying whole rows is several times faster than gathering single numbers, so the shorter
-    side of the table is gathered first. Validity has few different rows, mostly two (label
-    known or not): each is held once.
+    Copying whole rows is several times faster than gathering single numbers, so a look-up copies
+    whole rows and columns one after the other. The validity has few different rows, mostly two
+    (label known or not), and each is held once.
 
     Arguments
     ---------
@@ -22,7 +22,7 @@ class PairTable:
     patterns : torch.Tensor
         (U, L + 1) bool, the different rows of the validity.
     pattern_of : torch.Tensor
-        (L + 1,) int64, each label's row of ``patterns``.
+        (L + 1,) int64, the index of each label's row in ``patterns``.
 
     Example
     -------
@@ -47,11 +47,11 @@ class PairTable:
         return cls(*(torch.from_numpy(array) for array in arrays))
 
     def to(self, device: torch.device) -> "PairTable":
-        """The same on a device."""
+        """Copies the table to a device."""
         return PairTable(*(t.to(device) for t in (self.values, self.patterns, self.pattern_of)))
 
     def look_up(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity and validity (B, C) of codes (B,) and (C,), -1 where missing."""
+        """Returns the (B, C) similarity and validity of (B,) and (C,) codes, -1 where missing."""
         size = len(self.values)
         rows, columns = rows.remainder(size), columns.remainder(size)  # -1 is the last
         if size <= len(rows):
@@ -66,12 +66,12 @@ Held = TypeVar("Held", Tensor, PairTable)
 
 
 class OnEachDevice(Generic[Held]):
-    """Something that is copied to a device when it is first asked for there, and kept.
+    """Copies of a tensor or table on several devices, each made at its first use and kept.
 
     Arguments
     ---------
     original : torch.Tensor or PairTable
-        What is copied, on the CPU.
+        The original, on the CPU.
 
     Example
     -------

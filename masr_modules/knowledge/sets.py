@@ -1,4 +1,4 @@
-"""Sets: how many of their members two cells share."""
+"""A source for sets: the more members two cells share, the more similar."""
 
 import torch
 import torch.nn.functional as F
@@ -10,26 +10,26 @@ from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.labels import known_pairs
 from masr_modules.knowledge.pair_table import OnEachDevice, PairTable
 
-# For more cells than this a table is no faster than comparing the sets of each batch.
+# With more different cells, a table is no faster than comparing the sets of each batch.
 _LARGEST_TABLE = 1024
 
 
 class SetOverlap(KnowledgeSource):
-    """Similarity of sets: the fraction of their members that both have (Jaccard).
+    """Similarity of sets: the fraction of the members of either that both have (Jaccard).
 
     A cell lists the members of a set, in any order: "a|b", "b|a" and " a | b" are equal.
-    An empty cell, and one of separators alone, is missing.
+    A cell that is empty or holds separators alone is missing.
 
     Arguments
     ---------
     column : str
         The CSV column that holds the sets, such as tags or languages that a speaker knows.
     separator : str
-        What stands between two members.
+        The text between two members.
     weight : float
         Weight of the source against the others, at least 0.
     metadata : Metadata
-        Of the corpus: its cells are the sets that are compared.
+        Metadata of the corpus, whose cells are compared.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class SetOverlap(KnowledgeSource):
         return _jaccard(members[rows], members[columns])  # code -1 is the last row: no members
 
     def _read(self, vocabulary: list[str]) -> Tensor:
-        """Members of each cell, (L + 1, M) int64, filled up with -1; the last row has none."""
+        """Returns (L + 1, M) int64 members of the cells, padded with -1; the last row has none."""
         sets = [
             {clean_label(name) for name in cell.split(self.separator)} - {""} for cell in vocabulary
         ]
@@ -87,15 +87,15 @@ class SetOverlap(KnowledgeSource):
 
 
 def _jaccard(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Similarity and validity (B, C) of sets (B, M) and (C, M), filled up with -1."""
+    """Returns the (B, C) similarity and validity of (B, M) and (C, M) sets, padded with -1."""
     # Only the members that occur here get a place, however many there are in the corpus.
     occurring, places = torch.unique(torch.cat([rows, columns]), return_inverse=True)
     row_places, column_places = places.split([len(rows), len(columns)])
     holds = torch.zeros(len(occurring), len(columns), device=rows.device)
     holds.scatter_(0, column_places.T, 1.0)
     holds[occurring < 0] = 0.0
-    # Sums the few rows of `holds` that belong to a set: far less work than a product of
-    # matrices as wide as there are members.
+    # This sums the few rows of `holds` that belong to a set, which is far less work than a product
+    # of matrices over all members.
     shared = F.embedding_bag(row_places, holds, mode="sum")
     row_sizes, column_sizes = (rows >= 0).sum(dim=1), (columns >= 0).sum(dim=1)
     # At least 1, so that two sets without members get 0 and not 0/0.

@@ -1,4 +1,4 @@
-"""A user's own table: how alike any two labels are."""
+"""A source for a user's own table of similarities."""
 
 import zipfile
 from pathlib import Path
@@ -17,8 +17,8 @@ _TOLERANCE = 1e-6
 class TableSource(LabelSource):
     """Similarity of labels by a table from a file.
 
-    The file holds the labels of a column and a number in [0, 1] for each two of them, alike
-    in both directions and 1 for a label and itself; "not known" is an empty cell or NaN.
+    The file holds L labels and their L x L similarities: numbers in [0, 1], symmetric, and 1 for a
+    label and itself. An empty cell or NaN means that a similarity is not known.
     A CSV has the labels in its first row and, in the same order, in its first column. An NPZ
     has the arrays ``labels`` (L,) of strings and ``similarity`` (L, L).
 
@@ -31,9 +31,10 @@ class TableSource(LabelSource):
     weight : float
         Weight of the source against the others, at least 0.
     on_unknown : str
-        What a label that the table lacks is: "error", or "missing" to leave its pairs out.
+        What to do with a label that the table lacks: "error" raises an error, "missing" leaves its
+        pairs out.
     metadata : Metadata
-        Of the corpus: its labels are those of the table.
+        Metadata of the corpus, whose labels are compared.
 
     Raises
     ------
@@ -42,8 +43,8 @@ class TableSource(LabelSource):
     KeyError
         If the metadata lack the column.
     ValueError
-        If the file holds no such table: names file, row and column. If there is no metadata, or a
-        label is not in the table.
+        If the file holds no such table; the message names file, row and column. If there is no
+        metadata, or a label is not in the table and ``on_unknown`` is "error".
 
     Example
     -------
@@ -91,7 +92,7 @@ class TableSource(LabelSource):
 def _read(path: Path) -> tuple[list[str], np.ndarray]:
     readers = {".csv": _read_csv, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
-        raise ValueError("a table is a .csv or an .npz")
+        raise ValueError("a table is a .csv or an .npz: save it as one of these")
     return readers[path.suffix.lower()](path)
 
 
@@ -111,14 +112,17 @@ def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
                 "columns hold the same labels in the same order"
             )
         if len(row) != len(labels) + 1:
-            raise ValueError(f"line {line}: row {name!r} has {len(row) - 1} of {len(labels)} cells")
+            raise ValueError(
+                f"line {line}: row {name!r} has {len(row) - 1} of {len(labels)} cells beside its "
+                "label"
+            )
         for j, cell in enumerate(row[1:]):
             try:
                 table[i, j] = float(cell) if cell.strip() else np.nan
             except ValueError:
                 raise ValueError(
                     f"line {line}: row {name!r}, column {labels[j]!r}: {cell!r} is not a number; "
-                    "leave the cell empty where it is not known"
+                    "leave the cell empty if the similarity is not known"
                 ) from None
     return labels, table
 
@@ -128,7 +132,7 @@ def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             missing = {"labels", "similarity"} - set(archive.files)
             if missing:
-                raise ValueError(f"no array {', '.join(sorted(missing))}")
+                raise ValueError(f"the file has no array {', '.join(sorted(missing))}")
             labels, table = archive["labels"], archive["similarity"]
     except (OSError, EOFError, zipfile.BadZipFile) as problem:
         raise ValueError(f"not a readable NPZ ({problem})") from None
@@ -140,9 +144,9 @@ def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _check(labels: list[str], table: np.ndarray) -> None:
-    """Raises a ValueError that names row and column of what is wrong."""
+    """Raises a ValueError that names the row and the column of the first fault."""
     if not labels:
-        raise ValueError("no labels")
+        raise ValueError("the table has no labels")
     if table.shape != (len(labels),) * 2:
         raise ValueError(f"{len(labels)} labels need a square table, not {table.shape}")
     for place, label in enumerate(labels):

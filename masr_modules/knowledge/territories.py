@@ -1,7 +1,7 @@
 """Territories of ISO 3166-1: their names, and where they are.
 
-Places come from the IANA time zone database (public domain), through the tzdata package:
-each time zone of a territory is given there with its principal location.
+Places come from the IANA time zone database (public domain), through the tzdata package, which
+gives the principal location of each time zone of a territory.
 """
 
 import re
@@ -12,7 +12,7 @@ import langcodes
 import numpy as np
 from language_data.names import name_to_code
 
-# Names in use that CLDR's English names, in language_data, do not hold.
+# Names in use that are not among CLDR's English names in language_data.
 _OTHER_NAMES = {
     "usa": "US",
     "u.s.a.": "US",
@@ -25,10 +25,10 @@ _OTHER_NAMES = {
     "macedonia": "MK",
 }
 
-# The comment of the zone that stands for the territory, where the others are outlying.
+# The comment of a territory's main zone, if its other zones are outlying.
 _MAIN = re.compile(r"\(mainland\)|^most of ")
 
-# ISO 6709 as in zone.tab: +DDMM+DDDMM or +DDMMSS+DDDMMSS.
+# A place by ISO 6709, as in zone.tab: +DDMM+DDDMM or +DDMMSS+DDDMMSS.
 _PLACE = re.compile(r"([+-])(\d\d)(\d\d)(\d\d)?([+-])(\d\d\d)(\d\d)(\d\d)?")
 
 
@@ -38,7 +38,7 @@ def _degrees(sign: str, degrees: str, minutes: str, seconds: str | None) -> floa
 
 
 def _point(place: str) -> tuple[float, float]:
-    """Latitude and longitude in degrees."""
+    """Returns latitude and longitude in degrees."""
     parts = _PLACE.fullmatch(place)
     if parts is None:
         raise ValueError(f"tzdata's zone.tab: {place!r} is no place of ISO 6709")
@@ -47,7 +47,7 @@ def _point(place: str) -> tuple[float, float]:
 
 
 def _centre(places: list[tuple[float, float]]) -> tuple[float, float]:
-    """The middle of places on the sphere: the direction of the mean of their unit vectors."""
+    """Returns the middle of places on the globe: the direction of their mean unit vector."""
     latitude, longitude = np.radians(places).T
     x = np.mean(np.cos(latitude) * np.cos(longitude))
     y = np.mean(np.cos(latitude) * np.sin(longitude))
@@ -75,10 +75,10 @@ def _places() -> dict[str, tuple[float, float]]:
 def territory_place(code: str) -> tuple[float, float]:
     """Finds a point that stands for a territory.
 
-    It is the principal location, mostly the largest city, of the territory's time zone. Of
-    several zones it is the one that the database calls the mainland or most of the territory,
-    so that Spain is not drawn to the Canary Islands; where there is none (Brazil, Russia,
-    the United States), it is the centre of all. It is neither the centre of the land nor
+    It is the principal location, mostly the largest city, of the territory's time zone. If there
+    are several zones, it is that of the zone that the database calls the mainland or most of the
+    territory, so that Spain is not drawn to the Canary Islands. If none is called so (Brazil,
+    Russia, the United States), it is the middle of all. It is neither the centre of the land nor
     of the population.
 
     Arguments

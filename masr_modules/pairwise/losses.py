@@ -1,8 +1,8 @@
-"""Losses on utterance embeddings and what the knowledge says about their pairs.
+"""Losses on utterance embeddings and on what the knowledge says about their pairs.
 
 Each is called with (embeddings, similarity, candidates) and returns a LossOutput, so that
-one can be swapped for another in the YAML. Across ranks each is scaled by
-`masr_modules.distributed.global_mean`.
+one can replace another in the YAML. Across ranks `masr_modules.distributed.global_mean` scales
+each.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,8 @@ from masr_modules.pairwise.mining import MINING_RULES, mine
 from masr_modules.pairwise.similarity import Similarity
 from masr_modules.pairwise.weighting import NO_PAIR, soft_mine
 
-#: Cosine distance below which both a positive and a negative that were mined are as good as equal.
+#: Embeddings count as collapsed if mined positives and negatives are both nearer than this cosine
+#: distance.
 COLLAPSED = 0.05
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "softplus": F.softplus}
@@ -38,26 +39,31 @@ def check_choice(name: str, value: str, choices) -> None:
 
 
 def unit_norm(embeddings: Tensor) -> Tensor:
-    """(B, D) of unit norm, in float32 or better whatever autocast says."""
+    """Scales (B, D) embeddings to unit norm, in float32 or better even under autocast."""
     dtype = torch.promote_types(embeddings.dtype, torch.float32)
     return F.normalize(embeddings.to(dtype), dim=1)
 
 
 def spread(z: Tensor) -> Tensor:
-    """1 - |mean embedding|^2 of (B, D) unit vectors: 0 is a collapse."""
+    """Computes 1 - |mean embedding|^2 of (B, D) unit vectors, which is 0 if they have collapsed."""
     return 1.0 - z.detach().mean(dim=0).square().sum()
 
 
 def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
-    """The spaces in which embeddings have collapsed: mined positives and negatives are both near.
+    """Names the spaces in which embeddings have collapsed: mined positives and negatives are near.
 
-    The loss then stays at the activation of the margin, and teaches no label.
+    The loss then stays at the activation of the margin, and no label is learned.
 
     Arguments
     ---------
-    stats : mapping
-        Means over an epoch, with names as MASRLoss gives them: `d_ap` and `d_an` of one space,
-        `d_ap_language` and `d_an_language` of one of several.
+    stats : mapping of str to float
+        Means over an epoch, named as in MASRLoss: `d_ap` and `d_an` if there is one space,
+        `d_ap_language` and `d_an_language` for one of several.
+
+    Returns
+    -------
+    list of str
+        Identities of the collapsed spaces, or "all labels" for the only space.
 
     Example
     -------
@@ -67,7 +73,7 @@ def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
     >>> collapsed_spaces({"d_ap": 0.03, "d_an": 0.01})
     ['all labels']
     """
-    far = float("inf")  # of a loss of one's own that logs one of the two
+    far = float("inf")  # in place of `d_an`, which a user's own loss may not log
     names = [key.removeprefix("d_ap") for key in stats if key.startswith("d_ap")]
     near = [n for n in names if max(stats[f"d_ap{n}"], stats.get(f"d_an{n}", far)) < COLLAPSED]
     return [name.removeprefix("_") or "all labels" for name in near]
@@ -75,16 +81,16 @@ def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
 
 @dataclass
 class Mined:
-    """What a miner finds for each of B anchors.
+    """The distances that a miner finds for each of B anchors.
 
     Arguments
     ---------
     d_ap, d_an : torch.Tensor
-        (B,) distances of the positive and of the negative, with gradient.
+        (B,) distances of the anchor to its positive and to its negative, with gradient.
     usable : torch.Tensor
         (B,) bool: the anchor has both.
     negative_similarity : torch.Tensor, optional
-        (B,) S of the negative, where there is one negative and it was asked for.
+        (B,) S of anchor and negative, if hard mining was asked for it.
     """
 
     d_ap: Tensor
@@ -94,12 +100,12 @@ class Mined:
 
 
 class HardMiner:
-    """One positive and one negative per anchor, by `mining.mine`.
+    """Hard mining: one positive and one negative per anchor, by `mining.mine`.
 
-    Mined without gradient; only the 2 B chosen distances are computed with it.
+    The choice is made without gradient; only the 2 B chosen distances have one.
     """
 
-    #: Of the difference of distances before the activation.
+    #: Factor of the difference of distances before the activation.
     scale = 1.0
 
     def __init__(self, rule: str, knowledge_weight: float, with_similarity: bool):
@@ -107,7 +113,7 @@ class HardMiner:
         self.with_similarity = with_similarity
 
     def __call__(self, z: Tensor, others: Tensor, similarity, log_counts=None) -> Mined:
-        """(B, D) anchors and (C, D) candidates of unit norm -> Mined."""
+        """Mines pairs of (B, D) anchors and (C, D) candidates, both of unit norm."""
         pairs = mine(z, others, similarity, self.rule, self.knowledge_weight, self.with_similarity)
         d_ap = 1.0 - (z * others.index_select(0, pairs.positive)).sum(dim=1)
         d_an = 1.0 - (z * others.index_select(0, pairs.negative)).sum(dim=1)
@@ -115,56 +121,56 @@ class HardMiner:
 
 
 class SoftMiner:
-    """All positives and negatives of an anchor, the harder the more, by `soft.soft_mine`."""
+    """Soft mining: all pairs of an anchor, weighted by hardness, by `weighting.soft_mine`."""
 
     def __init__(self, scale: float, knowledge_weight: float):
         self.scale, self.knowledge_weight = scale, knowledge_weight
 
     def __call__(self, z: Tensor, others: Tensor, similarity, log_counts=None) -> Mined:
-        """(B, D) anchors and (C, D) candidates of unit norm -> Mined."""
+        """Mines pairs of (B, D) anchors and (C, D) candidates, both of unit norm."""
         options = (self.scale, self.knowledge_weight, log_counts)
         return Mined(*soft_mine(z, others, similarity, *options))
 
 
 class MASRLoss(nn.Module):
-    """Mining loss on utterance embeddings, steered by knowledge.
+    """A loss on mined pairs of utterance embeddings, in which the knowledge takes part.
 
-    L = sum over anchors with a positive and a negative of
-    phi(scale (d_ip - d_in + m_i)) / number of such anchors, with d cosine distances. A miner
-    says what p and n are, a margin what m is, the activation what phi is: `mining`,
-    `margin_mode` and `activation` go together freely, but for a graded margin, which is of one
-    negative, with `soft`.
+    L is the mean over anchors i with a positive and a negative of
+    phi(scale (d_ip - d_in + m_i)), with d cosine distances. `mining` chooses p and n,
+    `margin_mode` chooses m_i, and `activation` chooses phi. All combinations are allowed except
+    soft mining with a graded margin, which needs a single negative.
 
-    One B x C matrix product and O(B C) element-wise work, in tiles, so that memory is O(B + C).
-    No host-device synchronisation.
+    The forward pass costs one B x C matrix product and O(B C) element-wise work, in tiles, so
+    that memory is O(B + C). The host never waits for the device.
 
     The hard-mining objective follows LASR (arXiv 2306.04374) and MASR
-    (arXiv 2307.10982) by their published descriptions; see docs/losses/README.md on what is
-    this project's own reading.
+    (arXiv 2307.10982) by their published descriptions; docs/losses/README.md says what is this
+    project's own reading.
 
     Arguments
     ---------
     mining : str
-        `hardest`: by embedding distance alone; `knowledge`: the knowledge weighs
-        in by `knowledge_weight`; `semihard`: as `knowledge`, with the negative
-        farther than the positive where there is one; `soft`: all pairs, weighed by
-        distance and knowledge, see masr_modules.pairwise.weighting.
+        `hardest`: the pairs that are hardest by embedding distance alone; `knowledge`: those
+        that are hardest by distance and similarity; `semihard`: as `knowledge`, with a negative
+        farther than the positive if there is one; `soft`: all pairs, weighted by distance and
+        similarity, see masr_modules.pairwise.weighting.
     knowledge_weight : float
-        alpha; not used by `hardest`. Below 0, with `soft` alone, relatives stay near.
+        alpha, the weight of the similarity beside the distance; not used by `hardest`. With
+        `soft` it may be below 0, which lets similar negatives stay near.
     margin : float
-        m.
+        m, at least 0.
     margin_mode : str
-        `constant`, or `graded`: m_i = m (1 - S_in), a smaller gap to relatives.
+        `constant`: m_i = m; `graded`: m_i = m (1 - S_in), a smaller margin to similar negatives.
     activation : str
         phi: `relu` or `softplus`.
     scale : float
-        Of `soft` alone: the higher, the more the hardest pairs count. Other rules have 1.
+        beta of `soft`: the higher, the more the hardest pairs count. Other rules use 1.
 
     Raises
     ------
     ValueError
-        For an unknown choice, a margin below 0 or a weight below 0 without `soft`, a scale
-        that is not above 0, or `soft` with a graded margin.
+        If a choice is unknown, `margin` is below 0, `knowledge_weight` is below 0 without
+        `soft`, or, with `soft`, `scale` is not above 0 or the margin is graded.
 
     Example
     -------
@@ -193,13 +199,18 @@ class MASRLoss(nn.Module):
         check_choice("activation", activation, ACTIVATIONS)
         if margin < 0 or (knowledge_weight < 0 and mining != "soft"):
             refused = f"margin ({margin}) and knowledge_weight ({knowledge_weight})"
-            raise ValueError(f"{refused} must not be negative, but for the weight of soft mining")
+            raise ValueError(
+                f"{refused} must not be negative, except knowledge_weight with soft mining"
+            )
         graded = margin_mode == "graded"
         if mining == "soft":
             if not scale > 0:
                 raise ValueError(f"scale must be above 0; it is {scale}")
             if graded:
-                raise ValueError("margin_mode: graded is of one negative; soft mining has all")
+                raise ValueError(
+                    "margin_mode: graded needs one negative per anchor, and soft mining has all "
+                    "of them: set margin_mode to constant"
+                )
             self.miner: SoftMiner | HardMiner = SoftMiner(scale, knowledge_weight)
         else:
             self.miner = HardMiner(mining, knowledge_weight, with_similarity=graded)
@@ -219,21 +230,22 @@ class MASRLoss(nn.Module):
         Arguments
         ---------
         embeddings : torch.Tensor
-            (B, D); normalised here.
+            (B, D), of any norm.
         similarity : Similarity
-            (B, C) over the same utterances and candidates.
+            (B, C), of the same utterances and candidates.
         candidates : torch.Tensor, optional
             (C, D) embeddings to mine from; by default the batch itself.
         log_counts : torch.Tensor, optional
-            (C,) logarithm of how many negatives a candidate stands for, with `soft`.
+            (C,) logarithms of the numbers of negatives that the candidates stand for; only
+            `soft` uses them.
 
         Returns
         -------
         LossOutput
-            `loss` is exactly 0, with zero gradient, when no anchor has both a
-            positive and a negative. `stats`: `anchors` (fraction with both),
-            `active` (fraction of those whose term is not 0), `d_ap`, `d_an` (mean
-            distances), `spread` (1 - |mean embedding|^2: 0 is a collapse).
+            `loss` is exactly 0, with zero gradient, if no anchor has both a
+            positive and a negative. `stats` holds `anchors` (fraction with both),
+            `active` (fraction of those whose term is above 0), `d_ap` and `d_an` (mean
+            distances), and `spread` (1 - |mean embedding|^2: 0 is a collapse).
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             z = unit_norm(embeddings)
@@ -265,9 +277,9 @@ class MASRLoss(nn.Module):
 
 
 class _SoftLabelLoss(nn.Module):
-    """Cross-entropy of a row of target weights against softmax(z z^T / temperature).
+    """Cross-entropy of rows of target weights against softmax(z z^T / temperature).
 
-    Over the pairs that some source knows and that are two recordings. Holds (B, C)
+    It runs over the pairs of different recordings that some source knows. It holds (B, C)
     matrices with gradient: O(B C) memory.
     """
 
@@ -278,7 +290,7 @@ class _SoftLabelLoss(nn.Module):
         self.temperature = temperature
 
     def targets(self, values: Tensor, known: Tensor) -> Tensor:
-        """(B, C) weights, 0 where not known, that sum to 1 (or 0: no anchor) a row."""
+        """Returns (B, C) weights, 0 where not known; an anchor's row sums to 1, others to 0."""
         raise NotImplementedError
 
     def forward(
@@ -287,8 +299,13 @@ class _SoftLabelLoss(nn.Module):
         similarity: Similarity,
         candidates: Tensor | None = None,
     ) -> LossOutput:
-        """Computes the loss, as `MASRLoss.forward` describes; `stats`: `anchors` (fraction with a
-        target), `spread`."""
+        """Computes the loss of a batch; arguments are those of `MASRLoss.forward`.
+
+        Returns
+        -------
+        LossOutput
+            `stats` holds `anchors` (fraction of utterances with a target) and `spread`.
+        """
         with torch.autocast(embeddings.device.type, enabled=False):
             z = unit_norm(embeddings)
             others = z if candidates is None else unit_norm(candidates)
@@ -303,17 +320,17 @@ class _SoftLabelLoss(nn.Module):
 
 
 class MultiSupConLoss(_SoftLabelLoss):
-    """Supervised contrastive loss with soft labels: every pair a positive as far as S says.
+    """Supervised contrastive loss with soft labels: each pair is a positive with weight S.
 
     L = - mean over anchors of sum_j S_ij log p_ij / sum_j S_ij, with p_i the softmax of
-    z_i . z_j / temperature over the other recordings that some source knows the pair with.
+    z_i . z_j / temperature over the other recordings j for which some source knows the pair.
     With S of 0 and 1 it is SupCon's L_out (Khosla et al., 2020, arXiv 2004.11362).
     Anchors are utterances with a pair of S > 0.
 
     Arguments
     ---------
     temperature : float
-        Above 0.
+        Temperature of the softmax, above 0.
 
     Raises
     ------
@@ -333,7 +350,7 @@ class MultiSupConLoss(_SoftLabelLoss):
     """
 
     def targets(self, values: Tensor, known: Tensor) -> Tensor:
-        """S, normalised."""
+        """Returns S, normalised to a sum of 1 per row."""
         weights = values * known
         return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
 
@@ -343,12 +360,12 @@ class XSampleLoss(_SoftLabelLoss):
 
     L = - mean over anchors of sum_j t_ij log p_ij, with t_i the softmax of
     S_ij / target_temperature and p_i that of z_i . z_j / temperature, both over the other
-    recordings that some source knows the pair with (Sobal et al., 2024, arXiv 2407.18134).
+    recordings j for which some source knows the pair (Sobal et al., 2024, arXiv 2407.18134).
 
     Arguments
     ---------
     temperature, target_temperature : float
-        Above 0.
+        Temperatures of the two softmaxes, above 0.
 
     Raises
     ------
@@ -374,6 +391,6 @@ class XSampleLoss(_SoftLabelLoss):
         self.target_temperature = target_temperature
 
     def targets(self, values: Tensor, known: Tensor) -> Tensor:
-        """softmax(S / target_temperature)."""
+        """Returns softmax(S / target_temperature) over the known pairs of each row."""
         scores = (values / self.target_temperature).masked_fill(~known, NO_PAIR)
         return scores.softmax(dim=1) * known

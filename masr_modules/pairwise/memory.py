@@ -1,4 +1,4 @@
-"""Past embeddings as further candidates: many negatives for small batches."""
+"""Embeddings of past batches as further candidates: many negatives for small batches."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,12 @@ from masr_modules.data.metadata import MISSING, Metadata
 
 
 class CrossBatchMemory(nn.Module):
-    """A ring of detached embeddings with the metadata they had.
+    """A ring buffer of detached embeddings of past batches with their metadata.
 
-    After Wang et al., 2020 (arXiv 1912.06798). Entries serve as negatives: embeddings of
-    the past drift, and a positive would pull towards where an utterance no longer is.
-    Everything is a buffer, so that a checkpoint holds it. No step waits for the device.
+    The method is that of Wang et al., 2020 (arXiv 1912.06798). Entries serve as negatives
+    alone: the encoder has changed since, and a positive would pull towards an outdated
+    embedding. All state is in buffers, which a checkpoint holds. The host never waits for the
+    device.
 
     Arguments
     ---------
@@ -22,14 +23,14 @@ class CrossBatchMemory(nn.Module):
     max_age : int
         Training steps after which an entry no longer counts.
     embedding_size : int
-        D.
+        D, the dimensions of an embedding.
     labels, numbers : sequence of str
-        Metadata columns that are kept, of codes and of numbers.
+        Metadata columns that are kept: those of labels, and those of numbers.
 
     Raises
     ------
     ValueError
-        If size or age is below 1.
+        If `size` or `max_age` is below 1.
 
     Example
     -------
@@ -77,9 +78,14 @@ class CrossBatchMemory(nn.Module):
 
     @torch.no_grad()
     def enter(self, embeddings: Tensor, metadata: Metadata) -> None:
-        """Takes a step's (B, D) embeddings in, over the oldest; one step passes.
+        """Replaces the oldest entries by a step's (B, D) embeddings, and counts the step.
 
-        Of more than `size` embeddings the last are kept.
+        If there are more than `size` embeddings, the last `size` are kept.
+
+        Raises
+        ------
+        ValueError
+            If the metadata have no ids.
         """
         embeddings = embeddings[-self.size :]
         metadata = metadata.select(slice(-len(embeddings), None))
@@ -98,7 +104,7 @@ class CrossBatchMemory(nn.Module):
         self.step += 1
 
     def metadata(self, vocabularies: dict[str, list[str]]) -> Metadata:
-        """Metadata of all `size` entries; all of it is missing in an empty or too old one."""
+        """Returns the metadata of all `size` entries, with no cells of empty or too old ones."""
         stale = self.step - self.entered > self.max_age
         columns = {
             column: self.codes[:, i].masked_fill(stale, MISSING)

@@ -1,4 +1,4 @@
-"""Choosing the positive and the negative of each anchor, tile by tile."""
+"""Hard mining: the choice of one positive and one negative for each anchor, tile by tile."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from masr_modules.pairwise.similarity import Similarity
 
 MINING_RULES = ("hardest", "knowledge", "semihard")
 
-#: Pairs looked at together: 4 MiB of float32, about what stays in a CPU's caches.
+#: Pairs in a tile: 4 MiB of float32, about what fits into a CPU's caches.
 TILE = 2**20
 
 
@@ -20,11 +20,11 @@ class Pairs:
     Arguments
     ---------
     positive, negative : torch.Tensor
-        (B,) int64 candidate indices; meaningless where not usable.
+        (B,) int64 indices of candidates; meaningless if the anchor is not usable.
     usable : torch.Tensor
         (B,) bool: the anchor has both.
     negative_similarity : torch.Tensor, optional
-        (B,) S of anchor and negative, where it was asked for.
+        (B,) S of anchor and negative, if it was asked for.
     """
 
     positive: Tensor
@@ -43,14 +43,14 @@ def mine(
     with_similarity: bool = False,
     tile: int = TILE,
 ) -> Pairs:
-    """Picks the hardest pairs by distance and by what the knowledge says.
+    """Picks the hardest pairs by distance and similarity.
 
     p = argmax over P of d + alpha (1 - S); n = argmin over N of d - alpha S;
-    the alpha term is 0 on pairs that no source knows. `semihard` takes as n the
-    best-scored negative farther than p, where there is one.
+    the alpha term is 0 on pairs that no source knows. With `semihard`, n is the negative of
+    least d - alpha S among those farther than p, if there are any.
 
-    One (B, C) matrix product and O(B C) element-wise work, in tiles of whole rows: the
-    result is the same whatever their size, and memory is O(B + C + tile).
+    It takes one (B, C) matrix product and O(B C) element-wise work, in tiles of whole rows.
+    The result does not depend on their size, and memory is O(B + C + tile).
 
     Arguments
     ---------
@@ -59,11 +59,11 @@ def mine(
     candidates : torch.Tensor
         (C, D), of unit norm.
     similarity : Similarity
-        Over the same pairs.
+        Similarity of the same B utterances and C candidates.
     rule : str
         `hardest` (alpha is 0), `knowledge` or `semihard`.
     knowledge_weight : float
-        alpha.
+        alpha, the weight of the similarity beside the distance.
     with_similarity : bool
         Whether to return S of the negatives.
     tile : int
@@ -72,6 +72,7 @@ def mine(
     Returns
     -------
     Pairs
+        One positive and one negative per anchor.
 
     Example
     -------
@@ -97,17 +98,17 @@ def mine(
         rows = slice(start, min(start + size, len(embeddings)))
         whole = size >= len(embeddings)
         part = similarity if whole else similarity.rows(rows.start, rows.stop)
-        # The distance less 1: constants do not choose.
+        # The distance minus 1: a constant does not change the choice.
         distances = -embeddings[rows] @ columns
         found.fill(rows, *_mine_tile(distances, part, alpha, rule == "semihard", with_similarity))
     return found.pairs
 
 
 class _Found:
-    """The pairs, tile by tile, in tensors made beforehand.
+    """The pairs of all tiles, in tensors that are allocated before the first tile.
 
-    Small results that outlive their tile would lie between its large blocks and keep the
-    allocator from reusing these: 4 MiB a tile.
+    Small results allocated inside a tile would lie between its large blocks and keep the
+    allocator from reusing these, 4 MiB per tile.
     """
 
     def __init__(self, size: int, like: Tensor, with_similarity: bool):

@@ -1,4 +1,4 @@
-"""A learned embedding for each label, as candidates of mining."""
+"""Prototypes: a learned embedding for each label, with which anchors are compared."""
 
 import json
 import logging
@@ -15,18 +15,18 @@ logger = logging.getLogger(__name__)
 
 
 class Candidates(NamedTuple):
-    """What anchors are compared with.
+    """The candidates with which the anchors of a batch are compared.
 
     Arguments
     ---------
     embeddings : torch.Tensor
         (C, D).
     metadata : Metadata
-        Of the C candidates.
+        Metadata of the C candidates.
     log_counts : torch.Tensor, optional
-        (C,) logarithm of how many negatives each stands for.
+        (C,) logarithms of the numbers of negatives that the candidates stand for.
     own : torch.Tensor
-        (B,) int64: which one is that of each utterance, -1 where none is.
+        (B,) int64: the index of each utterance's own candidate, -1 if it has none.
     """
 
     embeddings: Tensor
@@ -36,41 +36,41 @@ class Candidates(NamedTuple):
 
 
 class Prototypes(nn.Module):
-    """One learned embedding for each label of the identity, in the place of the batch's pairs.
+    """One learned embedding for each label of the identity, which replaces pairs of utterances.
 
-    A prototype persists from batch to batch, which a mined pair does not, and its metadata is
-    its label: sources compare an utterance with it as with another utterance. What else holds
-    of the utterances of a label, such as the family of a language, it carries too where the column
-    is named in `candidates_by`: an utterance whose label is not known, but whose family is, has the
-    prototypes of that family as candidate labels and all others as negatives.
+    A prototype persists from batch to batch. Its metadata are its label, so that sources compare an
+    utterance with it as with another utterance. It also carries the value that the label's
+    utterances share in each column of `candidates_by`, such as the family of a language: an
+    utterance whose language is missing, but whose family is known, has the prototypes of that
+    family as candidate labels and all others as negatives.
 
-    With cosines, alpha = 0 and soft mining this is the normalised softmax (Wang et al., 2017,
-    arXiv 1704.06369). The labels are kept in the checkpoint; a run with others is refused.
+    With soft mining and alpha = 0 this is the normalised softmax (Wang et al., 2017,
+    arXiv 1704.06369). The checkpoint holds the labels, and a run with other labels cannot load it.
 
     Arguments
     ---------
     identity : str
         The label column.
     embedding_size : int
-        D.
+        D, the dimensions of an embedding.
     metadata : Metadata
-        Of the corpus.
+        Metadata of the corpus: there is a prototype for each of its L labels.
     candidates_by : sequence of str
-        Label columns that prototypes carry beside the identity, and that tell of utterances without
-        it; see masr_modules.data.candidates.CandidateLabels.
+        Label columns that prototypes carry beside the identity, and that give utterances without a
+        label their candidate labels; see masr_modules.data.candidates.CandidateLabels.
     max_labels : int, optional
-        Labels compared in a training step: those of the batch and as many others, drawn
-        uniformly, as there is room for. A drawn one counts for all that it stands for. All by
-        default. A batch of as many utterances or more compares one label more than it has
+        Number of labels compared in a training step; all by default. They are the batch's labels
+        and others that are drawn uniformly, which are weighted to stand for all labels that the
+        batch lacks. A batch of `max_labels` utterances or more compares one label more than it has
         utterances, which is logged once.
     agreement : float
-        See CandidateLabels.
+        Fraction of a label's utterances that must agree; see CandidateLabels.
 
     Raises
     ------
     ValueError
         If the identity is no label column or has fewer than two labels, `max_labels` is below 2, or
-        `agreement` not above a half and at most 1.
+        `agreement` is not above 0.5 and at most 1.
 
     Example
     -------
@@ -108,17 +108,17 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(start)
 
     def forward(self, metadata: Metadata) -> Candidates:
-        """The candidates of a batch with this metadata.
+        """Returns the prototypes with which a batch is compared.
 
         Arguments
         ---------
         metadata : Metadata
-            Of the batch, its vocabularies those of the corpus.
+            Metadata of the batch, with the vocabularies of the corpus.
 
         Returns
         -------
         Candidates
-            O(L D), or O(max_labels D + L) where labels are drawn.
+            All L prototypes, O(L D); in training with `max_labels` some, O(max_labels D + L).
         """
         every = self.candidates.labels
         log_counts: Tensor | None
@@ -140,14 +140,14 @@ class Prototypes(nn.Module):
         return Candidates(weight, Metadata(columns, metadata.vocabularies), log_counts, own)
 
     def _count(self, utterances: int) -> int:
-        """How many labels are compared. The host does not know how many the batch has."""
+        """Returns the number of labels to compare, without waiting for the batch's labels."""
         if self.max_labels is None or not self.training:
             return len(self.labels)
         if utterances >= self.max_labels and not self.warned:
             self.warned = True
             logger.warning(
-                "max_labels is %d, but a batch has %d utterances, each perhaps of another %s: up "
-                "to %d labels are compared",
+                "max_labels is %d, but a batch has %d utterances, which may all differ in %s: up "
+                "to %d labels are compared; raise max_labels above the utterances of a batch",
                 self.max_labels,
                 utterances,
                 self.identity,
@@ -156,9 +156,12 @@ class Prototypes(nn.Module):
         return max(self.max_labels, utterances + 1)
 
     def _draw(self, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Labels of the batch, each once, then others; the number is the same at every step."""
+        """Draws `count` labels: those of the batch, each once, then others.
+
+        Returns the codes and the log counts, (count,) each.
+        """
         size = len(self.labels)
-        # The batch's labels sort before all others, in a random order among themselves.
+        # The batch's labels sort before all others; both are in random order.
         order = torch.rand(size, device=codes.device)
         present = torch.zeros(size + 1, dtype=torch.bool, device=codes.device)
         present[codes] = True  # a missing label is -1: the last place, which is cut off
@@ -170,12 +173,18 @@ class Prototypes(nn.Module):
         return chosen, torch.where(present[chosen], 0.0, log_ratio)
 
     def get_extra_state(self) -> Tensor:
-        """The labels, for the checkpoint."""
+        """Returns the identity and its labels, for the checkpoint."""
         text = json.dumps([self.identity, self.labels]).encode()
         return torch.frombuffer(bytearray(text), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Refuses a checkpoint with other labels: their prototypes would be others'."""
+        """Refuses a checkpoint of other labels.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint's labels differ. The message names up to five on each side.
+        """
         identity, labels = json.loads(bytes(state.tolist()).decode())
         if (identity, labels) == (self.identity, self.labels):
             return
@@ -183,6 +192,6 @@ class Prototypes(nn.Module):
         gone = sorted(set(labels) - set(self.labels))
         raise ValueError(
             f"the checkpoint's prototypes are of other labels of '{identity}': "
-            f"new {new[:5]}, no longer there {gone[:5]}. Give another output_folder, or the same "
-            "CSVs as before"
+            f"new {new[:5]}, no longer there {gone[:5]}. Give another --output_folder, or the "
+            "same CSVs as before"
         )

@@ -1,4 +1,4 @@
-"""What the knowledge says about each pair of utterances: S, and which pairs are alike or not."""
+"""The similarity S of each pair of utterances, and which pairs are positive or negative."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,22 +10,22 @@ from masr_modules.data.candidates import CandidateLabels
 from masr_modules.data.metadata import MISSING, Metadata
 from masr_modules.knowledge import Categorical, KnowledgeSource, build_sources, source_settings
 
-#: What a Similarity gives for each pair of B utterances and C candidates, or for each utterance.
+#: The tensors of a Similarity, in the order of the arguments of `of_tensors`.
 GIVEN = ("values", "valid", "positive", "negative", "same_recording", "partial", "one_positive")
 
 
 class Similarity:
-    """What the knowledge says about each pair of B utterances and C candidates.
+    """The similarity and the kind of each pair of B utterances and C candidates.
 
-    Each attribute is made at its first use and kept, and `rows` gives a tile of its own. A loss
-    that walks over tiles therefore never holds a matrix of size B x C, and one that does not read
-    `values` does not pay for them. Made by :func:`combine` from metadata, or by
-    :meth:`of_tensors` from matrices that one has.
+    Each attribute is computed at its first use and kept, and `rows` returns a new Similarity for a
+    tile. A loss that walks over tiles therefore never holds a matrix of size B x C, and one that
+    does not read `values` does not pay for them. :func:`combine` makes a Similarity from metadata,
+    and :meth:`of_tensors` from given matrices.
 
     Attributes
     ----------
     values : torch.Tensor
-        (B, C) float32 in [0, 1]: S; 0 where not valid.
+        (B, C) float32: S, in [0, 1]; 0 where not valid.
     valid : torch.Tensor
         (B, C) bool: some source knows the pair.
     positive : torch.Tensor
@@ -35,26 +35,27 @@ class Similarity:
     same_recording : torch.Tensor
         (B, C) bool: both utterances are one recording.
     partial : torch.Tensor or None
-        (B,) bool: the positives are candidate labels, of which one is right, and which is not
-        known. None: nowhere.
+        (B,) bool: the positives are candidate labels, of which one is right without its being
+        known which. None if this holds for no utterance.
     one_positive : torch.Tensor or None
-        (B,) int64: the candidate that is the one positive, all others being negatives; -1 where
-        there is none of either. None: no such rule, read `positive` and `negative`.
+        (B,) int64: the index of the only positive, all other candidates being negatives; -1 if
+        the utterance has neither. If it is None, `positive` and `negative` say which pairs are
+        which.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource
         The knowledge.
     metadata, candidates : Metadata
-        Of the B utterances and of the C candidates.
+        Metadata of the B utterances and of the C candidates.
     identity : str or None
         The label column that says which pairs are positive and negative.
     thresholds : (float, float)
-        Of S for positives and negatives, for `identity=None`.
+        For `identity=None`: least S of positives and greatest S of negatives.
     positive_candidates : int, optional
-        Only the first so many candidates may be positives.
+        Number of candidates, from the first on, that may be positives; all by default.
     candidate_labels : CandidateLabels, optional
-        Says what utterances without identity may be, where the candidates are labels.
+        If the candidates are labels: gives utterances without identity their candidate labels.
     one_positive : torch.Tensor, optional
         See the attribute.
 
@@ -97,13 +98,13 @@ class Similarity:
         partial: Tensor | None = None,
         one_positive: Tensor | None = None,
     ) -> "Similarity":
-        """A Similarity of one's own matrices.
+        """Makes a Similarity from given matrices.
 
         Arguments
         ---------
         values, valid, positive, negative, same_recording, partial, one_positive
-            See the attributes. `same_recording` is by default the diagonal, where B = C, and
-            nothing otherwise.
+            See the attributes. `same_recording` is by default the diagonal if B = C, and
+            nowhere True otherwise.
 
         Example
         -------
@@ -118,23 +119,23 @@ class Similarity:
         given = (values, valid, positive, negative, same_recording, partial, one_positive)
         nothing = Metadata({})
         similarity = cls([], nothing, nothing, None)
-        similarity.__dict__.update(zip(GIVEN, given, strict=True))  # as if each had been made
+        similarity.__dict__.update(zip(GIVEN, given, strict=True))  # as if each were computed
         similarity.given = given
         return similarity
 
-    #: The matrices of `of_tensors`, if it made this.
+    #: The arguments of `of_tensors`, if it made this Similarity.
     given: tuple[Tensor | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(B, C)."""
+        """The numbers of utterances and candidates, (B, C)."""
         if self.given:
             rows, columns = self.positive.shape
             return rows, columns
         return len(self.metadata), len(self.candidates)
 
     def rows(self, start: int, stop: int) -> "Similarity":
-        """The same for the utterances from `start` to `stop`: a tile (stop - start, C)."""
+        """Returns the Similarity of the utterances from `start` to `stop`, (stop - start, C)."""
         if self.given:
             parts = [None if part is None else part[start:stop] for part in self.given]
             return Similarity.of_tensors(*parts)  # type: ignore[arg-type]  # of the same kinds
@@ -151,18 +152,18 @@ class Similarity:
 
     @cached_property
     def values(self) -> Tensor:
-        """(B, C) S."""
+        """(B, C) float32: S, 0 where not valid."""
         return self._mean[0]
 
     @cached_property
     def valid(self) -> Tensor:
-        """(B, C) whether some source knows the pair."""
+        """(B, C) bool: some source knows the pair."""
         return self._mean[1]
 
     @cached_property
     @torch.no_grad()
     def positive(self) -> Tensor:
-        """(B, C) P."""
+        """(B, C) bool: P, the positive pairs."""
         if self.identity is None:
             positive = self.valid & (self.values >= self.thresholds[0])
         else:
@@ -177,10 +178,10 @@ class Similarity:
     @cached_property
     @torch.no_grad()
     def negative(self) -> Tensor:
-        """(B, C) N."""
+        """(B, C) bool: N, the negative pairs."""
         if self.identity is None:
             return self.valid & (self.values <= self.thresholds[1]) & ~self.same_recording
-        # Another identity is another recording.
+        # A recording has one identity: pairs of two identities need no check.
         negative = self._known & ~self._same_identity
         if self.partial is not None:
             negative |= self.partial.unsqueeze(1) & ~self._allowed
@@ -189,7 +190,7 @@ class Similarity:
     @cached_property
     @torch.no_grad()
     def partial(self) -> Tensor | None:
-        """(B,) whether the positives are candidate labels."""
+        """(B,) bool: the positives are candidate labels; None without `candidate_labels`."""
         if self.candidate_labels is None:
             return None
         return self.candidate_labels.partial(self.metadata)
@@ -219,7 +220,7 @@ class Similarity:
 
     @cached_property
     def same_recording(self) -> Tensor:
-        """(B, C) whether both utterances are one recording."""
+        """(B, C) bool: both utterances are one recording."""
         rows, columns = self.metadata.ids, self.candidates.ids
         if rows is None or columns is None:
             nothing = torch.zeros(1, 1, dtype=torch.bool, device=self.metadata.device)
@@ -229,7 +230,7 @@ class Similarity:
     @cached_property
     @torch.no_grad()
     def _mean(self) -> tuple[Tensor, Tensor]:
-        """S and validity. Sources come with S = 0 where they do not know the pair."""
+        """S and validity; each source's S is 0 where it does not know the pair."""
         total = weight = None
         for source in self.sources:
             values, valid = source.pairs(
@@ -259,39 +260,40 @@ def combine(
     candidate_labels: CandidateLabels | None = None,
     one_positive: Tensor | None = None,
 ) -> Similarity:
-    """Weighted mean of the sources over those that know the pair.
+    """Combines sources into the similarity S: their weighted mean over those that know the pair.
 
-    S_ij = sum_k w_k V^k_ij S^k_ij / sum_k w_k V^k_ij. Nothing is computed yet; what is read of the
-    result costs O(B C) a source and is without gradient.
+    S_ij = sum_k w_k V^k_ij S^k_ij / sum_k w_k V^k_ij. Nothing is computed yet; an attribute of the
+    result costs O(B C) per source when it is read, and has no gradient.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource
-        May be empty: then no pair is valid and S is 0.
+        The knowledge; without any source no pair is valid and S is 0.
     metadata : Metadata
-        Of the B utterances.
+        Metadata of the B utterances.
     identity : str, optional
         The label column that says which pairs are positive (equal) and negative
-        (different); a pair with it missing is neither. With None, pairs come
-        from S: positive at or above `positive_threshold`, negative at or below
+        (different); a pair in which it is missing is neither. With None, S decides: a pair
+        is positive at or above `positive_threshold`, and negative at or below
         `negative_threshold`.
     candidates : Metadata, optional
-        Of the C candidates; by default the batch itself. An utterance is never
-        its own pair: on the diagonal, or where `ids` agree.
+        Metadata of the C candidates; by default the batch itself. A recording is no pair with
+        itself: on the diagonal of a batch without `ids`, or where `ids` agree.
     positive_threshold, negative_threshold : float
-        Only for `identity=None`.
+        Used only with `identity=None`.
     positive_candidates : int, optional
-        Only the first so many candidates may be positives; by default all.
+        Number of candidates, from the first on, that may be positives; all by default.
     candidate_labels : CandidateLabels, optional
-        Where candidates are labels: the labels that an utterance without identity may have are its
-        positives, of which one is right, and the others its negatives.
+        If the candidates are labels: the candidate labels of an utterance without identity are its
+        positives, of which one is right, and all others its negatives.
     one_positive : torch.Tensor, optional
-        Where candidates are the identity's labels: see Similarity. It must agree with them.
+        If the candidates are the identity's labels: the index of each utterance's label, see
+        Similarity. It must agree with the metadata.
 
     Returns
     -------
     Similarity
-        Its attributes are made when they are read.
+        The pairs' similarities and kinds.
 
     Raises
     ------
@@ -322,7 +324,7 @@ def combine(
         candidates = metadata
     read = {source.column for source in sources} | (set() if identity is None else {identity})
     for column in read:
-        metadata[column], candidates[column]  # a missing column is told here, not mid-way
+        metadata[column], candidates[column]  # a missing column raises here, not at the first use
     return Similarity(
         list(sources),
         metadata,
@@ -336,22 +338,21 @@ def combine(
 
 
 def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> Tensor | None:
-    """How alike the labels of one column are, by the sources that read it.
+    """Computes the similarities of the labels of one column, by the sources that grade them.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource or of their factories
-        Those of other columns are left out, and so is Categorical, which separates no two labels
-        from any other two.
+        The knowledge, of which `graded_sources` are used.
     column : str
         The column.
     vocabulary : list[str]
-        Its L labels.
+        The L labels of the column.
 
     Returns
     -------
     torch.Tensor or None
-        (L, L) in [0, 1], 0 where nothing is known; None if no source is left.
+        (L, L) in [0, 1], 0 where nothing is known; None if no source grades the labels.
 
     Example
     -------
@@ -370,9 +371,9 @@ def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> T
 
 
 def graded_sources(sources: Sequence, column: str) -> list:
-    """Those of the sources, or of their factories, that grade the labels of a column.
+    """Returns those of the sources, or of their factories, that grade the labels of a column.
 
-    Categorical does not: it separates no two labels from any other two.
+    Categorical does not: it gives every two different labels the same similarity.
     """
     return [
         source

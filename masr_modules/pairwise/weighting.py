@@ -1,4 +1,4 @@
-"""Soft mining: all pairs of an anchor, the harder the more they count."""
+"""Soft mining: all pairs of an anchor count, and harder pairs count more."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,21 +10,22 @@ from torch.autograd.function import once_differentiable
 from masr_modules.pairwise.mining import TILE
 from masr_modules.pairwise.similarity import Similarity
 
-#: What a score is where there is no pair: below any cosine times a scale, and finite, so that
-#: gradients stay numbers.
+#: The score of what is no pair: far below any scaled cosine, and finite, so that gradients are not
+#: NaN.
 NO_PAIR = -1e30
 
-#: The exponent of what counts as nothing: exp gives 2e-35.
+#: Least exponent; its exponential, 2e-35, counts as nothing.
 _SMALLEST = -80.0
 
 
 class SoftPairs(NamedTuple):
-    """For each of B anchors the soft farthest positive and nearest negative.
+    """The soft farthest positive and soft nearest negative of each of B anchors.
 
     Arguments
     ---------
     d_ap, d_an : torch.Tensor
-        (B,) cosine distances, with gradient, moved by what the knowledge says.
+        (B,) soft distances of positives and of negatives, with gradient; the similarities take
+        part in them.
     usable : torch.Tensor
         (B,) bool: the anchor has a positive and a negative.
     """
@@ -43,17 +44,17 @@ def soft_mine(
     log_counts: Tensor | None = None,
     tile: int = TILE,
 ) -> SoftPairs:
-    """The hardest pairs' distances with log-sum-exp in the place of maximum and minimum.
+    """Computes the distances of the hardest pairs, with log-sum-exp for maximum and minimum.
 
     With s the cosine, beta the scale and alpha the weight of the knowledge,
     d_an = 1 - 1/beta log sum_N exp beta (s + alpha (S - mean_N S)) and
     d_ap = 1 + 1/beta log sum_P exp -beta (s + alpha (S - 1)); the alpha terms are 0 on pairs
-    that no source knows. beta to infinity gives the pairs of `mine`. Where the positives are
-    candidate labels, of which one is right, the nearest counts: d_ap = 1 - 1/beta log sum_P exp
-    beta s.
+    that no source knows. As beta grows to infinity, the pairs become those of `mine`. If the
+    positives are candidate labels, of which one is right, the nearest counts:
+    d_ap = 1 - 1/beta log sum_P exp beta s.
 
-    One (B, C) matrix product forward and three backward, where the scores are computed again:
-    memory is O(B + C + tile). Element-wise work is O(B C).
+    It takes one (B, C) matrix product forward and three backward, where the scores are computed
+    again, so that memory is O(B + C + tile). Element-wise work is O(B C).
 
     Arguments
     ---------
@@ -62,19 +63,21 @@ def soft_mine(
     candidates : torch.Tensor
         (C, D), of unit norm.
     similarity : Similarity
-        Over the same pairs.
+        Similarity of the same B utterances and C candidates.
     scale : float
         beta, above 0.
     knowledge_weight : float
-        alpha.
+        alpha, the weight of the similarity; it may be negative.
     log_counts : torch.Tensor, optional
-        (C,) logarithm of how many negatives each candidate stands for; by default 1.
+        (C,) logarithms of the numbers of negatives that the candidates stand for; by default each
+        stands for one.
     tile : int
         Pairs held at once; at least one row.
 
     Returns
     -------
     SoftPairs
+        The soft distances of each anchor.
 
     Example
     -------
@@ -94,7 +97,7 @@ def soft_mine(
 
 
 class _Rule(NamedTuple):
-    """What scores are made with, and how many anchors at once."""
+    """The settings of the scores, and the number of anchors in a tile."""
 
     scale: float
     alpha: float
@@ -126,7 +129,7 @@ class _Rule(NamedTuple):
         return _Scores(near, far, sign.squeeze(1), positive.any(dim=1) & negative.any(dim=1))
 
     def _scores_of_labels(self, cosine: Tensor, similarity) -> "_Scores":
-        """The same where candidates are labels: one positive, which is looked up."""
+        """Scores a tile whose candidates are labels: the one positive is looked up."""
         usable = similarity.one_positive >= 0
         own = similarity.one_positive.clamp(min=0).unsqueeze(1)
         far = cosine.gather(1, own)
@@ -145,7 +148,10 @@ class _Rule(NamedTuple):
     def _steer(
         self, cosine: Tensor, similarity, unknown: Tensor, level: float | None = None
     ) -> Tensor:
-        """The cosines, plus alpha (S - level) where S is known; None is the mean of S."""
+        """Returns the cosines, plus alpha (S - level) where S is known.
+
+        The level is by default the row's mean of the known S.
+        """
         values = similarity.values.to(cosine.dtype).masked_fill(unknown, 0.0)
         if level is None:
             known = (values.shape[1] - unknown.sum(dim=1, keepdim=True)).clamp_(min=1)
@@ -154,7 +160,11 @@ class _Rule(NamedTuple):
 
 
 class _Scores(NamedTuple):
-    """Logits of the negatives (T, C); of the positives, (T, C) or (T,) where each has one."""
+    """Logits of T anchors: `near` of the negatives, (T, C), and `far` of the positives.
+
+    `far` is (T, C), or (T,) if each anchor has one positive; d_ap is 1 - sign / beta times its
+    log-sum-exp.
+    """
 
     near: Tensor
     far: Tensor
@@ -163,7 +173,7 @@ class _Scores(NamedTuple):
 
 
 class _SoftMine(torch.autograd.Function):
-    """Tile by tile forward, and again backward: d log-sum-exp / d score is a softmax."""
+    """Soft mining by tiles; backward computes the scores again and their softmax, the gradient."""
 
     @staticmethod
     def forward(ctx, z: Tensor, candidates: Tensor, similarity, rule: _Rule):
@@ -184,7 +194,7 @@ class _SoftMine(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g_far: Tensor, g_near: Tensor, _):
         z, candidates, near, far, usable = ctx.saved_tensors
-        # An anchor without pairs has no gradient, whatever is asked for.
+        # An anchor without pairs has no gradient, whatever the gradient of its output is.
         g_far, g_near = -g_far * usable, -g_near * usable
         z_grad, candidates_grad = torch.empty_like(z), torch.zeros_like(candidates)
         for rows in ctx.rule.tiles(len(z)):
@@ -203,11 +213,11 @@ class _SoftMine(torch.autograd.Function):
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:
-    """(T, C) -> (T,); overwrites the logits."""
+    """Reduces (T, C) logits to (T,); overwrites the logits."""
     highest = logits.amax(dim=1, keepdim=True)
     return _exp(logits.sub_(highest)).sum(dim=1).log_().add_(highest.squeeze(1))
 
 
 def _exp(logits: Tensor) -> Tensor:
-    """Exponentiates in place; numbers too small for float32 would take ten times as long."""
+    """Exponentiates in place, from _SMALLEST on: subnormal results would take ten times as long."""
     return logits.clamp_(min=_SMALLEST).exp_()

@@ -97,10 +97,10 @@ def test_numbers_switches_lists_and_blocks_are_yaml(path):
         (["--steps", "007"], "--steps 007: a number is needed"),
         (["--freeze", "no"], "--freeze no: choose true or false"),
         (["--freeze", "1"], "--freeze 1: choose true or false"),
-        (["--loss", "[1, 2"], "--loss: '.1, 2' is read as YAML and is none"),
+        (["--loss", "[1, 2"], "--loss: '.1, 2' is not valid YAML"),
         (["--system", "<steps>"], "--system <steps>: <> marks a reference: write !ref"),
-        (["--system", "a  b"], "two blanks in a row are not kept"),
-        (["--system", "a\udcff"], "--system: .* is no UTF-8"),
+        (["--system", "a  b"], "two spaces in a row would be lost"),
+        (["--system", "a\udcff"], "--system: .* is not UTF-8"),
     ],
 )
 def test_what_a_key_cannot_be_is_an_error_that_names_it(path, arguments, message):

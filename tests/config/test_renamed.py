@@ -37,11 +37,11 @@ MASR = Path(__file__).parents[2] / "hparams/masr.yaml"
         ),
         (
             ["--knowledge", "[!new:masr_modules.knowledge.Categorical [speaker]]"],
-            "knowledge.Categorical is made when the corpus is known: write !name: instead of !new:",
+            "Categorical is built when the corpus is known: write !name: instead of !new:",
         ),
         (
             ["--memory", "!new:masr_modules.pairwise.memory.CrossBatchMemory [8, 2]"],
-            "CrossBatchMemory is made when the corpus is known: write !name: instead of !new:",
+            "CrossBatchMemory is built when the corpus is known: write !name: instead of !new:",
         ),
     ],
 )

@@ -85,7 +85,7 @@ def test_other_encodings_are_errors_that_name_file_and_remedy(tmp_path, encoding
             "line 1: a carriage return stands in a cell",
         ),
         (HEAD + "a,1,a.wav\n", r"line 2: the row's number of cells \(3\) differs .* \(5\)"),
-        ('ID,duration,wav\na,"1,5",a.wav\n', "line 2: .* with a decimal point: '1,5'"),
+        ('ID,duration,wav\na,"1,5",a.wav\n', "line 2: .* is '1,5', not .* has a decimal point"),
     ],
 )
 def test_tables_of_another_form_say_what_is_wrong(tmp_path, content, message):

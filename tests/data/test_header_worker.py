@@ -67,7 +67,7 @@ def test_a_file_that_gives_less_than_its_header_promises_is_an_error(tmp_path):
     path = tmp_path / "a.mp3"
     path.write_bytes(content)
     assert header_or_reason(str(path))[0] == pytest.approx(4.0, abs=0.1)
-    with pytest.raises(ValueError, match="a.mp3: truncated: gives .* promises 64000"):
+    with pytest.raises(ValueError, match="a.mp3: truncated: it gives .* promises 64000"):
         read_audio(str(path), 16000, None, 0)
 
 

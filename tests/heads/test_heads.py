@@ -97,9 +97,9 @@ def test_pairs_of_utterances_are_added_to_prototypes():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"pair_weight": 0.3}, "no prototypes that pairs could be beside"),
+        ({"pair_weight": 0.3}, "there are no prototypes: set it to 0"),
         ({"pair_weight": -1.0, "prototypes": FAMILY}, "must not be negative; it is -1.0"),
-        ({"memory": print, "prototypes": FAMILY}, "a memory is of pairs of utterances"),
+        ({"memory": print, "prototypes": FAMILY}, "a memory serves pairs of utterances"),
     ],
 )
 def test_a_pair_weight_or_a_memory_without_effect_is_refused(options, message):
@@ -177,7 +177,7 @@ def test_columns_of_a_classifier_read_layers_of_their_own():
     pooled = torch.randn(4, 4, 6, requires_grad=True)
     head(pooled, KNOWN).loss.backward()
     assert pooled.grad.abs().sum(dim=(0, 2)).gt(0).tolist() == [True, False, True, True]
-    with pytest.raises(ValueError, match=r"layers names \['accent'\], no columns: \['language'\]"):
+    with pytest.raises(ValueError, match=r"names \['accent'\], .* among columns: \['language'\]"):
         ClassifierHead(["language"], 6, 4, KNOWN, layers={"accent": 0})
 
 
@@ -195,7 +195,7 @@ def test_a_margin_is_speechbrains_aam_softmax():
     torch.testing.assert_close(found, expected)
     easier = head.eval()(pooled, corpus).loss  # no margin where nothing is trained
     assert easier != found
-    with pytest.raises(ValueError, match="a margin is of the one label"):
+    with pytest.raises(ValueError, match="a margin needs the one label"):
         ClassifierHead(["language"], 6, 4, corpus, margin=aam, candidates_by=["family"])
 
 
@@ -242,7 +242,7 @@ def test_a_head_stays_on_its_device_and_asks_for_no_value(make):
 
 def test_a_layer_of_no_identity_is_an_error():
     with pytest.raises(
-        ValueError, match=r"layers names \['accent'\], no identities: \['speaker'\]"
+        ValueError, match=r"names \['accent'\], which are not among identities: \['speaker'\]"
     ):
         MultiLabelHead({"speaker": 1.0}, [], MASRLoss(), 6, 4, KNOWN, layers={"accent": 0})
 
@@ -280,5 +280,5 @@ def test_regression_is_added_to_cross_entropy_where_the_label_is_known():
     expected = head.classifier(pooled, corpus).loss + 0.5 * errors
     torch.testing.assert_close(output.loss, expected)
     assert names(head) == ["language"] and head.identities == ["language"]
-    with pytest.raises(ValueError, match="needs sources that grade it"):
+    with pytest.raises(ValueError, match="needs sources that grade its labels"):
         RegressionHead(classifier, [Categorical("language")], 6, corpus)

@@ -295,8 +295,8 @@ def test_unknown_choice_for_unknown_labels_is_an_error():
 )
 def test_a_source_of_labels_without_a_corpus_is_an_error_that_says_what_to_write(kind, name):
     message = (
-        f"{kind.__name__}: its table is of a corpus's labels: in a YAML write `!name:{name}` in "
-        "the place of `!new:`; in Python pass metadata="
+        f"{kind.__name__}: its table needs the labels of a corpus: in a YAML write "
+        f"`!name:{name}` in place of `!new:`; in Python pass metadata="
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         kind("x")

@@ -71,7 +71,7 @@ def test_label_that_the_table_lacks_can_count_as_missing(tmp_path, caplog):
     [
         ("", "the file is empty"),
         (",\n", "the file is empty"),
-        ("label\n", "no labels"),
+        ("label\n", "the table has no labels"),
         (",x,y\nx,1,0.5\n", "2 labels need a square table, not (1, 2)"),
         (",x\nx,1\ny,1\n", "line 3: row 'y' stands where the header has nothing"),
         (",x,y\ny,1,0\nx,0,1\n", "line 2: row 'y' stands where the header has 'x'"),

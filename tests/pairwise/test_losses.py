@@ -138,7 +138,7 @@ def test_half_precision_is_finite(dtype):
         ({"margin_mode": "soft"}, "margin_mode"),
         ({"activation": "gelu"}, "activation"),
         ({"margin": -1.0}, "must not be negative"),
-        ({"knowledge_weight": -0.5}, r"knowledge_weight \(-0.5\) must not be negative, but"),
+        ({"knowledge_weight": -0.5}, r"knowledge_weight \(-0.5\) must not be negative, except"),
     ],
 )
 def test_a_wrong_choice_is_refused_with_the_right_ones(arguments, words):

@@ -44,7 +44,7 @@ def test_what_differs_within_every_label_is_named_where_it_was_to_tell(caplog):
     mixed = {"language": ["fra", "fra", "deu", "deu", ""], "family": ["rom", "ger", "ger", "rom"]}
     metadata = Metadata.from_columns(mixed | {"family": [*mixed["family"], "rom"]})
     assert shared(metadata).tolist() == [-1, -1]
-    assert "'family' cannot tell of the 1 utterances without a 'language'" in caplog.text
+    assert "'family' gives the 1 utterances without a 'language' no" in caplog.text
     caplog.clear()
     known = Metadata.from_columns({key: values[:4] for key, values in mixed.items()})
     assert shared(known).tolist() == [-1, -1]  # not asked for
@@ -190,7 +190,7 @@ def test_each_identity_has_prototypes_of_its_own():
 def test_what_does_not_go_together_is_refused():
     arguments = ([], MASRLoss("soft"), Projection(6, 4))
     corpus, memory = Metadata.from_columns(CORPUS), partial(CrossBatchMemory, 4, 1)
-    with pytest.raises(ValueError, match="a memory is of pairs of utterances"):
+    with pytest.raises(ValueError, match="a memory serves pairs of utterances"):
         MASRHead(*arguments, corpus, memory=memory, prototypes=Prototypes)
     with pytest.raises(ValueError, match="need an identity"):
         MASRHead(*arguments, corpus, identity=None, prototypes=Prototypes)
