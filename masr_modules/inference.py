@@ -224,7 +224,7 @@ class MASREncoder(nn.Module):
         return project(torch.stack([pooling(layers[i], lens) for i in read], dim=1))
 
     def _embedding(self, layer: int, space: str | None) -> tuple[list[int], nn.Module, Callable]:
-        """Returns layers to read, the pooling of their frames, and a (B, K, I) -> (B, D) function."""
+        """Returns layers, the pooling of their frames, and a function of (B, K, I) pooled frames."""
         if space is None:
             return [layer], MeanPooling(), nn.Flatten()
         own = self.check_space(space)
@@ -232,7 +232,7 @@ class MASREncoder(nn.Module):
         return own.layers.tolist(), pooling or StatisticsPooling(), own.read
 
     def check_space(self, space: str) -> Space:
-        """Returns the space of a label column; raises a ValueError that names those that are there."""
+        """Returns the space of a label column, or raises a ValueError that names all spaces."""
         if space not in self.spaces:
             there = ", ".join(self.spaces) or "none, for it was trained without a head"
             raise ValueError(f"the encoder has no space {space!r}; its spaces: {there}")
@@ -296,7 +296,7 @@ class MASREncoder(nn.Module):
 
     @torch.no_grad()
     def embed_file(self, path: str | Path, layer: int = -1, space: str | None = None) -> Tensor:
-        """Returns the (D,) embedding of an audio file; `layer` and `space` are those of `embed_batch`."""
+        """Returns the (D,) embedding of an audio file; arguments are those of `embed_batch`."""
         read, pooling, project = self._embedding(layer, space)
         frames = self._encode_file(path, read)
         lens = torch.full((len(frames),), frames.shape[1], device=frames.device)

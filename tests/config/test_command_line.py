@@ -94,6 +94,7 @@ def test_numbers_switches_lists_and_blocks_are_yaml(path):
         (["--lr"], "--lr has no value"),
         (["--lr", "--steps", "3"], "--lr has no value"),
         (["--lr", "fast"], "--lr fast: a number is needed"),
+        (["--lr", "true"], "--lr true: a number is needed"),
         (["--steps", "007"], "--steps 007: a number is needed"),
         (["--freeze", "no"], "--freeze no: choose true or false"),
         (["--freeze", "1"], "--freeze 1: choose true or false"),
