@@ -224,7 +224,7 @@ class MASREncoder(nn.Module):
         return project(torch.stack([pooling(layers[i], lens) for i in read], dim=1))
 
     def _embedding(self, layer: int, space: str | None) -> tuple[list[int], nn.Module, Callable]:
-        """Returns layers, the pooling of their frames, and a function of (B, K, I) pooled frames."""
+        """Returns layers, the pooling of their frames, and a map of (B, K, I) pooled frames."""
         if space is None:
             return [layer], MeanPooling(), nn.Flatten()
         own = self.check_space(space)
