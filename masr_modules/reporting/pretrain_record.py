@@ -70,7 +70,7 @@ def extra_columns(correct: Mapping[str, Mapping]) -> dict[str, dict[str, str]]:
     ---------
     correct : mapping
         Metric -> `layer` and `correct`: whether each test utterance is right (1), wrong (0) or not
-        asked (None); for RATES, the rate without each speaker in turn.
+        evaluated (None); for RATES, the rate without each speaker in turn.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def correctness(record: Record[PretrainRun], system: System, metric: str) -> dic
     Returns
     -------
     dict
-        Seed -> (N,) correctness of N test utterances (NaN where not asked), or, for RATES, the
+        Seed -> (N,) correctness of N test utterances (NaN where not evaluated), or, for RATES, the
         jackknife's pseudo-values of N speakers.
     """
     found = {}
@@ -117,7 +117,7 @@ def correctness(record: Record[PretrainRun], system: System, metric: str) -> dic
 
 
 def pack(correct: Sequence[float | None]) -> str:
-    """Packs correctness as text: right (1), wrong (0) and not asked (None).
+    """Packs correctness as text: right (1), wrong (0) and not evaluated (None).
 
     Five values go into a byte; the bytes are compressed by zlib and written in base 85.
 
@@ -134,7 +134,7 @@ def pack(correct: Sequence[float | None]) -> str:
 
 
 def unpack(text: str) -> np.ndarray:
-    """Unpacks correctness that `pack` wrote: (N,) float, NaN where not asked.
+    """Unpacks correctness that `pack` wrote: (N,) float, NaN where not evaluated.
 
     Raises
     ------

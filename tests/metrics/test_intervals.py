@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_an_error():
         paired_difference({1: [1.0]}, {2: [1.0]}, ["a"], ["s"])
     with pytest.raises(ValueError, match="differ in number"):
         paired_difference({1: [1.0, 0.0]}, {1: [1.0]}, ["a"], ["s"])
-    with pytest.raises(ValueError, match="no item was asked"):
+    with pytest.raises(ValueError, match="no item was evaluated"):
         paired_difference({1: [float("nan")]}, {1: [1.0]}, ["a"], ["s"])
 
 
