@@ -100,7 +100,7 @@ def test_an_item_that_one_run_was_not_asked_counts_in_none_and_is_told(caplog):
         found = against_nothing(values, ["a"] * 5, [*"stuvw"])
     assert found == against_nothing(values[:, :4], ["a"] * 4, [*"stuv"])
     assert np.isfinite(found).all()
-    assert "1 items were not asked of each run" in caplog.text
+    assert "1 items were not evaluated in every run" in caplog.text
 
 
 def test_each_stratum_counts_the_same_however_large():
