@@ -354,7 +354,7 @@ def test_the_folder_of_another_encoder_is_refused(train, pretrained_folder, tmp_
 
 
 def test_an_encoder_of_another_sample_rate_is_refused(train):
-    with pytest.raises(ValueError, match="hears 16000 Hz, but sample_rate is 8000"):
+    with pytest.raises(ValueError, match="its sample rate is 16000 Hz, but sample_rate is 8000"):
         train("mini_lid.yaml", sample_rate=8000)
 
 
