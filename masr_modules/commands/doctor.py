@@ -35,10 +35,10 @@ class Finding(NamedTuple):
     Arguments
     ---------
     state : str
-        `ok`; `note`, where something optional is missing or slow; or `wrong`, where something will
-        fail.
+        `ok`; `note`, if something optional is missing, slow or scarce; or `wrong`, if something
+        will fail.
     what : str
-        What was checked.
+        The thing that was checked.
     said : str
         The result, and the remedy where there is one.
     """

@@ -82,7 +82,7 @@ class HuggingFaceEncoder(nn.Module):
         The network, with the keys of transformers' configurations, as `described` gives it.
         Without a source its weights are drawn; a source must have the same network.
     pretraining_head : bool
-        With wav2vec 2.0, whether there is a `head` with the quantiser and the projections of
+        Whether a wav2vec 2.0 has a `head` with the quantiser and the projections of
         `Wav2Vec2ForPreTraining`. They are drawn if the source has none.
 
     Raises

@@ -311,7 +311,7 @@ def _find_weights(folder: Path) -> Path:
     if last is None or not (last.path / "ssl.ckpt").is_file():
         raise FileNotFoundError(
             f"{folder}: has neither {WEIGHTS} nor a checkpoint with ssl.ckpt in save/: "
-            "was the pretraining interrupted before its first checkpoint?"
+            "resume the pretraining, which may have been interrupted before its first checkpoint"
         )
     return last.path / "ssl.ckpt"
 
@@ -320,8 +320,8 @@ def _read_text(path: Path) -> str:
     """Reads a text file of limited size, since others may have written it."""
     if path.stat().st_size > registry.MAX_CHARACTERS:
         raise ValueError(
-            f"{path}: has more than {registry.MAX_CHARACTERS} bytes, and is not read: no such file "
-            "is as large"
+            f"{path}: has more than {registry.MAX_CHARACTERS} bytes, and is not read: descriptions "
+            "of encoders are smaller"
         )
     return path.read_text(encoding="utf-8")
 

@@ -125,7 +125,7 @@ def check_source(source: str) -> None:
             raise FileNotFoundError(f"{source}: no such folder, and not a hub name (owner/name)")
         return
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{source}: has no config.json: is it a transformers model?")
+        raise FileNotFoundError(f"{source}: has no config.json: it is not a transformers model")
     if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
         raise FileNotFoundError(f"{source}: has no weights ({' or '.join(WEIGHT_FILES)})")
 

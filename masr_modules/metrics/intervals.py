@@ -68,8 +68,7 @@ def paired_difference(
     -------
     Difference
         ours - theirs. It has no interval if there are fewer than LEAST_SEEDS seeds (unless
-        `given_encoders`), or if only one speaker is in a stratum and in those that share speakers
-        with it.
+        `given_encoders`), or if a speaker shares none of their strata with another speaker.
 
     Raises
     ------

@@ -63,7 +63,7 @@ class Figures:
     columns : sequence of (str, str, str)
         Title, key and kind of each metric that the row shows.
     system : str
-        How MASR's arm differs from its default, or nothing.
+        The conditions by which MASR's arm differs from its default, or nothing.
     time : str
         The time that a recorded command printed, or nothing.
     """
