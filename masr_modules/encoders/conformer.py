@@ -170,7 +170,7 @@ class SpeechEncoder(nn.Module):
     """An encoder with a front end and a Conformer or Transformer with rotary attention.
 
     It returns the outputs of all layers. The Conformer is that of Gulati et al., "Conformer:
-    convolution-augmented Transformer for speech recognition", Interspeech 2020, arXiv 2005.08100.
+    convolution-augmented Transformer for speech recognition", Interspeech 2020.
 
     Arguments
     ---------
