@@ -135,5 +135,5 @@ def _minimise(
     start = (weights * scale).ravel()
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
     if found.nit >= MAX_STEPS:
-        logger.warning("a linear probe did not converge in %d steps", MAX_STEPS)
+        logger.warning("a linear probe has not converged after %d steps", MAX_STEPS)
     return found.x.reshape(weights.shape) / scale
