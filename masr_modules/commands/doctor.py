@@ -1,4 +1,4 @@
-"""`masr doctor`: whether this machine has what training and using encoders takes."""
+"""`masr doctor`: checks whether this machine has what training and using encoders needs."""
 
 import argparse
 import importlib
@@ -16,30 +16,31 @@ from packaging.requirements import Requirement
 
 import masr_modules
 
-#: Format -> format and coding as soundfile calls them, and the ending of its files.
+#: Format -> the format and subtype as soundfile names them, and the extension of its files.
 FORMATS = {
     "WAV": ("WAV", "PCM_16", "wav"),
     "FLAC": ("FLAC", "PCM_16", "flac"),
     "MP3": ("MP3", "MPEG_LAYER_III", "mp3"),
     "Opus": ("OGG", "OPUS", "opus"),
 }
-#: Seconds and Hz of the tone that is written in each format.
+#: Duration (s) and sample rate (Hz) of the tone that is written in each format.
 TONE_SECONDS, TONE_RATE = 1.0, 16000
-#: GiB below which the disk and the memory are worth a look.
+#: Free disk and free memory (GiB) below which the check gives a note.
 LITTLE_DISK, LITTLE_MEMORY = 10.0, 4.0
 
 
 class Finding(NamedTuple):
-    """What one check found.
+    """The result of one check.
 
     Arguments
     ---------
     state : str
-        `ok`; `note`: something can be done without; or `wrong`: something will fail.
+        `ok`; `note`, if something optional is missing, slow or scarce; or `wrong`, if something
+        will fail.
     what : str
-        What was looked at.
+        The thing that was checked.
     said : str
-        What was found, and what to do about it.
+        The result, and the remedy where there is one.
     """
 
     state: str
@@ -48,26 +49,27 @@ class Finding(NamedTuple):
 
 
 def main(arguments: list[str], prog: str | None = None) -> int:
-    """Prints what all checks find.
+    """Prints the findings of all checks.
 
     Arguments
     ---------
     arguments : list[str]
         See `--help`.
     prog : str, optional
-        What `--help` calls the command; by default the name of the script.
+        The command's name in `--help`; by default the name of the script.
 
     Returns
     -------
     int
-        0, or 1 where something is wrong.
+        0, or 1 if something is wrong.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Checks that packages fit together and load, what devices there are and "
-        "whether bfloat16 is fast on them, which audio formats can be read, and how much disk and "
-        "memory is free. Takes some seconds, and writes small temporary files alone.",
-        epilog="The exit status is 1 where something is wrong; a note is not.",
+        description="Checks whether the packages have fitting versions and load, which devices "
+        "there are and whether bfloat16 is fast on the CPU, which audio formats can be read, and "
+        "how much disk and memory is free. It takes some seconds and writes nothing but small "
+        "temporary files.",
+        epilog="The exit status is 1 if something is wrong. Notes do not change it.",
     )
     parser.parse_args(arguments)
     print(f"masr {masr_modules.__version__}, Python {platform.python_version()}, ", end="")
@@ -92,20 +94,20 @@ def main(arguments: list[str], prog: str | None = None) -> int:
 def check_packages(
     declared: Sequence[str] | None = None, version_of: Callable[[str], str] = metadata.version
 ) -> Iterator[Finding]:
-    """Whether packages have the versions that the package declares.
+    """Checks whether packages have the versions that masr requires.
 
     Arguments
     ---------
     declared : sequence of str, optional
-        Requirements, by default those that masr was installed with.
+        Requirements; by default those that masr was installed with.
     version_of : callable
-        Name of a package -> its version, or PackageNotFoundError.
+        Returns the version of a package, given its name, or raises PackageNotFoundError.
 
     Yields
     ------
     Finding
         One for each package of the core, and one for each package of an extra that is missing or
-        unfit.
+        has another version.
 
     Example
     -------
@@ -119,11 +121,11 @@ def check_packages(
         try:
             declared = metadata.requires("masr") or []
         except metadata.PackageNotFoundError:
-            yield Finding("note", "masr", "is not installed: versions cannot be compared")
+            yield Finding("note", "masr", "is not installed, so versions are not checked")
             return
     for line in declared:
         need = Requirement(line)
-        # No extra has an empty name: what such a marker lets through belongs to the core.
+        # No extra has an empty name: a requirement that holds for it belongs to the core.
         core = need.marker is None or need.marker.evaluate({"extra": ""})
         extra = "" if core else str(need.marker).rpartition("== ")[2].strip("\"'")
         if extra == "test":
@@ -135,7 +137,7 @@ def check_packages(
                 said = f'is missing: pip install "{need.name}{need.specifier}"'
                 yield Finding("wrong", need.name, said)
             else:
-                said = f'is not installed: pip install "masr[{extra}]" where you need it'
+                said = f'is not installed: if you need it, pip install "masr[{extra}]"'
                 yield Finding("note", need.name, said)
             continue
         if not need.specifier.contains(version, prereleases=True):
@@ -146,12 +148,12 @@ def check_packages(
 
 
 def check_loading(load: Callable[[str], Any] = importlib.import_module) -> Iterator[Finding]:
-    """Whether the packages load that fail at import where their versions do not fit together.
+    """Checks whether the packages load that fail at import if their versions do not fit together.
 
     Arguments
     ---------
     load : callable
-        Imports a module by its name.
+        Imports a module, given its name.
 
     Yields
     ------
@@ -167,16 +169,16 @@ def check_loading(load: Callable[[str], Any] = importlib.import_module) -> Itera
     [('ok', 'torch'), ('wrong', 'torchaudio'), ('ok', 'soundfile'), ('ok', 'speechbrain')]
     """
     hints = {
-        "torch": "install it anew",
+        "torch": "reinstall it",
         "torchaudio": "it loads only with the torch that it was built for: install the same "
         "release of both, such as those of requirements.txt",
-        "soundfile": "it needs the library libsndfile",
-        "speechbrain": "it loads torchaudio: mend that first",
+        "soundfile": "it needs the library libsndfile: install that",
+        "speechbrain": "it imports torchaudio: repair that first",
     }
     for name, hint in hints.items():
         try:
             load(name)
-        except Exception as error:  # whatever a broken package does
+        except Exception as error:  # a broken package may raise anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             yield Finding("wrong", name, f"does not load ({reason}): {hint}")
         else:
@@ -184,19 +186,20 @@ def check_loading(load: Callable[[str], Any] = importlib.import_module) -> Itera
 
 
 def check_devices() -> Iterator[Finding]:
-    """CPU and GPUs, with what bfloat16 costs on the CPU.
+    """Lists the CPU and the GPUs, and times bfloat16 on the CPU.
 
     Yields
     ------
     Finding
-        One for the CPU's cores, one for its bfloat16 and one for each GPU.
+        One for the CPU's cores, one for bfloat16 on the CPU, and one for each GPU or one that says
+        that there is none.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("ok", "CPU", f"{cores} cores")
     try:
         import torch
     except Exception:  # check_loading says why
-        yield Finding("wrong", "GPU", "not looked for: torch does not load")
+        yield Finding("wrong", "GPU", "not checked, because torch does not load")
         return
     times = {dtype: _product_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
     ratio = times[torch.bfloat16] / times[torch.float32]
@@ -204,17 +207,17 @@ def check_devices() -> Iterator[Finding]:
     yield Finding(
         "ok" if ratio < 0.9 else "note",
         "bfloat16 (CPU)",
-        f"a matrix product takes {ratio:.2g} times as long as in float32, so that --precision bf16 "
+        f"a matrix product takes {ratio:.2g} times as long as in float32, so --precision bf16 "
         f"{advice}",
     )
     if not torch.cuda.is_available():
-        yield Finding("note", "GPU", f"none that torch {torch.__version__} sees: the CPU is used")
+        yield Finding("note", "GPU", f"torch {torch.__version__} finds none: the CPU is used")
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         said = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
         try:
             torch.ones(2, device=f"cuda:{index}").sum().item()
-        except RuntimeError as error:  # a GPU that this build of torch has no kernels for
+        except RuntimeError as error:  # such as a GPU for which this build of torch has no kernels
             reason = str(error).strip().splitlines()[0]
             yield Finding("wrong", f"cuda:{index}", f"{said}: does not compute ({reason})")
             continue
@@ -223,7 +226,7 @@ def check_devices() -> Iterator[Finding]:
 
 
 def _product_seconds(dtype: Any) -> float:
-    """Seconds of a product of square matrices on the CPU, the least of five."""
+    """Returns the seconds that two products of square matrices take on the CPU, least of five."""
     import torch
 
     square = torch.randn(512, 512).to(dtype)
@@ -231,7 +234,7 @@ def _product_seconds(dtype: Any) -> float:
 
 
 def check_formats(formats: Sequence[str] = tuple(FORMATS)) -> Iterator[Finding]:
-    """Whether audio formats can be read, as training reads them, on files that are written here.
+    """Checks whether training could read audio formats, on a file of each that it writes.
 
     Arguments
     ---------
@@ -254,7 +257,7 @@ def check_formats(formats: Sequence[str] = tuple(FORMATS)) -> Iterator[Finding]:
 
         from masr_modules.data.dataio import read_audio
     except Exception:  # check_loading says why
-        yield Finding("wrong", "all", "not tried: a package that reads audio does not load")
+        yield Finding("wrong", "all", "not tried, because a package that reads audio does not load")
         return
     library = soundfile.__libsndfile_version__
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(TONE_SECONDS * TONE_RATE) / TONE_RATE)
@@ -265,7 +268,7 @@ def check_formats(formats: Sequence[str] = tuple(FORMATS)) -> Iterator[Finding]:
             try:
                 soundfile.write(path, tone, TONE_RATE, format=container, subtype=coding)
             except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-                said = f"not tried: libsndfile {library} does not write it ({error})"
+                said = f"not tried, because libsndfile {library} does not write it ({error})"
                 yield Finding("note", name, said)
                 continue
             try:
@@ -276,19 +279,21 @@ def check_formats(formats: Sequence[str] = tuple(FORMATS)) -> Iterator[Finding]:
             seconds, level = len(heard) / TONE_RATE, heard.square().mean().sqrt().item()
             expected = 0.5 / 2**0.5
             if abs(seconds - TONE_SECONDS) > 0.1 or abs(level - expected) > 0.1 * expected:
-                said = f"is read wrongly: {seconds:.2f} s at level {level:.2f} for 1 s at 0.35"
+                said = (
+                    f"is read wrongly: {seconds:.2f} s at level {level:.2f} instead of 1 s at 0.35"
+                )
                 yield Finding("wrong", name, said)
             else:
-                yield Finding("ok", name, f"read by libsndfile {library}")
+                yield Finding("ok", name, f"libsndfile {library} reads it")
 
 
 def check_room(folder: str | Path = ".") -> Iterator[Finding]:
-    """Free disk in a folder, and free memory.
+    """Checks the free disk of a folder and the free memory.
 
     Arguments
     ---------
     folder : str or Path
-        Where `data/` and `results/` lie.
+        The folder that holds `data/` and `results/`.
 
     Yields
     ------
@@ -304,7 +309,7 @@ def check_room(folder: str | Path = ".") -> Iterator[Finding]:
 
 
 def free_memory() -> int:
-    """Bytes that processes can still have; where the system does not tell, all that it has.
+    """Returns the memory that is free, in bytes; without /proc/meminfo, the total memory.
 
     Example
     -------

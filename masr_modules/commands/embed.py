@@ -1,4 +1,4 @@
-"""`masr embed`: embeddings of audio files, by a pretrained encoder."""
+"""`masr embed`: writes the embeddings of audio files by a pretrained encoder."""
 
 import argparse
 import csv
@@ -12,41 +12,41 @@ from masr_modules.config.files import atomic_file
 if TYPE_CHECKING:
     import numpy as np
 
-#: Endings of the file that is written.
+#: Extensions that the output file may have.
 ENDINGS = (".npz", ".csv")
 
 
 def main(arguments: list[str], prog: str | None = None) -> int:
-    """Embeds files; those that cannot be read are named and left out.
+    """Embeds files; names and leaves out those that cannot be read.
 
     Arguments
     ---------
     arguments : list[str]
         See `--help`.
     prog : str, optional
-        What `--help` calls the command; by default the name of the script.
+        The command's name in `--help`; by default the name of the script.
 
     Returns
     -------
     int
-        0, or 1 where files could not be read.
+        0, or 1 if files could not be read.
 
     Raises
     ------
     FileNotFoundError
-        If there is no encoder: says what was expected.
+        If there is no encoder; the message says what was expected.
     ValueError
-        If no file can be read, the encoder has no such layer, or torch no such device.
+        If no file can be read, the encoder does not have the layer, or torch cannot use the device.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Writes an embedding of each audio file: the mean over its frames of one layer "
         "of an encoder, or with --space the utterance embedding that pretraining made for a "
-        "label. Files have any format that soundfile reads, any sample rate and any "
+        "label. A file may have any format that soundfile reads, any sample rate and any "
         "length.",
         epilog="The .npz holds `files` (N,) and `embeddings` (N, D), float32. The .csv has a "
-        "column `file` and one for each dimension. What cannot be read is named and left out, and "
-        "the exit status is 1.",
+        "column `file` and one for each dimension. A file that cannot be read is named and left "
+        "out, and the exit status is then 1.",
         allow_abbrev=False,
     )
     parser.add_argument("files", nargs="+", metavar="FILES", help="audio files")
@@ -57,21 +57,28 @@ def main(arguments: list[str], prog: str | None = None) -> int:
         "speech model of transformers (folder or hub name)",
     )
     parser.add_argument(
-        "--output", default="embeddings.npz", help=".npz or .csv (default: %(default)s)"
+        "--output",
+        default="embeddings.npz",
+        help="the file to write, .npz or .csv (default: %(default)s)",
     )
     parser.add_argument(
-        "--layer", type=int, default=-1, help="0 is the front end, -1 the last (default)"
+        "--layer",
+        type=int,
+        default=-1,
+        help="the layer: 0 is the front end, -1 the last (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="torch device, such as cuda (default: %(default)s)"
     )
     parser.add_argument(
         "--space",
         help="a label that the pretraining discriminated, such as speaker: takes the embedding of "
         "its space, and no layer",
     )
-    parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     own = parser.parse_args(arguments)
     if Path(own.output).suffix not in ENDINGS:
-        parser.error(f"--output {own.output}: its name ends with {' or '.join(ENDINGS)}")
-    # Here, so that --help does not wait for them.
+        parser.error(f"--output {own.output}: its name must end with {' or '.join(ENDINGS)}")
+    # These are imported here so that --help does not wait for them.
     import numpy as np
     import torch
     from tqdm import tqdm
@@ -95,13 +102,13 @@ def main(arguments: list[str], prog: str | None = None) -> int:
             broken.append(str(error))
         except IndexError:
             raise ValueError(
-                f"--layer {own.layer}: {own.encoder} has not so many layers; 0 is the front end, "
-                "-1 the last"
+                f"--layer {own.layer}: {own.encoder} has fewer layers; 0 is the front end, "
+                "-1 the last layer"
             ) from None
     for reason in broken:
         print(reason, file=sys.stderr)
     if not found:
-        raise ValueError("no file could be read, and nothing is written")
+        raise ValueError("no file could be read: nothing is written")
     embeddings = np.stack(list(found.values()))
     save_embeddings(own.output, list(found), embeddings)
     left_out = f"; {len(broken)} could not be read" if broken else ""
@@ -110,16 +117,16 @@ def main(arguments: list[str], prog: str | None = None) -> int:
 
 
 def save_embeddings(path: str | Path, files: Sequence[str], embeddings: "np.ndarray") -> None:
-    """Writes embeddings, whole or not at all.
+    """Writes embeddings to a file, which is there complete or not at all.
 
     Arguments
     ---------
     path : str or Path
-        Ends with .npz or .csv.
+        The file to write: a CSV if it ends with .csv, else an .npz.
     files : sequence of str
         N names.
     embeddings : np.ndarray
-        (N, D).
+        (N, D) embeddings.
 
     Example
     -------

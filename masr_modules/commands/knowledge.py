@@ -1,6 +1,6 @@
-"""`masr knowledge`: what an experiment's knowledge says about a corpus, before any training.
+"""`masr knowledge`: reports what an experiment's knowledge says about a corpus before training.
 
-`recipes/pretrain/knowledge_report.py` is the same command.
+`recipes/pretrain/knowledge_report.py` runs the same command.
 """
 
 import argparse
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def main(arguments: list[str], prog: str | None = None) -> int:
-    """Prints the report, and saves it with a heat map.
+    """Prints the report, and saves it together with a heat map.
 
     Arguments
     ---------
     arguments : list[str]
         See `--help`.
     prog : str, optional
-        What `--help` calls the command; by default the name of the script.
+        The command's name in `--help`; by default the name of the script.
 
     Returns
     -------
@@ -25,35 +25,39 @@ def main(arguments: list[str], prog: str | None = None) -> int:
     Raises
     ------
     ValueError
-        If the YAML lacks a key that the report reads, or the CSV a column that a source reads.
+        If the YAML lacks a key that the report reads, or the CSV lacks a column that a source
+        reads.
     KeyError
-        If an override is no key of the YAML.
+        If an override names a key that the YAML does not have.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Prints each source's coverage, its mean similarity within and across "
-        "identities, how the sources go together, how many anchors a batch has and, where the YAML "
+        "identities, how the sources correlate, how many anchors a batch has and, if the YAML "
         "sets hard_pairs, how many utterances have such a pair; then, for each identity, which "
-        "sources act in its space and what they call the hardest pairs of a batch. Nothing is "
+        "sources act in its space and which pairs of a batch are the hardest by them. Nothing is "
         "trained.",
-        epilog="Any value of the YAML can be overridden: --KEY VALUE, such as --data_folder.",
+        epilog="Any value of the YAML can be overridden by --KEY VALUE, such as --data_folder "
+        "FOLDER.",
         allow_abbrev=False,
     )
-    parser.add_argument("yaml", help="the experiment, such as hparams/masr.yaml")
+    parser.add_argument("yaml", help="the experiment's YAML, such as hparams/masr.yaml")
     parser.add_argument(
-        "csv", help="the corpus's CSV, such as train.csv, or the YAML's key of it: train_csv"
+        "csv",
+        help="the corpus's CSV, such as train.csv, or the YAML's key that names it, such as "
+        "train_csv",
     )
     parser.add_argument(
         "--output",
         default="results/knowledge_report",
-        help="folder of report.md and similarity.png (default: %(default)s)",
+        help="folder for report.md and similarity.png (default: %(default)s)",
     )
     own, rest = parser.parse_known_args(arguments)
     named = own.csv.endswith("_csv")
     for path in (own.yaml, *([] if named else [own.csv])):
         if not Path(path).is_file():
             parser.error(f"{path}: no such file")
-    # Here, so that --help does not wait for them.
+    # These are imported here so that --help does not wait for them.
     from masr_modules.config.command_line import parse_arguments
     from masr_modules.config.settings import load_settings, merge_bases
     from masr_modules.data.corpus import load_corpora

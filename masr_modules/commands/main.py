@@ -7,33 +7,32 @@ import sys
 
 import masr_modules
 
-#: Command -> what it does. Its module of the same name is imported when it is called, so that
-#: `masr doctor` starts where a package is broken.
+#: Command -> what it does. The module of the same name is imported only when the command is called,
+#: so that `masr doctor` starts even where a package is broken.
 COMMANDS = {
-    "embed": "Writes embeddings of audio files, by a pretrained encoder.",
+    "embed": "Writes the embeddings of audio files by a pretrained encoder.",
     "knowledge": "Reports what an experiment's knowledge says about a corpus.",
     "doctor": "Checks packages, devices, audio formats, disk and memory.",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command.
+    """Runs a command of `masr`.
 
     Arguments
     ---------
     arguments : list[str], optional
-        What follows `masr` on the command line; by default that of this process.
+        The arguments after `masr`; by default those of this process's command line.
 
     Returns
     -------
     int
-        The exit status: 0 where all is well, 1 where something could not be done, which the
-        command says.
+        The exit status: 0 on success; 1 if something failed, which the command prints.
 
     Raises
     ------
     SystemExit
-        After `--help`, and where the command line cannot be understood.
+        After `--help`, and if the command line is not valid.
 
     Example
     -------
@@ -45,13 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         description="Multi-label Aware Speech Representations.",
         epilog="\n".join(
             ["commands:", *(f"  {name:<10} {text}" for name, text in COMMANDS.items())]
-            + ["", "masr COMMAND --help says more."]
+            + ["", "Run masr COMMAND --help for the options of a command."]
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     version = f"masr {masr_modules.__version__}"
     parser.add_argument("--version", action="version", version=version)
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="see below")
+    parser.add_argument(
+        "command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below"
+    )
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     own = sys.argv[1:] if arguments is None else arguments
     if not own:

@@ -1,4 +1,4 @@
-"""Speech to text by CTC: the Brain, and which utterances it can learn from."""
+"""Speech recognition by CTC: the Brain, and the choice of utterances that it can learn from."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -20,16 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 def with_text(rows: dict[str, dict], name: str, written: Callable[[str], str]) -> dict[str, dict]:
-    """Rows with the text to learn and score; those without any are left out, and counted.
+    """Normalises the texts to learn and score; leaves out, and counts, rows without text.
 
     Arguments
     ---------
     rows : dict
-        From load_csv, with `text`.
+        ID -> row, with `text`.
     name : str
-        Of the split.
+        Name of the split.
     written : callable
-        Text -> what of it is to be written: `official_text` or `normalise_text`.
+        Normalises a text: `official_text` or `normalise_text`.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def with_text(rows: dict[str, dict], name: str, written: Callable[[str], str]) -
     }
     kept = {utterance: row for utterance, row in texts.items() if row["text"]}
     if not kept:
-        raise ValueError(f"{name}: no utterance has a text: is the column 'text' filled?")
+        raise ValueError(f"{name}: no utterance has a text: fill the column 'text' of its CSV")
     if len(kept) < len(rows):
         logger.warning(f"{name}: {len(rows) - len(kept)} utterances without text are left out")
     return kept
@@ -55,16 +55,16 @@ def drop_crowded(
     Arguments
     ---------
     rows : dict
-        From `with_text`.
+        ID -> row, from `with_text`.
     tokenizer : Tokenizer
-        Of the recogniser.
+        The recogniser's tokenizer.
     frames_per_second : float
-        That the encoder gives.
+        Number of the encoder's frames per second.
 
     Raises
     ------
     ValueError
-        If none is left.
+        If no utterance is left.
     """
     kept = {
         utterance: row
@@ -85,18 +85,18 @@ def drop_crowded(
 
 
 class AsrBrain(DownstreamBrain):
-    """A CTC head on an encoder (Graves et al., ICML 2006).
+    """A Brain with a CTC head on an encoder (Graves et al., ICML 2006).
 
     Arguments
     ---------
     tokenizer : Tokenizer
-        Of texts.
+        The tokenizer of texts.
     row_of : mapping of str to dict
         ID -> row of every utterance.
     decoders : mapping of sb.Stage to callable
-        Log-posteriors -> tokens, in validation and test.
+        The decoders of validation and test: (F, V) log-posteriors -> text.
     **options
-        Of DownstreamBrain.
+        Options of DownstreamBrain.
     """
 
     def __init__(self, *, tokenizer: Tokenizer, row_of: Mapping, decoders: Mapping, **options):
@@ -112,20 +112,21 @@ class AsrBrain(DownstreamBrain):
         rows: dict[str, dict],
         tokenizer: Tokenizer,
     ) -> "AsrBrain":
-        """The Brain for a tokenizer.
+        """Builds the Brain for a tokenizer.
 
         Arguments
         ---------
         hparams : dict
-            With `head`, which builds it; `beam_size`, `ngram`, `alpha` and `beta` of the test.
+            The settings, with the function `head`, and `beam_size`, `ngram`, `alpha` and `beta` of
+            the test.
         run_opts : dict
-            Of SpeechBrain.
+            SpeechBrain's run options.
         pretrained : PretrainedEncoder
-            From `load_encoder`.
+            The encoder, from `load_encoder`.
         rows : dict
-            Split -> rows, from `with_text`.
+            Split -> ID -> row, from `with_text`.
         tokenizer : Tokenizer
-            From `make_tokenizer`.
+            The tokenizer, from `make_tokenizer`.
         """
         head = hparams["head"](input_size=pretrained.d_model, out_neurons=tokenizer.vocab_size())
         test_decoder = make_decoder(hparams, tokenizer)
@@ -140,14 +141,14 @@ class AsrBrain(DownstreamBrain):
         )
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
-        """(B, F, V) log-posteriors, and (B,) the number of valid frames."""
+        """Computes (B, F, V) log-posteriors, and (B,) the number of valid frames."""
         frames, frame_lens = self.frames(batch, stage)
         return self.modules.head(frames, frame_lens), frame_lens
 
     def compute_objectives(
         self, predictions: tuple[Tensor, Tensor], batch: PaddedBatch, stage: sb.Stage
     ) -> Tensor:
-        """CTC, each utterance's divided by its tokens; 0 where they are too many."""
+        """Computes CTC, each utterance's divided by its tokens, and 0 if these are too many."""
         log_posteriors, frame_lens = predictions
         texts = [self.row_of[utterance]["text"] for utterance in batch.id]
         tokens = [self.tokenizer.encode(text) for text in texts]
@@ -161,13 +162,13 @@ class AsrBrain(DownstreamBrain):
             token_lens,
             blank=BLANK,
             reduction="none",
-            zero_infinity=True,  # speed perturbation may take frames from a fast speaker
+            zero_infinity=True,  # speed perturbation may leave too few frames for the tokens
         )
         total, count = (losses / token_lens).sum(), torch.ones_like(losses).sum()
         return global_mean(total, count, alone=stage != sb.Stage.TRAIN)
 
     def collect(self, ids: list[str], texts: list[str]) -> None:
-        """Keeps what was recognised."""
+        """Keeps recognised texts as transcripts."""
         for utterance, text in zip(ids, texts, strict=True):
             row = self.row_of[utterance]
             language, seconds = row.get("language") or "", row["duration"]
@@ -178,13 +179,13 @@ class AsrBrain(DownstreamBrain):
         self.transcripts = []
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
-        """CER and WER, pooled and as means of the languages."""
+        """Computes CER and WER, pooled and as means over languages."""
         metrics = Scores(self.transcripts).metrics
         return {key: value for key, value in metrics.items() if ", " not in key}
 
 
 def make_decoder(hparams: dict, tokenizer: Tokenizer):
-    """The decoder of the test: beam search where `beam_size` is over 1 or an `ngram` given."""
+    """Makes the decoder of the test: beam search if `beam_size` is over 1 or `ngram` is given."""
     if hparams["beam_size"] <= 1 and not hparams["ngram"]:
         return greedy_decoder(tokenizer)
     settings = {key: hparams[key] for key in ("beam_size", "ngram", "alpha", "beta")}
@@ -192,7 +193,7 @@ def make_decoder(hparams: dict, tokenizer: Tokenizer):
 
 
 def guess_nothing(results: Mapping) -> Guess:
-    """Who writes nothing has a character error rate of 100 %; two points of grace.
+    """Returns the character error rate of an empty text, 100 %, with two points of grace.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""What the downstream recipes share: an encoder, frozen or fine-tuned, and a head on it."""
+"""The Brain that downstream recipes share: an encoder, frozen or fine-tuned, and a head on it."""
 
 import logging
 import time
@@ -25,14 +25,14 @@ from masr_modules.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a gigabyte, as disks are sold.
+#: Number of bytes in a gigabyte, as vendors of disks count.
 GIGABYTE = 10**9
-#: Keys that act while an encoder is fine-tuned -> the value that asks for nothing.
+#: Key that acts only while an encoder is fine-tuned -> the value that has no effect.
 FINE_TUNING = {"freeze_front_end": True, "layer_lr_decay": 1.0, "hidden_augmentation": None}
 
 
 def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
-    """Fraction of the learning rate of a step: a linear rise, then a linear fall to 0.
+    """Computes a step's fraction of the learning rate, which rises and then falls to 0 linearly.
 
     Example
     -------
@@ -44,14 +44,15 @@ def rate_factor(step: int, total: int, warmup_share: float = 0.1) -> float:
 
 
 class DownstreamBrain(Trainer):
-    """Trains a head on the weighted layers of an encoder, and the encoder where not frozen.
+    """A Brain that trains a head on the weighted layers of a frozen or fine-tuned encoder.
 
-    Its modules are `encoder`, `mixer`, `head` and what a task adds. A task is a subclass
+    Its modules are `encoder`, `mixer`, `head` and those that a task adds. A task is a subclass
     with `compute_forward` on `self.frames(batch, stage)`, `compute_objectives`, and
-    `start_scores` and `scores`, which make metrics out of what was predicted.
+    `start_scores` and `scores`, which compute metrics from the predictions.
 
-    A frozen encoder runs once: its frames are read from a cache on disk, unless they would
-    take more than `max_cache_gb`. Crops and augmentation change waveforms, not cached frames.
+    A frozen encoder runs once on each utterance: its frames are then read from a cache on disk,
+    unless they would take more than `max_cache_gb`. Crops and augmentation do not apply to cached
+    frames.
 
     While an encoder is fine-tuned, the first module of its `front` stays as it was pretrained
     (`freeze_front_end`), its layers learn at rates by depth (`layer_lr_decay`), and the input of
@@ -77,15 +78,15 @@ class DownstreamBrain(Trainer):
         Arguments
         ---------
         hparams : dict
-            From the YAML: the keys of hparams/mini_lid.yaml.
+            The settings, with the keys of hparams/mini_lid.yaml.
         run_opts : dict
-            Of SpeechBrain.
+            SpeechBrain's run options.
         pretrained : PretrainedEncoder
-            From `load_encoder`.
+            The encoder, from `load_encoder`.
         modules : mapping of str to nn.Module
-            `head`, and what the task adds.
+            `head`, and the modules that the task adds.
         **own
-            What the task's Brain takes beside.
+            Further arguments of the task's Brain.
         """
         num_layers = pretrained.count_layers()
         learnt = {"mixer": WeightedLayers(num_layers), **modules}
@@ -94,11 +95,11 @@ class DownstreamBrain(Trainer):
             idle = [key for key, nothing in FINE_TUNING.items() if hparams[key] != nothing]
             if idle:
                 logger.warning(
-                    f"without effect on a frozen encoder: {', '.join(idle)}; give --freeze false "
-                    "to fine-tune it"
+                    f"settings without effect on a frozen encoder: {', '.join(idle)}; give "
+                    "--freeze false to fine-tune it"
                 )
         else:
-            # Nothing is to be kept of an encoder that was never trained.
+            # An encoder that was never trained has no front end that is worth keeping.
             hparams["freeze_front_end"] &= not hparams["random_init"]
             encoder.front[0].requires_grad_(not hparams["freeze_front_end"])
             freeze_unheard(encoder, pretrained.sample_rate)
@@ -118,11 +119,11 @@ class DownstreamBrain(Trainer):
 
     @property
     def mixer(self) -> WeightedLayers:
-        """The mixture of layers, out of DDP's wrapper."""
+        """The mixture of layers, unwrapped from DDP."""
         return unwrap(self.modules.mixer)
 
     def init_optimizers(self):
-        """One optimiser with a group for what is new and those of the encoder, by depth."""
+        """Makes one optimiser, with a group of new parameters and the encoder's groups by depth."""
         new = [
             parameter
             for name, module in self.modules.items()
@@ -140,16 +141,16 @@ class DownstreamBrain(Trainer):
 
     @property
     def encoder_learns(self) -> bool:
-        """Whether this step trains the encoder: not while only the head learns."""
+        """Whether this step trains the encoder, which the first `head_only_steps` do not."""
         return not self.hparams.freeze and self.optimizer_step >= self.hparams.head_only_steps
 
     def frames(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
-        """Mixed layers of a batch.
+        """Computes the mixed layers of a batch.
 
         Returns
         -------
         frames : torch.Tensor
-            (B, F, D).
+            (B, F, D) frames.
         frame_lens : torch.Tensor
             (B,) number of valid frames.
         """
@@ -170,19 +171,19 @@ class DownstreamBrain(Trainer):
         return self.modules.mixer(layers), frame_lens
 
     def _masks(self, learns: bool) -> AbstractContextManager:
-        """Within it, the input of the layers is masked, where the encoder learns."""
+        """Returns a context in which the input of the layers is masked, if the encoder learns."""
         masks = self.hparams.hidden_augmentation
         if not learns or masks is None:
             return nullcontext()
 
         def mask(context: nn.Module, inputs: tuple) -> tuple:
             hidden, *others = inputs
-            return masks(hidden.clone()), *others  # SpeechBrain's masks are written in place
+            return masks(hidden.clone()), *others  # SpeechBrain writes masks in place
 
         return unwrap(self.modules.encoder).context.register_forward_pre_hook(mask)
 
     def dataset(self, rows: dict[str, dict], train: bool = False) -> DynamicItemDataset:
-        """Utterances as `sig` or, where the encoder is frozen and the cache has room, `layers`."""
+        """Makes a dataset of `sig` or, if a frozen encoder's frames fit in the cache, `layers`."""
         sample_rate = self.pretrained.sample_rate
         name = self._cache_name(rows)
         if name is None:
@@ -192,7 +193,7 @@ class DownstreamBrain(Trainer):
         encoder = self.modules.encoder.eval()
         where = (self.hparams.cache_folder, name, encoder, rows, sample_rate, self.device)
 
-        def encode() -> None:  # on one process; the others read
+        def encode() -> None:  # it runs on one process, and the others then read the file
             FrameCache.make(*where)
 
         run_on_main(encode)
@@ -203,7 +204,7 @@ class DownstreamBrain(Trainer):
         return dataset
 
     def _cache_name(self, rows: dict[str, dict]) -> str | None:
-        """Of the cache of the rows' frames, where they are cached."""
+        """Returns the name of the cache of the rows' frames, or None if they are not cached."""
         if not self.hparams.freeze:
             return None
         encoder, folder = self.modules.encoder.eval(), Path(self.hparams.cache_folder)
@@ -221,13 +222,13 @@ class DownstreamBrain(Trainer):
         logger.warning(
             f"frames of {len(rows)} utterances would take {size / GIGABYTE:.1f} GB beside the "
             f"{used / GIGABYTE:.1f} GB in {folder}, more than max_cache_gb: "
-            f"{self.hparams.max_cache_gb}: the encoder runs in every epoch; remove the folder if "
-            "its frames are old ones"
+            f"{self.hparams.max_cache_gb}: the encoder runs in every epoch; raise max_cache_gb, or "
+            "remove the folder if its frames are no longer needed"
         )
         return None
 
     def loader(self, rows: dict[str, dict], train: bool = False) -> torch.utils.data.DataLoader:
-        """Batches of up to `max_batch_seconds`: shuffled to train, else sorted by length."""
+        """Makes batches of up to `max_batch_seconds`, shuffled to train, else sorted by length."""
         budget = self.hparams.max_batch_seconds
         dataset = self.dataset(rows, train)
         workers = {"num_workers": self.hparams.num_workers}
@@ -249,45 +250,52 @@ class DownstreamBrain(Trainer):
         return DataLoader(dataset, batch_sampler=batches, collate_fn=PaddedBatch, **workers)
 
     def train_on(self, train: dict[str, dict], valid: dict[str, dict]) -> None:
-        """Fits, until the last epoch or until `patience` epochs brought nothing better."""
+        """Trains until the last epoch, or until `patience` epochs have brought no better metric."""
         loader = self.loader(train, train=True)
         self.total_steps = self.hparams.number_of_epochs * self.updates_per_epoch
         if not self.hparams.freeze and self.hparams.head_only_steps >= self.total_steps:
             logger.warning(
-                f"head_only_steps is {self.hparams.head_only_steps}, and the run has "
-                f"{self.total_steps} updates: the encoder does not learn; lower it"
+                f"head_only_steps is {self.hparams.head_only_steps}, but the run has only "
+                f"{self.total_steps} updates: the encoder does not learn; lower head_only_steps"
             )
         started = time.monotonic()
-        # Else an equal score of a metric that shall rise counts as a better one.
+        # With another value, an equal score of a metric to maximise would count as a better one.
         self.hparams.epoch_counter.min_delta = 0.0
         self.fit(self.hparams.epoch_counter, loader, self.loader(valid))
         self.train_seconds = time.monotonic() - started
 
     def test_on(self, test: dict[str, dict]) -> dict[str, float]:
-        """The metrics of the best checkpoint on a test set."""
+        """Computes the metrics of the best checkpoint on a test set.
+
+        Raises
+        ------
+        ValueError
+            If no checkpoint has a `valid_metric`.
+        """
         key = {f"{self.hparams.goal}_key": self.hparams.valid_metric}
         if self.checkpointer.find_checkpoint(**key) is None:
             raise ValueError(
-                f"{self.checkpointer.checkpoints_dir}: no checkpoint has a {key}: was the run "
-                "trained, and was the metric finite in any epoch? Lower lr where it was not"
+                f"{self.checkpointer.checkpoints_dir}: no checkpoint has the metric "
+                f"{self.hparams.valid_metric}: train the run first, or lower lr if the metric was "
+                "not finite in any epoch"
             )
         self.evaluate(self.loader(test), **key)
         return self.test_stats
 
     def on_stage_start(self, stage, epoch=None):
-        """Empties the scores; tells the crops the epoch."""
+        """Empties the scores, and sets the epoch that crops are drawn for."""
         self.start_scores(stage)
         if stage == sb.Stage.TRAIN:
             self.clock.epoch = epoch
 
     def set_rates(self, update):
-        """Each group's rate: a rise, then a fall to 0."""
+        """Sets each group's rate, which rises and then falls to 0."""
         factor = max(0.0, rate_factor(update, self.total_steps + 1))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Logs; after validation keeps the best checkpoint and asks whether to stop."""
+        """Logs metrics; after validation, keeps the best checkpoint and checks whether to stop."""
         stats = {"loss": float(stage_loss)}
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
@@ -307,24 +315,24 @@ class DownstreamBrain(Trainer):
         )
 
     def best_epoch(self) -> int:
-        """Epoch of the checkpoint that is tested."""
+        """Returns the epoch of the checkpoint that is tested, 0 if there is none."""
         key = {f"{self.hparams.goal}_key": self.hparams.valid_metric}
         checkpoint = self.checkpointer.find_checkpoint(**key)
         return checkpoint.meta["epoch"] if checkpoint else 0
 
     def start_scores(self, stage: sb.Stage) -> None:
-        """Called when a stage starts."""
+        """Empties the predictions when a stage starts; a subclass implements it."""
         raise NotImplementedError
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
-        """The metrics of a stage that ends; `valid_metric` is one of them."""
+        """Computes the metrics at the end of a stage, `valid_metric` among them."""
         raise NotImplementedError
 
 
 def freeze_unheard(encoder: nn.Module, sample_rate: int) -> None:
-    """Takes the gradient from parameters that frames do not depend on, such as a mask's vector.
+    """Freezes parameters on which frames do not depend, such as a mask's vector.
 
-    Costs a forward and a backward pass over one second.
+    This costs a forward and a backward pass over one second.
     """
     encoder.zero_grad(set_to_none=True)
     layers, _ = encoder(torch.randn(1, sample_rate), torch.ones(1))
@@ -335,29 +343,29 @@ def freeze_unheard(encoder: nn.Module, sample_rate: int) -> None:
 
 
 def load_for(hparams: dict) -> PretrainedEncoder:
-    """The encoder that `pretrained` and `random_init` name.
+    """Loads the encoder that `pretrained` and `random_init` name.
 
     Raises
     ------
     ValueError
-        If it was trained at another sample rate than the corpus's.
+        If its sample rate is not that of the corpus.
     """
     pretrained = load_encoder(hparams["pretrained"], hparams["random_init"])
     if pretrained.sample_rate != hparams["sample_rate"]:
         raise ValueError(
-            f"{hparams['pretrained']}: hears {pretrained.sample_rate} Hz, but sample_rate is "
-            f"{hparams['sample_rate']}"
+            f"{hparams['pretrained']}: its sample rate is {pretrained.sample_rate} Hz, but "
+            f"sample_rate is {hparams['sample_rate']}: set sample_rate to that of the encoder"
         )
     return pretrained
 
 
 def drop_short(rows: dict[str, dict], name: str, least_seconds: float = 0.1) -> dict[str, dict]:
-    """Leaves out, and counts, utterances that give an encoder next to no frames.
+    """Leaves out, and counts, utterances that are too short for an encoder.
 
     Raises
     ------
     ValueError
-        If nothing is left.
+        If no utterance is left.
     """
     kept = {utterance: row for utterance, row in rows.items() if row["duration"] >= least_seconds}
     if len(kept) < len(rows):

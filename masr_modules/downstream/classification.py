@@ -1,4 +1,4 @@
-"""One label per utterance: what the tasks that name a class share."""
+"""The parts that tasks with one label per utterance share."""
 
 import logging
 from collections import Counter
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def encode_labels(labels: Iterable[str]) -> CategoricalEncoder:
-    """Classes in alphabetical order, and nothing else: an unknown label is an error.
+    """Makes an encoder of labels, in alphabetical order, for which an unknown label is an error.
 
     Example
     -------
@@ -41,21 +41,28 @@ def keep_labelled(rows: dict[str, dict], column: str, name: str) -> dict[str, di
     Raises
     ------
     ValueError
-        If none has one: names the column and the split.
+        If no utterance has a label.
     """
     kept = {utterance: row for utterance, row in rows.items() if row.get(column)}
     if not kept:
-        raise ValueError(f"{name}: no utterance has a {column!r}: which column holds the label?")
+        raise ValueError(
+            f"{name}: no utterance has a {column!r}: set `label` to the column that has labels"
+        )
     if len(kept) < len(rows):
         logger.warning(f"{name}: {len(rows) - len(kept)} utterances without {column} are left out")
     return kept
 
 
 def labelled_rows(hparams: dict) -> dict[str, dict[str, dict]]:
-    """Split -> ID -> row of what a recipe can use: readable, long enough, with a label.
+    """Loads the utterances that a recipe can use: they are readable, long enough and labelled.
 
-    Where the YAML has them, `unheard_corpus` (a name or null) and `drop_unvalidated` (a bool) leave
-    more out: see `masr_modules.downstream.corpus_classes`.
+    If the YAML has them, `unheard_corpus` (a name or null) and `drop_unvalidated` (a bool) leave
+    out more: see `masr_modules.downstream.corpus_classes`.
+
+    Returns
+    -------
+    dict
+        Split -> ID -> row.
     """
     label = hparams["label"]
     rows = {
@@ -68,7 +75,7 @@ def labelled_rows(hparams: dict) -> dict[str, dict[str, dict]]:
 
 
 class ClassificationBrain(DownstreamBrain):
-    """Head and classifier on an encoder.
+    """A Brain with a head and a classifier on an encoder.
 
     Arguments
     ---------
@@ -77,9 +84,9 @@ class ClassificationBrain(DownstreamBrain):
     label_of : mapping of str to str
         ID -> label of every utterance.
     corpora : CorpusClasses
-        Of every utterance.
+        The corpora of all utterances.
     **options
-        Of DownstreamBrain.
+        Options of DownstreamBrain.
     """
 
     def __init__(
@@ -102,20 +109,20 @@ class ClassificationBrain(DownstreamBrain):
         rows: dict[str, dict],
         **own,
     ) -> "ClassificationBrain":
-        """The Brain for the labels of the training set.
+        """Builds the Brain for the labels of the training set.
 
         Arguments
         ---------
         hparams : dict
-            With `label`, the column, and `head` and `classifier`, which build them.
+            The settings, with `label`, the column, and the functions `head` and `classifier`.
         run_opts : dict
-            Of SpeechBrain.
+            SpeechBrain's run options.
         pretrained : PretrainedEncoder
-            From `load_encoder`.
+            The encoder, from `load_encoder`.
         rows : dict
-            Split -> rows, all with a label.
+            Split -> ID -> row, all with a label.
         **own
-            What a subclass takes beside.
+            Further arguments of a subclass.
         """
         column = hparams["label"]
         labels = encode_labels(row[column] for row in rows["train"].values())
@@ -132,13 +139,13 @@ class ClassificationBrain(DownstreamBrain):
         return brain
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
-        """(B, classes) log-posteriors."""
+        """Computes (B, classes) log-posteriors."""
         return self.modules.classifier(self.modules.head(*self.frames(batch, stage)))
 
     def compute_objectives(
         self, predictions: Tensor, batch: PaddedBatch, stage: sb.Stage
     ) -> Tensor:
-        """Cross-entropy of the utterances whose label is a class."""
+        """Computes the mean cross-entropy of the utterances whose label is a class."""
         truth = [self.labels.lab2ind.get(self.label_of[key], -1) for key in batch.id]
         if stage != sb.Stage.TRAIN:
             self.collected.append((batch.id, predictions.float().cpu()))
@@ -149,7 +156,7 @@ class ClassificationBrain(DownstreamBrain):
         return global_mean(total, (truth >= 0).sum().float(), alone=stage != sb.Stage.TRAIN)
 
     def test_on(self, test: dict[str, dict]) -> dict[str, float]:
-        """See DownstreamBrain; with the number of classes."""
+        """See DownstreamBrain; the metrics also have the number of `classes`."""
         return super().test_on(test) | {"classes": len(self.labels.lab2ind)}
 
     def start_scores(self, stage: sb.Stage) -> None:
@@ -157,7 +164,7 @@ class ClassificationBrain(DownstreamBrain):
         self.collected = []
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
-        """Weighted and unweighted accuracy, of each corpus; keeps `self.predictions`."""
+        """Computes the accuracies of `CorpusClasses.metrics`; sets `self.predictions`."""
         ids = [utterance for batch, _ in self.collected for utterance in batch]
         self.predictions = Predictions.of(
             ids,
@@ -169,9 +176,9 @@ class ClassificationBrain(DownstreamBrain):
 
 
 def guess_a_class(results: Mapping) -> Guess:
-    """One class in all is right, whichever is named, where classes count alike.
+    """Returns the unweighted accuracy of always predicting the same class: 1 / classes.
 
-    Of several corpora, the mean over their numbers of classes (`chance`).
+    For several corpora it is the mean over corpora (`chance`).
 
     Arguments
     ---------
@@ -181,7 +188,7 @@ def guess_a_class(results: Mapping) -> Guess:
     Returns
     -------
     Guess
-        The accuracy.
+        The accuracy, and its grace.
 
     Example
     -------
@@ -193,7 +200,7 @@ def guess_a_class(results: Mapping) -> Guess:
 
 
 def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncoder) -> None:
-    """Warns of labels that occur outside training only, with their number of utterances.
+    """Warns of labels that validation or test have but training lacks, and counts their utterances.
 
     Raises
     ------
@@ -201,11 +208,14 @@ def report_strange(rows: dict[str, dict], column: str, labels: CategoricalEncode
         If there are fewer than two classes.
     """
     if len(labels.lab2ind) < 2:
-        raise ValueError(f"train: only one {column}: {list(labels.lab2ind)}; two are needed")
+        raise ValueError(
+            f"train: only one {column}: {list(labels.lab2ind)}; two are needed: add utterances of "
+            "others to train_csv"
+        )
     for split in ("valid", "test"):
         found = Counter(row[column] for row in rows[split].values())
         for label in sorted(found.keys() - labels.lab2ind.keys()):
             logger.warning(
-                f"{split}: {found[label]} utterances of {column} {label!r}, which no training "
-                "utterance has: they cannot be named right, and count as errors"
+                f"{split}: {found[label]} utterances have {column} {label!r}, which no training "
+                "utterance has: they count as errors"
             )

@@ -1,7 +1,7 @@
-"""Classes of a pool of corpora: which of them can be asked for, and the metrics of each corpus.
+"""Classes of a pool of corpora: which of them are evaluated, and the metrics of each corpus.
 
-In a pool, a corpus with many utterances would be most of a metric, and its recording channel
-tells what the others are. So each is scored by itself, and corpora count alike.
+In a pool, a corpus with many utterances would dominate a metric, and the recording channel would
+reveal the corpus. Each corpus is therefore scored by itself, and all corpora have equal weight.
 """
 
 import logging
@@ -21,15 +21,15 @@ Splits = dict[str, dict[str, dict]]
 def drop_unvalidated(splits: Splits, column: str) -> Splits:
     """Leaves out, and counts, training utterances of classes that validation does not have.
 
-    A class without enough speakers for three splits cannot be named right in the test; as a class
-    it could only take utterances from others.
+    A class with too few speakers for three splits has no test utterances; as a class it could only
+    attract utterances of others.
 
     Arguments
     ---------
     splits : dict
         Split -> ID -> row of train, valid and test.
     column : str
-        Of the label.
+        Column of the label.
 
     Raises
     ------
@@ -48,12 +48,14 @@ def drop_unvalidated(splits: Splits, column: str) -> Splits:
     dropped = Counter(label for label in labels if label not in validated)
     if dropped:
         told = ", ".join(f"{label} {count}" for label, count in sorted(dropped.items()))
-        logger.warning(f"train: no validation utterance is of these, they are left out: {told}")
+        logger.warning(
+            f"train: utterances of classes that no validation utterance has are left out: {told}"
+        )
     train = {key: row for key, row in splits["train"].items() if row[column] in validated}
     if not train:
         raise ValueError(
-            f"drop_unvalidated: no training utterance has a {column} of the validation set; were "
-            "train_csv and valid_csv written together?"
+            f"drop_unvalidated: no training utterance has a {column} of the validation set: check "
+            "that train_csv and valid_csv were written together"
         )
     return splits | {"train": train}
 
@@ -68,12 +70,12 @@ def leave_corpus_out(splits: Splits, unheard: str, column: str) -> Splits:
     unheard : str
         The corpus to test on.
     column : str
-        Of the label.
+        Column of the label.
 
     Raises
     ------
     ValueError
-        If the corpus is not there, or a split is empty without it.
+        If the corpus is not there, or a split would be empty.
 
     Example
     -------
@@ -88,7 +90,7 @@ def leave_corpus_out(splits: Splits, unheard: str, column: str) -> Splits:
     """
     corpora = sorted({row.get("corpus", "") for rows in splits.values() for row in rows.values()})
     if unheard not in corpora:
-        raise ValueError(f"unheard_corpus: {unheard!r} is none of {', '.join(corpora)}")
+        raise ValueError(f"unheard_corpus: {unheard!r} is not one of {', '.join(corpora)}")
     rows = [row for split in splits.values() for row in split.values()]
     asked, heard = (
         {row[column] for row in rows if (row.get("corpus") == unheard) is there}
@@ -105,22 +107,22 @@ def leave_corpus_out(splits: Splits, unheard: str, column: str) -> Splits:
     for split, some in left.items():
         if not some:
             raise ValueError(
-                f"unheard_corpus: {unheard} leaves {split} empty: which {column} do it and "
-                f"{', '.join(corpora)} have in common?"
+                f"unheard_corpus: {unheard} leaves {split} empty: check which {column} it has in "
+                f"common with the other corpora of {', '.join(corpora)}"
             )
-    logger.info(f"{unheard} is tested, of {column} {', '.join(sorted(asked & heard))}")
+    logger.info(f"the test is on {unheard}, with {column} {', '.join(sorted(asked & heard))}")
     return left
 
 
 class CorpusClasses:
-    """Which corpus an utterance is of, and which labels each corpus trains.
+    """The corpora of utterances, and the labels that each corpus has in training.
 
     Arguments
     ---------
     splits : dict
-        Split -> ID -> row, with `corpus` where there are several.
+        Split -> ID -> row, with `corpus` if there are several corpora.
     column : str
-        Of the label.
+        Column of the label.
     """
 
     def __init__(self, splits: Splits, column: str):
@@ -132,12 +134,19 @@ class CorpusClasses:
             self.labels_of.setdefault(row.get("corpus") or "", set()).add(row[column])
 
     def parts(self, predictions: Predictions) -> dict[str, Predictions]:
-        """Corpus -> its utterances, with the classes that it trains; with all, if it does not.
+        """Splits predictions by corpus, each with the classes that the corpus has in training.
+
+        A corpus without training utterances keeps all classes.
 
         Arguments
         ---------
         predictions : Predictions
-            Of utterances of the splits.
+            Predictions for utterances of the splits.
+
+        Returns
+        -------
+        dict[str, Predictions]
+            Corpus -> its predictions.
 
         Example
         -------
@@ -168,18 +177,19 @@ class CorpusClasses:
         return parts
 
     def metrics(self, predictions: Predictions) -> dict[str, float]:
-        """Weighted and unweighted accuracy: means over corpora, and those of each.
+        """Computes weighted and unweighted accuracy: their means over corpora, and each corpus's.
 
         Arguments
         ---------
         predictions : Predictions
-            Of utterances of the splits.
+            Predictions for utterances of the splits.
 
         Returns
         -------
         dict[str, float]
-            `accuracy` and `macro_accuracy`; of several corpora also `KEY, CORPUS` and `chance`, the
-            mean accuracy of naming always the same class.
+            `accuracy` and `macro_accuracy`. With several corpora, these are means over corpora, and
+            there are also `KEY, CORPUS` for each corpus and `chance`, the mean unweighted accuracy
+            of always predicting the same class.
 
         Example
         -------

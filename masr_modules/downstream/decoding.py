@@ -1,4 +1,4 @@
-"""From CTC posteriors to text: greedy, or by beam search with an n-gram model of words."""
+"""Decoding of CTC posteriors to text: greedy, or by beam search with an n-gram model of words."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ Decoder = Callable[[Tensor], str]
 
 
 def greedy_decoder(tokenizer: Tokenizer) -> Decoder:
-    """The best token of each frame, repetitions and blanks left out.
+    """Makes a decoder that writes the best token of each frame, without repetitions and blanks.
 
     Example
     -------
@@ -41,34 +41,34 @@ def beam_decoder(
     alpha: float = 0.5,
     beta: float = 1.5,
 ) -> Decoder:
-    """SpeechBrain's CTC beam search, with an n-gram language model of words if given.
+    """Makes a decoder by SpeechBrain's CTC beam search, with an n-gram model of words if given.
 
     Arguments
     ---------
     tokenizer : Tokenizer
-        From `make_tokenizer`.
+        The tokenizer, from `make_tokenizer`.
     beam_size : int
-        Texts that are kept at a frame.
+        Number of texts that are kept at a frame.
     ngram : str or Path, optional
-        ARPA or binary file of KenLM, over words as they are trained on.
+        An ARPA or binary file of KenLM, over words as the recogniser's training texts write them.
     alpha : float
         Weight of the language model.
     beta : float
-        Bonus of a word, against the language model's liking for few.
+        Bonus of each word, because the language model favours few words.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ModuleNotFoundError
-        If kenlm is needed and not installed: says how to get it.
+        If an n-gram is given and kenlm is not installed.
     """
     if ngram is not None:
         if not Path(ngram).is_file():
             raise FileNotFoundError(f"ngram: {ngram}: no such file")
         if find_spec("kenlm") is None:
             raise ModuleNotFoundError(
-                "an n-gram needs the package kenlm: pip install kenlm; or leave ngram empty"
+                "ngram needs the package kenlm: pip install kenlm, or leave ngram empty"
             )
     vocabulary = [tokenizer.id_to_piece(i) for i in range(tokenizer.vocab_size())]
     searcher = CTCBeamSearcher(
@@ -81,7 +81,7 @@ def beam_decoder(
     )
 
     def decode(log_posteriors: Tensor) -> str:
-        # One utterance at a time: the search rounds the lengths of a batch down.
+        # Utterances are searched one by one, because the search rounds lengths of a batch down.
         hypotheses = searcher(log_posteriors.unsqueeze(0).float())
         words = hypotheses[0][0].text.replace(vocabulary[1], "").split()
         return " ".join(words)
@@ -90,16 +90,16 @@ def beam_decoder(
 
 
 def decode_batch(decode: Decoder, log_posteriors: Tensor, lens: Tensor) -> list[str]:
-    """Texts of a padded batch.
+    """Decodes a padded batch to the texts of its utterances.
 
     Arguments
     ---------
     decode : Decoder
-        Of one utterance.
+        The decoder of one utterance.
     log_posteriors : torch.Tensor
-        (B, F, V).
+        (B, F, V) log-posteriors.
     lens : torch.Tensor
-        (B,) valid frames.
+        (B,) number of valid frames.
     """
     rows = zip(log_posteriors.detach().cpu(), lens.tolist(), strict=True)
     return [decode(row[:length]) for row, length in rows]

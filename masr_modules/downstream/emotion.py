@@ -1,4 +1,4 @@
-"""Emotion recognition: a classification whose first metric counts every emotion alike."""
+"""Emotion recognition: a classification whose main metric gives every emotion the same weight."""
 
 from masr_modules.downstream.classification import ClassificationBrain, guess_a_class
 from masr_modules.downstream.task import Column, Task, Use

@@ -1,4 +1,4 @@
-"""Result folders that SpeechBrain's inference interfaces load."""
+"""Exported folders that SpeechBrain's inference interfaces load."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from masr_modules.inference import TokenPosteriors, UtteranceEmbedding
 
 
 def new_block(key: str, build: Callable, **arguments: object) -> str:
-    """YAML that builds again what a class, or a `!name:` block, built.
+    """Writes the YAML that builds an object of a class, or of a `!name:` block, again.
 
     Example
     -------
@@ -35,7 +35,7 @@ def new_block(key: str, build: Callable, **arguments: object) -> str:
     return "\n".join(lines + [f"    {name}: {json.dumps(v)}" for name, v in keywords.items()])
 
 
-#: SpeechBrain brings files to 16 kHz where an interface does not say otherwise.
+#: Without this block, SpeechBrain's interfaces resample files to 16 kHz.
 AUDIO_NORMALIZER = """\
 audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
     sample_rate: !ref <sample_rate>"""
@@ -87,11 +87,11 @@ def export_classifier(brain: DownstreamBrain, hparams: dict, task: Task) -> Path
     Arguments
     ---------
     brain : DownstreamBrain
-        With the modules `head` and `classifier`, and `labels`.
+        The Brain, with the modules `head` and `classifier`, and `labels`.
     hparams : dict
-        Of the recipe.
+        The recipe's settings.
     task : Task
-        For the model card.
+        The task, for the model card.
 
     Returns
     -------
@@ -125,15 +125,15 @@ def export_asr(
     Arguments
     ---------
     brain : DownstreamBrain
-        With the module `head`.
+        The Brain, with the module `head`.
     hparams : dict
-        Of the recipe.
+        The recipe's settings.
     task : Task
-        For the model card.
+        The task, for the model card.
     out_neurons : int
         Number of tokens.
     tokenizer : Path
-        The SentencePiece model, which goes along.
+        The SentencePiece model, which is copied to the folder.
 
     Returns
     -------
@@ -161,14 +161,14 @@ def save_inference(
     Arguments
     ---------
     brain : DownstreamBrain
-        After training.
+        The Brain, after training.
     hparams : Mapping
-        Of the recipe, whose results.json is there.
+        The settings of the recipe, whose results.json must be there.
     task : Task
-        For the model card.
+        The task, for the model card.
     blocks : sequence of str
-        YAML that follows the keys `encoder`, `audio_normalizer` and `mixer`: what the interface
-        needs, with a `pretrainer` that loads the parts.
+        YAML that follows the keys `encoder`, `audio_normalizer` and `mixer`: the keys that the
+        interface needs, with a `pretrainer` that loads the parts.
     parts : Mapping
         Name of a loadable -> module, whose weights are saved as NAME.ckpt.
 
@@ -192,19 +192,19 @@ def save_inference(
 
 
 def downstream_card(hparams: Mapping, task: Task) -> str:
-    """Card of what a downstream recipe trained; reads its results.json and results.md.
+    """Makes the model card of a downstream recipe from its results.json and results.md.
 
     Arguments
     ---------
     hparams : Mapping
-        Of the recipe.
+        The recipe's settings.
     task : Task
-        Its title, and how the result is used.
+        The task, whose title and use the card shows.
 
     Returns
     -------
     str
-        Markdown.
+        The card in Markdown.
     """
     folder = Path(hparams["output_folder"])
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -218,12 +218,13 @@ def downstream_card(hparams: Mapping, task: Task) -> str:
 
 {indent(task.use.code(), " " * 4)}
 {note}
-`masr_modules` must be installed. The encoder ({"frozen" if results["freeze"] else "fine-tuned"}) is
-{one_line(portable(results["encoder"]))}.
+This needs the package `masr_modules`. The encoder, which was
+{"frozen" if results["freeze"] else "fine-tuned"}, is {one_line(portable(results["encoder"]))}.
 
 ## Data
 
-Trained on {csv["train"]}, chosen on {csv["valid"]}, tested on {csv["test"]}.
+The model was trained on {csv["train"]} and tested on {csv["test"]};
+its epoch was chosen on {csv["valid"]}.
 
 ## Results
 

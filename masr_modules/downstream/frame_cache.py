@@ -1,4 +1,4 @@
-"""The frames of a frozen encoder, computed once and read from disk ever after."""
+"""A cache of the frames of a frozen encoder, which are computed once and then read from disk."""
 
 import hashlib
 import json
@@ -20,23 +20,23 @@ from masr_modules.data.dataio import Unreadable, length_sorted_batches, make_dat
 
 logger = logging.getLogger(__name__)
 
-#: That read audio files for their digests.
+#: Number of threads that read audio files for their digests.
 THREADS = 4
 
 
 class FrameCache:
-    """All layers' frames of some utterances, float32, in one file that is mapped to memory.
+    """The frames of some utterances by all layers, float32, in one file that is mapped to memory.
 
-    The file's name is made of all that frames depend on: the encoder's weights and
-    configuration, the utterances and what is in their audio files. Tasks that share them share
-    it, and nothing stale is read. Reading an utterance copies its frames and nothing else.
+    The file's name is a hash of all that frames depend on: the encoder's weights and
+    configuration, the utterances and the contents of their audio files. Tasks with the same inputs
+    share the file, and stale frames are never read. Reading an utterance copies only its frames.
 
     Arguments
     ---------
     folder : str or Path
-        Where the files are.
+        The folder of the files.
     name : str
-        Of the file, from `FrameCache.name_of`.
+        The file's name without extension, from `FrameCache.name_of`.
     """
 
     def __init__(self, folder: str | Path, name: str):
@@ -49,11 +49,11 @@ class FrameCache:
         self.values = np.memmap(path, np.float32, "r", shape=self.shape) if size else None
 
     def __reduce__(self):
-        """A worker maps the file itself: a pickle would hold all frames."""
+        """Lets a worker map the file itself, because a pickle would hold all frames."""
         return FrameCache, self.source
 
     def __getitem__(self, utterance: str) -> Tensor | Unreadable:
-        """(F, L, D) frames of an utterance, if its audio could be read."""
+        """Returns the (F, L, D) frames of an utterance, or why its audio could not be read."""
         if utterance in self.unreadable:
             return Unreadable(self.unreadable[utterance])
         start, stop = self.places[utterance]
@@ -61,10 +61,10 @@ class FrameCache:
 
     @staticmethod
     def name_of(encoder: nn.Module, rows: Mapping[str, Mapping]) -> str:
-        """A name that another encoder, its configuration, audio, file or length would change.
+        """Makes a name that depends on the encoder, its configuration, and the utterances' audio.
 
-        Costs a pass over the weights, and reads the audio files: a fraction of a percent of what
-        is read of frames.
+        This costs a pass over the weights and reads the audio files, which are a fraction of a
+        percent of the size of the frames.
         """
         digest = hashlib.sha256((fingerprint(encoder) + repr(configuration(encoder))).encode())
         files = list(dict.fromkeys(row["wav"] for row in rows.values()))
@@ -77,12 +77,12 @@ class FrameCache:
 
     @staticmethod
     def used_bytes(folder: str | Path) -> int:
-        """What all caches of a folder take."""
+        """Returns the bytes that all caches of a folder take."""
         return sum(path.stat().st_size for path in Path(folder).glob("*.f32"))
 
     @staticmethod
     def estimate_bytes(encoder: nn.Module, num_layers: int, rows: Mapping, sample_rate: int) -> int:
-        """About how many bytes the file would take on disk."""
+        """Estimates how many bytes the file will take on disk."""
         seconds = sum(row["duration"] for row in rows.values())
         frames = seconds * sample_rate / encoder.frame_samples
         return int(frames * num_layers * encoder.d_model * 4)
@@ -99,24 +99,24 @@ class FrameCache:
         device: str = "cpu",
         max_batch_seconds: float = 120.0,
     ) -> "FrameCache":
-        """Opens the cache, and computes it where it is not there yet.
+        """Opens the cache, and computes it if it is not there yet.
 
         Arguments
         ---------
         folder : str or Path
-            Of all caches.
+            The folder of all caches.
         name : str
-            From `name_of`.
+            The cache's name, from `name_of`.
         encoder : nn.Module
-            In eval mode, on `device`.
+            The encoder, in eval mode on `device`.
         rows : dict
-            From load_csv.
+            ID -> row of the utterances.
         sample_rate : int
-            Hz.
+            The sample rate in Hz.
         device : str
-            Where the encoder is.
+            The encoder's device.
         max_batch_seconds : float
-            Budget of a batch.
+            Largest duration of a batch.
         """
         folder = Path(folder)
         if (folder / f"{name}.json").is_file():
@@ -152,7 +152,7 @@ class FrameCache:
 
 
 def fingerprint(encoder: nn.Module) -> str:
-    """A digest of all weights. Costs a pass over them on the CPU."""
+    """Computes a digest of all weights, which costs a pass over them on the CPU."""
     digest = hashlib.sha256()
     for key, value in encoder.state_dict().items():
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
@@ -161,7 +161,7 @@ def fingerprint(encoder: nn.Module) -> str:
 
 
 def configuration(encoder: nn.Module) -> list:
-    """What beside the weights decides on frames: classes, and the plain values that modules hold.
+    """Lists what beside the weights decides the frames: the modules' classes and plain values.
 
     Example
     -------
@@ -176,7 +176,7 @@ def configuration(encoder: nn.Module) -> list:
 
 
 def _plain(value: Any) -> Any:
-    """Of a value what is the same in each process: no addresses, tensors or modules."""
+    """Reduces a value to what is the same in each process: no addresses, tensors or modules."""
     if isinstance(value, Mapping):
         cells = [(str(k), _plain(v)) for k, v in value.items() if not str(k).startswith("_")]
         return sorted((key, cell) for key, cell in cells if key != "training")
@@ -189,7 +189,7 @@ def _plain(value: Any) -> Any:
 
 
 def _digest_of(path: str) -> str:
-    """Of a file's bytes; whether it can be read is seen elsewhere."""
+    """Computes the digest of a file's bytes; returns the error's text if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

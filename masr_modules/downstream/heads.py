@@ -1,4 +1,4 @@
-"""What is learnt on top of an encoder: frames -> embedding -> classes, or frames -> text."""
+"""Heads on an encoder: from frames to embeddings and classes, or from frames to tokens."""
 
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
@@ -12,7 +12,9 @@ from masr_modules.encoders.pooling import StatisticsPooling
 
 
 class StatisticsHead(nn.Module):
-    """Mean and standard deviation of the frames, standardised: nothing else is learnt.
+    """The mean and standard deviation of the frames, standardised by running statistics.
+
+    It has no trained parameters.
 
     Arguments
     ---------
@@ -33,26 +35,26 @@ class StatisticsHead(nn.Module):
         self.norm = nn.BatchNorm1d(self.embedding_size, affine=False)
 
     def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
-        """(B, F, D) frames, (B,) lengths -> (B, embedding_size)."""
+        """Embeds (B, F, D) frames of (B,) lengths; returns (B, embedding_size)."""
         self.norm.train(self.training and len(frames) * world_size() > 1)
         return self.norm(self.pooling(frames, frame_lens))
 
 
 class TDNNHead(nn.Module):
-    """One of SpeechBrain's time-delay networks over the frames.
+    """A head with one of SpeechBrain's time-delay networks over the frames.
 
-    Its convolutions and its pooling hear the padding of a batch. In eval mode it is
-    therefore run on utterances of equal length together, without padding.
+    Its convolutions and its pooling reach into the padding of a batch. In eval mode, utterances of
+    equal length are therefore run together, without padding.
 
     Arguments
     ---------
     network : nn.Module
-        (B, F, D) -> (B, 1, E).
+        (B, F, D) frames -> (B, 1, E) embeddings.
     embedding_size : int
-        E.
+        E, the width of the embeddings.
     """
 
-    LEAST = 9  # frames, of the widest convolution
+    LEAST = 9  # number of frames that the widest convolution spans
 
     def __init__(self, network: nn.Module, embedding_size: int):
         super().__init__()
@@ -60,7 +62,7 @@ class TDNNHead(nn.Module):
         self.embedding_size = embedding_size
 
     def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
-        """(B, F, D) frames, (B,) lengths -> (B, E)."""
+        """Embeds (B, F, D) frames of (B,) lengths; returns (B, E)."""
         # Batch normalisation needs two utterances.
         self.network.train(self.training and len(frames) * world_size() > 1)
         if self.network.training:
@@ -80,16 +82,16 @@ class TDNNHead(nn.Module):
 
 
 class ECAPAHead(TDNNHead):
-    """ECAPA-TDNN (Desplanques et al., Interspeech 2020, arXiv 2005.07143).
+    """A head with ECAPA-TDNN (Desplanques et al., Interspeech 2020, arXiv 2005.07143).
 
     Arguments
     ---------
     input_size : int
         D, the width of the frames.
     channels : int
-        Of its convolutions; the last has three times as many.
+        Number of channels of its convolutions; the last has three times as many.
     embedding_size : int
-        E.
+        E, the width of the embeddings.
 
     Example
     -------
@@ -97,7 +99,7 @@ class ECAPAHead(TDNNHead):
     >>> frames, lens = torch.randn(2, 30, 8), torch.tensor([30, 20])
     >>> torch.allclose(head(frames, lens)[1:], head(frames[1:, :20], lens[1:]), atol=1e-5)
     True
-    >>> head.train()(frames[:, :3], torch.tensor([3, 2])).shape  # less than its convolutions span
+    >>> head.train()(frames[:, :3], torch.tensor([3, 2])).shape  # fewer frames than LEAST
     torch.Size([2, 4])
     """
 
@@ -109,16 +111,16 @@ class ECAPAHead(TDNNHead):
 
 
 class XVectorHead(TDNNHead):
-    """x-vector (Snyder et al., ICASSP 2018).
+    """A head with the x-vector network (Snyder et al., ICASSP 2018).
 
     Arguments
     ---------
     input_size : int
         D, the width of the frames.
     channels : int
-        Of its convolutions; the last has three times as many.
+        Number of channels of its convolutions; the last has three times as many.
     embedding_size : int
-        E.
+        E, the width of the embeddings.
 
     Example
     -------
@@ -139,14 +141,14 @@ class XVectorHead(TDNNHead):
 
 
 class RelativeStatisticsPooling(nn.Module):
-    """StatisticsPooling where SpeechBrain calls its own: relative lengths, (B, 1, 2 D) out."""
+    """StatisticsPooling with the interface of SpeechBrain's: it takes relative lengths."""
 
     def __init__(self):
         super().__init__()
         self.pooling = StatisticsPooling()
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(B, F, D) frames, (B,) lengths in (0, 1] -> (B, 1, 2 D)."""
+        """Pools (B, F, D) frames of (B,) lengths in (0, 1] to (B, 1, 2 D)."""
         if lengths is None:
             lengths = frames.new_ones(len(frames))
         lens = (lengths * frames.shape[1]).round().clamp(min=1)
@@ -154,7 +156,14 @@ class RelativeStatisticsPooling(nn.Module):
 
 
 class LinearClassifier(nn.Module):
-    """Logistic regression: embedding -> log-posteriors.
+    """Logistic regression from embeddings to log-posteriors.
+
+    Arguments
+    ---------
+    input_size : int
+        Width of the embeddings.
+    out_neurons : int
+        Number of classes.
 
     Example
     -------
@@ -167,25 +176,25 @@ class LinearClassifier(nn.Module):
         self.linear = nn.Linear(input_size, out_neurons)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, input_size) -> (B, out_neurons)."""
+        """Computes (B, out_neurons) log-posteriors of (B, input_size) embeddings."""
         return self.linear(embeddings).log_softmax(dim=-1)
 
 
 class CTCHead(nn.Module):
-    """Frames -> log-posteriors of tokens and blank (Graves et al., ICML 2006).
+    """A head from frames to log-posteriors of tokens and blank (Graves et al., ICML 2006).
 
     Arguments
     ---------
     input_size : int
         D, the width of the frames.
     out_neurons : int
-        V, tokens with the blank.
+        V, the number of tokens with the blank.
     rnn_layers : int
-        Bidirectional LSTM layers below the classifier; 0: a linear classifier.
+        Number of bidirectional LSTM layers below the linear classifier; 0 for none.
     rnn_size : int
-        Of one direction.
+        Width of the LSTM in one direction.
     dropout : float
-        Of the frames.
+        Dropout on the frames.
 
     Example
     -------
@@ -214,7 +223,7 @@ class CTCHead(nn.Module):
         self.linear = nn.Linear(input_size, out_neurons)
 
     def forward(self, frames: Tensor, frame_lens: Tensor) -> Tensor:
-        """(B, F, D) frames, (B,) lengths -> (B, F, V)."""
+        """Computes (B, F, V) log-posteriors of (B, F, D) frames of (B,) lengths."""
         frames = self.dropout(frames)
         if self.rnn is not None:
             frames, _ = self.rnn(frames, lengths=frame_lens / frames.shape[1])

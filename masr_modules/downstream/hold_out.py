@@ -12,8 +12,8 @@ def hold_out(
 ) -> tuple[dict[str, dict], dict[str, dict]]:
     """Splits off, at random, a fraction of each label's utterances; logs how many.
 
-    Utterances that share what column `by` says, such as a sentence or a video, stay in one
-    split, whoever says them. Every label keeps an utterance in training; one with a single
+    Utterances with the same cell in column `by`, such as a sentence or a video, stay in one
+    split, whoever speaks. Every label keeps an utterance in training, so that one with a single
     utterance has none held out.
 
     Arguments
@@ -23,21 +23,22 @@ def hold_out(
     label : str
         Column of the label, such as speaker.
     by : str
-        Column that must not be in both splits; an empty cell is shared with nobody.
+        Column of which no cell may be in both splits; an empty cell is shared with no utterance.
     share : float
-        In (0, 1): the most that a label gives, but at least one utterance.
+        Largest fraction of a label's utterances that is held out, in (0, 1); one utterance always
+        may be.
     seed : int
-        Of the choice.
+        Seed of the choice.
 
     Returns
     -------
     kept, held_out : dict
-        ID -> row, in their order.
+        ID -> row, in the order of `rows`.
 
     Raises
     ------
     ValueError
-        If `share` is out of range, or no row has the column.
+        If `share` is out of range, or no row has a cell in column `by`.
 
     Example
     -------
@@ -54,7 +55,9 @@ def hold_out(
     if not 0 < share < 1:
         raise ValueError(f"held_out_share ({share}) has to be above 0 and below 1")
     if not any(row.get(by) for row in rows.values()):
-        raise ValueError(f"held_out_by: no training utterance has a {by!r}")
+        raise ValueError(
+            f"held_out_by: no training utterance has a {by!r}: name a column that has values"
+        )
     room = {
         name: min(max(1, int(share * count)), count - 1)
         for name, count in Counter(row[label] for row in rows.values()).items()
@@ -76,13 +79,13 @@ def hold_out(
     of = len({row[label] for row in held_out.values()})
     logger.info(
         f"train: {len(held_out)} of {len(rows)} utterances, of {of} of {len(room)} {label}s, are "
-        f"held out for identification, none with a {by} of the others"
+        f"held out for identification; they share no {by} with the others"
     )
     return kept, held_out
 
 
 def utterances_per_label(rows: dict[str, dict], label: str, size: int) -> dict[str, dict]:
-    """The first `size` utterances of each label.
+    """Keeps the first `size` utterances of each label.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Language identification: a classification, and what is told of errors between languages."""
+"""Language identification: a classification, with metrics of errors between languages."""
 
 import logging
 from collections.abc import Mapping
@@ -53,24 +53,25 @@ def language_metrics(
     label: str = "language",
     pretrained_on: Mapping | None = None,
 ) -> dict[str, float]:
-    """What a test set tells beside accuracy.
+    """Computes the metrics of a test set beside accuracy.
 
     Arguments
     ---------
     predictions : Predictions
-        Of the test set.
+        The predictions on the test set.
     rows : Mapping
         ID -> row of the test set, with `family` and `duration`.
     label : str
         Column of the classes.
     pretrained_on : Mapping, optional
-        Facts of the encoder; its `languages`, if any, are those of pretraining.
+        The encoder's facts; its `languages`, if any, are those seen in pretraining.
 
     Returns
     -------
     dict[str, float]
-        Key -> metric in [0, 1]; groups of utterances have their name in the key. NaN where
-        nothing can be said: families without a column `family`, Cavg of one language.
+        Key -> metric in [0, 1], and `not_a_class`, a number of utterances; the accuracies of groups
+        of utterances have the group's name in the key. Metrics of families are NaN if no family is
+        known, and Cavg is NaN if there is only one language.
 
     Example
     -------
@@ -84,11 +85,11 @@ def language_metrics(
     """
     family_of = families(rows, label)
     if not family_of:
-        logger.warning("the test set knows no family: what is said of families is empty")
+        logger.warning("the test set has no known family: metrics of families are empty")
     present = np.unique(predictions.truth[predictions.truth >= 0])
     cavg = float("nan")
     if len(present) < 2:
-        logger.warning("the test set has one %s alone: Cavg, a cost of many, is empty", label)
+        logger.warning("the test set has fewer than two values of %s: Cavg is empty", label)
     else:
         ratios = log_likelihood_ratios(predictions.log_posteriors, among=present)
         cavg = average_cost(ratios, predictions.truth)
@@ -115,7 +116,7 @@ def language_metrics(
 
 
 def families(rows: Mapping[str, dict], label: str = "language") -> dict[str, str]:
-    """Class -> its family, where it is known.
+    """Returns class -> its family, for classes of known family.
 
     Example
     -------
@@ -126,7 +127,7 @@ def families(rows: Mapping[str, dict], label: str = "language") -> dict[str, str
 
 
 def shared_code(code: str) -> str:
-    """The code of a language that all corpora share; a label that names no language is kept.
+    """Returns the code of a language that all corpora share; keeps a label that is no language.
 
     Example
     -------
@@ -140,14 +141,14 @@ def shared_code(code: str) -> str:
 
 
 def save_confusions(folder: Path, predictions: Predictions, family_of: Mapping[str, str]) -> None:
-    """Picture and table of what is taken for what: confusion.png and confused.md.
+    """Saves a picture and a table of confused classes: confusion.png and confused.md.
 
     Arguments
     ---------
     folder : Path
-        Of the run.
+        Folder of the run.
     predictions : Predictions
-        Of the test set.
+        The predictions on the test set.
     family_of : Mapping
         Class -> family, by which classes are sorted.
     """

@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 
 class WeightedLayers(nn.Module):
-    """Sum of the layers, weighted by the softmax of learned numbers, equal at first.
+    """The sum of the layers, weighted by the softmax of learned numbers, which are equal at first.
 
-    Each layer's frames are normalised to zero mean and unit variance before: layers of
-    a Transformer differ in scale by far, and the weights should tell what serves the
-    task. After Yang et al., "SUPERB: speech processing universal performance benchmark",
-    Interspeech 2021, arXiv 2105.01051.
+    Each layer's frames are first normalised to zero mean and unit variance: the layers of
+    a Transformer differ much in scale, and the weights should show which layers serve the
+    task. The mixture follows Yang et al., "SUPERB: speech processing universal performance
+    benchmark", Interspeech 2021, arXiv 2105.01051.
 
     Arguments
     ---------
     num_layers : int
-        L.
+        L, the number of layers.
 
     Example
     -------
@@ -37,7 +37,7 @@ class WeightedLayers(nn.Module):
         return self.scores.softmax(dim=0)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """L tensors (B, F, D), or one (L, B, F, D) -> (B, F, D)."""
+        """Mixes L tensors (B, F, D), or one (L, B, F, D), to (B, F, D)."""
         mixed = 0.0
         for share, frames in zip(self.shares, layers, strict=True):
             mixed = mixed + share * nn.functional.layer_norm(frames, frames.shape[-1:])

@@ -1,4 +1,4 @@
-"""What every downstream recipe ends with: its table and its results.json."""
+"""The last step of every downstream recipe: it prints its table and writes its results.json."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from masr_modules.metrics.tables import align, column_title, format_cell
 
 
 def start_name(hparams: dict) -> str:
-    """What the encoder is called in tables: `system`, or where it was loaded from.
+    """Returns the encoder's name in tables: `system`, or else the source that it was loaded from.
 
     Example
     -------
@@ -31,26 +31,27 @@ def finish(
     rows: dict,
     trained_on: str = "",
 ) -> None:
-    """Prints the metrics as a row of SpeechBrain's tables, and saves them.
+    """Prints the metrics as a table, and saves results.json and results.md.
 
     Arguments
     ---------
     brain : DownstreamBrain
-        After training and test.
+        The Brain, after training and test.
     hparams : dict
-        Of the recipe.
+        The recipe's settings.
     task : Task
-        Its columns that are among the metrics make the table.
+        The task, whose columns that are among the metrics make the table.
     metrics : dict[str, float]
-        Key -> metric; all go to results.json, as `metrics`.
+        Key -> metric; all are saved in results.json, as `metrics`.
     rows : dict
-        Of the test set.
+        ID -> row of the test set.
     trained_on : str
-        What stands beside the metrics where they mean little without it.
+        A description of the training data, shown beside the metrics if it is not empty.
     """
     path = Path(hparams["output_folder"], "results.json")
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    seconds = before.get("train_seconds", brain.train_seconds)  # a test alone trains nothing
+    # A run that only tests trains nothing, and keeps the time that training took before.
+    seconds = before.get("train_seconds", brain.train_seconds)
     results = {
         "task": task.name,
         "encoder": start_name(hparams),
@@ -85,21 +86,21 @@ def finish(
 
 
 def corpus_table(metrics: Mapping[str, float], task: Task, corpora: Sequence[str]) -> str:
-    """The metrics of each corpus, where they are means over corpora.
+    """Makes the table of each corpus's metrics, of which the test set's are the means.
 
     Arguments
     ---------
     metrics : mapping of str to float
-        With `KEY, CORPUS` beside `KEY`.
+        The metrics, with `KEY, CORPUS` beside `KEY`.
     task : Task
-        Its columns that a corpus has make the table.
+        The task, whose columns that a corpus has make the table.
     corpora : sequence of str
-        A row each.
+        The corpora, each of which has a row.
 
     Returns
     -------
     str
-        Markdown.
+        The table in Markdown.
 
     Example
     -------

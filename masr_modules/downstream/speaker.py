@@ -1,4 +1,4 @@
-"""Speaker verification: a Brain that learns speaker embeddings, and which speakers it hears."""
+"""Speaker verification: a Brain that learns speaker embeddings, and the splits of speakers."""
 
 import logging
 from collections import defaultdict
@@ -27,14 +27,14 @@ Trials = list[tuple[str, str, int]]
 
 
 class SpeakerBrain(ClassificationBrain):
-    """Classifies training speakers by angles between embeddings, which unseen speakers get too.
+    """A Brain that classifies training speakers by their embeddings, to verify unseen speakers.
 
     Arguments
     ---------
     valid_trials : mapping of str to Trials, optional
-        Lists of the validation set, for `valid_metric: eer`: the mean of theirs.
+        Lists of trials of the validation set, for `valid_metric: eer`, the mean of their EERs.
     **options
-        Of ClassificationBrain.
+        Options of ClassificationBrain.
     """
 
     def __init__(self, *, valid_trials: Mapping[str, Trials] | None = None, **options):
@@ -42,12 +42,12 @@ class SpeakerBrain(ClassificationBrain):
         self.valid_trials = valid_trials or {}
 
     def compute_forward(self, batch: PaddedBatch, stage: sb.Stage) -> tuple[Tensor, Tensor]:
-        """(B, E) embeddings and (B, 1, speakers) cosines."""
+        """Computes (B, E) embeddings and (B, 1, speakers) cosines."""
         embeddings = self.modules.head(*self.frames(batch, stage))
         return embeddings, self.modules.classifier(embeddings)
 
     def compute_objectives(self, predictions: tuple, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
-        """Additive angular margin softmax of the utterances of training speakers."""
+        """Computes the additive angular margin softmax of utterances of training speakers."""
         embeddings, cosines = predictions
         speakers = [self.label_of.get(utterance) for utterance in batch.id]
         truth = [self.labels.lab2ind.get(speaker, -1) for speaker in speakers]
@@ -55,7 +55,8 @@ class SpeakerBrain(ClassificationBrain):
         known = truth >= 0
         if stage != sb.Stage.TRAIN:
             self.embeddings |= dict(zip(batch.id, embeddings.float().cpu().numpy(), strict=True))
-            named = cosines.squeeze(1).argmax(dim=1) == truth  # never a speaker without training
+            # A speaker that is not in training (-1) is never predicted.
+            named = cosines.squeeze(1).argmax(dim=1) == truth
             labelled = torch.tensor(
                 [speaker is not None for speaker in speakers], device=named.device
             )
@@ -70,7 +71,7 @@ class SpeakerBrain(ClassificationBrain):
         self.embeddings, self.right = {}, []
 
     def scores(self, stage: sb.Stage) -> dict[str, float]:
-        """Identification of held-out utterances; in validation, EER of its trials if any."""
+        """Computes identification of held-out utterances and, in validation, the trials' EER."""
         metrics = {}
         if self.right:
             metrics["identification"] = sum(self.right) / len(self.right)
@@ -88,7 +89,7 @@ class SpeakerBrain(ClassificationBrain):
 
     @torch.no_grad()
     def embed(self, rows: dict[str, dict]) -> dict[str, np.ndarray]:
-        """ID -> (E,) embedding."""
+        """Computes ID -> (E,) embedding."""
         self.modules.eval()
         embeddings = {}
         for batch in tqdm(self.loader(rows), "embedding", disable=self.noprogressbar):
@@ -98,7 +99,7 @@ class SpeakerBrain(ClassificationBrain):
         return embeddings
 
     def cohort(self, train: dict[str, dict]) -> np.ndarray:
-        """(speakers, E) mean embedding of every training speaker."""
+        """Computes the (speakers, E) mean embeddings of the training speakers."""
         size, label = self.hparams.cohort_utterances, self.hparams.label
         train = utterances_per_label(train, label, size) if size else train
         train = drop_undecodable(train, self.hparams.max_unreadable)
@@ -110,26 +111,28 @@ class SpeakerBrain(ClassificationBrain):
 def split_speakers(
     rows: Mapping[str, dict[str, dict]], hparams: Mapping
 ) -> dict[str, dict[str, dict]]:
-    """Separates training speakers from others; some of their utterances are held out.
+    """Separates training speakers from others, and holds some of their utterances out.
 
-    Held out is what valid has of training speakers, or else a fraction of train.
+    The utterances of training speakers in valid are held out or, if there are none, a fraction of
+    train.
 
     Arguments
     ---------
     rows : Mapping
         Split -> ID -> row, of train, valid and test.
     hparams : Mapping
-        With `label`, `held_out_by`, `held_out_share`, `seed` and `valid_metric`.
+        The settings `label`, `held_out_by`, `held_out_share`, `seed` and `valid_metric`.
 
     Returns
     -------
     dict
-        Split -> rows: train, held_out (same speakers), valid and test (other speakers).
+        Split -> ID -> row of train, held_out (of the same speakers), valid and test (of others).
 
     Raises
     ------
     ValueError
-        If test has a speaker of train or valid, or `valid_metric` asks for what is not there.
+        If test has a speaker of train or valid, or `valid_metric` is identification_error and no
+        utterance is held out.
 
     Example
     -------
@@ -168,19 +171,19 @@ def split_speakers(
 
 
 def check_identification(rows: Mapping[str, Mapping[str, dict]], hparams: Mapping) -> None:
-    """Makes sure that identification alone can be validated and tested.
+    """Checks that identification, without verification, can be validated and tested.
 
     Arguments
     ---------
     rows : Mapping
         Split -> ID -> row, of train, valid and test.
     hparams : Mapping
-        With `label` and `valid_metric`.
+        The settings `label` and `valid_metric`.
 
     Raises
     ------
     ValueError
-        If valid or test has no speaker of training, or `valid_metric` is another.
+        If valid or test has no training speaker, or `valid_metric` is not identification_error.
 
     Example
     -------
@@ -206,7 +209,7 @@ def check_identification(rows: Mapping[str, Mapping[str, dict]], hparams: Mappin
 
 
 def describe_training(train: Mapping[str, dict], label: str) -> str:
-    """What an error rate was trained on: the number of speakers, per corpus that IDs name.
+    """Describes the training set: the number of speakers of each corpus that IDs name.
 
     Arguments
     ---------
@@ -218,7 +221,7 @@ def describe_training(train: Mapping[str, dict], label: str) -> str:
     Returns
     -------
     str
-        Corpora in alphabetical order.
+        The description, with corpora in alphabetical order.
 
     Example
     -------
@@ -236,22 +239,22 @@ def describe_training(train: Mapping[str, dict], label: str) -> str:
 
 
 def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, Trials]:
-    """Trials of a split that has no list of them; of several corpora, a list of each.
+    """Draws the trials of a split that has no list of them; each of several corpora has its own.
 
-    Across corpora, the recording channel would tell speakers apart.
+    There are no trials across corpora, because the recording channel would separate the speakers.
 
     Arguments
     ---------
     rows : Mapping
-        ID -> row, with `corpus` where there are several.
+        ID -> row, with `corpus` if there are several corpora.
     hparams : Mapping
-        With `label`, `max_trials`, `trials_within` and `seed`.
+        The settings `label`, `max_trials`, `trials_within` and `seed`.
 
     Returns
     -------
     dict
-        Corpus -> list of (str, str, int), `masr_modules.metrics.verification.sample_trials`; of a
-        single one `drawn`.
+        Corpus -> list of (str, str, int), see `masr_modules.metrics.verification.sample_trials`.
+        The list of a single corpus is called `drawn`.
 
     Example
     -------
@@ -263,7 +266,8 @@ def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, Trials]
     within = hparams["trials_within"]
     if without := sum(not all(row.get(name) for name in within) for row in rows.values()):
         logger.warning(
-            f"{without} of {len(rows)} utterances are in no trial: they lack {' or '.join(within)}"
+            f"{without} of {len(rows)} utterances are in no trial, because they lack "
+            f"{' or '.join(within)}"
         )
     rows = {utterance: row | {"speaker": row[hparams["label"]]} for utterance, row in rows.items()}
     of_corpus = defaultdict(dict)
@@ -277,7 +281,7 @@ def draw_trials(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, Trials]
 
 
 def guess_a_verdict(results: Mapping) -> Guess:
-    """An equal error rate of 50 %, from any number drawn as score.
+    """Returns the equal error rate of random scores, 50 %.
 
     Example
     -------
@@ -288,7 +292,7 @@ def guess_a_verdict(results: Mapping) -> Guess:
 
 
 def state_threshold(metrics: Mapping[str, float]) -> str:
-    """What the model card says of the decision.
+    """Writes the paragraph of the model card on the decision.
 
     Example
     -------
@@ -298,8 +302,8 @@ def state_threshold(metrics: Mapping[str, float]) -> str:
     threshold = metrics["threshold"]
     return f"""\
 It prints a cosine, and a decision at SpeechBrain's threshold of 0.25. On the trials of the test
-set both kinds of errors are as frequent at a threshold of {threshold:.3f}: compare the cosine with
-it, or with one that was chosen on recordings like yours."""
+set, both kinds of errors are equally frequent at a threshold of {threshold:.3f}: compare the cosine
+with it, or with a threshold that was chosen on recordings like yours."""
 
 
 TASK = Task(
@@ -328,7 +332,7 @@ TASK = Task(
     place=4,
 )
 
-#: Where the test set is of training speakers and there are no trials.
+#: The task if the test set is of training speakers and there are no trials.
 IDENTIFICATION = replace(
     TASK,
     title="Speaker identification",

@@ -1,4 +1,4 @@
-"""Tables of what downstream runs measured, from their record."""
+"""Tables of the metrics of downstream runs, from their record."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from masr_modules.downstream.task import Guess, Task
 from masr_modules.metrics.tables import align, column_title, format_cell, format_table
 from masr_modules.reporting.runs import Record
 
-#: Beside the task's metrics: seconds of training, and the score that takes no listening.
+#: Keys recorded beside the task's metrics: seconds of training, and the guess without the audio.
 MINUTES, GUESS, GRACE = "minutes", "guess", "guess_grace"
 AT_CHANCE = " †"
 LEGEND = (
@@ -17,7 +17,7 @@ LEGEND = (
 
 
 class DownstreamRun(NamedTuple):
-    """One training, on a corpus: task, encoder, tuning (frozen or fine-tuned) and seed."""
+    """The key of a training: corpus, task, encoder, tuning (frozen or fine-tuned) and seed."""
 
     corpus: str
     task: str
@@ -27,12 +27,12 @@ class DownstreamRun(NamedTuple):
 
     @property
     def row(self) -> str:
-        """Name of the table's row."""
+        """The name of its row in a table."""
         return f"{self.encoder}, {self.tuning}"
 
 
 def downstream_record(path: str | Path) -> Record[DownstreamRun]:
-    """The record of downstream runs in a CSV.
+    """Opens the record of downstream runs in a CSV.
 
     Example
     -------
@@ -48,14 +48,14 @@ def downstream_record(path: str | Path) -> Record[DownstreamRun]:
 
 
 def recorded_metrics(results: Mapping, guess: Guess) -> dict[str, float]:
-    """What is recorded of a run.
+    """Returns the metrics of a run that are recorded.
 
     Arguments
     ---------
     results : Mapping
-        Its results.json: `metrics`, of which those that are numbers, and `train_seconds`.
+        The run's results.json; its `metrics` that are numbers and its `train_seconds` are recorded.
     guess : Guess
-        What the first metric would be without listening.
+        The main metric of a guess without the audio.
     """
     beside = {MINUTES: results["train_seconds"], GUESS: guess.score, GRACE: guess.grace}
     found = {**results["metrics"], **beside}
@@ -65,7 +65,7 @@ def recorded_metrics(results: Mapping, guess: Guess) -> dict[str, float]:
 def rows_of(
     record: Record[DownstreamRun], corpus: str, task: Task
 ) -> dict[tuple[str, str], list[dict[str, float]]]:
-    """Encoder and tuning -> the metrics of each seed, in the order of the record."""
+    """Returns encoder and tuning -> the metrics of each seed, in the order of the record."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for run in record.runs:
         if (run.corpus, run.task) == (corpus, task.name):
@@ -74,7 +74,7 @@ def rows_of(
 
 
 def joint_table(record: Record[DownstreamRun], corpus: str, tasks: Sequence[Task]) -> str:
-    """The first metric of every task that was run, a row per encoder and tuning."""
+    """Makes the table of the main metrics of all recorded tasks, a row per encoder and tuning."""
     found = {task: rows for task in tasks if (rows := rows_of(record, corpus, task))}
     header = ["encoder", "tuning"]
     header += [f"{task.prefix}: {column_title(task.first)}" for task in found]
@@ -87,7 +87,7 @@ def joint_table(record: Record[DownstreamRun], corpus: str, tasks: Sequence[Task
 
 
 def task_table(record: Record[DownstreamRun], corpus: str, task: Task) -> str:
-    """Every metric of a task, and the time that training took."""
+    """Makes the table of all metrics of a task, and the time that training took."""
     rows = {", ".join(row): several for row, several in rows_of(record, corpus, task).items()}
     known = set().union(*(metrics for several in rows.values() for metrics in several))
     columns = [column for column in task.columns if column.key in known]
@@ -95,10 +95,11 @@ def task_table(record: Record[DownstreamRun], corpus: str, task: Task) -> str:
 
 
 def blocks(record: Record[DownstreamRun], tasks: Sequence[Task]) -> dict[tuple[str, str], str]:
-    """Folder of recipes and name of a block there -> its table.
+    """Makes the table of each block, by the recipe's folder and the block's name.
 
-    The joint table is downstream-results of `downstream`, a task's own TASK-results of its
-    recipe; of other corpora than the synthetic one with CORPUS- before it.
+    The joint table is the block downstream-results of `downstream`, and a task's own table is the
+    block TASK-results of its recipe. Blocks of other corpora than the synthetic one have CORPUS-
+    before their names.
     """
     found = {}
     for corpus in dict.fromkeys(run.corpus for run in record.runs):
@@ -111,7 +112,7 @@ def blocks(record: Record[DownstreamRun], tasks: Sequence[Task]) -> dict[tuple[s
 
 
 def _first(task: Task, runs: Sequence[Mapping[str, float]]) -> str:
-    """The cell of a task's first metric, marked where it is no better than a guess."""
+    """Formats a task's main metric, and marks it if it is no better than a guess."""
     scores = [metrics[task.first.key] for metrics in runs]
     guess = Guess(runs[0][GUESS], runs[0][GRACE])
     return format_cell(scores, task.first.kind) + AT_CHANCE * task.at_chance(scores, guess)

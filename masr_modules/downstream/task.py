@@ -1,7 +1,7 @@
-"""All that is known of a downstream task, in one record: the only thing in which tasks differ.
+"""The record of a downstream task, which holds all that tables, model cards and comparisons need.
 
 A new task is a module or a train.py with a Brain and a `TASK`, and a YAML; tables, model cards
-and the comparison of encoders follow from the record.
+and the comparison of encoders are made from the record.
 """
 
 import runpy
@@ -14,16 +14,16 @@ from masr_modules.downstream.brain import DownstreamBrain
 
 
 class Column(NamedTuple):
-    """One metric of a table.
+    """A column of a table, with one metric.
 
     Arguments
     ---------
     title : str
-        Above the column.
+        The column's title.
     key : str
-        Of the metric.
+        The metric's key.
     kind : str
-        Of `masr_modules.metrics.tables.KINDS`: how it is printed.
+        A key of `masr_modules.metrics.tables.KINDS`, which says how the metric is printed.
     """
 
     title: str
@@ -32,14 +32,14 @@ class Column(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """What the first metric would be without listening.
+    """The first metric of a guess without the audio.
 
     Arguments
     ---------
     score : float
-        Of the guess.
+        The metric of the guess.
     grace : float
-        What is better than `score` by less than this may be luck.
+        A metric that is better than `score` by less than this may be due to chance.
     """
 
     score: float
@@ -47,14 +47,14 @@ class Guess(NamedTuple):
 
     @classmethod
     def of_share(cls, share: float, utterances: int) -> "Guess":
-        """A fraction of the utterances, with two standard errors of grace.
+        """Makes the guess of a fraction of the utterances, with two standard errors of grace.
 
         Arguments
         ---------
         share : float
-            In [0, 1].
+            The fraction, in [0, 1].
         utterances : int
-            That the fraction is counted over.
+            Number of utterances over which the fraction is counted.
 
         Returns
         -------
@@ -71,20 +71,20 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True)
 class Use:
-    """How a model card says that the result is used with SpeechBrain.
+    """The use of a trained task with SpeechBrain, as its model card shows it.
 
     Arguments
     ---------
     module : str
-        Of `speechbrain.inference`.
+        A module of `speechbrain.inference`.
     interface : str
-        The class there.
+        A class of the module.
     method : str
-        Of the class.
+        A method of the class.
     arguments : str
-        Of the method, as Python.
+        The method's arguments, as Python.
     note : callable, optional
-        Metrics of the test set -> a paragraph that follows.
+        Metrics of the test set -> a paragraph that follows the code.
 
     Example
     -------
@@ -102,7 +102,7 @@ class Use:
     note: Callable[[Mapping[str, float]], str] | None = None
 
     def code(self) -> str:
-        """The lines that load the folder and hear a file."""
+        """Returns the lines of Python that load the folder and apply it to a file."""
         return (
             f"from speechbrain.inference.{self.module} import {self.interface}\n\n"
             f'model = {self.interface}.from_hparams(source="THIS_FOLDER", savedir="THIS_FOLDER")\n'
@@ -117,25 +117,26 @@ class Task:
     Arguments
     ---------
     name : str
-        Of the recipe's folder.
+        Name of the recipe's folder.
     title : str
-        Of the model card.
+        Title of the model card.
     brain : type
         A subclass of DownstreamBrain.
     columns : tuple of Column
-        The table; the first is the metric that counts.
+        The columns of the table, first the main metric.
     higher_is_better : bool
-        Of the first metric.
+        Whether higher values of the main metric are better.
     chance : callable
-        results.json of a run -> Guess, of the first metric.
+        results.json of a run -> Guess of the main metric.
     use : Use
-        For the model card.
+        The use of the result, for the model card.
     mini_yaml : str
-        In hparams/, the task on the synthetic corpus; without it, encoders are not compared on it.
+        YAML in hparams/ of the task on the synthetic corpus; without it, encoders are not compared
+        on the task.
     prefix : str
-        Of the first column in the joint table, where tasks lie side by side.
+        Prefix of the main metric's title in the joint table of all tasks.
     place : int
-        In the joint table: tasks come from the lowest on.
+        Place in the joint table, which lists tasks in rising order.
 
     Raises
     ------
@@ -170,22 +171,22 @@ class Task:
 
     def __post_init__(self):
         if not self.columns:
-            raise ValueError(f"task {self.name}: give it a column, the metric that counts")
+            raise ValueError(f"task {self.name}: give it a column, its main metric")
 
     @property
     def first(self) -> Column:
-        """The metric that counts."""
+        """The column of the main metric."""
         return self.columns[0]
 
     def at_chance(self, scores: Sequence[float], guess: Guess) -> bool:
-        """Whether the mean of some runs is no better than a guess that does not listen.
+        """Returns whether the mean of some runs is no better than a guess without the audio.
 
         Arguments
         ---------
         scores : sequence of float
-            The first metric of every seed.
+            The main metric of every seed.
         guess : Guess
-            What `chance` says of one of them.
+            The result of `chance` for one of the runs.
         """
         mean = sum(scores) / len(scores)
         score, grace = guess
@@ -193,7 +194,7 @@ class Task:
 
 
 def find_tasks(recipes: str | Path) -> dict[str, Task]:
-    """Name -> task of every recipe that is compared, in the order of the joint table.
+    """Finds name -> task of every recipe that is compared, in the order of the joint table.
 
     Arguments
     ---------
@@ -203,7 +204,7 @@ def find_tasks(recipes: str | Path) -> dict[str, Task]:
     Raises
     ------
     ValueError
-        If a task is not called like the folder of its recipe.
+        If a task does not have the name of its recipe's folder.
     """
     tasks = []
     for path in sorted(Path(recipes).glob("*/train.py")):
@@ -211,6 +212,8 @@ def find_tasks(recipes: str | Path) -> dict[str, Task]:
         if task is None or not task.mini_yaml:
             continue
         if task.name != path.parent.name:
-            raise ValueError(f"{path}: its task is called {task.name!r}, unlike its folder")
+            raise ValueError(
+                f"{path}: its task is called {task.name!r}, unlike its folder: rename one of them"
+            )
         tasks.append(task)
     return {task.name: task for task in sorted(tasks, key=lambda task: task.place)}

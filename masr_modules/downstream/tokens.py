@@ -1,4 +1,4 @@
-"""The tokens that a recogniser writes: one SentencePiece model for all languages."""
+"""The tokens of a speech recogniser: one SentencePiece model for all languages."""
 
 import io
 import logging
@@ -9,15 +9,15 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 logger = logging.getLogger(__name__)
 
-#: SentencePiece's number of what CTC calls blank: its padding, which no text has.
+#: Number of the CTC blank, for which SentencePiece's padding stands: no text has it.
 BLANK = 0
 
 
 class Tokenizer(SentencePieceProcessor):
-    """A SentencePiece model that writes no space twice, nor at an end."""
+    """A SentencePiece model whose texts have single spaces, and none at the ends."""
 
     def decode_ids(self, tokens: list[int]) -> str:
-        """Numbers of tokens -> text."""
+        """Converts numbers of tokens to text."""
         return " ".join(super().decode(tokens).split())
 
 
@@ -33,20 +33,20 @@ def make_tokenizer(
     Arguments
     ---------
     path : str or Path
-        Of the model.
+        The file of the model.
     texts : sequence of str
-        Of the training set alone, as they are to be written.
+        The texts of the training set alone, in the form in which the recogniser writes.
     model_type : str
         unigram, bpe or char.
     vocab_size : int, optional
-        Tokens, with blank and unknown; `char` takes all characters, and needs none.
+        Number of tokens, with blank and unknown; `char` takes all characters and needs no number.
     character_coverage : float
-        Fraction of the characters that are tokens; rarer ones become the unknown token.
+        Fraction of the texts' characters that tokens cover; rarer ones become the unknown token.
 
     Raises
     ------
     ValueError
-        If the size does not fit the texts, or the model that is there: says what to do.
+        If `vocab_size` is missing, or does not fit the texts or the model that is there.
 
     Example
     -------
@@ -59,7 +59,7 @@ def make_tokenizer(
     """
     path = Path(path)
     if model_type != "char" and not vocab_size:
-        raise ValueError(f"model_type {model_type!r} needs a vocab_size")
+        raise ValueError(f"model_type {model_type!r} needs a vocab_size: give the number of tokens")
     if not path.is_file():
         model = _train(texts, model_type, vocab_size, character_coverage)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,28 +87,28 @@ def _train(
             model_writer=model,
             model_type=model_type,
             character_coverage=character_coverage,
-            normalization_rule_name="identity",  # the texts are as they are to be written
+            normalization_rule_name="identity",  # the texts have their final form already
             max_sentence_length=10**6,
             pad_id=BLANK,
             pad_piece="<blank>",
             unk_id=1,
-            unk_surface="",  # what is unknown is not written
+            unk_surface="",  # the unknown token writes nothing
             bos_id=-1,
             eos_id=-1,
-            num_threads=1,  # the same model at every run
+            num_threads=1,  # with more threads, runs could give different models
             minloglevel=2,
             **size,
         )
     except RuntimeError as error:
         raise ValueError(
-            f"no {model_type} model of {vocab_size} tokens can be made of {len(texts)} training "
+            f"no {model_type} model of {vocab_size} tokens can be made from {len(texts)} training "
             f"texts. Choose another vocab_size, or --model_type char. SentencePiece says: {error}"
         ) from None
     return model.getvalue()
 
 
 def frames_needed(tokens: Sequence[int]) -> int:
-    """Frames below which CTC cannot write some tokens: a blank must part equal neighbours.
+    """Counts the frames that CTC needs to write tokens: a blank must separate equal neighbours.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""What a recipe reports of verification trials, list by list."""
+"""Reports of verification trials, for each list of trials."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from masr_modules.metrics.detection import equal_error_rate, min_dcf
 from masr_modules.metrics.tables import align
 from masr_modules.metrics.verification import score_trials, trial_languages
 
-#: Of scores.csv.
+#: Columns of scores.csv.
 SCORE_COLUMNS = ("enrol", "test", "target", "score", "score_snorm", "list")
 
 #: Metric -> its title in verification.md.
@@ -31,9 +31,9 @@ class ScoredTrials:
     trials : sequence of (str, str, int)
         ID to enrol, ID to test, and 1 (same speaker) or 0.
     cosine : np.ndarray
-        (N,).
+        (N,) cosines.
     snorm : np.ndarray
-        (N,) the same after adaptive s-norm.
+        (N,) cosines after adaptive s-norm.
     """
 
     trials: Sequence[tuple[str, str, int]]
@@ -52,11 +52,11 @@ class ScoredTrials:
         Arguments
         ---------
         trials : sequence of (str, str, int)
-            As above.
+            ID to enrol, ID to test, and 1 (same speaker) or 0.
         embeddings : mapping of str to np.ndarray
-            ID -> (D,).
+            ID -> (D,) embedding.
         cohort : np.ndarray
-            (C, D), see `masr_modules.metrics.verification.speaker_mean_cohort`.
+            (C, D) cohort, see `masr_modules.metrics.verification.speaker_mean_cohort`.
 
         Example
         -------
@@ -71,16 +71,16 @@ class ScoredTrials:
 
     @property
     def targets(self) -> np.ndarray:
-        """(N,) bool."""
+        """(N,) bool, whether each trial is a target."""
         return np.array([bool(target) for *_, target in self.trials])
 
     def only(self, chosen: np.ndarray) -> "ScoredTrials":
-        """The trials at (N,) bool."""
+        """Returns the trials that an (N,) bool mask selects."""
         trials = [self.trials[i] for i in np.flatnonzero(chosen)]
         return ScoredTrials(trials, self.cosine[chosen], self.snorm[chosen])
 
     def metrics(self) -> dict[str, float]:
-        """EER and normalised minDCF without and with s-norm, and the cosine at the EER.
+        """Computes EER and normalised minDCF, without and with s-norm, and the cosine at the EER.
 
         Example
         -------
@@ -99,12 +99,12 @@ class ScoredTrials:
         return metrics | {"threshold": equal_error_threshold(self.cosine, targets)}
 
     def has_both_kinds(self) -> bool:
-        """Whether there are targets and non-targets."""
+        """Returns whether there are targets and non-targets."""
         return 0 < self.targets.sum() < len(self.trials)
 
 
 def equal_error_threshold(scores: np.ndarray, targets: np.ndarray) -> float:
-    """The score from which on to accept, so that both error rates are about equal.
+    """Finds the threshold at which both error rates are about equal; scores from it are accepted.
 
     Example
     -------
@@ -118,13 +118,12 @@ def equal_error_threshold(scores: np.ndarray, targets: np.ndarray) -> float:
 def check_trials(
     trials: Sequence[tuple[str, str, int]], rows: Mapping[str, dict], name: str
 ) -> None:
-    """Makes sure that a list can be scored.
+    """Checks that a list of trials can be scored.
 
     Raises
     ------
     ValueError
-        If an utterance is not in the test set (names the list, the first and how many), or
-        if there is no target or no non-target.
+        If an utterance is not in the test set, or there is no target or no non-target.
 
     Example
     -------
@@ -137,8 +136,8 @@ def check_trials(
     if missing := [utterance for utterance in named if utterance not in rows]:
         raise ValueError(
             f"trials {name}: {len(missing)} of {len(named)} utterances are not in the test set "
-            f"(first: {missing[0]!r}); were trials and test_csv written together? log.txt says "
-            "which rows of test_csv were left out as unreadable, too short or without a speaker"
+            f"(first: {missing[0]!r}); check that trials and test_csv were written together, and "
+            "in log.txt which rows of test_csv were unreadable, too short or without a speaker"
         )
     targets = sum(target for *_, target in trials)
     if not 0 < targets < len(trials):
@@ -155,28 +154,29 @@ def report_lists(
     trained_on: str,
     average: bool = False,
 ) -> dict:
-    """Metrics of every list; writes scores.csv and verification.md.
+    """Computes the metrics of every list, and writes scores.csv and verification.md.
 
     Arguments
     ---------
     lists : dict[str, ScoredTrials]
         Name -> scored trials.
     rows : dict
-        ID -> row of the test set; where languages are known, trials inside a language and
-        between two are reported separately.
+        ID -> row of the test set; if languages are known, trials within a language and across
+        languages are also reported separately.
     folder : Path
-        Of the run.
+        Folder of the run.
     trained_on : str
-        What the table says of the training set.
+        The description of the training set under the table.
     average : bool
-        Whether lists count alike, as those of corpora; else the first counts.
+        Whether the metrics are means over the lists, such as those of corpora; else they are those
+        of the first list.
 
     Returns
     -------
     dict[str, float]
-        Metrics of the first list, or means of all, by key, such as `eer`, and of their parts, such
-        as `eer_cross_language`; where there are several lists, of all of them as `KEY, LIST`. A
-        part without targets or without non-targets has none.
+        Key -> metric of the first list, or mean of all. There are keys such as `eer`, keys of parts
+        such as `eer_cross_language` and, if there are several lists, keys `KEY, LIST`. A part
+        without targets or without non-targets has no metrics.
     """
     parts = {}
     for name, scored in lists.items():

@@ -1,13 +1,13 @@
-"""From waveforms to frames of every layer, and from frames to utterance embeddings.
+"""Encoders, from waveforms to the frames of every layer, and pooling of frames to embeddings.
 
-What YAMLs name is importable from here.
+Classes that YAMLs name can be imported from here.
 """
 
 from masr_modules.encoders.conformer import ConvFrontEnd, LogMel, SpeechEncoder
 from masr_modules.encoders.pooling import MeanPooling, StatisticsPooling
 from masr_modules.encoders.waveform import LatentFrontEnd, Waveform
 
-#: The name that SpeechEncoder has in YAMLs saved by version 0.1.
+#: The name of SpeechEncoder in YAMLs that version 0.1 saved.
 MASREncoder = SpeechEncoder
 
 __all__ = [

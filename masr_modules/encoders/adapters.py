@@ -1,6 +1,7 @@
-"""LoRA in encoders of the `transformers` library: made, merged, saved and read.
+"""LoRA in encoders of the `transformers` library: adapters are made, merged, saved and read.
 
-Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022, arXiv 2106.09685.
+The method is that of Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022,
+arXiv 2106.09685.
 """
 
 import json
@@ -16,28 +17,28 @@ with extra("hub"):
     from peft.tuners.lora import LoraLayer
     from safetensors.torch import load_file, save_file
 
-#: Folder of adapters that are kept apart from the weights, and its files.
+#: Folder of adapters that are saved apart from the weights, and its files.
 ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS = (
     "adapter",
     "adapter_config.json",
     "adapter_model.safetensors",
 )
-#: What says how adapters change the weights.
+#: Keys of a configuration that say how adapters change the weights.
 _ADAPTER_KEYS = ("lora_alpha", "target_modules", "use_rslora", "use_dora")
 _ADAPTER_KEYS = (*_ADAPTER_KEYS, "rank_pattern", "alpha_pattern")
 
 
 def lora_config(kind: str, rank: int) -> "LoraConfig":
-    """Adapters of the linear maps in the layers of an encoder of that `model_type`."""
+    """Configures adapters of the linear maps in the layers of an encoder of that `model_type`."""
     targets = "|".join(FAMILIES[kind].lora_targets)
-    # Of an encoder alone: a Whisper's decoder has maps of the same names.
+    # Only those of the encoder: a Whisper's decoder has maps of the same names.
     return LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules=rf"encoder\.layers\..*\.({targets})"
     )
 
 
 def remove_adapters(model: nn.Module, merge: bool) -> None:
-    """Puts plain linear maps in the place of those with LoRA: their sum, or the base."""
+    """Replaces linear maps with LoRA by plain ones: the sum of both if merged, else the base."""
     for name, module in [*model.named_modules()]:
         if isinstance(module, LoraLayer):
             if merge:
@@ -47,7 +48,7 @@ def remove_adapters(model: nn.Module, merge: bool) -> None:
 
 
 def save_adapter(config: "LoraConfig", model: nn.Module, folder: Path) -> None:
-    """Saves a model's adapters as `peft.PeftModel.from_pretrained` loads them."""
+    """Saves a model's adapters so that `peft.PeftModel.from_pretrained` loads them."""
     config.save_pretrained(folder)
     state = {
         f"base_model.model.{key.replace('.default.', '.')}": value.contiguous()
@@ -63,7 +64,7 @@ def add_adapter(model: nn.Module, folder: Path) -> None:
     Raises
     ------
     ValueError
-        If they are not of the kind that `save_adapter` saves, or do not fit the model.
+        If the adapters are not of the kind that `save_adapter` saves, or do not fit the model.
     """
     try:
         said = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
@@ -75,7 +76,10 @@ def add_adapter(model: nn.Module, folder: Path) -> None:
     except (OSError, *UNFIT) as error:
         raise ValueError(f"{folder}: its adapters cannot be read: {error}") from error
     if not same:
-        raise ValueError(f"{folder}: holds adapters of another kind than pretraining here writes")
+        raise ValueError(
+            f"{folder}: holds adapters of another kind than pretraining writes: merge them into "
+            "the weights with peft"
+        )
     inject_adapter_in_model(config, model)
     with named_errors(str(folder)):
         loaded = set_peft_model_state_dict(model, state)

@@ -1,6 +1,6 @@
-"""The shared MASR encoder: log-mel features, a convolutional front end, a Conformer.
+"""The encoder that is trained from scratch: log-mel features, convolutions and a Conformer.
 
-Every step masks padding before it mixes neighbouring frames, so an utterance
+Every step masks padding before it mixes neighbouring frames, so that an utterance
 gets the same frames alone and in a padded batch.
 """
 
@@ -21,9 +21,12 @@ class LogMel(nn.Module):
     Arguments
     ---------
     sample_rate : int
-        Of the waveforms, Hz.
+        The sample rate of the waveforms in Hz.
     n_mels : int
         Number of mel filters.
+    keep_spectrum : bool
+        Whether one mean is subtracted from all filters, which keeps the utterance's mean spectrum;
+        by default each filter's own mean is subtracted.
 
     Example
     -------
@@ -44,26 +47,26 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes features; nothing in them is trained.
+        """Computes features, without trained parameters.
 
         Arguments
         ---------
         wavs : torch.Tensor
             (B, T) samples.
         wav_lens : torch.Tensor
-            (B,) relative lengths in (0, 1], as everywhere in SpeechBrain.
+            (B,) relative lengths in (0, 1], as in SpeechBrain.
 
         Returns
         -------
         features : torch.Tensor
-            (B, F, n_mels), zero on padding.
+            (B, F, n_mels) features, zero on padding.
         feature_lens : torch.Tensor
             (B,) number of valid frames.
         """
         samples = (wav_lens * wavs.shape[1]).round().long()
         in_utterance = valid_frames(samples, wavs.shape[1], wavs.device)
         with torch.autocast(wavs.device.type, enabled=False):
-            # Its own guard against autocast breaks a compiled graph, and is not needed here.
+            # Fbank's own guard against autocast breaks a compiled graph, and is not needed here.
             features = self.fbank((wavs * in_utterance).float(), force_allow_autocast=True)
         lens = samples // self.hop + 1
         valid = valid_frames(lens, features.shape[1], wavs.device).unsqueeze(-1)
@@ -78,18 +81,18 @@ class LogMel(nn.Module):
 
 
 class ConvFrontEnd(nn.Module):
-    """Strided 1-D convolutions over feature frames; each sees zeros for padding.
+    """Strided 1-D convolutions over feature frames, for which padding is set to zero.
 
     Arguments
     ---------
     input_size : int
-        Features per frame.
+        Number of features per frame.
     d_model : int
-        Output channels.
+        Number of output channels.
     kernel_sizes : list[int]
-        Of each convolution.
+        Kernel size of each convolution.
     strides : list[int]
-        Of each convolution; their product is the subsampling factor.
+        Stride of each convolution; their product is the subsampling factor.
 
     Raises
     ------
@@ -120,7 +123,7 @@ class ConvFrontEnd(nn.Module):
 
     @property
     def subsampling(self) -> int:
-        """Feature frames that become one output frame."""
+        """Number of feature frames per output frame."""
         return math.prod(self.strides)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,15 +146,17 @@ class ConvFrontEnd(nn.Module):
 class MaskedConvolutionModule(ConvolutionModule):
     """SpeechBrain's Conformer convolution, with padding zeroed *before* the depthwise step.
 
-    The stock module masks only its output, so the bias of its pointwise
-    convolution reaches the last valid frames out of the padding.
+    SpeechBrain's own module masks only its output, so that the bias of its pointwise convolution
+    reaches the last valid frames from the padding.
     """
 
     def forward(self, x, mask=None, dynchunktrain_config=None):
-        """(B, F, D) -> (B, F, D); `mask` is (B, F, 1), True on padding."""
+        """Convolves (B, F, D) frames to (B, F, D); `mask` is (B, F, 1), True on padding."""
         if dynchunktrain_config is not None:
-            raise NotImplementedError("the MASR encoder does not stream")
-        # A pointwise convolution is a matrix product: Linear spares two transposed copies.
+            raise NotImplementedError(
+                "SpeechEncoder does not stream: leave dynchunktrain_config None"
+            )
+        # A pointwise convolution is a matrix product: Linear avoids two transposed copies.
         pointwise = self.bottleneck[0]
         out = nn.functional.linear(self.layer_norm(x), pointwise.weight.squeeze(-1), pointwise.bias)
         out = nn.functional.glu(out, dim=-1)
@@ -162,7 +167,10 @@ class MaskedConvolutionModule(ConvolutionModule):
 
 
 class SpeechEncoder(nn.Module):
-    """Front end and Conformer or Transformer with rotary attention; all layers' outputs.
+    """An encoder with a front end and a Conformer or Transformer with rotary attention.
+
+    It returns the outputs of all layers. The Conformer is that of Gulati et al., "Conformer:
+    convolution-augmented Transformer for speech recognition", Interspeech 2020.
 
     Arguments
     ---------
@@ -171,11 +179,13 @@ class SpeechEncoder(nn.Module):
     front_end : nn.Module
         Features -> subsampled frames: ConvFrontEnd or waveform.LatentFrontEnd.
     num_layers, d_model, d_ffn, nhead : int
-        Of the Conformer.
+        Number of layers, their width, the width of their feed-forward networks, and their number
+        of attention heads.
     kernel_size : int, optional
-        Of the Conformer's convolutions; None leaves them out: a Transformer.
+        Kernel size of the Conformer's convolutions; None leaves them out, which gives a
+        Transformer.
     dropout : float
-        Everywhere in it.
+        Dropout in the layers and on their input.
 
     Example
     -------
@@ -218,7 +228,7 @@ class SpeechEncoder(nn.Module):
 
     @property
     def front(self) -> list[nn.Module]:
-        """What is before the layers: the front end."""
+        """The modules before the layers: the front end."""
         return [self.front_end]
 
     @property
@@ -228,17 +238,17 @@ class SpeechEncoder(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveforms, Hz."""
+        """The sample rate of the waveforms in Hz."""
         return self.features.sample_rate
 
     @property
     def frame_samples(self) -> int:
-        """Samples from the start of one frame to that of the next."""
+        """Number of samples from the start of one frame to that of the next."""
         return self.features.hop * self.front_end.subsampling
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The precision of the weights."""
         return next(self.front_end.parameters()).dtype
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -254,21 +264,21 @@ class SpeechEncoder(nn.Module):
         Returns
         -------
         layers : list[torch.Tensor]
-            num_layers + 1 tensors (B, F, d_model): the front end's output, then
-            each layer's; the last is layer-normalised.
+            num_layers + 1 tensors (B, F, d_model): the front end's output, then that of each
+            layer; the last is layer-normalised.
         frame_lens : torch.Tensor
             (B,) number of valid frames.
         """
         return self.encode_features(*self.features(wavs, wav_lens))
 
     def encode_features(self, features: Tensor, lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Encodes (B, F, n_mels) features of (B,) lengths; returns what `forward` does."""
-        # Features are float32, whatever the encoder is: they are sums over the utterance.
+        """Encodes (B, F, n_mels) features of (B,) lengths; returns the same as `forward`."""
+        # Features are float32 in any precision of the encoder: they are sums over the utterance.
         latents, lens = self.front_end(features.to(self.dtype), lens)
         return self.contextualise(latents, lens), lens
 
     def contextualise(self, latents: Tensor, lens: Tensor) -> list[Tensor]:
-        """As forward, from the front end's (B, F, d_model) output and its (B,) lengths."""
+        """Runs the layers on the front end's (B, F, d_model) output of (B,) lengths."""
         padding = ~valid_frames(lens, latents.shape[1], latents.device)
         last, _, hidden = self.context(self.dropout(latents), src_key_padding_mask=padding)
         return [*hidden[:-1], last]

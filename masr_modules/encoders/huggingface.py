@@ -1,7 +1,7 @@
 """Speech encoders of the `transformers` library, from the hub or a local folder.
 
-Loaded with `transformers` itself: SpeechBrain's interface builds pretraining models
-without their weights and normalises waveforms over padding.
+They are loaded with `transformers` itself, because SpeechBrain's interface builds pretraining
+models without their weights and normalises waveforms over padding.
 """
 
 from collections.abc import Iterable
@@ -36,15 +36,15 @@ with extra("hub"):
 
 @dataclass
 class EncoderInput:
-    """What the model hears.
+    """The input of a model.
 
     Arguments
     ---------
     values : torch.Tensor
-        (B, T) samples, (B, F, 160) features for wav2vec2-bert, or (B, 2 F + 4, mel filters) for
-        Whisper.
+        (B, T) samples, (B, F, 160) features for wav2vec2-bert, or (B, 2 F + 4, mel filters)
+        features for Whisper.
     attention_mask : torch.Tensor
-        (B, T) or (B, F) long, 1 on what is valid.
+        (B, T) or (B, F) long, 1 on valid samples or frames.
     frame_lens : torch.Tensor
         (B,) number of valid frames.
     num_frames : int
@@ -58,38 +58,39 @@ class EncoderInput:
 
 
 class HuggingFaceEncoder(nn.Module):
-    """A pretrained speech encoder of `transformers`: see `transformers_files.FAMILIES`.
+    """A pretrained speech encoder of `transformers`, of one of `transformers_files.FAMILIES`.
 
-    A model whose convolutions or normalisation reach over padding is `padding_sensitive`, and
-    `forward` runs it grouped by exact length.
+    If a model's convolutions or normalisation reach over padding, it is `padding_sensitive`, and
+    `forward` runs the utterances of each exact length by themselves.
 
     Arguments
     ---------
     source : str, optional
         Hub name or local folder.
     sample_rate : int
-        Of the waveforms, Hz.
+        The sample rate of the waveforms in Hz.
     trainable : str
-        "all", "layer_norm" (normalisations alone) or "lora" (low-rank adapters).
+        The parameters that are trained: "all", "layer_norm" (normalisations alone) or "lora"
+        (low-rank adapters).
     frozen_layers : int
-        The feature extractor and this many first layers are not trained; 0: all are.
+        If not 0, the feature extractor and this many first layers are not trained.
     lora_rank : int
-        Of the adapters.
+        Rank of the adapters.
     gradient_checkpointing : bool
-        Computes activations twice to save memory.
+        Whether activations are computed twice to save memory.
     config : dict, optional
-        The network, in the words of transformers' configurations and as `described` gives it.
-        Without a source its weights are drawn; a source's network has to be the same.
+        The network, with the keys of transformers' configurations, as `described` gives it.
+        Without a source its weights are drawn; a source must have the same network.
     pretraining_head : bool
-        With a config of wav2vec 2.0: whether it has the quantiser and the projections of
-        `Wav2Vec2ForPreTraining`, as `head`. They are drawn where the source has none.
+        Whether a wav2vec 2.0 has a `head` with the quantiser and the projections of
+        `Wav2Vec2ForPreTraining`. They are drawn if the source has none.
 
     Raises
     ------
     FileNotFoundError
         If a local folder is missing or has no weights.
     ValueError
-        For an unknown family, another sample rate or network, or an illegal option.
+        For an unknown family, another sample rate or network, or an invalid option.
     """
 
     def __init__(
@@ -105,9 +106,9 @@ class HuggingFaceEncoder(nn.Module):
     ):
         super().__init__()
         if source is None and config is None:
-            raise ValueError("an encoder needs a source or a config")
+            raise ValueError("an encoder needs a source or a config: give one of them")
         self.source, self.sample_rate = source, sample_rate
-        #: Before this training: a table does not call it untrained.
+        #: Whether it was trained before this training, so that tables call it start, not untrained.
         self.starts_trained = source is not None
         self.lora: LoraConfig | None = None
         self.published: dict = {}
@@ -126,10 +127,10 @@ class HuggingFaceEncoder(nn.Module):
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self._choose_trained(trainable, frozen_layers, lora_rank)
-        self.train()  # as every new module; transformers loads in eval mode
+        self.train()  # transformers loads in eval mode, but new modules are in training mode
 
     def _load(self, source: str | None, config: dict | None, head: bool):
-        """Sets the model, its head, and what it wants to hear; its configuration."""
+        """Sets the model, its head and its normalisation; returns the model's configuration."""
         if config is not None:
             model_config, self.normalize, self.published = config_of(config)
         if source is None:
@@ -150,9 +151,9 @@ class HuggingFaceEncoder(nn.Module):
 
     @property
     def described(self) -> dict:
-        """What builds the same network without its weights: `config` of another encoder."""
+        """The `config` with which another encoder has the same network, without weights."""
         config = self.model.config.to_diff_dict()
-        left_out = ("_", "transformers", "id2label", "label2id")  # labels are of another head
+        left_out = ("_", "transformers", "id2label", "label2id")  # labels belong to another head
         return {"normalize": self.normalize} | {
             key: value for key, value in config.items() if not key.startswith(left_out)
         }
@@ -176,17 +177,17 @@ class HuggingFaceEncoder(nn.Module):
                 module.requires_grad_(False)
         self.model.masked_spec_embed.requires_grad_(True)
         if self.family.conformer and hasattr(self.model.encoder, "pos_conv_embed"):
-            # transformers makes this convolution and never runs it: no gradient would come.
+            # transformers makes this convolution but never runs it, so it would get no gradient.
             self.model.encoder.pos_conv_embed.requires_grad_(False)
 
     def remove_adapters(self, merge: bool = True) -> None:
-        """Puts plain linear maps in the place of those with LoRA: their sum, or the base."""
+        """Replaces linear maps with LoRA by plain ones: the sum if merged, else the base."""
         remove_adapters(self.model, merge)
         self.lora = None
 
     @property
     def context(self) -> nn.Module:
-        """What runs the layers: its first argument is their input."""
+        """The module that runs the layers; its first argument is their input."""
         return getattr(self.model, "layers_input", self.model.encoder)
 
     @property
@@ -196,7 +197,7 @@ class HuggingFaceEncoder(nn.Module):
 
     @property
     def front(self) -> list[nn.Module]:
-        """What is before the layers; first the convolutions or, of features, their projection."""
+        """The modules before the layers, first the convolutions or the projection of features."""
         model, encoder = self.model, self.model.encoder
         if self.input_kind == "whisper":
             return [model.feature_extractor]
@@ -205,7 +206,7 @@ class HuggingFaceEncoder(nn.Module):
         if not self.family.conformer:
             before.append(encoder.pos_conv_embed)
             if not getattr(model.config, "do_stable_layer_norm", False):
-                before.append(encoder.layer_norm)  # elsewhere it follows the layers
+                before.append(encoder.layer_norm)  # in other models it follows the layers
         return before
 
     def prepare(self, wavs: Tensor, wav_lens: Tensor) -> EncoderInput:
@@ -221,6 +222,7 @@ class HuggingFaceEncoder(nn.Module):
         Returns
         -------
         EncoderInput
+            The model's input.
 
         Raises
         ------
@@ -232,7 +234,7 @@ class HuggingFaceEncoder(nn.Module):
         if frame_lens.min() < 1:
             raise ValueError(
                 f"an utterance of {samples.min()} samples is shorter than one frame of the model: "
-                "drop the shortest ones"
+                "remove the shortest utterances from the CSV"
             )
         num_frames = int(self._frame_lens(torch.tensor(wavs.shape[1])))
         if self.input_kind == "whisper":
@@ -253,16 +255,16 @@ class HuggingFaceEncoder(nn.Module):
     def _frame_lens(self, samples: Tensor) -> Tensor:
         if self.input_kind == "whisper":
             return (samples + self.frame_samples - 1) // self.frame_samples
-        if self.input_kind == "kaldi":  # 25 ms windows each 10 ms, two per frame
+        if self.input_kind == "kaldi":  # windows of 25 ms every 10 ms, of which a frame has two
             return ((samples - 400).div(160, rounding_mode="floor") + 1).clamp(min=0) // 2
         return self.model._get_feat_extract_output_lengths(samples)
 
     @torch.no_grad()
     def _kaldi_features(self, wavs: Tensor, samples: Tensor, num_frames: int) -> Tensor:
-        """As transformers' SeamlessM4TFeatureExtractor, on the waveforms' device."""
+        """Computes the features of transformers' SeamlessM4TFeatureExtractor on the device."""
         features = wavs.new_zeros(len(wavs), num_frames, 160)
         for row, wav, count in zip(features, wavs.float(), samples.tolist(), strict=True):
-            with torch.autocast(wavs.device.type, enabled=False):  # it has no half precision
+            with torch.autocast(wavs.device.type, enabled=False):  # fbank has no half precision
                 mels = kaldi.fbank(
                     wav[None, :count] * 2**15,
                     num_mel_bins=80,
@@ -276,7 +278,7 @@ class HuggingFaceEncoder(nn.Module):
         return features
 
     def run(self, inputs: EncoderInput, mask: Tensor, all_layers: bool = False):
-        """The model's output object; True in the (B, F) mask hides a frame."""
+        """Runs the model and returns its output object; True in the (B, F) mask hides a frame."""
         return self.model(
             inputs.values.to(self.model.dtype),
             attention_mask=inputs.attention_mask,
@@ -285,7 +287,7 @@ class HuggingFaceEncoder(nn.Module):
         )
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """All layers' frames, unmasked.
+        """Encodes waveforms without masks, and returns the frames of all layers.
 
         Arguments
         ---------
@@ -297,7 +299,7 @@ class HuggingFaceEncoder(nn.Module):
         Returns
         -------
         layers : list[torch.Tensor]
-            (B, F, D) each, the input of the first layer first.
+            Tensors (B, F, D): the input of the first layer, then the output of each layer.
         frame_lens : torch.Tensor
             (B,) number of valid frames.
         """
@@ -319,7 +321,7 @@ class HuggingFaceEncoder(nn.Module):
 
     @staticmethod
     def _gathered(parts: Iterable, size: int) -> tuple[list[Tensor], Tensor]:
-        """Puts the parts of a batch, each of another length, into one that is padded."""
+        """Joins the parts of a batch, each of another length, to one padded batch."""
         parts = list(parts)
         longest = parts[-1][1][0]
         layers = [longest.new_zeros(size, *longest.shape[1:]) for _ in parts[-1][1]]

@@ -1,4 +1,4 @@
-"""README.md of folders that are ready to share."""
+"""The README.md of folders that are ready to share."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from masr_modules.config.markdown import one_line, yaml_text
 LICENCE = """\
 ## Licence
 
-The code is Apache-2.0. What the weights may be used for depends on the licences of the recordings:
+The code is under Apache-2.0. The use of the weights depends on the licences of the recordings:
 **state it here, and in `license` above, before you share this folder.**
 
 A `hyperparams.yaml` can name any code, and SpeechBrain's `from_hparams` runs it: load folders of
@@ -16,12 +16,12 @@ people you trust. `masr_modules.inference.MASREncoder` builds encoders of this l
 
 
 def front_matter(tags: Sequence[str], languages: Sequence[str] = ()) -> str:
-    """The YAML that a card starts with.
+    """Makes the YAML that a card starts with.
 
     Arguments
     ---------
     tags : sequence of str
-        Beside `speechbrain` and `masr`.
+        Tags beside `speechbrain` and `masr`.
     languages : sequence of str
         ISO 639-3 codes.
 
@@ -45,16 +45,16 @@ def front_matter(tags: Sequence[str], languages: Sequence[str] = ()) -> str:
 
 
 def encoder_card(facts: Mapping, table: str) -> str:
-    """Card of a pretrained encoder.
+    """Makes the card of a pretrained encoder.
 
     Arguments
     ---------
     facts : Mapping
-        As PretrainedEncoder.facts.
+        See PretrainedEncoder.facts.
     table : str
-        Results in Markdown.
+        The table of results in Markdown.
     """
-    identities = one_line(", ".join(facts["identities"])) or "nothing: plain SSL"
+    identities = one_line(", ".join(facts["identities"])) or "none (SSL only)"
     sources = "\n".join(f"- {one_line(source)}" for source in facts["sources"]) or "- none"
     languages = one_line(", ".join(facts["languages"])) or "not known"
     return f"""{front_matter(["speech-encoder", facts["method"]], facts["languages"])}
@@ -71,11 +71,11 @@ Representation learning, arXiv 2307.10982).
 ## Data
 
 {facts["utterances"]} utterances, {facts["hours"]:.1f} hours, of {len(facts["languages"])} languages
-({languages}); the list is {one_line(facts["train_csv"])}.
+({languages}), listed in {one_line(facts["train_csv"])}.
 
 ## Metadata used
 
-Discriminated, each by its label: {identities}. Knowledge that the loss depends on:
+The discriminated columns are: {identities}. The loss depends on these sources of knowledge:
 
 {sources}
 

@@ -1,25 +1,26 @@
-"""From frames to one embedding per utterance."""
+"""Pooling of frames to one embedding per utterance."""
 
 import torch
 from torch import Tensor, nn
 
 
 def valid_frames(frame_lens: Tensor, num_frames: int, device: torch.device | None = None) -> Tensor:
-    """Tells real frames from padding.
+    """Distinguishes valid frames from padding.
 
     Arguments
     ---------
     frame_lens : torch.Tensor
-        (B,) number of real frames of each utterance.
+        (B,) number of valid frames of each utterance.
     num_frames : int
         F, the padded length.
     device : torch.device, optional
-        Of the result, by default that of `frame_lens`. Lengths on the host go there without a wait.
+        The device of the result, by default that of `frame_lens`. Lengths on the host are copied
+        there without waiting.
 
     Returns
     -------
     torch.Tensor
-        (B, F) bool, True on real frames.
+        (B, F) bool, True on valid frames.
 
     Example
     -------
@@ -32,10 +33,10 @@ def valid_frames(frame_lens: Tensor, num_frames: int, device: torch.device | Non
 
 
 class MeanPooling(nn.Module):
-    """Mean over the valid frames, leaving out frames whose input was masked.
+    """The mean over the valid frames, without frames whose input was masked.
 
-    An utterance that is masked from end to end is averaged over all its valid
-    frames. Costs one pass over the frames.
+    An utterance of which every frame is masked is averaged over all its valid frames. Pooling
+    costs one pass over the frames.
 
     Example
     -------
@@ -55,7 +56,7 @@ class MeanPooling(nn.Module):
         Arguments
         ---------
         frames : torch.Tensor
-            (B, F, D).
+            (B, F, D) frames.
         frame_lens : torch.Tensor
             (B,) number of valid frames.
         frame_mask : torch.Tensor, optional
@@ -64,7 +65,7 @@ class MeanPooling(nn.Module):
         Returns
         -------
         torch.Tensor
-            (B, D) float32.
+            (B, D) float32 means.
         """
         valid = valid_frames(frame_lens, frames.shape[1], frames.device)
         keep = valid
@@ -80,12 +81,10 @@ class MeanPooling(nn.Module):
 
 
 class StatisticsPooling(nn.Module):
-    """Mean and standard deviation over the valid frames, side by side.
+    """The mean and standard deviation over the valid frames, side by side.
 
-    As SpeechBrain's module of that name, but deterministic (that adds noise to the mean)
-    and without a loop over the batch.
-
-    Frames whose input was masked are left out, as MeanPooling does.
+    Unlike SpeechBrain's module of that name, it adds no noise to the mean and does not loop over
+    the batch. Frames whose input was masked are left out, as in MeanPooling.
 
     Example
     -------
@@ -101,7 +100,7 @@ class StatisticsPooling(nn.Module):
     def forward(
         self, frames: Tensor, frame_lens: Tensor, frame_mask: Tensor | None = None
     ) -> Tensor:
-        """(B, F, D) frames, (B,) lengths, (B, F) mask -> (B, 2 D) float32."""
+        """Pools (B, F, D) frames of (B,) lengths with a (B, F) mask to (B, 2 D) float32."""
         mean = self.mean(frames, frame_lens, frame_mask)
         squares = (frames.float() - mean.unsqueeze(1)).square()
         variance = self.mean(squares, frame_lens, frame_mask)

@@ -1,9 +1,9 @@
-"""Pretrained encoders: found in a folder or on a hub, built, and saved for others.
+"""Pretrained encoders: they are found in a folder or on a hub, built, and saved for others.
 
 A `hyperparams.yaml` can name any function of any Python package, and HyperPyYAML calls
-it. Here an encoder is built from the part of the file that describes it, by `registry`,
-which knows the encoders of this library and nothing else; weights are read with
-`weights_only=True` or from safetensors. Loading an untrusted folder thus executes no code.
+it. Here `registry`, which knows the encoders of this library and nothing else, builds an encoder
+from the part of the file that describes it; weights are read with `weights_only=True` or from
+safetensors. Loading an untrusted folder thus executes no code.
 """
 
 import json
@@ -26,19 +26,19 @@ from masr_modules.encoders.weights import read_state
 
 #: Files of an exported encoder.
 DESCRIPTION, WEIGHTS, FACTS = "hyperparams.yaml", "encoder.ckpt", "pretraining.json"
-#: Of what makes utterance embeddings of its frames, where a head was trained with it.
+#: File of an exported encoder that makes utterance embeddings, if a head was trained with it.
 SPACES = "spaces.ckpt"
-#: Of a folder of transformers, as which continued models of it are exported.
+#: File of a folder that transformers loads, as which models of transformers are exported.
 CONFIG = "config.json"
-#: The encoder of a model of transformers.
+#: The class that wraps a model of transformers.
 _HUGGING_FACE = "masr_modules.encoders.huggingface.HuggingFaceEncoder"
-#: Of an encoder without weights; the largest that are published have a quarter.
+#: Most parameters of an encoder without weights: four times those of the largest published ones.
 MAX_PARAMETERS = 4 * 10**9
 
 
 @dataclass
 class PretrainedEncoder:
-    """An encoder, and what it takes to build it again.
+    """An encoder, with the description from which it can be built again.
 
     Arguments
     ---------
@@ -47,12 +47,12 @@ class PretrainedEncoder:
     description : str
         YAML with the keys `encoder` and `sample_rate`.
     sample_rate : int
-        Of the waveforms, Hz.
+        The sample rate of the waveforms in Hz.
     facts : dict
-        What is known of its pretraining: `languages`, `columns`, `hours`, `method`.
-        Empty where nothing is.
+        Facts about its pretraining, such as `method`, `hours`, `languages`, `identities` and
+        `sources`; empty if none are known.
     spaces : dict
-        State of masr_modules.heads.spaces.Spaces; empty where no head was trained with it.
+        State of masr_modules.heads.spaces.Spaces; empty if no head was trained with the encoder.
     """
 
     encoder: nn.Module
@@ -68,7 +68,7 @@ class PretrainedEncoder:
 
     @torch.no_grad()
     def count_layers(self) -> int:
-        """Layers that the encoder gives, front end included; costs a pass over one second."""
+        """Counts the layers that the encoder gives, with the front end, by encoding one second."""
         training = self.encoder.training
         layers, _ = self.encoder.eval()(torch.zeros(1, self.sample_rate), torch.ones(1))
         self.encoder.train(training)
@@ -76,27 +76,28 @@ class PretrainedEncoder:
 
 
 def load_encoder(source: str | Path, random_init: bool = False) -> PretrainedEncoder:
-    """Builds an encoder and loads its weights; no code of the source's runs.
+    """Builds an encoder and loads its weights; no code of the source runs.
 
     Arguments
     ---------
     source : str or Path
-        A folder that pretraining wrote (its last checkpoint counts), an
-        exported encoder, or a speech model of `transformers`; a folder or a hub name.
+        The folder or hub name of an exported encoder or of a speech model of `transformers`, or a
+        folder that pretraining wrote, of which the last checkpoint is loaded.
     random_init : bool
-        Leaves the weights as they are drawn: the untrained encoder.
+        Whether the weights are drawn and not loaded, which gives the untrained encoder.
 
     Returns
     -------
     PretrainedEncoder
+        The encoder, with its description and facts.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing to load: says what was expected.
+        If there is nothing to load; the message says what was expected.
     ValueError
-        If the description would build something else than an encoder of this library,
-        or the weights do not fit it: names both.
+        If the description would build anything but an encoder of this library, or the weights do
+        not fit the encoder.
     """
     folder = _find_folder(str(source))
     loaded = _load_encoder(folder, random_init)
@@ -122,20 +123,25 @@ def _load_encoder(folder: Path | str, random_init: bool) -> PretrainedEncoder:
 
 
 def describe_encoder(text: str, name: str = DESCRIPTION) -> str:
-    """The part of a resolved experiment's YAML that builds its encoder.
+    """Extracts the part of a resolved experiment's YAML that builds its encoder.
 
     Arguments
     ---------
     text : str
-        YAML without references to other keys, as SpeechBrain saves it with a run: with
-        `sample_rate`, and `encoder` at the top or in `ssl`.
+        YAML without references to other keys, as a run saves it, with `sample_rate`, and with
+        `encoder` at the top or in `ssl`.
     name : str
-        Of the file, for errors.
+        The name of the file, for errors.
+
+    Returns
+    -------
+    str
+        YAML with the keys `sample_rate` and `encoder`.
 
     Raises
     ------
     ValueError
-        If it has no encoder, or one with parts that are not of this library.
+        If the YAML has no encoder, or the encoder has parts that are not of this library.
 
     Example
     -------
@@ -164,39 +170,40 @@ only encoders of masr_modules are built
 
 
 def build_encoder(description: str, weights: Path | None = None) -> dict:
-    """`encoder` and `sample_rate` of a description that `describe_encoder` gave.
+    """Builds `encoder` and `sample_rate` of a description that `describe_encoder` gave.
 
     Arguments
     ---------
     description : str
         The YAML.
     weights : Path, optional
-        File of its weights: an encoder that is larger is not built.
+        The file of its weights; an encoder that would not fit in it is not built.
 
     Raises
     ------
     ValueError
-        If it describes no encoder, or one with more parameters than the file can hold,
-        or without a file than MAX_PARAMETERS.
+        If the YAML does not describe an encoder, or one with more parameters than the file can
+        hold or, without a file, than MAX_PARAMETERS.
     """
     tree = registry.parse(description, DESCRIPTION)
     part = registry.read(tree["encoder"], DESCRIPTION)
-    if not registry.reads_files(part):  # else it is bounded by those
+    if not registry.reads_files(part):  # files that it reads bound its size
         with torch.device("meta"):
             sizes = registry.build(part, DESCRIPTION)
         _check_size(sizes, weights)
     encoder = registry.build(part, DESCRIPTION)
     if not isinstance(encoder, nn.Module):
-        raise ValueError(f"{DESCRIPTION}: `encoder` describes no encoder, but {encoder!r}")
+        raise ValueError(f"{DESCRIPTION}: `encoder` describes {encoder!r}, which is not an encoder")
     return {"encoder": encoder, "sample_rate": int(tree["sample_rate"].value)}
 
 
 def _check_size(encoder: object, weights: Path | None) -> None:
-    """Refuses an encoder, of which nothing is in memory yet, that its file cannot fill."""
+    """Refuses an encoder that its file cannot fill, while it still takes no memory."""
     if not isinstance(encoder, nn.Module):
         return
     count = sum(parameter.numel() for parameter in encoder.parameters())
-    most = MAX_PARAMETERS if weights is None else weights.stat().st_size  # a byte each at least
+    # A parameter takes at least one byte of the file.
+    most = MAX_PARAMETERS if weights is None else weights.stat().st_size
     if count > most:
         raise ValueError(
             f"{DESCRIPTION}: describes an encoder of {count:,} parameters, which do not fit "
@@ -205,12 +212,12 @@ def _check_size(encoder: object, weights: Path | None) -> None:
 
 
 def load_weights(encoder: nn.Module, state: dict, path: Path, description: str | Path) -> None:
-    """Loads an encoder's weights out of the state of its pretraining, or its own.
+    """Loads an encoder's weights from its own state, or from that of its pretraining.
 
     Raises
     ------
     ValueError
-        If the weights of the file at `path` do not fit what `description` describes.
+        If the weights of the file at `path` do not fit the encoder that `description` describes.
     """
     prefix = "encoder." if path.name != WEIGHTS else ""
     state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
@@ -223,12 +230,12 @@ def load_weights(encoder: nn.Module, state: dict, path: Path, description: str |
 
 
 def check_encoder(run_folder: str | Path) -> None:
-    """Refuses a run whose encoder could not be loaded by others, before it trains.
+    """Refuses a run, before it trains, whose encoder could not be loaded afterwards.
 
     Raises
     ------
     ValueError
-        If the run's YAML builds its encoder of parts that are not in `registry.BUILDERS`.
+        If the run's YAML builds its encoder from parts that are not in `registry.BUILDERS`.
     """
     path = Path(run_folder) / DESCRIPTION
     describe_encoder(_read_text(path), str(path))
@@ -243,25 +250,25 @@ def export_encoder(
 ) -> Path:
     """Saves the encoder of a pretraining as a folder that is ready to share.
 
-    A model of transformers is saved as one: `AutoModel.from_pretrained` loads the folder.
+    A model of transformers is saved so that `AutoModel.from_pretrained` loads the folder.
 
     Arguments
     ---------
     run_folder : str or Path
-        Output folder of the pretraining; the encoder goes to `encoder/` in it.
+        Output folder of the pretraining; the encoder is saved in `encoder/` in it.
     facts : Mapping
-        What PretrainedEncoder.facts will be.
+        The facts that PretrainedEncoder.facts will hold.
     card : str
-        Its README.md.
+        The text of its README.md.
     merge_adapters : bool
-        Of a model of transformers: see `transformers_export.save_transformers`.
+        For a model of transformers, see `transformers_export.save_transformers`.
     spaces : mapping, optional
-        What PretrainedEncoder.spaces will be.
+        The state that PretrainedEncoder.spaces will hold.
 
     Returns
     -------
     Path
-        The folder, complete: what was there is replaced once all is written.
+        The folder. An older one is replaced only when all files are written.
     """
     run_folder = Path(run_folder)
     folder, partial = run_folder / "encoder", run_folder / ".encoder"
@@ -290,7 +297,7 @@ def export_encoder(
 
 
 def _find_folder(source: str) -> Path | str:
-    """The folder of an encoder, or the hub name of a model of transformers."""
+    """Finds the folder of an encoder, or returns the hub name of a model of transformers."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         exported = folder / "encoder"
@@ -304,11 +311,12 @@ def _find_folder(source: str) -> Path | str:
             f"or a transformers model ({CONFIG})"
         )
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
+        raise FileNotFoundError(f"{source}: no such folder, and not a hub name (owner/name)")
     try:
         files = [DESCRIPTION, WEIGHTS, FACTS, SPACES, "adapter/*"]
         folder = Path(snapshot_download(source, allow_patterns=files))
-        if (folder / FACTS).is_file() and not (folder / WEIGHTS).is_file():  # ours, of transformers
+        # This library exported it, from a model of transformers.
+        if (folder / FACTS).is_file() and not (folder / WEIGHTS).is_file():
             folder = Path(snapshot_download(source))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise FileNotFoundError(f"{source}: no such folder, nor on the hub: {error}") from error
@@ -323,15 +331,18 @@ def _find_weights(folder: Path) -> Path:
     if last is None or not (last.path / "ssl.ckpt").is_file():
         raise FileNotFoundError(
             f"{folder}: has neither {WEIGHTS} nor a checkpoint with ssl.ckpt in save/: "
-            "was the pretraining interrupted before its first checkpoint?"
+            "resume the pretraining, which may have been interrupted before its first checkpoint"
         )
     return last.path / "ssl.ckpt"
 
 
 def _read_text(path: Path) -> str:
-    """A small text file's content: what others wrote is not read without a bound."""
+    """Reads a text file of limited size, since others may have written it."""
     if path.stat().st_size > registry.MAX_CHARACTERS:
-        raise ValueError(f"{path}: has more than {registry.MAX_CHARACTERS} bytes")
+        raise ValueError(
+            f"{path}: has more than {registry.MAX_CHARACTERS} bytes, and is not read: descriptions "
+            "of encoders are smaller"
+        )
     return path.read_text(encoding="utf-8")
 
 
@@ -342,7 +353,7 @@ def _facts(folder: Path) -> dict:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     if not isinstance(facts, dict):
-        raise ValueError(f"{path}: holds no keys")
+        raise ValueError(f"{path}: is not a mapping of keys to values")
     return facts
 
 
@@ -360,7 +371,7 @@ def _from_transformers(source: Path | str, random_init: bool) -> PretrainedEncod
 
 
 def _plain_transformers(encoder: nn.Module, facts: dict) -> PretrainedEncoder:
-    """Without adapters and pretraining head, described without its source."""
+    """Wraps a model of transformers without adapters, pretraining head and name of its source."""
     encoder.remove_adapters()
     encoder.head = None
     part = registry.Part(_HUGGING_FACE, {"config": encoder.described})

@@ -1,8 +1,9 @@
 """Builds encoders from descriptions that anyone may have written.
 
-HyperPyYAML calls whatever a YAML names. Here a tag is looked up in a table, whole, and what it
-is given are plain values and other entries of the table: nothing else is imported or called.
-What is written for others is what was checked: `write` knows nothing of the text that was read.
+HyperPyYAML calls whatever a YAML names. Here every tag is looked up whole in a table, and its
+arguments are plain values and other entries of the table: nothing else is imported or called.
+Descriptions that are saved for others hold only checked values, because `write` does not see the
+text that was read.
 """
 
 import importlib
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-#: Class -> module that has it. Their constructors read nothing but their arguments.
+#: Class -> its module. The classes' constructors use nothing but their arguments.
 _CLASSES = {
     "LogMel": "conformer",
     "ConvFrontEnd": "conformer",
@@ -25,7 +26,8 @@ _CLASSES = {
     "HuggingFaceEncoder": "huggingface",
 }
 
-#: Names that YAMLs use: where the class is, what the room re-exports, and those of version 0.1.
+#: Name in YAMLs -> module and class. Names are those of the classes, those that the package
+#: re-exports, and those of version 0.1.
 BUILDERS = {
     **{f"masr_modules.encoders.{m}.{name}": (m, name) for name, m in _CLASSES.items()},
     **{f"masr_modules.encoders.{name}": (m, name) for name, m in _CLASSES.items()},
@@ -33,23 +35,23 @@ BUILDERS = {
     "masr_modules.encoders.MASREncoder": ("conformer", "SpeechEncoder"),
 }
 
-#: Bounds of a description. Published encoders stay far below: w2v-BERT 2.0 has 24 layers.
+#: Bounds of a description. Published encoders are far below them: w2v-BERT 2.0 has 24 layers.
 MAX_CHARACTERS, MAX_DEPTH, MAX_NODES, MAX_TEXT = 1_000_000, 8, 500, 1000
 MAX_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE = 2**16, 500, 2**20
-#: Keys that hold a configuration of transformers, where numbers of tokens are larger.
+#: Key that holds a configuration of transformers, in which numbers of tokens are larger.
 _CONFIG, MAX_CONFIG_SIZE = "config", 2**24
 
 _BOUNDS = {"num_layers": MAX_LAYERS, "sample_rate": MAX_SAMPLE_RATE, "n_mels": 4096}
 _PLAIN = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")]
 _YAML = "tag:yaml.org,2002:"
-#: What constructors raise on arguments of a wrong kind or size.
+#: Errors that constructors raise on arguments of a wrong kind or size.
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
 _UNFIT = (*_UNFIT, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Part:
-    """An entry of the registry and what it is built with.
+    """An entry of the registry with its arguments.
 
     Arguments
     ---------
@@ -64,12 +66,12 @@ class Part:
 
 
 def parse(text: str, where: str) -> dict[str, Node]:
-    """Top-level key -> node of a YAML, of which nothing is constructed yet.
+    """Parses a YAML to top-level key -> node, and constructs nothing of it.
 
     Raises
     ------
     ValueError
-        If it is no YAML, too large or too deep, has no keys or a key twice.
+        If the text is not valid YAML, is too large or too deep, has no keys, or has a key twice.
 
     Example
     -------
@@ -81,31 +83,31 @@ def parse(text: str, where: str) -> dict[str, Node]:
     try:
         tree = YAML(typ="safe", pure=True).compose(text)
     except YAMLError as error:
-        raise ValueError(f"{where}: is no YAML: {error}") from None
+        raise ValueError(f"{where}: is not valid YAML: {error}") from None
     except RecursionError:
         raise ValueError(f"{where}: is nested too deeply") from None
     if not isinstance(tree, MappingNode):
-        raise ValueError(f"{where}: holds no keys")
+        raise ValueError(f"{where}: is not a mapping of keys to values")
     return _keys(tree, where)
 
 
 def read(node: Node, where: str, key: str = "encoder") -> object:
-    """Plain values and parts of a node of `parse`; refuses all else before anything is called.
+    """Reads plain values and parts from a node of `parse`; refuses all else, and calls nothing.
 
     Arguments
     ---------
     node : ruamel.yaml.nodes.Node
-        What describes an encoder.
+        The node that describes an encoder.
     where : str
         The file, for errors.
     key : str
-        The node's.
+        The node's key.
 
     Raises
     ------
     ValueError
-        If a tag is not in the registry, a value is no plain one or out of bounds, a node
-        comes twice (an alias), or a key merges others in: names it.
+        If a tag is not in the registry, a value is not plain or out of bounds, a node comes twice
+        (a YAML alias), or a key merges others in; the message names it.
 
     Example
     -------
@@ -149,7 +151,7 @@ def _read(
     elif isinstance(node, SequenceNode) and tag == f"{_YAML}seq":
         found = [_read(child, where, key, seen, depth + 1, most) for child in node.value]
     elif part and not node.value:
-        found = {}  # a tag alone: no arguments
+        found = {}  # a tag alone has no arguments
     elif part:
         raise ValueError(f"{where}: {tag} needs its arguments by name")
     else:
@@ -162,11 +164,11 @@ def _read(
 
 
 def _keys(node: MappingNode, where: str) -> dict[str, Node]:
-    """The node's keys, each a name, and their nodes; a merge key is none."""
+    """Returns the node's keys, which must be names, and their nodes; refuses a merge key."""
     found: dict[str, Node] = {}
     for key, value in node.value:
         if str(key.tag) != f"{_YAML}str" or not isinstance(key, ScalarNode):
-            raise ValueError(f"{where}: a key is {_shown(key)}, which is no name")
+            raise ValueError(f"{where}: a key is {_shown(key)}, which is not a name")
         if key.value in found:
             raise ValueError(f"{where}: the key {key.value!r} comes twice")
         found[key.value] = value
@@ -174,21 +176,21 @@ def _keys(node: MappingNode, where: str) -> dict[str, Node]:
 
 
 def _plain(node: Node, where: str, key: str, most: int) -> Hashable:
-    """A value of Python's own types, within bounds."""
+    """Reads a value of one of Python's own types, within bounds."""
     value: object = ...
     if str(node.tag) in _PLAIN and isinstance(node, ScalarNode) and len(node.value) <= MAX_TEXT:
         with suppress(ValueError, KeyError, YAMLError):
             value = YAML(typ="safe", pure=True).constructor.construct_object(node)
     if value is ... or (isinstance(value, str) and not value.isprintable()):
-        raise ValueError(f"{where}: the encoder holds {_shown(node)}, which is no plain value")
+        raise ValueError(f"{where}: the encoder holds {_shown(node)}, which is not a plain value")
     most = _BOUNDS.get(key, most)
     if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
-        raise ValueError(f"{where}: {key} is {value}: it cannot be more than {most}")
+        raise ValueError(f"{where}: {key} is {value}: it cannot be more than {most} in size")
     return value
 
 
 def reads_files(tree: object) -> bool:
-    """Whether building takes weights from elsewhere, which it then compares with the rest."""
+    """Returns whether building reads weights from a source, with which the rest is compared."""
     return isinstance(tree, Part) and (
         tree.arguments.get("source") is not None or any(map(reads_files, tree.arguments.values()))
     )
@@ -199,7 +201,7 @@ def _shown(node: Node) -> str:
 
 
 def write(tree: object, indent: str = "") -> str:
-    """YAML of what `read` gives, of all its values anew: SpeechBrain's reader gives the same.
+    """Writes the result of `read` as YAML, from its values alone; HyperPyYAML reads the same.
 
     Example
     -------
@@ -215,12 +217,12 @@ def write(tree: object, indent: str = "") -> str:
 
 
 def build(tree: object, where: str) -> object:
-    """Builds what `read` gave.
+    """Builds the result of `read`.
 
     Raises
     ------
     ValueError
-        If a part does not take its arguments: names it.
+        If a part does not take its arguments; the message names it.
 
     Example
     -------

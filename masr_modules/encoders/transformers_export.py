@@ -19,26 +19,26 @@ with extra("hub"):
 def save_transformers(
     encoder: HuggingFaceEncoder, folder: str | Path, merge_adapters: bool = True
 ) -> None:
-    """Saves what `AutoModel.from_pretrained` and HuggingFaceEncoder load; the encoder stays as is.
+    """Saves an encoder for `AutoModel.from_pretrained` and HuggingFaceEncoder, without changing it.
 
-    The pretraining head that a checkpoint came with, continued too, goes along; a Whisper gets the
-    decoder and the tokenizer of its source. Weights are float32, in safetensors.
+    The pretraining head that a checkpoint has, whose training was continued too, is saved with it;
+    a Whisper gets the decoder and the tokenizer of its source. Weights are float32, in safetensors.
 
     Arguments
     ---------
     encoder : HuggingFaceEncoder
-        Loaded from a source.
+        An encoder that was loaded from a source.
     folder : str or Path
-        An empty one.
+        An empty folder.
     merge_adapters : bool
-        Whether LoRA's adapters go into the weights. Else the weights are those of the start, and
-        `adapter/` in the folder is for `peft.PeftModel.from_pretrained`; HuggingFaceEncoder adds it
-        by itself.
+        Whether LoRA's adapters are merged into the weights. If not, the weights are those of the
+        start, and `peft.PeftModel.from_pretrained` loads the adapters from `adapter/` in the
+        folder; HuggingFaceEncoder adds them by itself.
 
     Raises
     ------
     OSError
-        If a Whisper's source is no longer there, whose decoder is needed.
+        If the source of a Whisper, whose decoder is needed, is no longer there.
     """
     folder = Path(folder)
     saved = copy.deepcopy(encoder)
@@ -60,12 +60,12 @@ def save_transformers(
         setattr(complete.config, key, value)
     complete.save_pretrained(folder)
     _preprocessor(saved).save_pretrained(folder)
-    for path in folder.rglob("*.safetensors"):  # written for their owner alone
+    for path in folder.rglob("*.safetensors"):  # they were written readable by their owner alone
         path.chmod(0o644)
 
 
 def _preprocessor(encoder: HuggingFaceEncoder):
-    """That of transformers whose output is what the encoder hears."""
+    """Returns the preprocessor of transformers whose output is the encoder's input."""
     if encoder.input_kind == "whisper":
         return WhisperFeatureExtractor(feature_size=encoder.model.config.num_mel_bins)
     if encoder.input_kind == "kaldi":

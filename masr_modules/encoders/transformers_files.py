@@ -1,4 +1,4 @@
-"""Checkpoints of the `transformers` library: what is checked before and while they are loaded."""
+"""Checkpoints of the `transformers` library, which are checked before and while they are loaded."""
 
 import logging
 import pickle
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Family:
-    """What models of a `model_type` have in common.
+    """The properties that models of a `model_type` share.
 
     Arguments
     ---------
@@ -46,7 +46,8 @@ class Family:
     mixes_padding : bool
         Whether its convolutions carry padding into frames of the utterance.
     conformer : bool
-        Whether positions are the layers' own: no convolution and no norm comes before them.
+        Whether the layers encode positions themselves, so that no convolution and no norm comes
+        before them.
     """
 
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -68,17 +69,18 @@ FAMILIES = {
     "wav2vec2-conformer": Family(_CONFORMER, mixes_padding=True, conformer=True),
     "whisper": Family(input_kind="whisper"),
 }
-#: `model_type` -> why it is not taken.
+#: `model_type` -> why it is refused.
 REFUSED = {
-    kind: "its layers run on frames that are squeezed together and spread again at the end, so "
-    "that they cannot be mixed with each other"
+    kind: "its layers run on frames that are squeezed in time and restored at the end, so that "
+    "layers cannot be mixed with each other"
     for kind in ("sew", "sew-d")
 }
-#: Largest numbers, most layers and longest lists in a config.json: more takes a machine's memory.
+#: Largest numbers, and largest numbers of layers and items of a list, in a config.json: more could
+#: exhaust a machine's memory.
 MAX_SIZE, MAX_LAYERS = 2**24, 1000
-#: Keys of which a large number alone, without weights of that size, takes memory or time.
+#: Keys whose value alone, without weights of that size, could take much memory or time.
 _BOUNDS = {"num_conv_pos_embeddings": MAX_LAYERS, "num_labels": 2**16}
-#: What a configuration says of the network; all else of it is how that is trained.
+#: Keys of a configuration that describe the network; all others say how it is trained.
 _NETWORK = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")
 _NETWORK = (*_NETWORK, "intermediate_size", "hidden_act", "layer_norm_eps", "do_stable_layer_norm")
 _NETWORK = (*_NETWORK, "feat_extract_norm", "feat_extract_activation", "conv_dim", "conv_kernel")
@@ -86,14 +88,14 @@ _NETWORK = (*_NETWORK, "conv_stride", "conv_bias", "conv_pos_kernel_size", "conv
 _NETWORK = (*_NETWORK, "num_conv_pos_embeddings", "num_conv_pos_embedding_groups")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
-#: What is raised on files whose values are of a wrong kind or size.
+#: Errors that are raised on files whose values are of a wrong kind or size.
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError)
 UNFIT = (*UNFIT, RuntimeError, SafetensorError, StrictDataclassError, TypeError, ValueError)
 
 
 @contextmanager
 def named_errors(source: str) -> Iterator[None]:
-    """Names the source in whatever goes wrong with its files, as a ValueError.
+    """Context that turns errors about the files of a source into a ValueError that names it.
 
     Example
     -------
@@ -105,7 +107,7 @@ def named_errors(source: str) -> Iterator[None]:
     """
     try:
         yield
-    except pickle.UnpicklingError as error:  # whose advice is to read it all the same
+    except pickle.UnpicklingError as error:  # torch's own message advises reading it nonetheless
         raise ValueError(
             f"{source}: its weights hold more than weights, so they are not read"
         ) from error
@@ -120,21 +122,28 @@ def check_source(source: str) -> None:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         if source.count("/") > 1 or source.startswith((".", "/", "~")):
-            raise FileNotFoundError(f"{source}: no such folder, and no hub name (owner/name)")
+            raise FileNotFoundError(f"{source}: no such folder, and not a hub name (owner/name)")
         return
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{source}: has no config.json: is it a transformers model?")
+        raise FileNotFoundError(f"{source}: has no config.json: it is not a transformers model")
     if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
         raise FileNotFoundError(f"{source}: has no weights ({' or '.join(WEIGHT_FILES)})")
 
 
 def load_config(source: str) -> tuple:
-    """The model's configuration, with masks and layers left to us, and what it said of them.
+    """Loads a model's configuration; masks and dropped layers are set for training here.
+
+    Returns
+    -------
+    config : transformers.PreTrainedConfig
+        The configuration.
+    published : dict
+        The values that were replaced.
 
     Raises
     ------
     ValueError
-        If the checkpoint is of no known family, says sizes that no model has, or describes a model
+        If the checkpoint is of no known family, names sizes that no model has, or describes a model
         that its weights cannot fill.
     """
     values, _ = PreTrainedConfig.get_config_dict(source)
@@ -156,30 +165,36 @@ def _check_family(source: str, kind: str) -> None:
 
 
 def _take_over(source: str, config) -> dict:
-    """Leaves masks and layers of a configuration to us; refuses what is no encoder of ours.
+    """Sets a configuration's masks and dropped layers for training; refuses other encoders.
 
-    Returns key -> what it said.
+    Returns key -> the value that was replaced.
     """
     _check_family(source, config.model_type)
     if getattr(config, "quantization_config", None) is not None:
-        raise ValueError(f"{source}: its weights are quantised, which cannot be trained on")
-    # A name of the hub here would be that of code to fetch.
+        raise ValueError(
+            f"{source}: its weights are quantised, which cannot be trained on: choose the model "
+            "with full weights"
+        )
+    # A hub name here would name code to download.
     if config._attn_implementation not in (None, "eager", "sdpa"):
-        raise ValueError(f"{source}: asks for the attention {config._attn_implementation!r}")
+        raise ValueError(
+            f"{source}: asks for the attention {config._attn_implementation!r}: set "
+            "attn_implementation to eager or sdpa in its config.json"
+        )
     ours = {
-        # Every parameter gets a gradient at every step.
+        # No layer is dropped, so that every parameter gets a gradient at every step.
         "encoder_layerdrop" if config.model_type == "whisper" else "layerdrop": 0.0,
-        "apply_spec_augment": True,  # with our masks, and none of its own
+        "apply_spec_augment": True,  # the objective gives the masks, and the model draws none
         "mask_feature_prob": 0.0,
-        "mask_time_prob": 0.05,  # else there is no mask embedding
+        "mask_time_prob": 0.05,  # at 0 the model would have no mask embedding
     }
     published = {key: getattr(config, key) for key in ours if hasattr(config, key)}
     for key, value in ours.items():
         setattr(config, key, value)
     if getattr(config, "add_adapter", False):
         logger.warning(
-            f"{source}: the adapter behind its encoder, which shortens frames for a decoder, is "
-            "left out: frames are the encoder's"
+            f"{source}: the adapter behind its encoder, which shortens the sequence for a decoder, "
+            "is left out: the frames are those of the encoder"
         )
         config.add_adapter = config.use_intermediate_ffn_before_adapter = False
     config.return_dict = True
@@ -187,25 +202,26 @@ def _take_over(source: str, config) -> dict:
 
 
 def config_of(described: dict):
-    """A configuration that stands in an encoder's description; no code that it names runs.
+    """Reads the configuration in an encoder's description; no code that it names runs.
 
     Arguments
     ---------
     described : dict
-        HuggingFaceEncoder.described.
+        See HuggingFaceEncoder.described.
 
     Returns
     -------
     config : transformers.PreTrainedConfig
+        The configuration.
     normalize : bool
         Whether waveforms are normalised.
     published : dict
-        What it said of masks and layers, which are left to us.
+        The values for masks and dropped layers that were replaced.
 
     Raises
     ------
     ValueError
-        If it is of no known family, or says sizes that no model has.
+        If it is of no known family, or names sizes that no model has.
     """
     values = dict(described)
     normalize, kind = values.pop("normalize", True), values.pop("model_type", None)
@@ -218,14 +234,14 @@ def config_of(described: dict):
 
 
 def build_model(config) -> nn.Module:
-    """An encoder with drawn weights, without a pretraining head."""
+    """Builds an encoder with drawn weights, without a pretraining head."""
     if config.model_type == "whisper":
         return WhisperBody(WhisperEncoder(config))
     return AutoModel.from_config(config)
 
 
 def build_pretraining(config) -> tuple[nn.Module, nn.Module]:
-    """wav2vec 2.0 with drawn weights: its encoder, and its pretraining head.
+    """Builds a wav2vec 2.0 with drawn weights; returns its encoder and its pretraining head.
 
     Raises
     ------
@@ -238,12 +254,15 @@ def build_pretraining(config) -> tuple[nn.Module, nn.Module]:
 
 def _check_head(config) -> None:
     if config.model_type != "wav2vec2":
-        raise ValueError(f"a {config.model_type!r} model has no pretraining head in transformers")
+        raise ValueError(
+            f"a {config.model_type!r} model has no pretraining head in transformers: set "
+            "pretraining_head to false"
+        )
 
 
 def _without_encoder(model: nn.Module) -> tuple[nn.Module, nn.Module]:
     encoder = model.wav2vec2
-    del model.wav2vec2  # what is left is the head
+    del model.wav2vec2  # the rest of the model is the head
     return encoder, model
 
 
@@ -253,7 +272,7 @@ def check_network(source: str, config) -> None:
     Raises
     ------
     ValueError
-        Names what differs.
+        If the networks differ; the message names the keys.
     """
     found, _ = load_config(source)
     differs = []
@@ -264,41 +283,44 @@ def check_network(source: str, config) -> None:
         if theirs != ours:
             differs.append(f"{key} {theirs}, where the encoder's config has {ours}")
     if differs:
-        raise ValueError(f"{source}: is another network: it has {'; '.join(differs)}")
+        raise ValueError(
+            f"{source}: is another network: it has {'; '.join(differs)}; change the config, or "
+            "choose another source"
+        )
 
 
 def _check_values(where: str, value: object, key: str = "", name: str = "") -> None:
-    """Refuses numbers and lists that no model has, however deep they stand."""
+    """Refuses numbers and lists that no model has, at any depth."""
     if isinstance(value, dict):
         for child, inside in value.items():
             _check_values(where, inside, str(child), f"{name}.{child}" if name else str(child))
         return
     most = MAX_LAYERS if key.endswith("_layers") else _BOUNDS.get(key, MAX_SIZE)
-    large = isinstance(value, int | float) and not abs(value) <= most  # NaN too
+    large = isinstance(value, int | float) and not abs(value) <= most  # this refuses NaN too
     cells = value if isinstance(value, list | tuple) else ()
     if large or len(cells) > MAX_LAYERS:
-        raise ValueError(f"{where} says {name}: {str(value)[:80]}; no model has")
+        raise ValueError(f"{where} says {name}: {str(value)[:80]}; no model has such a value")
     for cell in cells:
         _check_values(where, cell, key, name)
 
 
 def _check_weights(folder: Path, config) -> None:
-    """Refuses a model, of which nothing is in memory yet, that the folder's weights cannot fill."""
+    """Refuses a model that the folder's weights cannot fill, while it still takes no memory."""
     files = [path for pattern in WEIGHT_FILES for path in folder.glob(pattern)]
     for path in files:
         refuse_packed(path)
     with torch.device("meta"):
         count = sum(value.numel() for value in build_model(config).parameters())
-    most = sum(path.stat().st_size for path in files)  # a byte each at least
+    most = sum(path.stat().st_size for path in files)  # a parameter takes at least one byte
     if count > most:
         raise ValueError(
             f"{folder}: its config.json describes a model of {count:,} parameters, which do not "
-            f"fit its weights, of {most:,} bytes"
+            f"fit its weights of {most:,} bytes"
         )
 
 
 def load_extractor(source: str, sample_rate: int):
-    """The model's preprocessor, or None where the folder has none.
+    """Loads the model's preprocessor; returns None if the folder has none.
 
     Raises
     ------
@@ -308,7 +330,8 @@ def load_extractor(source: str, sample_rate: int):
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
     except OSError:
-        if (Path(source).expanduser() / "preprocessor_config.json").is_file():  # a broken one
+        # The file is there but broken.
+        if (Path(source).expanduser() / "preprocessor_config.json").is_file():
             raise
         return None
     if extractor.sampling_rate != sample_rate:
@@ -320,19 +343,19 @@ def load_extractor(source: str, sample_rate: int):
 
 
 def normalizes(extractor, config) -> bool:
-    """Whether waveforms are normalised before the model, as its preprocessor says.
+    """Returns whether waveforms are normalised before the model, as its preprocessor says.
 
     Raises
     ------
     ValueError
-        If a Whisper's preprocessor computes other features than ours.
+        If a Whisper's preprocessor computes other features than WhisperLogMel.
     """
     if config.model_type == "whisper" and extractor is not None:
         said = [getattr(extractor, k, None) for k in ("feature_size", "hop_length", "n_fft")]
         if said != [config.num_mel_bins, HOP, N_FFT] or getattr(extractor, "dither", 0.0):
             raise ValueError(
                 f"its preprocessor_config.json says {said} (feature_size, hop_length, n_fft), "
-                f"where the model needs {[config.num_mel_bins, HOP, N_FFT]}, without dither"
+                f"but the model needs {[config.num_mel_bins, HOP, N_FFT]}, without dither"
             )
     group_norm = getattr(config, "feat_extract_norm", None) == "group"
     return bool(getattr(extractor, "do_normalize", not group_norm))
@@ -341,12 +364,11 @@ def normalizes(extractor, config) -> bool:
 def load_model(
     source: str, config, pretraining_head: bool = False
 ) -> tuple[nn.Module, nn.Module | None]:
-    """The encoder, and its pretraining head where the checkpoint ships a complete one.
+    """Loads an encoder, and its pretraining head if the checkpoint has a complete one.
 
-    With `pretraining_head` there is one in any case: what the checkpoint lacks of it is drawn.
-    In float32, whatever the precision of the checkpoint: half of it cannot be trained on.
-
-    No code of the checkpoint runs: weights come from safetensors, or from a pickle that
+    With `pretraining_head` there is always a head: parts that the checkpoint lacks are drawn.
+    Weights are float32, whatever the precision of the checkpoint, because half precision cannot be
+    trained on. No code of the checkpoint runs: weights come from safetensors, or from a pickle that
     torch reads with weights_only.
     """
     if pretraining_head:
@@ -358,7 +380,7 @@ def load_model(
 
 
 def _load_pair(source: str, config, wanted: bool) -> tuple[nn.Module, nn.Module | None]:
-    """The model as it comes, and its pretraining head."""
+    """Loads the model as it is published, and its pretraining head."""
     options = {"config": config, "weights_only": True, "dtype": torch.float32}
     named = "Wav2Vec2ForPreTraining" in (config.architectures or ())
     if not wanted and not named:
@@ -371,24 +393,24 @@ def _load_pair(source: str, config, wanted: bool) -> tuple[nn.Module, nn.Module 
     if not missing:
         return encoder, head
     if wanted:
-        logger.warning(f"{source}: its pretraining head lacks {missing}, which are drawn")
+        logger.warning(f"{source}: its pretraining head lacks {missing}: they are drawn at random")
         return encoder, head
-    logger.warning(f"{source}: its pretraining head lacks {missing}, and is not used")
+    logger.warning(f"{source}: its pretraining head lacks {missing}: the head is not used")
     return encoder, None
 
 
 def load_decoder(source: str) -> nn.Module:
-    """The whole Whisper of a source, for the decoder that its encoder came with."""
+    """Loads the whole Whisper of a source, for the decoder that belongs to its encoder."""
     return WhisperForConditionalGeneration.from_pretrained(
         source, weights_only=True, trust_remote_code=False, dtype=torch.float32
     )
 
 
 def load_tokenizer(source: str):
-    """The source's tokenizer, or None, with a warning, where it has none."""
+    """Loads the source's tokenizer; returns None, and warns, if it has none."""
     folder = Path(source).expanduser()
     with suppress(OSError, ValueError, TypeError):
-        # Of a folder without one, transformers makes an empty tokenizer.
+        # For a folder without one, transformers would make an empty tokenizer.
         if not folder.is_dir() or any((folder / name).is_file() for name in TOKENIZER_FILES):
             return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     logger.warning(f"{source}: has no tokenizer, so that the exported folder has none either")

@@ -1,4 +1,4 @@
-"""The front end that hears samples instead of log-mel features, as in wav2vec 2.0."""
+"""The front end that takes samples instead of log-mel features, as in wav2vec 2.0."""
 
 import math
 
@@ -9,12 +9,12 @@ from masr_modules.encoders.pooling import valid_frames
 
 
 class Waveform(nn.Module):
-    """Samples with zero mean and unit variance per utterance, zero on padding.
+    """Samples, normalised to zero mean and unit variance per utterance and zero on padding.
 
     Arguments
     ---------
     sample_rate : int
-        Of the waveforms, Hz.
+        The sample rate of the waveforms in Hz.
 
     Example
     -------
@@ -31,7 +31,10 @@ class Waveform(nn.Module):
         self.sample_rate = sample_rate
 
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) samples, (B,) relative lengths -> (B, T, 1), (B,) numbers of samples."""
+        """Normalises (B, T) samples of (B,) relative lengths; returns (B, T, 1) and (B,) lengths.
+
+        The returned lengths are numbers of samples.
+        """
         lens = (wav_lens * wavs.shape[1]).round().long()
         valid = valid_frames(lens, wavs.shape[1], wavs.device)
         count = lens.to(wavs.device, non_blocking=True).unsqueeze(1)
@@ -45,18 +48,18 @@ class Waveform(nn.Module):
 class LatentFrontEnd(nn.Module):
     """SpeechBrain's wav2vec 2.0 latent extractor, and a linear map to the encoder's width.
 
-    Its convolutions do not pad, so no valid frame hears what follows the utterance.
+    Its convolutions do not pad, so that no valid frame depends on what follows the utterance.
 
     Arguments
     ---------
     d_model : int
-        Output channels.
+        Number of output channels.
     channels : int
-        Of every convolution.
+        Number of channels of every convolution.
     kernel_sizes : list[int]
-        Of each convolution.
+        Kernel size of each convolution.
     strides : list[int]
-        Of each convolution; their product is the subsampling factor, 320 as published.
+        Stride of each convolution; their product is the subsampling factor, 320 as published.
 
     Example
     -------
@@ -82,9 +85,17 @@ class LatentFrontEnd(nn.Module):
         self.subsampling = math.prod(strides)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, 1), (B,) -> (B, F, d_model), (B,); raises ValueError below one frame."""
+        """Encodes (B, T, 1) samples of (B,) lengths to (B, F, d_model) frames of (B,) lengths.
+
+        Raises
+        ------
+        ValueError
+            If an utterance is shorter than one frame.
+        """
         lens = self.extractor.get_output_lengths(lens)
         if lens.min() < 1:
-            raise ValueError("an utterance is shorter than one frame: drop the shortest ones")
+            raise ValueError(
+                "an utterance is shorter than one frame: remove the shortest ones from the CSV"
+            )
         latents = self.extractor(features.squeeze(-1), normalize_signal=False)
         return self.projection(latents), lens

@@ -1,4 +1,4 @@
-"""Files of weights that anyone may have written: no code, and no more memory than their size."""
+"""Weights from untrusted files: reading them runs no code, and takes no more than their size."""
 
 import pickle
 import zipfile
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def refuse_packed(path: Path) -> None:
-    """Raises where a zip, as torch saves, holds more than its own size; other files pass.
+    """Refuses a zip, which torch saves, that would unpack to more than its size; other files pass.
 
     Raises
     ------
     ValueError
-        If its records are compressed, or its directory is broken: names the file.
+        If its records are compressed, or its directory is broken.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -26,21 +26,24 @@ def refuse_packed(path: Path) -> None:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     if unpacked > path.stat().st_size:
         raise ValueError(
-            f"{path}: cannot be read: it would unpack to {unpacked:,} bytes, which torch never "
-            "saves"
+            f"{path}: cannot be read: it would unpack to {unpacked:,} bytes, more than its size; "
+            "torch never saves such files"
         )
 
 
 def read_state(path: Path) -> dict:
-    """Weights of a file that torch saved; neither runs code nor unpacks more than its size.
+    """Reads the weights of a file that torch saved, without running code or unpacking too much.
 
     Raises
     ------
     ValueError
-        If it is broken, holds more than weights, or its records are compressed.
+        If the file is broken, holds more than weights, or its records are compressed.
     """
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: cannot be read: it is no file that torch.save writes today")
+        raise ValueError(
+            f"{path}: cannot be read: it is not in the format that torch.save writes; save it "
+            "again with a recent torch"
+        )
     refuse_packed(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -49,5 +52,5 @@ def read_state(path: Path) -> dict:
     except (RuntimeError, EOFError, OSError, ValueError, MemoryError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: holds no weights by name")
+        raise ValueError(f"{path}: does not hold weights by name")
     return dict(state)

@@ -1,7 +1,7 @@
-"""Whisper's encoder, which hears utterances at their own length.
+"""Whisper's encoder, which encodes utterances at their own length.
 
-Radford et al., "Robust speech recognition via large-scale weak supervision", ICML 2023,
-arXiv 2212.04356.
+Whisper is that of Radford et al., "Robust speech recognition via large-scale weak supervision",
+ICML 2023, arXiv 2212.04356.
 """
 
 import torch
@@ -16,32 +16,33 @@ with extra("hub"):
     from transformers.masking_utils import create_bidirectional_mask
     from transformers.modeling_outputs import BaseModelOutput
 
-#: Samples at 16 kHz: of a window, between two mel frames, of an encoder frame; mel frames that
-#: the convolutions of the last encoder frame hear after it.
+#: Samples at 16 kHz of a window, between two mel frames, and of an encoder frame; and the number of
+#: mel frames after the last encoder frame that its convolutions reach.
 N_FFT, HOP, FRAME, REACH = 400, 160, 320, 4
 
 
 class WhisperLogMel(nn.Module):
     """Log-mel features as transformers' WhisperFeatureExtractor computes them.
 
-    Of utterances at their own length and on their own device: frames after an utterance hold what
-    they would where it is padded with silence. O(T log T) for T samples.
+    They are computed at the batch's own length and on its device. Frames after an utterance hold
+    the values that they would have if it were padded with silence. The cost is O(T log T) for T
+    samples.
 
     Arguments
     ---------
     n_mels : int
-        Number of mel filters: 80, or 128 of large-v3.
+        Number of mel filters: 80, or 128 for large-v3.
 
     Example
     -------
     >>> features = WhisperLogMel(80)(torch.randn(2, 16000), torch.tensor([16000, 8000]))
-    >>> features.shape  # 100 mel frames, and those after them that convolutions hear
+    >>> features.shape  # 100 mel frames, and 4 after them that the convolutions reach
     torch.Size([2, 104, 80])
     """
 
     def __init__(self, n_mels: int):
         super().__init__()
-        # No buffers: features stay float32 where the network is brought to another precision.
+        # These are not buffers, so that features stay float32 if the network's precision changes.
         filters = WhisperFeatureExtractor(feature_size=n_mels).mel_filters
         self.filters = torch.from_numpy(filters).float()
         self.window = torch.hann_window(N_FFT, device="cpu")
@@ -55,16 +56,16 @@ class WhisperLogMel(nn.Module):
         wavs : torch.Tensor
             (B, T) samples at 16 kHz.
         samples : torch.Tensor
-            (B,) number of valid ones.
+            (B,) number of valid samples.
 
         Returns
         -------
         torch.Tensor
-            (B, 2 ceil(T / 320) + 4, n_mels) float32.
+            (B, 2 ceil(T / 320) + 4, n_mels) float32 features.
         """
         frames = 2 * -(-wavs.shape[1] // FRAME) + REACH
         wavs = wavs.float() * valid_frames(samples, wavs.shape[1], wavs.device)
-        # Silence follows, as where transformers pads to 30 s; before the first sample it mirrors.
+        # Silence follows, as transformers pads to 30 s; before the first sample it is mirrored.
         wavs = F.pad(wavs, (0, frames * HOP + N_FFT // 2 - wavs.shape[1]))
         wavs = F.pad(wavs.unsqueeze(1), (N_FFT // 2, 0), mode="reflect").squeeze(1)
         with torch.autocast(wavs.device.type, enabled=False):
@@ -79,16 +80,17 @@ class WhisperLogMel(nn.Module):
 
 
 class WhisperBody(nn.Module):
-    """transformers' WhisperEncoder without the padding to 30 s.
+    """The WhisperEncoder of transformers without the padding to 30 s.
 
-    Positions end with the batch's longest utterance, and attention does not see padding. In the
-    padded form frames attend to the silence after the utterance too: that is the one difference.
-    What is longer than the positions (30 s) is encoded in windows of that length, side by side.
+    Positions end with the batch's longest utterance, and frames do not attend to padding. In the
+    padded form frames also attend to the silence after the utterance: this is the only difference.
+    An utterance longer than the positions (30 s) is encoded in windows of that length, each by
+    itself.
 
     Arguments
     ---------
     encoder : transformers.WhisperEncoder
-        Its layers and weights.
+        The encoder, whose layers and weights are used.
 
     Example
     -------
@@ -105,29 +107,30 @@ class WhisperBody(nn.Module):
     def __init__(self, encoder: nn.Module):
         super().__init__()
         self.encoder = encoder
-        # As published; transformers' loading unfreezes them, and then weight decay would shrink
-        # those after the longest utterance.
+        # Positions are frozen, as published. Loading by transformers unfreezes them, and weight
+        # decay would then shrink those after the longest utterance.
         encoder.embed_positions.requires_grad_(False)
-        self.layers_input = nn.Identity()  # a place for hooks: no module runs the layers alone
+        # Hooks attach to this module, because no other runs directly before the layers.
+        self.layers_input = nn.Identity()
         self.masked_spec_embed = nn.Parameter(torch.zeros(encoder.config.d_model))
 
     @property
     def config(self):
-        """WhisperConfig."""
+        """The encoder's WhisperConfig."""
         return self.encoder.config
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The precision of the weights."""
         return self.encoder.conv1.weight.dtype
 
     @property
     def feature_extractor(self) -> nn.ModuleList:
-        """The convolutions before the layers; not a child, so that they have one name."""
+        """The convolutions before the layers; not a child module, so that each has one name."""
         return nn.ModuleList([self.encoder.conv1, self.encoder.conv2])
 
     def gradient_checkpointing_enable(self, options: dict) -> None:
-        """As of transformers' models."""
+        """Turns gradient checkpointing on, as for models of transformers."""
         self.encoder.gradient_checkpointing_enable(options)
 
     def forward(
@@ -142,18 +145,19 @@ class WhisperBody(nn.Module):
         Arguments
         ---------
         values : torch.Tensor
-            (B, 2 F + 4, n_mels), from WhisperLogMel.
+            (B, 2 F + 4, n_mels) features from WhisperLogMel.
         attention_mask : torch.Tensor
             (B, F), 1 on valid frames.
         mask_time_indices : torch.Tensor
             (B, F) bool, True on frames that are hidden.
         output_hidden_states : bool
-            Taken for the sake of the interface: all layers are given.
+            Has no effect: all layers are always returned.
 
         Returns
         -------
         transformers.modeling_outputs.BaseModelOutput
-            `hidden_states`: (B, F, D) the input of each layer, then the output, normalised.
+            `hidden_states` are tensors (B, F, D): the input of each layer, then the normalised
+            output.
         """
         num_frames, most = attention_mask.shape[1], self.config.max_source_positions
         if num_frames <= most:
@@ -179,7 +183,7 @@ class WhisperBody(nn.Module):
         x = torch.where(mask.unsqueeze(-1), self.masked_spec_embed.to(x.dtype), x)
         x = x + encoder.embed_positions.weight[:num_frames]
         x = F.dropout(x, p=encoder.dropout, training=self.training)
-        # A window without any frame, after a shorter utterance's end, attends to its first.
+        # A window after the end of a shorter utterance has no valid frame: its first is attended.
         attention_mask = attention_mask.clone()
         attention_mask[:, 0] = 1
         allowed = create_bidirectional_mask(
@@ -195,12 +199,12 @@ class WhisperBody(nn.Module):
 
 
 def _fold(tensor: Tensor, windows: int, length: int) -> Tensor:
-    """(B, N, ...) -> (B windows, length, ...), zeros after the end."""
+    """Splits (B, N, ...) to (B windows, length, ...), with zeros after the end."""
     missing = windows * length - tensor.shape[1]
     tensor = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing))
     return tensor.unflatten(1, (windows, length)).flatten(0, 1)
 
 
 def _unfold(tensor: Tensor, windows: int) -> Tensor:
-    """(B windows, length, D) -> (B, windows length, D)."""
+    """Joins (B windows, length, D) to (B, windows length, D)."""
     return tensor.unflatten(0, (-1, windows)).flatten(1, 2)

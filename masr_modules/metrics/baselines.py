@@ -1,4 +1,4 @@
-"""What an encoder has to beat: statistics of plain features, and a guess that does not listen."""
+"""Baselines for an encoder: statistics of plain features, and a guess without the audio."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,19 +8,19 @@ from torch import Tensor
 
 from masr_modules.encoders.pooling import StatisticsPooling, valid_frames
 
-#: One frame of so many is quiet.
+#: One frame in this many counts as quiet.
 QUIET = 10
 
 
 class LogMelStatistics:
-    """Mean and standard deviation of log-mel features: the baseline that learns nothing.
+    """The mean and standard deviation of log-mel features, a baseline that learns nothing.
 
     Arguments
     ---------
     fbank : callable
-        (B, T) -> (B, F, M), not normalised.
+        (B, T) waveforms -> (B, F, M) features, not normalised.
     hop : int
-        Samples per frame.
+        Number of samples per frame.
 
     Example
     -------
@@ -37,7 +37,7 @@ class LogMelStatistics:
         self.hop = hop
 
     def __call__(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Returns what `SSLObjective.encode` does: one layer of one frame, the statistics."""
+        """Returns the statistics in the form of `SSLObjective.encode`: one layer of one frame."""
         features = self.fbank(wavs)
         lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
         valid = valid_frames(lens, features.shape[1]).unsqueeze(-1)
@@ -49,18 +49,18 @@ class LogMelStatistics:
 
 
 class MFCCStatistics(LogMelStatistics):
-    """Mean and standard deviation of MFCC: what the recording channel and the speaker leave.
+    """The mean and standard deviation of MFCC, which depend on the speaker and the channel.
 
     Arguments
     ---------
     fbank : callable
-        (B, T) -> (B, F, M), log-mel, not normalised.
+        (B, T) waveforms -> (B, F, M) log-mel features, not normalised.
     hop : int
-        Samples per frame.
+        Number of samples per frame.
     n_mels : int
-        M.
+        M, the number of mel bands.
     n_mfcc : int
-        Coefficients.
+        Number of cepstral coefficients.
 
     Example
     -------
@@ -78,15 +78,15 @@ class MFCCStatistics(LogMelStatistics):
 
 
 class QuietFrameStatistics(MFCCStatistics):
-    """Those of the quietest tenth of an utterance's frames: what the recording channel leaves.
+    """The statistics of MFCC over the quietest tenth of an utterance's frames.
 
-    Where it tells a label, the label goes with how and where people were recorded, and a better
-    encoder may have learned no more than that.
+    They depend on the recording channel. If they predict a label, the label goes with how and where
+    people were recorded, and a better encoder may have learned no more than that.
 
     Arguments
     ---------
     fbank, hop, n_mels, n_mfcc
-        As of MFCCStatistics.
+        See MFCCStatistics.
 
     Example
     -------
@@ -99,11 +99,11 @@ class QuietFrameStatistics(MFCCStatistics):
     """
 
     def __call__(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """See LogMelStatistics."""
+        """Returns the statistics as LogMelStatistics does."""
         features = self.fbank(wavs)
         lens = (wav_lens * wavs.shape[1]).round().long() // self.hop + 1
         valid = valid_frames(lens, features.shape[1])
-        # The first cepstral coefficient goes with the frame's level.
+        # The first cepstral coefficient rises with the frame's level.
         level = features[..., 0].masked_fill(~valid, float("inf"))
         rank = level.argsort(dim=1).argsort(dim=1)
         quiet = rank < (lens.to(rank.device).unsqueeze(1) / QUIET).ceil()
@@ -112,20 +112,20 @@ class QuietFrameStatistics(MFCCStatistics):
 
 
 def blind_guess(test: Mapping[str, Mapping], column: str = "language") -> dict[str, float]:
-    """What a guess that does not listen reaches at most: the row `chance` of the table.
+    """Computes the best metrics of a guess without the audio: the row `chance` of the table.
 
     Arguments
     ---------
     test : mapping
-        Rows of the test set.
+        ID -> row of the test set.
     column : str
-        What neighbours and probe tell.
+        The column that neighbours and probe predict.
 
     Returns
     -------
     dict[str, float]
-        knn, linear and family (1 / number of labels or families, for they are
-        macro accuracies) and speaker_eer.
+        knn, linear and family, which are 1 / number of labels or families, as macro accuracies
+        are, and speaker_eer.
 
     Example
     -------

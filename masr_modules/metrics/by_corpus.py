@@ -1,7 +1,7 @@
-"""Metrics of a pool of corpora: each corpus is asked by itself what it can answer.
+"""Metrics of a pool of corpora: each corpus is evaluated by itself, on the labels that it has.
 
-In a pool, a language, an emotion or a speaker may be told by the recording channel of its corpus
-alone. Within a corpus the channel is the same for all, or nearly so.
+In a pool, the recording channel of a corpus alone may reveal a language, an emotion or a speaker.
+Within a corpus the channel is the same for all, or nearly so.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import numpy as np
 from masr_modules.metrics.embeddings import LabelledEmbeddings
 from masr_modules.metrics.probes import Evaluation, best_layer, evaluate, macro
 
-#: Labels that a corpus can be asked for -> the metrics of each.
+#: Label on which a corpus can be evaluated -> its metrics.
 METRICS = {
     "language": ("knn", "linear", "family", "within_family"),
     "speaker": ("speaker_eer", "speaker_eer_within"),
@@ -21,25 +21,25 @@ METRICS = {
     "age": ("age",),
     "emotion": ("emotion", "emotion_unheard"),
 }
-#: Labels that both utterances of a trial share where impostors are to be hard; those that a corpus
-#: does not know, such as the only language there is, are left out.
+#: Labels that both utterances of a hard trial share; a label that a corpus does not give is left
+#: out.
 WITHIN = ("label", "gender")
-#: Genders and age groups of fewer speakers, to learn from or to test, are no class: a macro
-#: accuracy would be that of one or two people.
+#: A gender or age group with fewer speakers, in the references or the test set, is not a class: a
+#: macro accuracy would depend on one or two people.
 LEAST_SPEAKERS = 10
 
 Splits = tuple[LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings]
 
 
 def check_questions(questions: Mapping[str, Sequence[str]], corpora: Sequence[str]) -> None:
-    """Raises a ValueError where a label cannot be asked for or a corpus is not there.
+    """Raises a ValueError if `questions` names an unknown label, or a corpus that is not there.
 
     Arguments
     ---------
     questions : mapping of str to sequence of str
-        Label, of METRICS -> the corpora that are asked for it.
+        Label, a key of METRICS -> the corpora that are evaluated on it.
     corpora : sequence of str
-        Those that are there.
+        The corpora that are there.
 
     Example
     -------
@@ -47,7 +47,7 @@ def check_questions(questions: Mapping[str, Sequence[str]], corpora: Sequence[st
     """
     for label, asked in questions.items():
         if label not in METRICS:
-            raise ValueError(f"questions: {label!r} is none of {', '.join(METRICS)}")
+            raise ValueError(f"questions: {label!r} is not one of {', '.join(METRICS)}")
         if missing := sorted({*asked} - {*corpora}):
             raise ValueError(
                 f"questions, {label}: no utterance's corpus is {', '.join(missing)}; there are "
@@ -61,29 +61,30 @@ def evaluate_corpora(
     test: LabelledEmbeddings,
     questions: Mapping[str, Sequence[str]],
 ) -> Evaluation:
-    """Every metric as the mean over the corpora that are asked for it.
+    """Computes every metric as the mean over the corpora that are evaluated on it.
 
-    Corpora are told apart by the label `corpus`. Each has its own probes, and its own layer, which
-    its validation set chooses.
+    Corpora are told apart by the label `corpus`. Each corpus has its own probes, and its own
+    layer, which is chosen on its validation set.
 
     Arguments
     ---------
     references, valid, test : LabelledEmbeddings
-        All layers, of all corpora; see `evaluate`.
+        The embeddings of all corpora by all layers; see `evaluate`.
     questions : mapping of str to sequence of str
-        Label, of METRICS -> the corpora that are asked for it.
+        Label, a key of METRICS -> the corpora that are evaluated on it.
 
     Returns
     -------
     Evaluation
-        `correct` is over all test utterances, NaN where a corpus was not asked; of the speaker
-        EERs the mean EER without each speaker in turn. `layers` names those of the corpora, in
-        the order of `questions`. Beside the mean of each metric, `METRIC.CORPUS` is that of one.
+        `correct` is over all test utterances, NaN where a corpus was not evaluated; for the
+        speaker EERs it holds the mean EER without each speaker in turn. `layers` lists the layers
+        of the corpora, in the order of `questions`. Beside the mean of each metric,
+        `METRIC.CORPUS` is the metric of one corpus.
 
     Raises
     ------
     ValueError
-        If a question names a label or corpus that is not there.
+        If `questions` names an unknown label, or a corpus that is not there.
     """
     check_questions(questions, np.unique(test["corpus"]).tolist())
     splits = _without_rare(references, valid, test)
@@ -110,9 +111,10 @@ def evaluate_corpora(
 
 
 def _of_corpus(split: LabelledEmbeddings, corpus: str, asked: Sequence[str]) -> LabelledEmbeddings:
-    """One corpus, without the labels that it is not asked for.
+    """Selects one corpus, without the labels on which it is not evaluated.
 
-    Language and gender stay for trials within them.
+    If it is evaluated on speakers, the language stays too, as does the gender always: trials
+    within them need these labels.
     """
     part = split.some(split["corpus"] == corpus)
     empty = np.full(len(part["label"]), "")
@@ -123,7 +125,7 @@ def _of_corpus(split: LabelledEmbeddings, corpus: str, asked: Sequence[str]) -> 
 
 
 def _without_rare(*splits: LabelledEmbeddings) -> Splits:
-    """Genders and age groups of few speakers, of `references` or `test`, as not known."""
+    """Marks genders and age groups of few speakers, in `references` or `test`, as not known."""
     references, valid, test = splits
     hidden: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
     for label in ("gender", "age"):
@@ -146,7 +148,7 @@ def _without_rare(*splits: LabelledEmbeddings) -> Splits:
 
 
 def _speakers(split: LabelledEmbeddings, label: str) -> Counter[tuple[str, str]]:
-    """Corpus and value -> number of speakers."""
+    """Counts the speakers of each corpus and value of a label."""
     columns = (split[name].tolist() for name in ("corpus", label, "speaker"))
     return Counter((corpus, value) for corpus, value, _ in {*zip(*columns, strict=True)})
 
@@ -154,7 +156,7 @@ def _speakers(split: LabelledEmbeddings, label: str) -> Counter[tuple[str, str]]
 def _join(
     joint: Evaluation, metric: str, parts: Mapping[str, Evaluation], test: LabelledEmbeddings
 ) -> None:
-    """Adds the mean of a metric over corpora."""
+    """Adds the mean of a metric over corpora to `joint`."""
     for prefix in ("valid_", ""):
         values = {c: part.metrics.get(prefix + metric) for c, part in parts.items()}
         known = {c: value for c, value in values.items() if value is not None and value == value}
@@ -177,10 +179,10 @@ def _join(
 
 
 def _unheard(splits: Splits, corpus: str, corpora: Sequence[str]) -> Evaluation:
-    """Emotions of a corpus by a probe of the others, of the emotions that both have.
+    """Evaluates a probe that learnt from the other corpora on the emotions of a corpus.
 
-    Each corpus is standardised by itself, for its channel is another: the one that is asked, by its
-    test utterances, without their labels.
+    Only emotions that both have count. Each corpus is standardised by itself, because its channel
+    is another one; the evaluated corpus is standardised by its test utterances, without labels.
     """
     references, valid, test = (split.known("emotion") for split in splits)
     others = [name for name in corpora if name != corpus]

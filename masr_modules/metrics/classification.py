@@ -1,7 +1,7 @@
-"""Metrics of classification, from a classifier's predictions.
+"""Metrics of classification, computed from a classifier's predictions.
 
-In every metric a row whose class the classifier does not have is an error, as in
-scikit-learn on names; a row whose class is not known is left out.
+In every metric, a row whose class the classifier does not have is an error, as in
+scikit-learn with class names; a row whose class is not known is left out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,14 @@ from sklearn.metrics import confusion_matrix
 from masr_modules.config.extras import extra
 from masr_modules.metrics.predictions import Predictions
 
-#: Longest utterance (seconds) and name of each group but the last.
+#: Longest utterance (s) and name of each group of durations but the last.
 _DURATION_GROUPS = ((5.0, "<= 5 s"), (20.0, "5-20 s"))
 
 
 def accuracy(predictions: Predictions) -> float:
-    """Fraction of the utterances named right: weighted accuracy (WA). NaN without any.
+    """Computes the fraction of utterances classified right, or weighted accuracy (WA).
+
+    It is NaN if no utterance has a known class.
 
     Example
     -------
@@ -30,9 +32,10 @@ def accuracy(predictions: Predictions) -> float:
 
 
 def macro_accuracy(predictions: Predictions) -> float:
-    """Mean over true labels of the fraction named right: unweighted average recall (UAR, UA).
+    """Computes the mean over true labels of the fraction classified right.
 
-    Over labels with rows. NaN without any.
+    It is also called unweighted average recall (UAR, UA). The mean is over labels that have rows;
+    it is NaN if there are none.
 
     Example
     -------
@@ -46,10 +49,10 @@ def macro_accuracy(predictions: Predictions) -> float:
 
 
 def top_k_accuracy(predictions: Predictions, k: int) -> float:
-    """Fraction of the utterances whose class is among the k highest scores.
+    """Computes the fraction of utterances whose class is among the k highest scores.
 
-    Of equal scores the class that comes first in `labels` is ranked higher, as `predicted`
-    has it.
+    Of equal scores, that of the class that comes first in `labels` is ranked higher, as in
+    `predicted`.
 
     Example
     -------
@@ -63,14 +66,16 @@ def top_k_accuracy(predictions: Predictions, k: int) -> float:
 
 
 def by_group(predictions: Predictions, groups: Mapping[str, str | None]) -> dict[str, float]:
-    """Accuracy of each group of utterances: of a duration, a family, seen in pretraining or not.
+    """Computes the accuracy of each group of utterances.
+
+    Groups may be durations, families, or languages seen or unseen in pretraining.
 
     Arguments
     ---------
     predictions : Predictions
-        Of the test set.
+        The predictions on the test set.
     groups : mapping of str to str
-        ID -> group; utterances without one are left out.
+        ID -> group; utterances without a group are left out.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def by_group(predictions: Predictions, groups: Mapping[str, str | None]) -> dict
 
 
 def duration_group(seconds: float) -> str:
-    """The group of an utterance by its length.
+    """Returns the group of an utterance by its duration.
 
     Example
     -------
@@ -105,15 +110,15 @@ def duration_group(seconds: float) -> str:
 
 
 def family_error(predictions: Predictions, families: Mapping[str, str | None]) -> float:
-    """Fraction of the utterances that are taken for a language of another family.
+    """Computes the fraction of utterances that are taken for a language of another family.
 
     Arguments
     ---------
     predictions : Predictions
-        Of languages.
+        The predicted languages.
     families : mapping of str to str
-        Label -> family. Utterances whose true family is not known are left out; a guess of
-        unknown family is an error.
+        Label -> family. Utterances whose true family is not known are left out; a predicted
+        language of unknown family is an error.
 
     Example
     -------
@@ -128,14 +133,15 @@ def family_error(predictions: Predictions, families: Mapping[str, str | None]) -
 
 
 def within_family_accuracy(predictions: Predictions, families: Mapping[str, str | None]) -> float:
-    """Macro accuracy when the family is given: only the classes of the true family compete.
+    """Computes the macro accuracy when the family is given: only classes of that family compete.
 
-    Over families of two classes or more: how well close relatives are separated. NaN without any.
+    It says how well related languages are separated. Families of one class are left out; it is
+    NaN if no family has two classes.
 
     Arguments
     ---------
     predictions : Predictions
-        Of languages.
+        The predicted languages.
     families : mapping of str to str
         Label -> family.
 
@@ -162,7 +168,7 @@ def within_family_accuracy(predictions: Predictions, families: Mapping[str, str 
 
 
 def confusion(predictions: Predictions) -> np.ndarray:
-    """(L, L) counts, truth x prediction; rows that are of no class are not in it.
+    """Counts the rows of each true and predicted class, (L, L); rows of no class are left out.
 
     Example
     -------
@@ -179,14 +185,14 @@ def confusion(predictions: Predictions) -> np.ndarray:
 
 
 def most_confused(predictions: Predictions, count: int) -> list[tuple[str, str, float, int]]:
-    """The pairs of classes that are confused most, by the fraction of the true class's rows.
+    """Lists the pairs of classes that are confused most, by the fraction of the true class's rows.
 
     Arguments
     ---------
     predictions : Predictions
-        Of the test set.
+        The predictions on the test set.
     count : int
-        Pairs at most; pairs that are never confused are not listed.
+        Largest number of pairs; pairs that are never confused are not listed.
 
     Returns
     -------
@@ -214,18 +220,18 @@ def most_confused(predictions: Predictions, count: int) -> list[tuple[str, str, 
 def plot_confusion(
     predictions: Predictions, families: Mapping[str, str | None], path: str | Path
 ) -> None:
-    """Draws the confusion matrix, each row the fractions of one true class.
+    """Draws the confusion matrix, in which each row holds the fractions of one true class.
 
-    Classes are ordered by family, those without one last, then by name.
+    Classes are ordered by family and then by name; those without a family come last.
 
     Arguments
     ---------
     predictions : Predictions
-        Of the test set.
+        The predictions on the test set.
     families : mapping of str to str
-        Label -> family; empty where classes have none.
+        Label -> family; empty if classes have no families.
     path : str or Path
-        The PNG, written whole or not at all.
+        The PNG, which is written whole or not at all.
 
     Raises
     ------
@@ -239,7 +245,7 @@ def plot_confusion(
     >>> path = getfixture("tmp_path") / "confusion.png"
     >>> plot_confusion(predictions, {"fra": "Romance", "fin": "Uralic"}, path)
     """
-    with extra("report"):  # here, for metrics need no matplotlib
+    with extra("report"):  # imported here, because the metrics need no matplotlib
         from matplotlib.colors import PowerNorm
         from matplotlib.figure import Figure
 
@@ -249,7 +255,7 @@ def plot_confusion(
     counts = confusion(predictions)[np.ix_(order, order)]
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
-    side = min(100, 0.19 * len(order))  # inches; room for a line of text in each row
+    side = min(100, 0.19 * len(order))  # inches: each row has room for a line of text
     figure = Figure(figsize=(side + 3.0, side + 2.0), layout="constrained")
     axes = figure.add_subplot()
     # The square root brings out rare confusions beside the diagonal.

@@ -1,4 +1,4 @@
-"""Metrics of detection: is this trial a target? Speakers (EER, minDCF) and languages (Cavg)."""
+"""Metrics of the detection of target trials: EER and minDCF for speakers, Cavg for languages."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from sklearn.metrics import roc_curve
 
 
 def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Where the false acceptance and false rejection rates meet.
+    """Computes the rate at which false acceptances and false rejections are equally frequent.
 
-    Between two thresholds both rates are taken as straight lines. O(N log N) time, O(N)
-    memory: the scores are sorted.
+    Both rates are interpolated linearly between thresholds. The scores are sorted, which takes
+    O(N log N) time and O(N) memory.
 
     Arguments
     ---------
@@ -24,7 +24,7 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
     Returns
     -------
     float
-        In [0, 1]; NaN where there is no target or no non-target.
+        The rate, in [0, 1]; NaN if there is no target or no non-target.
 
     Raises
     ------
@@ -38,7 +38,10 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
     """
     scores, targets = np.asarray(scores), np.asarray(targets, dtype=bool)
     if scores.shape != targets.shape:
-        raise ValueError(f"{scores.shape} scores of {targets.shape} trials")
+        raise ValueError(
+            f"scores of shape {scores.shape} do not fit targets of shape {targets.shape}: give one "
+            "of each for every trial"
+        )
     if not (finite := np.isfinite(scores)).all():
         raise ValueError(f"score {finite.argmin()} is {scores[finite.argmin()]}: not finite")
     kinds = np.sort(scores[targets]), np.sort(scores[~targets])
@@ -46,7 +49,7 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
         return float("nan")
 
     def rates(threshold: float, side: Literal["left", "right"] = "left") -> tuple[float, float]:
-        """P_miss and P_fa where scores from the threshold on are accepted; "right": above it."""
+        """P_miss and P_fa if scores at or above the threshold are accepted; "right": above it."""
         detected, accepted = (
             (len(x) - np.searchsorted(x, threshold, side)) / len(x) for x in kinds
         )
@@ -56,29 +59,29 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
         missed, accepted = rates(threshold)
         return missed > accepted
 
-    # The highest score that is not too high a threshold; the lowest of all never is.
+    # The highest score that is not too high as a threshold; the lowest of all never is too high.
     ends = [bisect_left(x, True, key=too_high) for x in kinds]
     threshold = max(x[end - 1] for x, end in zip(kinds, ends, strict=True) if end)
     return float(meeting_rate(rates(threshold, "right"), rates(threshold)))
 
 
 def meeting_rate(before: tuple, after: tuple) -> np.ndarray:
-    """Where the straight lines of P_miss and P_fa meet, between two thresholds.
+    """Interpolates P_miss and P_fa linearly between two thresholds, and returns where they meet.
 
     Arguments
     ---------
     before, after : (np.ndarray, np.ndarray)
-        P_miss and P_fa, each a number or of one shape, at the lowest threshold where P_miss is
-        greater and at the highest where it is not.
+        P_miss and P_fa, numbers or arrays of one shape: `before` at the lowest threshold where
+        P_miss is greater than P_fa, `after` at the highest where it is not.
 
     Returns
     -------
     np.ndarray
-        Of that shape; NaN where a rate is.
+        The rates, of that shape; NaN where a given rate is NaN.
 
     Example
     -------
-    >>> meeting_rate((1.0, 0.0), (0.0, 0.5)).round(3)  # a third of the way
+    >>> meeting_rate((1.0, 0.0), (0.0, 0.5)).round(3)  # two thirds of the way
     np.float64(0.333)
     """
     (missed, accepted), (missed_after, accepted_after) = np.asarray(before), np.asarray(after)
@@ -94,10 +97,10 @@ def min_dcf(
     c_miss: float = 1.0,
     c_fa: float = 1.0,
 ) -> float:
-    """Least detection cost over all thresholds, normalised as in NIST's speaker evaluations.
+    """Computes the least detection cost over all thresholds, normalised as in NIST's evaluations.
 
-    min over thresholds of c_miss p_target P_miss + c_fa (1 - p_target) P_fa, divided by the
-    cost of accepting all or no trials, whichever is less (NIST SRE 2016 evaluation plan,
+    It is the minimum over thresholds of c_miss p_target P_miss + c_fa (1 - p_target) P_fa, divided
+    by the cost of accepting all or no trials, whichever is less (NIST SRE 2016 evaluation plan,
     section 3.1). SpeechBrain's `minDCF` does not divide and needs O(N^2) memory.
 
     Arguments
@@ -114,8 +117,8 @@ def min_dcf(
     Returns
     -------
     float
-        In [0, 1]; 1 is no better than not listening. NaN where there is no target or no
-        non-target.
+        The cost, in [0, 1]; 1 is that of decisions without the audio. NaN if there is no target
+        or no non-target.
 
     Raises
     ------
@@ -137,7 +140,10 @@ def min_dcf(
 
 
 def _error_rates(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """P_miss and P_fa at each threshold, from accepting none to all; None without both kinds."""
+    """Returns P_miss and P_fa at each threshold, from accepting no trial to accepting all.
+
+    It returns None unless there are both targets and non-targets.
+    """
     targets = np.asarray(targets, dtype=bool)
     if targets.all() or not targets.any():
         return None
@@ -148,23 +154,23 @@ def _error_rates(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, n
 def log_likelihood_ratios(
     log_posteriors: np.ndarray, among: Sequence[int] | None = None
 ) -> np.ndarray:
-    """How much more likely each class is than the others, each class as likely as another.
+    """Computes each class's log-likelihood ratio to all others, with a flat prior over classes.
 
-    log p_l - log(mean of p_l' over l' != l), the flat-prior form of the closed-set task of
-    NIST's language recognition evaluations. Posteriors stand for likelihoods: the classifier's
+    The ratio is log p_l - log(mean of p_l' over l' != l), as in the closed-set task of NIST's
+    language recognition evaluations. Posteriors stand for likelihoods: the classifier's
     own prior is taken to be flat.
 
     Arguments
     ---------
     log_posteriors : np.ndarray
-        (N, L), natural logarithms; a constant added to a row changes nothing.
+        (N, L) natural logarithms; a constant added to a row changes nothing.
     among : sequence of int, optional
         The classes of the closed set, such as those with rows in the test set; all by default.
 
     Returns
     -------
     np.ndarray
-        (N, L) float64; -inf in the columns of classes outside the closed set.
+        (N, L) float64 ratios; -inf in the columns of classes outside the closed set.
 
     Raises
     ------
@@ -179,9 +185,13 @@ def log_likelihood_ratios(
     log_posteriors = np.asarray(log_posteriors, dtype=np.float64)
     columns = np.arange(log_posteriors.shape[1]) if among is None else np.unique(among)
     if len(columns) < 2:
-        raise ValueError(f"a closed set needs two classes or more; this one has {len(columns)}")
+        raise ValueError(
+            f"a closed set needs two classes or more, and this one has {len(columns)}: name more "
+            "in `among`"
+        )
     known = log_posteriors[:, columns]
-    # The others are those before and those after: 1 - p would lose all digits where p nears 1.
+    # The others are summed from the classes before and after: 1 - p would lose all digits for p
+    # near 1.
     none = np.full((len(known), 1), -np.inf)
     before = np.hstack([none, np.logaddexp.accumulate(known[:, :-1], axis=1)])
     after = np.hstack([none, np.logaddexp.accumulate(known[:, :0:-1], axis=1)])[:, ::-1]
@@ -193,9 +203,9 @@ def log_likelihood_ratios(
 def average_cost(
     log_likelihood_ratios: np.ndarray, truth: np.ndarray, p_target: float = 0.5
 ) -> float:
-    """Cavg of the closed-set task of NIST's Language Recognition Evaluation 2009.
+    """Computes Cavg of the closed-set task of NIST's Language Recognition Evaluation 2009.
 
-    Each class is detected where its ratio is above 0. A class l costs
+    Each class is detected where its ratio is above 0. The cost of a class l is
     p_target P_miss(l) + sum over other classes l' of (1 - p_target) / (L - 1) P_fa(l, l'),
     where P_fa(l, l') is the fraction of the rows of l' that are taken for l (LRE 2009
     evaluation plan, section 4, with costs of 1). Cavg is the mean over classes.
@@ -203,17 +213,17 @@ def average_cost(
     Arguments
     ---------
     log_likelihood_ratios : np.ndarray
-        (N, L), of :func:`log_likelihood_ratios`.
+        (N, L) ratios from :func:`log_likelihood_ratios`.
     truth : np.ndarray
-        (N,) int; rows that are of no class (-1) are outside the closed set and left out.
-        Classes without a row are no targets, and L does not count them.
+        (N,) int classes; rows of no class (-1) are outside the closed set and left out.
+        Classes without a row are not targets, and L does not count them.
     p_target : float
         Prior probability of the target.
 
     Returns
     -------
     float
-        0 is perfect; NaN where fewer than two classes have rows.
+        The cost; 0 is perfect. NaN if fewer than two classes have rows.
 
     Example
     -------

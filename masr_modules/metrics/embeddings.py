@@ -1,4 +1,4 @@
-"""Pooled embeddings of utterances, with the labels that metrics ask for."""
+"""Pooled embeddings of utterances, with the labels that metrics need."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from masr_modules.encoders.pooling import StatisticsPooling
 
 #: Columns that metrics read, beside the label.
 COLUMNS = ("family", "speaker", "gender", "emotion")
-#: Further ones, of a pool of corpora.
+#: Further columns that metrics of a pool of corpora read.
 POOL_COLUMNS = ("age", "corpus")
-#: Years at which an age group begins.
+#: Ages (years) at which the age groups begin.
 AGE_GROUPS = (0, 20, 30, 40, 50)
 
 
 def age_group(age: str) -> str:
-    """The decade of an age in years, under 20 and from 50 on; "" where the age is not known.
+    """Returns the group of an age in years, by AGE_GROUPS; "" if the age is not known.
 
     Example
     -------
@@ -35,15 +35,15 @@ def age_group(age: str) -> str:
 
 @dataclass
 class LabelledEmbeddings:
-    """Embeddings of N utterances with their labels ("" where not known).
+    """The embeddings of N utterances with their labels ("" where not known).
 
     Arguments
     ---------
     layers : np.ndarray
-        (layers, N, D).
+        (layers, N, D) embeddings.
     labels : dict of str to np.ndarray
-        (N,) str each: `label`, which is the language, or what else the neighbours and probes
-        shall tell, COLUMNS and POOL_COLUMNS; of the age its group.
+        Name -> (N,) str. The names are `label` (the language, or another column that neighbours
+        and probes predict), COLUMNS and POOL_COLUMNS; `age` holds the age group.
     """
 
     layers: np.ndarray
@@ -55,7 +55,7 @@ class LabelledEmbeddings:
     ) -> "LabelledEmbeddings":
         """Joins embeddings, in the order of the rows, with the rows' labels.
 
-        The family stays empty where the label is not the language.
+        If `label` is not the language, the family is empty.
         """
         columns = {"label": label} | {column: column for column in (*COLUMNS, *POOL_COLUMNS)}
         if label != "language":
@@ -68,27 +68,27 @@ class LabelledEmbeddings:
         return cls(layers, cells)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The labels of that name."""
+        """Returns the labels of that name, (N,) str."""
         return self.labels[name]
 
     def at(self, layer: int, keep: np.ndarray | None = None) -> "LabelledEmbeddings":
-        """One layer (negative counts from the last), of some of the utterances."""
+        """Returns one layer (negative counts from the last), of all or some utterances."""
         one = LabelledEmbeddings(self.layers[[layer]], self.labels)
         return one if keep is None else one.some(keep)
 
     def some(self, keep: np.ndarray) -> "LabelledEmbeddings":
-        """The utterances that a mask or indices name."""
+        """Returns the utterances that a mask or indices select."""
         return LabelledEmbeddings(
             self.layers[:, keep], {name: x[keep] for name, x in self.labels.items()}
         )
 
     def known(self, name: str) -> "LabelledEmbeddings":
-        """The utterances that have a label of that name."""
+        """Returns the utterances that have a label of that name."""
         return self.some(self[name] != "")
 
     @property
     def embeddings(self) -> np.ndarray:
-        """(N, D) of the only layer left by `at`."""
+        """(N, D) embeddings of the single layer that `at` has selected."""
         (embeddings,) = self.layers
         return embeddings
 
@@ -105,28 +105,28 @@ def embed(
     progressbar: bool = False,
     audio_cache: AudioCache | None = None,
 ) -> np.ndarray:
-    """Pooled embeddings of all layers.
+    """Computes the pooled embeddings of utterances by all layers of an encoder.
 
     Arguments
     ---------
     encode : callable
         (wavs, wav_lens) -> (list of (B, F, D), (B,) frame_lens), as SSLObjective.encode.
     rows : mapping
-        From load_csv.
+        ID -> row, from load_csv.
     sample_rate : int
-        Hz.
+        The sample rate in Hz.
     device : str
-        Where `encode` runs.
+        The device on which `encode` runs.
     max_seconds : float
-        Longer utterances are cropped.
+        Longer utterances are cropped to this duration.
     max_batch_seconds : float
-        Budget of a batch.
+        Largest duration of a batch.
     pool : callable, optional
         (frames, frame_lens) -> (B, D); StatisticsPooling by default.
     progressbar : bool
-        Whether to show one.
+        Whether to show a progress bar.
     audio_cache : AudioCache, optional
-        Where decoded audio is kept; see `make_dataset`.
+        The cache that keeps decoded audio; see `make_dataset`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Is one system above another? Intervals over training seeds, test speakers and utterances."""
+"""Differences of systems, with intervals over training seeds, test speakers and utterances."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from scipy.sparse.csgraph import connected_components
 
 logger = logging.getLogger(__name__)
 
-#: With fewer seeds no interval is known to hold: see docs/intervals.md.
+#: With fewer seeds no interval is given, as none is known to hold: see docs/intervals.md.
 LEAST_SEEDS = 3
-#: Level of the F test that asks whether seeds differ by more than utterances explain. At the usual
-#: 0.05 a variance that three seeds cannot show would be left out; chosen by the simulation.
+#: Level of the F test whether seeds differ by more than utterances explain. At the usual 0.05, a
+#: variance that three seeds cannot show would be left out; benchmarks/intervals.py chose the level.
 SEEDS_DIFFER = 0.45
 
 
@@ -37,42 +37,44 @@ def paired_difference(
     given_encoders: bool = False,
     groups: Sequence[str] | None = None,
 ) -> Difference:
-    """Difference of two systems' macro means, with its 95 % interval.
+    """Computes the difference of two systems' macro means, with its 95 % interval.
 
     Training seeds and test speakers are the random draws; a speaker's utterances stay together,
-    and the strata, such as languages, are fixed. Variances of seeds, of speakers and of both
+    and the strata, such as languages, are fixed. The variances of seeds, of speakers and of both
     together add up as in an analysis of variance with two crossed random factors, with
     Satterthwaite's degrees of freedom (Satterthwaite, "An approximate distribution of estimates
-    of variance components", 1946). Where an F test finds that seeds differ, the interval is at
+    of variance components", 1946). If an F test finds that seeds differ, the interval is at
     least that of the seeds' means alone. `benchmarks/intervals.py` measures how often the
-    interval holds the truth. O(S N) for S seeds and N items.
+    interval holds the truth. The cost is O(S N) for S seeds and N items.
 
     Arguments
     ---------
     ours, theirs : mapping of int to sequence of float
-        Seed -> value of each item, such as 1 for a right answer; NaN where it was not asked.
-        Only seeds that both have are compared. An item counts where all of them asked it.
+        Seed -> value of each of N items, such as 1 for a right answer; NaN where the item was not
+        evaluated. Only seeds that both systems have are compared, and only items that all these
+        runs evaluated.
     strata : sequence of str
-        Stratum of each item: the mean is taken within each, then over them.
+        (N,) stratum of each item: the mean is taken within each stratum, then over strata.
     speakers : sequence of str
-        Speaker of each item. Where it is not known ("") the item stands for a speaker.
+        (N,) speaker of each item. An item of unknown speaker ("") counts as a speaker of its own.
     given_encoders : bool
-        Whether the interval is of these trained encoders alone, and not of what other seeds
-        would give: speakers alone are drawn.
+        Whether the interval is for these trained encoders alone, and not for encoders of other
+        seeds: then only speakers are random.
     groups : sequence of str, optional
-        Group of each item, such as a corpus, of which each has strata of its own: the mean over
-        strata is taken within each group, then over groups.
+        (N,) group of each item, such as a corpus, each of which has strata of its own: the mean
+        over strata is taken within each group, then over groups.
 
     Returns
     -------
     Difference
-        ours - theirs. It has no interval where there are fewer than LEAST_SEEDS seeds, or where
-        a stratum has one speaker alone.
+        ours - theirs. It has no interval if there are fewer than LEAST_SEEDS seeds (unless
+        `given_encoders`), or if a speaker shares none of their strata with another speaker.
 
     Raises
     ------
     ValueError
-        If there is no common seed, the items differ in number, or none was asked.
+        If there is no common seed, the items differ in number, or no item was evaluated by all
+        runs.
 
     Example
     -------
@@ -85,16 +87,16 @@ def paired_difference(
     gap = _gaps(ours, theirs, strata)
     asked = ~np.isnan(gap).any(axis=0)
     if not asked.any():
-        raise ValueError("no item was asked of all runs that are compared")
+        raise ValueError("no item was evaluated in all runs that are compared")
     if lost := int((~np.isnan(gap).all(axis=0) & ~asked).sum()):
-        logger.warning("%d items were not asked of each run: they count in none", lost)
+        logger.warning("%d items were not evaluated in every run: they are left out", lost)
     gap = gap[:, asked]
     group = np.full(len(strata), "") if groups is None else np.asarray(groups)
     pairs = [*zip(group[asked].tolist(), np.asarray(strata)[asked].tolist(), strict=True)]
     named = sorted({*pairs})
     place = {pair: i for i, pair in enumerate(named)}
     stratum = np.array([place[pair] for pair in pairs])
-    # The weight of each stratum in the mean
+    # The weight of each stratum in the mean.
     _, of_group, in_group = np.unique(
         [name for name, _ in named], return_inverse=True, return_counts=True
     )
@@ -104,7 +106,7 @@ def paired_difference(
     size = np.bincount(stratum)
     means = np.stack([np.bincount(stratum, row) / size for row in gap])  # (S, strata)
     part = (gap - means[:, stratum]) * (weight / size)[stratum]
-    # (S, speakers): what each speaker adds to the seed's macro mean, beyond the strata's means
+    # (S, speakers): what each speaker adds to the seed's macro mean, beyond the strata's means.
     part = np.stack([np.bincount(speaker, row) for row in part])
     by_seed = means @ weight
     half = _half_width(by_seed, part, _components(speaker, stratum), given_encoders)
@@ -113,10 +115,12 @@ def paired_difference(
 
 
 def _gaps(ours: Mapping, theirs: Mapping, strata: Sequence[str]) -> np.ndarray:
-    """(seeds, items)"""
+    """Returns the (seeds, items) differences of the seeds that both systems have."""
     seeds = sorted(set(ours) & set(theirs))
     if not seeds:
-        raise ValueError(f"no common seed: {sorted(ours)} and {sorted(theirs)}")
+        raise ValueError(
+            f"no common seed: one system has {sorted(ours)}, the other {sorted(theirs)}"
+        )
     sizes = {len(strata), *(len(run[s]) for run in (ours, theirs) for s in seeds)}
     if len(sizes) > 1:
         raise ValueError(f"the items differ in number: {sorted(sizes)}")
@@ -124,7 +128,7 @@ def _gaps(ours: Mapping, theirs: Mapping, strata: Sequence[str]) -> np.ndarray:
 
 
 def _numbered(speakers: np.ndarray) -> np.ndarray:
-    """A number for each speaker, and for each item without one."""
+    """Returns a number for each item: the same for items of a speaker, another if none is known."""
     names, numbers = np.unique(speakers, return_inverse=True)
     unknown = speakers == ""
     numbers[unknown] = len(names) + np.arange(unknown.sum())
@@ -132,7 +136,10 @@ def _numbered(speakers: np.ndarray) -> np.ndarray:
 
 
 def _components(speaker: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """(speakers,): the same number for speakers that share strata; they are drawn together."""
+    """Returns (speakers,) numbers, the same for speakers that share strata, directly or by others.
+
+    Such speakers are drawn together.
+    """
     count = int(speaker.max()) + 1
     size = count + int(stratum.max()) + 1
     edges = coo_array((np.ones(len(speaker)), (speaker, count + stratum)), shape=(size, size))
@@ -148,7 +155,7 @@ def _half_width(
         return float("nan")
     scale = (drawn / (drawn - 1))[component]
     center = part.mean(axis=0)
-    each = np.bincount(component, scale * center**2)  # of the mean, from each component
+    each = np.bincount(component, scale * center**2)  # the mean's variance, by component
     speakers = each.sum()
     if not speakers > 0:
         speakers_df = float((drawn - 1).sum())
@@ -176,10 +183,22 @@ def _quantile(df: float) -> float:
 
 
 def pseudo_values(whole: float, without: Sequence[float]) -> np.ndarray:
-    """Jackknife: what each item adds to a statistic that is no mean, such as an EER.
+    """Computes the jackknife's pseudo-values of a statistic that is not a mean, such as an EER.
 
-    n * whole - (n - 1) * without; their mean is the statistic, less its bias (Efron and
-    Tibshirani, "An introduction to the bootstrap", 1993, chapter 11).
+    They are n * whole - (n - 1) * without for n items, and their mean is the statistic corrected
+    for bias (Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 11).
+
+    Arguments
+    ---------
+    whole : float
+        The statistic of all items.
+    without : sequence of float
+        (n,) the statistic without each item in turn.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) pseudo-values.
 
     Example
     -------
@@ -192,15 +211,16 @@ def pseudo_values(whole: float, without: Sequence[float]) -> np.ndarray:
 
 
 def ratio_values(parts: Sequence[float], wholes: Sequence[float]) -> np.ndarray:
-    """What each item adds to a ratio of sums, such as a word error rate; the ratio is their mean.
+    """Computes a value for each item of a ratio of sums, such as a word error rate.
 
-    The delta method: the spread of these values is that of sum(parts) / sum(wholes), to the first
-    order, where items are drawn with their sizes (Cochran, "Sampling techniques", 1977, chapter 6).
+    The mean of the values is the ratio, and by the delta method their spread is that of
+    sum(parts) / sum(wholes), to the first order, if items are drawn with their sizes (Cochran,
+    "Sampling techniques", 1977, chapter 6).
 
     Arguments
     ---------
     parts, wholes : sequence of float
-        Of each item, such as wrong words and words.
+        (N,) numbers of each item, such as its wrong words and its words.
 
     Returns
     -------

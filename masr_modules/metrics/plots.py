@@ -1,4 +1,4 @@
-"""Pictures: what label x label tables share, results with intervals, curves."""
+"""Pictures of results with intervals and of curves, and what pictures of square tables share."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,12 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Names are the corpus's: two $ in one are no formula. Whatever draws text imports this module.
+# Names come from corpora, so that two $ in one are not a formula. All code that draws text imports
+# this module.
 matplotlib.rcParams["text.parse_math"] = False
 
-#: Okabe and Ito's colours, which the colour-blind distinguish ("Color universal design", 2008);
-#: their yellow is left out, which white hides.
+#: Okabe and Ito's colours, which the colour-blind can distinguish ("Color universal design", 2008);
+#: their yellow is left out, because it cannot be seen on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 VERMILION, PURPLE, BLUE = "#D55E00", "#CC79A7", "#0072B2"
 
@@ -38,22 +39,22 @@ INK = "#333333"
 
 #: A mean and its 95 % interval.
 Estimate = tuple[float, float, float]
-#: What a panel has of each system: an estimate, or one for each label or place of a curve.
+#: The values of a system in a panel: one estimate, or one for each label or place of a curve.
 Shown = TypeVar("Shown", Estimate, Mapping[str, Estimate], Mapping[float, Estimate])
 
 
 class Panel(NamedTuple, Generic[Shown]):
-    """One metric of a picture.
+    """The panel of one metric in a picture.
 
     Arguments
     ---------
     title : str
         The metric, with its unit.
     less_is_better : bool
-        As of an error rate.
+        Whether lower values are better, as for an error rate.
     values : mapping
-        System -> its estimate; of rows, label -> estimate; of a curve, place on the axis ->
-        estimate.
+        System -> its estimate; for rows, system -> label -> estimate; for curves, system -> place
+        on the axis -> estimate.
     """
 
     title: str
@@ -90,7 +91,7 @@ def _mark(
     bars: ArrayLike,
     **more: Any,
 ) -> None:
-    """Points, and a line where there are several; (2, N) whiskers where these are known."""
+    """Draws points, a line if there are several, and (2, N) whiskers where they are known."""
     colour, marker = style
     line: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 6, "linewidth": 1.8}
     axes.plot(x, y, **line | more)
@@ -105,12 +106,12 @@ def _mark(
 def draw_intervals(
     panels: Sequence[Panel[Estimate]], styles: Mapping[str, tuple[str, str]]
 ) -> Figure:
-    """Each system's mean and interval, a panel for each metric.
+    """Draws each system's mean and interval, with a panel for each metric.
 
     Arguments
     ---------
     panels : sequence of Panel
-        All with the same systems.
+        The panels, all with the same systems.
     styles : mapping
         System -> colour and marker.
 
@@ -145,13 +146,13 @@ def draw_rows(
     groups: Mapping[str, str],
     styles: Mapping[str, tuple[str, str]],
 ) -> Figure:
-    """A row for each label, in it every system's mean and interval; groups of rows are spaced.
+    """Draws a row for each label, with every system's mean and interval; groups are set apart.
 
     Arguments
     ---------
     panels : sequence of Panel
-        System -> label -> estimate; where some are below 0, a line marks it. The first has all
-        systems.
+        The panels, whose values are system -> label -> estimate. If some are below 0, a line marks
+        0. The first panel has all systems.
     groups : mapping
         Label -> its group, in the order of the rows.
     styles : mapping
@@ -205,17 +206,17 @@ def draw_curves(
     axis: str,
     styles: Mapping[str, tuple[str, str]],
 ) -> Figure:
-    """A line with intervals for each system, a panel for each metric.
+    """Draws a line with intervals for each system, with a panel for each metric.
 
-    Systems that share a place stand beside each other there. Places that span more than a
-    factor of 20 are on a logarithmic axis.
+    Systems that share a place stand beside each other there. If the places span more than a
+    factor of 20, the axis is logarithmic.
 
     Arguments
     ---------
     panels : sequence of Panel
-        All with the same systems.
+        The panels, all with the same systems.
     axis : str
-        What the places are.
+        The label of the axis.
     styles : mapping
         System -> colour and marker.
 
@@ -257,16 +258,16 @@ def _name_systems(figure: Figure, axes: Axes, columns: int) -> None:
 
 
 def mark_groups(axes: Axes, groups: Sequence[str], color: str = "white") -> None:
-    """Lines between groups of neighbouring rows and columns, and the groups' names on the right.
+    """Draws lines between groups of neighbouring rows and columns, and their names on the right.
 
     Arguments
     ---------
     axes : Axes
-        Shows an image of a square table.
+        The axes, which show an image of a square table.
     groups : sequence of str
-        The group of each row; empty names are not written.
+        The group of each row; an empty string is a group without a name.
     color : str
-        Of the lines.
+        The colour of the lines.
 
     Example
     -------
@@ -290,9 +291,9 @@ def mark_groups(axes: Axes, groups: Sequence[str], color: str = "white") -> None
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a picture whole or not at all; its kind is told by the name's ending.
+    """Writes a picture whole or not at all, in the format of the path's extension.
 
-    The same picture is the same bytes, as SVG too.
+    The same picture gives the same bytes, also as SVG.
 
     Example
     -------

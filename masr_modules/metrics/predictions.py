@@ -1,4 +1,4 @@
-"""What a classifier said of a test set, kept as a CSV from which every metric follows."""
+"""A classifier's predictions on a test set, kept as a CSV from which every metric follows."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ _SCORE = "score_"
 
 @dataclass
 class Predictions:
-    """Scores of N utterances in L classes, with the truth.
+    """The scores of N utterances in L classes, with the true classes.
 
     Arguments
     ---------
@@ -30,12 +30,13 @@ class Predictions:
     truth : np.ndarray
         (N,) int, index into `labels`; -1 where the truth is not known or not a class.
     unseen : dict[str, str], optional
-        ID -> true label, of the rows whose true label is not a class.
+        ID -> true label, for the rows whose true label is not a class.
 
     Raises
     ------
     ValueError
-        If lengths differ, names or IDs repeat, or a score is NaN: names the utterance.
+        If lengths differ, labels or IDs are repeated, a true class is out of range, or a score is
+        NaN; the message names the label or utterance.
 
     Example
     -------
@@ -84,7 +85,10 @@ class Predictions:
         log_posteriors: np.ndarray,
         truth: Sequence[str],
     ) -> "Predictions":
-        """Makes predictions from names of the true labels, as a corpus has them; "": not known."""
+        """Makes predictions from the names of the true labels, as a corpus has them.
+
+        A label that is not known is "".
+        """
         index = {label: i for i, label in enumerate(labels)}
         unseen = {i: name for i, name in zip(ids, truth, strict=True) if name and name not in index}
         codes = np.array([index.get(name, -1) for name in truth], dtype=np.int64)
@@ -97,7 +101,7 @@ class Predictions:
 
     @property
     def truth_labels(self) -> np.ndarray:
-        """(N,) str: true labels, those that are no class too; "" where not known."""
+        """(N,) str: true labels, also those that are not a class; "" where not known."""
         names = [self.labels[true] if true >= 0 else "" for true in self.truth]
         return np.array(
             [name or self.unseen.get(i, "") for i, name in zip(self.ids, names, strict=True)],
@@ -106,21 +110,24 @@ class Predictions:
 
     @property
     def predicted_labels(self) -> np.ndarray:
-        """(N,) str."""
+        """(N,) str: labels of the highest scores."""
         return np.array(self.labels, dtype=np.str_)[self.predicted]
 
     @property
     def known(self) -> np.ndarray:
-        """(N,) bool: rows whose true label is known, be it a class or not."""
+        """(N,) bool: whether the true label of each row is known, be it a class or not."""
         return self.truth_labels != ""
 
     @property
     def unseen_counts(self) -> dict[str, int]:
-        """True label that is no class -> its rows. To be stated beside the metrics."""
+        """True label that is not a class -> number of its rows, to be stated with the metrics."""
         return dict(sorted(Counter(self.unseen[i] for i in self.ids if i in self.unseen).items()))
 
     def write_csv(self, path: str | Path) -> None:
-        """Writes ID, truth, predicted and a column `score_LABEL` a class; whole or not at all."""
+        """Writes ID, truth, predicted and a column `score_LABEL` for each class.
+
+        The file is written whole or not at all.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_HEADER + [_SCORE + label for label in self.labels])
@@ -133,12 +140,13 @@ class Predictions:
 
     @classmethod
     def read_csv(cls, path: str | Path) -> "Predictions":
-        """Reads what `write_csv` wrote.
+        """Reads predictions that `write_csv` wrote.
 
         Raises
         ------
         ValueError
-            If a column or cell is missing, or a score is no number: names file and line.
+            If a column or cell is missing, a score is not a number, or `predicted` does not have
+            the highest score; the message names file and line.
         """
         with open(path, encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
@@ -146,20 +154,22 @@ class Predictions:
             labels = [name.removeprefix(_SCORE) for name in header[3:]]
             if header != _HEADER + [_SCORE + label for label in labels] or not labels:
                 raise ValueError(
-                    f"{path}: the columns must be {', '.join(_HEADER)} and {_SCORE}LABEL of each "
+                    f"{path}: the columns must be {', '.join(_HEADER)} and {_SCORE}LABEL for each "
                     f"class; found {', '.join(header[:5])}"
                 )
             ids, truth, scores = [], [], []
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if len(row) != len(header):
-                    raise ValueError(f"{where}: {len(row)} cells, the header has {len(header)}")
+                    raise ValueError(f"{where}: {len(row)} cells, but the header has {len(header)}")
                 try:
                     scores.append(np.array(row[3:], dtype=np.float32))
                 except ValueError as error:
-                    raise ValueError(f"{where}: a score is no number ({error})") from error
+                    raise ValueError(f"{where}: a score is not a number ({error})") from error
                 if labels[scores[-1].argmax()] != row[2]:
-                    raise ValueError(f"{where}: predicted {row[2]!r} has not the highest score")
+                    raise ValueError(
+                        f"{where}: predicted {row[2]!r} does not have the highest score"
+                    )
                 ids.append(row[0])
                 truth.append(row[1])
         return cls.of(ids, labels, np.array(scores).reshape(len(ids), len(labels)), truth)

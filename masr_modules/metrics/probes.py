@@ -1,4 +1,4 @@
-"""How well frozen embeddings separate languages, families, speakers and emotions."""
+"""Metrics of how well frozen embeddings separate languages, families, speakers and emotions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from masr_modules.metrics.softmax_regression import LinearProbe, fit_probes
 NEIGHBOURS = 10
 PROBE_STRENGTHS = (0.01, 0.1)
 
-#: Of one layer: references, valid, test -> the labels predicted of valid and of test.
+#: References, valid and test of one layer -> the labels predicted for valid and for test.
 _Predict = Callable[
     [LabelledEmbeddings, LabelledEmbeddings, LabelledEmbeddings], tuple[np.ndarray, np.ndarray]
 ]
@@ -23,19 +23,19 @@ _Predict = Callable[
 
 @dataclass
 class Evaluation:
-    """What an encoder was measured to do.
+    """The metrics of an encoder, with their layers and per-utterance correctness.
 
     Arguments
     ---------
     metrics : dict of str to float
         knn, linear, family, within_family, gender, age, emotion (macro accuracies in [0, 1]) and
-        speaker_eer in [0, 1]; NaN where nothing could be asked. `valid_` before a name: on the
-        validation set, to choose between systems.
+        speaker_eer in [0, 1]; NaN where nothing could be evaluated. A name with `valid_` before it
+        is the metric on the validation set, to choose between systems.
     layers : dict of str to int or str
-        The layer of each, chosen on the validation set; of several corpora, theirs.
+        Metric -> its layer, chosen on the validation set; for several corpora, their layers.
     correct : dict of str to np.ndarray
-        (N,) of each accuracy: 1 where the test utterance was named right, 0 where not, NaN
-        where it was not asked; of speaker_eer (V,): the rate without each speaker in turn,
+        Accuracy -> (N,): 1 where the test utterance was classified right, 0 where wrong, NaN
+        where it was not evaluated. speaker_eer -> (V,): the rate without each speaker in turn,
         speakers sorted.
     """
 
@@ -51,18 +51,18 @@ def evaluate(
     within: Sequence[str] = (),
     columns: Sequence[str] = ("gender", "emotion"),
 ) -> Evaluation:
-    """Every metric of the results table, each of the layer that is best at it on `valid`.
+    """Computes every metric of the results table, each by the layer that is best at it on `valid`.
 
     Arguments
     ---------
     references, valid, test : LabelledEmbeddings
-        All layers. Neighbours and probes learn from `references`; layers and strengths
-        of probes are chosen on `valid`.
+        The embeddings of three splits by all layers. Neighbours and probes learn from
+        `references`; layers and strengths of probes are chosen on `valid`.
     within : sequence of str
-        Labels that both utterances of a trial share, such as label and gender: adds
-        speaker_eer_within, of such trials alone.
+        Labels, such as label and gender. If there are any, speaker_eer_within is added, over only
+        the trials whose two utterances share them.
     columns : sequence of str
-        Labels with a probe of their own: gender, age, emotion.
+        Labels, of gender, age and emotion, that have a probe of their own.
     """
     found = Evaluation({"family": float("nan")}, {}, {})
     for name, (column, _) in _PREDICTIONS.items():
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def macro(truth: np.ndarray, right: np.ndarray) -> float:
-    """Mean over labels of the fraction named right; NaN, what was not asked, is left out.
+    """Computes the mean over labels of the fraction classified right; leaves out NaN.
 
     Example
     -------
@@ -101,7 +101,7 @@ def macro(truth: np.ndarray, right: np.ndarray) -> float:
 
 
 def knn_accuracy(references: LabelledEmbeddings, test: LabelledEmbeddings) -> float:
-    """Macro accuracy of the label by nearest neighbours, of one layer.
+    """Computes the macro accuracy of the label by the nearest neighbours, for a single layer.
 
     Example
     -------
@@ -118,14 +118,14 @@ def knn_accuracy(references: LabelledEmbeddings, test: LabelledEmbeddings) -> fl
 def best_layer(
     metric: str, references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
 ) -> tuple[float, int, np.ndarray]:
-    """The layer that is best at a metric on `valid`, and what it predicts.
+    """Finds the layer that is best at a metric on `valid`, and its predictions.
 
     Arguments
     ---------
     metric : str
         knn, linear, within_family, gender, age or emotion.
     references, valid, test : LabelledEmbeddings
-        With the labels that the metric is of.
+        The embeddings of utterances that have the metric's label, by all layers.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def best_layer(
     layer : int
         The layer.
     predicted : np.ndarray
-        (N,) labels of `test`, by this layer; "" where there is nothing to tell.
+        (N,) labels of `test` that this layer predicts; "" where nothing is predicted.
 
     Example
     -------
@@ -169,9 +169,10 @@ def _neighbours(
 def _neighbours_of_family(
     references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The family is given: neighbours of that family alone, where it has two languages or more.
+    """Predicts the label by the neighbours of the true family alone.
 
-    How well close relatives are separated; "" where there is nothing to tell.
+    This says how well related languages are separated. Utterances of a family with fewer than two
+    languages get "".
     """
     on_valid, on_test = (
         np.full(len(s["label"]), "", dtype=references["label"].dtype) for s in (valid, test)
@@ -193,7 +194,7 @@ def _neighbours_of_family(
 
 
 def _probe(column: str) -> _Predict:
-    """Logistic regression, its strength chosen on valid."""
+    """Makes a logistic regression of a column, whose strength is chosen on the validation set."""
 
     def predict(
         references: LabelledEmbeddings, valid: LabelledEmbeddings, test: LabelledEmbeddings
@@ -211,7 +212,7 @@ def _probe(column: str) -> _Predict:
     return predict
 
 
-#: Metric -> the column it tells, and what predicts it on the validation and the test set.
+#: Metric -> its column, and the function that predicts it on the validation and the test set.
 _PREDICTIONS: dict[str, tuple[str, _Predict]] = {
     "knn": ("label", _neighbours),
     "linear": ("label", _probe("label")),
@@ -244,7 +245,7 @@ def _add_speaker_eer(
         speaker_eer(references.at(layer), valid.at(layer), within)
         for layer in range(len(references.layers))
     ]
-    # Where there is nothing to choose by: the first.
+    # If no layer has a rate on the validation set, the first is taken.
     layer = int(np.nanargmin(rates)) if np.isfinite(rates).any() else 0
     scores, pairs = _trials(references.at(layer), test.at(layer), within)
     rate = equal_error_rate(scores, pairs[0] == pairs[1])
@@ -255,18 +256,19 @@ def _add_speaker_eer(
         found.correct[name] = rates_without(scores, pairs)
 
 
-#: Utterances whose pairs make the speaker EER: 4.5 million pairs.
+#: Largest number of utterances whose pairs are trials of the speaker EER: 4.5 million pairs.
 MAX_SPEAKER_UTTERANCES = 3000
 
 
 def speaker_eer(
     references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str] = ()
 ) -> float:
-    """Equal error rate over all pairs of test utterances with known speakers, by cosine.
+    """Computes the equal error rate over all pairs of test utterances with known speakers.
 
-    Or over those pairs alone that share the labels `within`, and have them. Embeddings are
-    standardised with the references' statistics. O(N^2 log N) for N utterances, of at most
-    MAX_SPEAKER_UTTERANCES, evenly spread.
+    With `within`, only pairs whose utterances have these labels and share them count. The score of
+    a pair is the cosine of the embeddings, which are standardised with the references' statistics.
+    Of more than MAX_SPEAKER_UTTERANCES utterances, that many, evenly spread, are used. The cost is
+    O(N^2 log N) for N utterances.
     """
     scores, (first, second) = _trials(references, test, within)
     return equal_error_rate(scores, first == second)
@@ -275,7 +277,7 @@ def speaker_eer(
 def _trials(
     references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of all pairs, and (2, pairs) the place of their speakers among the sorted ones."""
+    """Returns the cosines of all pairs, and (2, pairs) the places of their speakers, if sorted."""
     test = test.known("speaker")
     if len(test["speaker"]) > MAX_SPEAKER_UTTERANCES:
         test = test.some(
@@ -294,24 +296,24 @@ def _trials(
 
 
 def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The equal error rate without each speaker in turn.
+    """Computes the equal error rate without each speaker in turn.
 
-    Exactly that of the pairs that are left, at the cost of one sort: the places of each speaker's
-    own pairs among all are known, and the threshold of each is found by bisection.
-    O((P + V) log P) for V speakers. NaN where no target or no non-target is left, as of
-    `equal_error_rate`.
+    Each rate is exactly that of the pairs that are left, but all need only one sort: the places of
+    each speaker's pairs among all are known, and each threshold is found by bisection. The cost is
+    O((P + V) log P) for V speakers.
 
     Arguments
     ---------
     scores : np.ndarray
-        (P,) of pairs of utterances.
+        (P,) scores of pairs of utterances.
     pairs : np.ndarray
-        (2, P) number of the speaker of each.
+        (2, P) numbers of the speakers of each pair.
 
     Returns
     -------
     np.ndarray
-        (V,), of the speakers 0 to the highest number of `pairs`.
+        (V,) rates without each of the speakers 0 to the highest number of `pairs`; NaN if no
+        target or no non-target is left.
 
     Example
     -------
@@ -319,7 +321,7 @@ def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     >>> rates_without(np.array([0.9, 0.1, 0.2, 0.8, 0.7, 0.6]), pairs).tolist()
     [0.5, 0.0, 0.0]
     """
-    # Pairs of one score have one place: they are accepted together.
+    # Pairs with the same score have the same place, because they are accepted together.
     distinct, place = np.unique(-scores, return_inverse=True)
     same, speakers = pairs[0] == pairs[1], int(pairs.max()) + 1
     detected = _rate_without(place[same], pairs[:1, same], speakers, len(distinct))
@@ -328,7 +330,7 @@ def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     def rates(taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return 1 - detected(taken), accepted(taken)
 
-    # P_miss is greater where `few` scores are accepted, and not where `many` are.
+    # P_miss is greater than P_fa if `few` scores are accepted, and not if `many` are.
     few, many = np.zeros(speakers, dtype=int), np.full(speakers, len(distinct))
     with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is left
         while (many - few > 1).any():
@@ -341,16 +343,19 @@ def rates_without(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def _rate_without(
     place: np.ndarray, owners: np.ndarray, speakers: int, places: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Of pairs of one kind: (V,) first places -> fraction that lies there, without each speaker's.
+    """Makes a function that gives the fractions of pairs of one kind that are accepted.
+
+    The function maps (V,) numbers of accepted places to (V,) fractions, each without the pairs of
+    one speaker.
 
     Arguments
     ---------
     place : np.ndarray
-        (P,) of each pair among the scores, the highest first.
+        (P,) place of each pair's score among the distinct scores, the highest first.
     owners : np.ndarray
-        (1, P) or (2, P): whose the pairs are.
+        (1, P) or (2, P) speakers of each pair.
     speakers, places : int
-        How many there are.
+        The numbers of speakers and of places.
     """
     everyone = np.r_[0, np.cumsum(np.bincount(place, minlength=places))]
     own = np.sort((owners.astype(np.int64) * (places + 1) + place).ravel())

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression of embeddings, for linear probes of many layers and strengths."""
+"""Multinomial logistic regression on embeddings, for linear probes of many layers and strengths."""
 
 import logging
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from threadpoolctl import threadpool_limits
 
 logger = logging.getLogger(__name__)
 
-#: As in scikit-learn: of the gradient's largest number.
+#: A fit ends when no component of the gradient is larger, as in scikit-learn.
 TOLERANCE = 1e-4
 MAX_STEPS = 300
-#: Up to so many numbers (utterances times dimensions) one thread fits.
+#: Up to this many numbers (utterances times dimensions), a fit uses one thread.
 FEW_NUMBERS = 1 << 24
 
 
@@ -26,9 +26,9 @@ class LinearProbe:
     names : np.ndarray
         (K,) labels.
     weights : np.ndarray
-        (K, D).
+        (K, D) weights.
     bias : np.ndarray
-        (K,).
+        (K,) biases.
     """
 
     names: np.ndarray
@@ -36,37 +36,37 @@ class LinearProbe:
     bias: np.ndarray
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """(N,) labels of (N, D) embeddings."""
+        """Predicts the (N,) labels of (N, D) embeddings."""
         return self.names[(x @ self.weights.T + self.bias).argmax(axis=1)]
 
 
 def fit_probes(x: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) -> list[LinearProbe]:
-    """The minima that scikit-learn's LogisticRegression has at C = strength.
+    """Fits probes that minimise the loss of scikit-learn's LogisticRegression with C = strength.
 
-    It takes L-BFGS two to five times as many steps there, for the dimensions of embeddings are
-    correlated. Here it works on principal components, each divided by about the root of the
-    loss's curvature along it: (variance / K + 1 / (C N)). The penalty stays that of the weights,
-    which is why scaling the inputs of LogisticRegression would not do. Each strength begins where
-    the one before ended.
+    Scikit-learn needs two to five times as many steps of L-BFGS, because the dimensions of
+    embeddings are correlated. Here L-BFGS works on principal components, each divided by about the
+    root of the loss's curvature along it, variance / K + 1 / (C N). The penalty remains that of the
+    unscaled weights, which scaled inputs of LogisticRegression would not give. The fit of each
+    strength begins where the one before ended.
 
     Arguments
     ---------
     x : np.ndarray
-        (N, D), standardised.
+        (N, D) embeddings, standardised.
     labels : np.ndarray
-        (N,) of K labels, two or more.
+        (N,) labels, of K >= 2 different ones.
     strengths : sequence of float
-        C, the inverse of the weights' penalty; rising.
+        Values of C, the inverse of the weights' penalty, in rising order.
 
     Returns
     -------
     list of LinearProbe
-        One a strength.
+        One probe for each strength.
 
     Raises
     ------
     ValueError
-        If an embedding is not finite, or there is one label alone.
+        If an embedding is not finite, or there is only one label.
 
     Example
     -------
@@ -79,17 +79,17 @@ def fit_probes(x: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) ->
         raise ValueError(f"embedding {finite.argmin()} is not finite")
     names, truth = np.unique(labels, return_inverse=True)
     if len(names) < 2:
-        raise ValueError(f"a probe tells two labels or more apart; there is {names.tolist()} alone")
+        raise ValueError(f"a probe needs two labels or more, but there is only {names.tolist()}")
     count, size = x.shape
-    # Short products by the thousand: where another program has a core, threads would wait for each
-    # other at each of them, and a fit would take ten times as long.
+    # A fit makes thousands of short products. If another program uses a core, threads would wait
+    # for each other at each of them, and a fit would take ten times as long.
     with threadpool_limits(1 if x.size <= FEW_NUMBERS else None, "blas"):
         variances, basis = np.linalg.eigh(x.T @ x / count)
         points = np.hstack([x @ basis, np.ones((count, 1), x.dtype)])
-        curvature = np.append(variances.clip(0), 1.0) / len(names)  # the last: bias
+        curvature = np.append(variances.clip(0), 1.0) / len(names)  # the last is that of the bias
         weights, probes = np.zeros((len(names), size + 1)), []
         for strength in strengths:
-            # scikit-learn has one vector of weights for two labels; ours are its halves.
+            # For two labels, scikit-learn has one vector of weights; the two here are its halves.
             penalty = np.append(np.ones(size), 0.0) * (1 + (len(names) == 2)) / (strength * count)
             scale = np.sqrt(curvature + penalty)
             weights = _minimise(points, truth, penalty, scale, weights)
@@ -104,18 +104,18 @@ def _minimise(
     scale: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """(K, D) weights of the least mean cross-entropy + sum(penalty weights^2) / 2.
+    """Finds the (K, D) weights that minimise mean cross-entropy + sum(penalty weights^2) / 2.
 
     Arguments
     ---------
     points : np.ndarray
-        (N, D).
+        (N, D) inputs.
     truth : np.ndarray
-        (N,) int.
+        (N,) int classes.
     penalty, scale : np.ndarray
-        (D,): of each dimension; L-BFGS moves weights times scale.
+        (D,) penalty and scale of each dimension; L-BFGS optimises weights times scale.
     weights : np.ndarray
-        (K, D) to start with.
+        (K, D) weights to start from.
     """
     rows = np.arange(len(points))
 

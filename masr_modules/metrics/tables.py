@@ -1,6 +1,6 @@
-"""Result tables: generated from what runs measured, never typed.
+"""Result tables, which are generated from the metrics of runs and never typed.
 
-``python -m masr_modules.metrics.tables RUN/results.json ... --readme FILE --block NAME`` puts the
+``python -m masr_modules.metrics.tables RUN/results.json ... --readme FILE --block NAME`` writes the
 table of some runs between two marks of a Markdown file.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from masr_modules.config.files import write_atomic
 from masr_modules.config.markdown import one_line
 
-#: How a kind of metric is printed: its scale, decimals and unit.
+#: Kind of metric -> scale, decimals and unit with which it is printed.
 KINDS = {
     "share": (100, 1, " (%)"),
     "loss": (1, 2, ""),
@@ -35,7 +35,7 @@ PRETRAIN_COLUMNS = (
     ("emotion", "emotion", "share"),
     ("valid SSL loss", "ssl_loss", "loss"),
 )
-#: The same of a pool of corpora, each of which is asked by itself.
+#: Title, key and kind of each metric of a pool of corpora, each of which is evaluated by itself.
 CORPORA_COLUMNS = (
     ("language linear", "linear", "share"),
     ("language kNN", "knn", "share"),
@@ -51,7 +51,7 @@ CORPORA_COLUMNS = (
 
 
 def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
-    """The columns of a pretraining's table whose neighbours and probes tell another label.
+    """Returns the columns of a pretraining's table whose neighbours and probes predict `label`.
 
     Example
     -------
@@ -62,7 +62,7 @@ def pretrain_columns(label: str) -> list[tuple[str, str, str]]:
 
 
 def replace_block(path: str | Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- name -->` and `<!-- /name -->` of a Markdown file.
+    """Replaces the text between `<!-- name -->` and `<!-- /name -->` of a Markdown file.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def replace_block(path: str | Path, name: str, text: str) -> None:
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     whole = Path(path).read_text(encoding="utf-8")
     if start not in whole or end not in whole.split(start, 1)[1]:
-        raise ValueError(f"{path}: no block between {start.strip()} and {end}")
+        raise ValueError(f"{path}: no block between {start.strip()} and {end}: add the two marks")
     before, rest = whole.split(start, 1)
     write_atomic(path, before + start + text.rstrip("\n") + "\n" + end + rest.split(end, 1)[1])
 
@@ -91,10 +91,10 @@ def write_results(folder: str | Path, results: dict) -> None:
 
 
 def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]]]:
-    """What several runs measured, as format_table takes it.
+    """Joins the metrics of several runs for format_table.
 
-    Trained systems come first, then the rows that every run has. Such a row
-    counts once where runs agree on it.
+    Trained systems come first, then the rows that every run has. If runs agree on such a row, it
+    counts once.
 
     Arguments
     ---------
@@ -120,9 +120,9 @@ def join_results(paths: Sequence[str | Path]) -> dict[str, list[dict[str, float]
 
 
 def format_cell(values: Sequence[float | None], kind: str) -> str:
-    """Mean, and ± sample standard deviation of several values; None and NaN are left out.
+    """Formats the mean of values, and ± their sample standard deviation; leaves out None and NaN.
 
-    Values that are all the same have none: nothing of them was drawn.
+    Values that are all the same have no standard deviation, because they do not depend on the seed.
 
     Example
     -------
@@ -142,14 +142,14 @@ def format_cell(values: Sequence[float | None], kind: str) -> str:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """The number, or a dash where nothing is known.
+    """Formats a number, or a dash for NaN.
 
     Arguments
     ---------
     value : float
-        NaN where nothing is known.
+        The number; NaN if it is not known.
     digits : int
-        Decimals.
+        Number of decimals.
 
     Example
     -------
@@ -160,7 +160,7 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def column_title(column: tuple[str, str, str]) -> str:
-    """Title of a figure with its unit."""
+    """Returns the title of a column with its unit."""
     title, _, kind = column
     return title + KINDS[kind][2]
 
@@ -170,7 +170,7 @@ def format_table(
     columns: Sequence[tuple[str, str, str]] = PRETRAIN_COLUMNS,
     title: str = "encoder",
 ) -> str:
-    """A Markdown table, one row a system.
+    """Makes a Markdown table with one row for each system.
 
     Arguments
     ---------
@@ -179,7 +179,7 @@ def format_table(
     columns : sequence of (str, str, str)
         Title, key and kind of each metric.
     title : str
-        Of the first column.
+        Title of the first column.
 
     Example
     -------
@@ -197,7 +197,7 @@ def format_table(
 
 
 def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in plain text too; marks in cells are escaped.
+    """Makes a Markdown table whose columns also line up as plain text; escapes marks in cells.
 
     Example
     -------
@@ -217,10 +217,16 @@ def align(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def main() -> None:
     """Prints the table of some runs, and replaces it in a file."""
-    parser = argparse.ArgumentParser(description="One table of several pretraining runs.")
+    parser = argparse.ArgumentParser(
+        description="Prints one table of several pretraining runs, and writes it into a file."
+    )
     parser.add_argument("results", nargs="+", help="results.json of each run")
-    parser.add_argument("--readme", help="Markdown file with the marks <!-- BLOCK -->")
-    parser.add_argument("--block", default="pretrain-results")
+    parser.add_argument(
+        "--readme", help="Markdown file with the marks <!-- BLOCK --> and <!-- /BLOCK -->"
+    )
+    parser.add_argument(
+        "--block", default="pretrain-results", help="name of the block (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     table = format_table(join_results(arguments.results))
     print(table)

@@ -1,9 +1,9 @@
-"""What a recogniser wrote of a test set: text made comparable, and its error rates.
+"""Transcripts of a test set by a speech recogniser: normalisation of text, and error rates.
 
-Errors are counted by jiwer, over characters (spaces count) and over words. The character
-error rate is the first metric, as for FLEURS: Chinese, Japanese, Thai, Lao, Khmer, Burmese
-and others are written without spaces, so that a whole sentence is one "word" of them and
-their word error rate says next to nothing.
+The package jiwer counts the errors, over characters (spaces count) and over words. The character
+error rate is the main metric, as for FLEURS: Chinese, Japanese, Thai, Lao, Khmer, Burmese
+and others are written without spaces, so that a whole sentence is one "word" and the word
+error rate says next to nothing.
 """
 
 import csv
@@ -23,22 +23,23 @@ from masr_modules.metrics.tables import align
 HEADER = ["ID", "language", "duration", "reference", "hypothesis"]
 #: Ways to write the apostrophe; all become the first.
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07`\u00b4]")
-#: Ways to write the hyphen, likewise; a soft hyphen is none: it only says where a line may end.
+#: Ways to write the hyphen; all become "-". A soft hyphen is not one: it marks a possible line end.
 _HYPHENS = re.compile("[\u2010\u2011]")
 
 
 def official_text(text: str) -> str:
-    """A transcription that stands as it is: Unicode's NFC and single spaces, no more.
+    """Normalises a transcription to Unicode's NFC and single spaces, and changes nothing else.
 
     Arguments
     ---------
     text : str
-        Such as FLEURS's `transcription`, whose normalisation published figures are of.
+        A transcription that a corpus has normalised, such as FLEURS's `transcription`, on which
+        published figures are computed.
 
     Returns
     -------
     str
-        The same characters.
+        The text.
 
     Example
     -------
@@ -49,21 +50,22 @@ def official_text(text: str) -> str:
 
 
 def normalise_text(text: str, keep: str = "'") -> str:
-    """Text of corpora that have no transcription of their own for scoring: plain words.
+    """Normalises text of corpora without a transcription for scoring to plain words.
 
-    Lower case, no punctuation, single spaces. Which characters go is decided by their Unicode
-    category: punctuation (P) and symbols (S) become a space, so that a hyphen never glues two words
-    together; invisible format characters (Cf) become nothing. Combining marks
-    (M) stay: they are vowels in the scripts of India and South-East Asia, and without them error
-    rates come out too low (Manohar et al., arXiv 2409.02449). Unicode is brought to NFKC.
+    The result has lower case, no punctuation and single spaces, in Unicode's NFKC. Characters are
+    removed by their Unicode category: punctuation (P), symbols (S) and control characters (Cc)
+    become a space, so that the words around a hyphen are not joined; invisible format characters
+    (Cf) become nothing. Combining marks (M) stay: they are vowels in the scripts of India and
+    South-East Asia, and without them error rates would be too low (Manohar et al., arXiv
+    2409.02449).
 
     Arguments
     ---------
     text : str
         Any text.
     keep : str
-        Punctuation that stays inside a word, such as "'-"; other forms of the apostrophe become
-        "'", other hyphens "-".
+        Punctuation that stays inside a word, such as "'-". Other forms of the apostrophe become
+        "'", and other hyphens become "-".
 
     Example
     -------
@@ -87,7 +89,7 @@ def normalise_text(text: str, keep: str = "'") -> str:
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """Errors of some utterances, pooled: long ones weigh more.
+    """The errors of some utterances, pooled: an utterance counts by its length.
 
     Example
     -------
@@ -108,15 +110,15 @@ class ErrorRates:
 
     @classmethod
     def of(cls, references: Sequence[str], hypotheses: Sequence[str]) -> "ErrorRates":
-        """Counts; no reference may be empty or blank, and all text is taken as it is.
+        """Counts the errors of hypotheses; all text is compared as it is.
 
         Raises
         ------
         ValueError
-            If there is nothing to count, or a reference is empty or blank.
+            If there is no reference, or a reference is empty or blank.
         """
         if not references or not all(text.strip() for text in references):
-            raise ValueError("error rates need references, none of them empty")
+            raise ValueError("error rates need references, none of them empty: leave those out")
         characters = jiwer.process_characters(list(references), list(hypotheses))
         words = jiwer.process_words(list(references), list(hypotheses))
         counts = []
@@ -127,29 +129,29 @@ class ErrorRates:
 
     @property
     def cer(self) -> float:
-        """Character error rate; above 1 where much was inserted."""
+        """Character error rate; it can exceed 1 if many characters were inserted."""
         return self.character_errors / self.characters
 
     @property
     def wer(self) -> float:
-        """Word error rate."""
+        """Word error rate; it can exceed 1 if many words were inserted."""
         return self.word_errors / self.words
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """One utterance: what was said, and what was recognised.
+    """The reference and the hypothesis of one utterance.
 
     Arguments
     ---------
     id : str
-        Of the utterance.
+        The utterance's ID.
     language : str
-        Its group in tables; "" where not known.
+        The utterance's language, its group in tables; "" where not known.
     duration : float
-        Seconds.
+        The utterance's duration in seconds.
     reference, hypothesis : str
-        As they are compared.
+        The spoken and the recognised text, as they are compared.
     """
 
     id: str
@@ -159,7 +161,7 @@ class Transcript:
     hypothesis: str
 
     def normalised(self, keep: str = "'") -> "Transcript":
-        """The same with both texts normalised; see `normalise_text`.
+        """Returns the transcript with both texts normalised; see `normalise_text`.
 
         Example
         -------
@@ -174,13 +176,13 @@ class Transcript:
 
 
 class Scores:
-    """Error rates of a test set, in all and of each language.
+    """The error rates of a test set, over all utterances and for each language.
 
     Arguments
     ---------
     transcripts : sequence of Transcript
-        Those with an empty or blank reference are left out, and counted in `empty`. Those without a
-        language count in `pooled` alone.
+        The transcripts. Those with an empty or blank reference are left out, and counted in
+        `empty`. Those without a language count in `pooled` alone.
 
     Raises
     ------
@@ -204,7 +206,10 @@ class Scores:
     def __init__(self, transcripts: Sequence[Transcript]):
         scored = [t for t in transcripts if t.reference.strip()]
         if not scored:
-            raise ValueError(f"none of {len(transcripts)} utterances has a text to compare with")
+            raise ValueError(
+                f"none of {len(transcripts)} utterances has a text to compare with: check the "
+                "CSV's column of texts"
+            )
         self.empty = len(transcripts) - len(scored)
         self.pooled = self._rates(scored)
         self.by_language = {
@@ -220,12 +225,12 @@ class Scores:
 
     @property
     def macro_cer(self) -> float:
-        """Mean of the languages' CER; that of all where no language is known."""
+        """Mean of the languages' CER; the pooled CER if no language is known."""
         return self._mean([rates.cer for rates in self.by_language.values()], self.pooled.cer)
 
     @property
     def macro_wer(self) -> float:
-        """Mean of the languages' WER; that of all where no language is known."""
+        """Mean of the languages' WER; the pooled WER if no language is known."""
         return self._mean([rates.wer for rates in self.by_language.values()], self.pooled.wer)
 
     @staticmethod
@@ -234,7 +239,7 @@ class Scores:
 
     @property
     def means(self) -> dict[str, float]:
-        """Key -> rate: pooled and macro."""
+        """Key -> rate, for the pooled and macro rates."""
         return {
             "cer": self.pooled.cer,
             "wer": self.pooled.wer,
@@ -244,13 +249,13 @@ class Scores:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Key -> rate: `means`, and of each language."""
+        """Key -> rate, for `means` and the rates of each language."""
         cer = {f"cer, {name}": rates.cer for name, rates in self.by_language.items()}
         wer = {f"wer, {name}": rates.wer for name, rates in self.by_language.items()}
         return self.means | cer | wer
 
     def table(self) -> str:
-        """A Markdown table, a row per language, the best first."""
+        """Makes a Markdown table with a row for each language, the best first, and one for all."""
         header = ["language", "utterances", "characters", "CER (%)", "words", "WER (%)"]
         ordered = sorted(self.by_language.items(), key=lambda item: item[1].cer)
         return align(header, [self._cells(*item) for item in [*ordered, ("all", self.pooled)]])
@@ -262,7 +267,7 @@ class Scores:
 
 
 def write_transcripts(path: str | Path, transcripts: Sequence[Transcript]) -> None:
-    """Writes a CSV with ID, language, duration, reference and hypothesis; whole or not at all.
+    """Writes a CSV with ID, language, duration, reference and hypothesis, whole or not at all.
 
     Raises
     ------
@@ -271,7 +276,7 @@ def write_transcripts(path: str | Path, transcripts: Sequence[Transcript]) -> No
     """
     counts = Counter(t.id for t in transcripts)
     if repeated := [key for key, count in counts.items() if count > 1]:
-        raise ValueError(f"ID {repeated[0]!r} is repeated")
+        raise ValueError(f"{path}: ID {repeated[0]!r} is repeated: give each utterance its own ID")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)

@@ -1,4 +1,4 @@
-"""Speaker verification: scores of trials, and trials where a corpus has no list of them."""
+"""Speaker verification: scores of trials, and samples of trials for a corpus without a list."""
 
 import random
 from collections.abc import Hashable, Mapping, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Numbers held at once by what would be large: 32 MB in float64.
+#: Most numbers that a block of a large matrix holds: 32 MB in float64.
 _TILE = 1 << 22
 
 
 def cosine_scores(enrol: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Cosine of every utterance with every other.
+    """Computes the cosine of every enrolled with every tested utterance.
 
     Arguments
     ---------
@@ -23,7 +23,7 @@ def cosine_scores(enrol: np.ndarray, test: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (N, M) in [-1, 1]; 0 for an embedding of zeros.
+        (N, M) cosines in [-1, 1]; 0 for an embedding of zeros.
 
     Example
     -------
@@ -34,19 +34,19 @@ def cosine_scores(enrol: np.ndarray, test: np.ndarray) -> np.ndarray:
 
 
 def speaker_mean_cohort(embeddings: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
-    """The cohort of score normalisation: one embedding a training speaker.
+    """Makes the cohort of score normalisation, with one embedding for each training speaker.
 
     Arguments
     ---------
     embeddings : np.ndarray
-        (N, D), of the training set.
+        (N, D) embeddings of the training set.
     speakers : sequence of str
-        N names; utterances without one are left out.
+        (N,) names of speakers; utterances without one are left out.
 
     Returns
     -------
     np.ndarray
-        (C, D), the unit-norm mean of each speaker's unit-norm embeddings, sorted by name.
+        (C, D) unit-norm means of each speaker's unit-norm embeddings, sorted by name.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def speaker_mean_cohort(embeddings: np.ndarray, speakers: Sequence[str]) -> np.n
     """
     cells = np.asarray(speakers, dtype=np.str_)
     if len(cells) != len(embeddings):
-        raise ValueError(f"{len(embeddings)} embeddings of {len(cells)} speakers")
+        raise ValueError(f"{len(embeddings)} embeddings, but {len(cells)} names of speakers")
     known = cells != ""
     if not known.any():
         raise ValueError("no utterance has a speaker: a cohort needs the CSV's column 'speaker'")
@@ -78,40 +78,42 @@ def score_trials(
     cohort: np.ndarray | None = None,
     top: int = 300,
 ) -> np.ndarray:
-    """Scores of trials: cosine, with adaptive symmetric normalisation (AS-norm) by a cohort.
+    """Scores trials by the cosine, with adaptive symmetric normalisation (AS-norm) by a cohort.
 
-    0.5 ((s - mu_e) / sd_e + (s - mu_t) / sd_t), with the mean and standard deviation of each
-    side's `top` highest scores against the cohort (Matějka et al., "Analysis of Score
-    Normalization in Multilingual Speaker Recognition", Interspeech 2017).
+    The normalised score is 0.5 ((s - mu_e) / sd_e + (s - mu_t) / sd_t) for the cosine s, with the
+    mean and standard deviation of the `top` highest scores of the enrolled and of the tested
+    utterance against the cohort (Matějka et al., "Analysis of Score Normalization in Multilingual
+    Speaker Recognition", Interspeech 2017).
 
     Arguments
     ---------
     embeddings : np.ndarray
-        (N, D), of all utterances in the trials.
+        (N, D) embeddings of all utterances in the trials.
     index_pairs : np.ndarray
         (T, 2) int, rows of `embeddings`: enrolled and tested utterance.
     cohort : np.ndarray, optional
-        (C, D), see :func:`speaker_mean_cohort`; without it the score is the cosine.
+        (C, D) embeddings, see :func:`speaker_mean_cohort`; without it the score is the cosine.
     top : int
-        Cohort scores that count on each side; all of them where the cohort is smaller.
+        Number of highest cohort scores that count for each utterance; all, if the cohort is
+        smaller.
 
     Returns
     -------
     np.ndarray
-        (T,), higher for the same speaker.
+        (T,) scores, higher for the same speaker.
 
     Raises
     ------
     ValueError
-        If an embedding is not finite or an index is outside: names it. If the cohort has
-        fewer than two speakers, or `top` is less than 2.
+        If an embedding is not finite or an index is out of range, which the message names; if the
+        cohort has fewer than two speakers, or `top` is less than 2.
 
     Example
     -------
     >>> x = np.array([[1.0, 0.0], [3.0, 4.0]])
     >>> score_trials(x, np.array([[0, 1]]))
     array([0.6])
-    >>> cohort = np.array([[1.0, 0.0], [0.0, 1.0]])  # sides: .5 ± .5 and .7 ± .1
+    >>> cohort = np.array([[1.0, 0.0], [0.0, 1.0]])  # means and deviations: .5 ± .5 and .7 ± .1
     >>> score_trials(x, np.array([[0, 1]]), cohort).round(3)  # (.2 + -1) / 2
     array([-0.4])
     """
@@ -122,7 +124,7 @@ def score_trials(
     outside = (pairs < 0) | (pairs >= len(embeddings))
     if outside.any():
         index = pairs[outside][0]
-        raise ValueError(f"a trial asks for embedding {index} of {len(embeddings)}")
+        raise ValueError(f"a trial names embedding {index} of {len(embeddings)}: count them from 0")
     utterances, pairs = np.unique(pairs, return_inverse=True)
     x, pairs = _unit(np.asarray(embeddings)[utterances]), pairs.reshape(-1, 2)
     scores = np.empty(len(pairs), dtype=x.dtype)
@@ -140,11 +142,11 @@ def score_trials(
 def _cohort_statistics(
     x: np.ndarray, cohort: np.ndarray, top: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) mean and standard deviation of the `top` highest cosines with the cohort."""
+    """Computes (N,) means and standard deviations of the `top` highest cosines with the cohort."""
     if len(cohort) < 2 or top < 2:
         raise ValueError(
-            f"score normalisation needs two cohort speakers or more; there are {len(cohort)}, of "
-            f"which the top {top} count"
+            f"score normalisation needs two cohort speakers or more, but there are {len(cohort)}, "
+            f"of which the top {top} count"
         )
     mean, deviation = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
     for rows in _tiles(len(x), len(cohort)):
@@ -166,16 +168,16 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pairs of one kind, numbered without being built.
+    """Pairs of one kind, which are numbered but not stored.
 
-    The utterance at place p of `order` is paired with those at places starts[p] to stops[p].
+    The utterance at place p of `order` is paired with those at places starts[p] to stops[p] - 1.
     """
 
     order: np.ndarray
     starts: np.ndarray
     stops: np.ndarray
     target: bool
-    count: int  # of the pairs; may be less than the numbers: some are of the other kind
+    count: int  # number of pairs of this kind; some of the numbered pairs may be of the other kind
 
     @classmethod
     def of(
@@ -190,12 +192,12 @@ class _Pairs:
         return cls(order, starts, stops, target, int((stops - starts).sum()) - others)
 
     def sample(self, size: int, speakers: np.ndarray, rng: random.Random) -> np.ndarray:
-        """(size, 2) distinct pairs of utterances, each as likely as another."""
+        """Draws (size, 2) distinct pairs of utterances, all equally likely."""
         ends = np.cumsum(self.stops - self.starts)
         numbers = int(ends[-1]) if len(ends) else 0
         draw = size
         while size:
-            # Ever more numbers, until enough of them are of this kind.
+            # More and more numbers are drawn, until enough of their pairs are of this kind.
             draw = min(numbers, draw * numbers // self.count + 16)
             drawn = np.array(rng.sample(range(numbers), draw), dtype=np.int64)
             place = np.searchsorted(ends, drawn, side="right")
@@ -210,11 +212,11 @@ class _Pairs:
 def sample_trials(
     rows: Mapping[str, Mapping], max_trials: int, seed: int, within: Sequence[str] = ()
 ) -> list[tuple[str, str, int]]:
-    """Trials of a corpus that has no list of them; never more pairs are built than drawn.
+    """Samples the trials of a corpus that has no list of them, without listing all pairs.
 
-    Half are targets, and of either half as many are within as across languages, as far as
-    there are such pairs; pairs of unknown language count as a third kind. What one kind lacks
-    goes to the others. Up to `max_trials` pairs, all are taken.
+    Half of the trials are targets. Of targets and of non-targets, as many are within a language as
+    across languages, as far as there are such pairs; pairs of unknown language are a third kind.
+    What one kind lacks goes to the others. If there are at most `max_trials` pairs, all are taken.
 
     Arguments
     ---------
@@ -222,18 +224,18 @@ def sample_trials(
         ID -> row of the test set, with `speaker` and `language`; an utterance without a speaker
         is left out.
     max_trials : int
-        Trials at most.
+        Largest number of trials.
     seed : int
         The same seed and rows give the same trials.
     within : sequence of str
-        Columns that both utterances of every trial share, and have, such as language and gender:
-        harder impostors. By default all pairs may be trials.
+        Columns whose labels both utterances of a trial have and share, such as language and
+        gender, which makes non-targets harder. By default all pairs may be trials.
 
     Returns
     -------
     list of (str, str, int)
-        ID to enrol, ID to test, 1 (same speaker) or 0, in the order of the rows. No pair comes
-        twice, the other way round neither.
+        ID to enrol, ID to test, and 1 (same speaker) or 0, in the order of the rows. No pair comes
+        twice, in either order.
 
     Example
     -------
@@ -259,13 +261,13 @@ def sample_trials(
 
 
 def _codes(names: Sequence[Hashable]) -> np.ndarray:
-    """(N,) int, equal for equal names; -1 for an empty one."""
+    """Returns (N,) int codes, equal for equal names; -1 for an empty one."""
     numbers = {name: code for code, name in enumerate(dict.fromkeys(filter(None, names)))}
     return np.array([numbers.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
-    """Targets and non-targets, within a language, across, and where one is not known."""
+    """Returns targets, then non-targets, each within a language, across languages and unknown."""
 
     def run_ends(codes: np.ndarray) -> np.ndarray:
         return np.searchsorted(codes, codes, side="right")
@@ -284,7 +286,7 @@ def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
     other_same = _Pairs.of(by_language, tongues_inside, tongues, False)
     other_cross = _Pairs.of(by_language, tongues, size, False, others=cross.count)
 
-    # Those of unknown language come first, so that each pair is met from their side.
+    # Utterances of unknown language come first in the order, and are paired with all after them.
     def first(order: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         after = np.arange(len(order)) + 1
         return after, np.where(language[order] < 0, stops, after)
@@ -298,7 +300,7 @@ def _kinds(speaker: np.ndarray, language: np.ndarray) -> list[_Pairs]:
 
 
 def _shares(counts: Sequence[int], size: int) -> list[int]:
-    """Parts of `size`, equal as far as the counts allow."""
+    """Splits `size` into parts that are equal as far as the counts allow."""
     shares = [0] * len(counts)
     order = sorted(range(len(counts)), key=lambda i: counts[i])
     for place, i in enumerate(order):
@@ -310,7 +312,7 @@ def _shares(counts: Sequence[int], size: int) -> list[int]:
 def trial_languages(
     trials: Sequence[tuple[str, str, int]], rows: Mapping[str, Mapping]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which trials are within a language and which across two.
+    """Tells which trials are within a language and which are across two.
 
     Arguments
     ---------
@@ -327,7 +329,7 @@ def trial_languages(
     Raises
     ------
     ValueError
-        If a trial asks for an utterance that is not in the test set: names it.
+        If a trial names an utterance that is not in the test set.
 
     Example
     -------

@@ -10,14 +10,15 @@ from masr_modules.distributed import global_mean, world_size
 
 @dataclass
 class SSLOutput:
-    """What one masked forward pass gives.
+    """The result of one masked forward pass.
 
     Arguments
     ---------
     loss : torch.Tensor
-        Scalar, mean over the masked frames of the batch.
+        Scalar loss, a mean over the masked frames of the batch.
     layers : sequence of torch.Tensor
-        (B, F, D) each, of that same pass, for pooling: front end first, the encoder's output last.
+        Tensors (B, F, D) of the same pass, for pooling: the front end's output first, the
+        encoder's output last.
     frame_lens : torch.Tensor
         (B,) number of valid frames.
     frame_mask : torch.Tensor
@@ -34,7 +35,7 @@ class SSLOutput:
 
     @property
     def frames(self) -> Tensor:
-        """(B, F, D) the encoder's output."""
+        """(B, F, D) output of the encoder."""
         return self.layers[-1]
 
     @property
@@ -49,15 +50,15 @@ class SSLOutput:
 class SSLObjective(nn.Module):
     """A self-supervised method: an encoder and the loss that trains it.
 
-    A new method is a subclass in a file of its own that sets `encoder` and `d_model`,
-    implements `forward`, and `after_step` where it needs it. All of its state
-    is in its state_dict(), so that a resumed run is exact. Parameters that
-    its loss does not reach have `requires_grad` False.
+    A new method is a subclass in a file of its own that sets `encoder` and `d_model` and implements
+    `forward` and, if it needs it, `after_step`. All of its state must be in its state_dict(), so
+    that a resumed run is exact, and parameters that its loss does not reach must have
+    `requires_grad` False.
 
     Attributes
     ----------
     encoder : nn.Module
-        What pretraining is for: the only part that other tasks use.
+        The encoder, which is the only part that other tasks use.
     d_model : int
         D, the width of the frames.
     """
@@ -68,17 +69,18 @@ class SSLObjective(nn.Module):
     def forward(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
     ) -> SSLOutput:
-        """One masked forward pass with its loss.
+        """Runs one masked forward pass and computes its loss.
 
         Arguments
         ---------
         wavs : torch.Tensor
             (B, T) samples.
         wav_lens : torch.Tensor
-            (B,) relative lengths in (0, 1]; on the host, no objective waits for the device.
+            (B,) relative lengths in (0, 1]. If they are on the host, no objective waits for the
+            device.
         mask_seeds : list[int], optional
             One seed per utterance: the same seed gives the same mask. Without
-            it masks come from torch's global generator.
+            seeds, masks come from torch's global generator.
 
         Returns
         -------
@@ -87,7 +89,7 @@ class SSLObjective(nn.Module):
         raise NotImplementedError
 
     def encode(self, wavs: Tensor, wav_lens: Tensor) -> tuple[list[Tensor], Tensor]:
-        """All layers' frames, without masking: deterministic in eval mode.
+        """Encodes waveforms without masking; this is deterministic in eval mode.
 
         Arguments
         ---------
@@ -99,20 +101,20 @@ class SSLObjective(nn.Module):
         Returns
         -------
         layers : list[torch.Tensor]
-            (B, F, D) each, front end first.
+            Tensors (B, F, D), that of the front end first.
         frame_lens : torch.Tensor
             (B,) number of valid frames.
         """
         return self.encoder(wavs, wav_lens)
 
     def after_step(self, step: int) -> None:
-        """Called by the recipe after each step of the optimiser.
+        """Runs after each step of the optimiser; the recipe calls it.
 
-        The place for what no gradient trains: a teacher's moving average, a
-        temperature. Does nothing by default.
+        A subclass updates here what no gradient trains, such as a teacher's moving average or a
+        temperature. By default it does nothing.
 
         Arguments
         ---------
         step : int
-            Number of steps done.
+            Number of steps so far.
         """

@@ -1,6 +1,6 @@
-"""BEST-RQ: masked prediction of the labels of a frozen random-projection quantiser.
+"""BEST-RQ: masked prediction of the codes of a frozen random-projection quantiser.
 
-Chiu et al., "Self-supervised learning with random-projection quantizer for
+The method is that of Chiu et al., "Self-supervised learning with random-projection quantizer for
 speech recognition", ICML 2022, arXiv 2202.01855.
 """
 
@@ -15,11 +15,10 @@ from masr_modules.objectives.random_projection import RandomProjectionLoss, stac
 
 
 class BestRQ(SSLObjective):
-    """BEST-RQ on the shared encoder.
+    """BEST-RQ on a SpeechEncoder.
 
-    Feature frames of masked spans are replaced by noise; at those frames the
-    encoder predicts the codes of the clean features. Only masked frames pass
-    through the classifier.
+    Feature frames of masked spans are replaced by noise, and the encoder predicts the codes of the
+    clean features at those frames. Only masked frames pass through the classifier.
 
     Arguments
     ---------
@@ -34,9 +33,9 @@ class BestRQ(SSLObjective):
     mask_span : int
         Length of a mask in encoder frames.
     noise_std : float
-        Of the noise that replaces masked features.
+        Standard deviation of the noise that replaces masked features.
     num_codebooks : int
-        Independent quantisers predicted side by side.
+        Number of independent quantisers, whose codes are all predicted.
 
     Example
     -------
@@ -79,7 +78,7 @@ class BestRQ(SSLObjective):
     ) -> SSLOutput:
         """See SSLObjective."""
         features, feature_lens = self.encoder.features(wavs, wav_lens)
-        # Whole encoder frames only: a frame's target is the features under it.
+        # Features are padded to whole encoder frames: a frame's target is the features under it.
         features = self._pad_to_frames(features)
         frame_lens = (feature_lens + self.subsampling - 1) // self.subsampling
         num_frames = features.shape[1] // self.subsampling

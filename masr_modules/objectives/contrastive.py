@@ -1,4 +1,4 @@
-"""Parts of contrastive objectives: a quantiser that anneals, and distractors."""
+"""Parts of contrastive objectives: a quantiser with annealed temperature, distractors, losses."""
 
 import torch
 import torch.nn.functional as F
@@ -10,16 +10,16 @@ from masr_modules.objectives.masking import FrameMask
 
 
 class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
-    """SpeechBrain's Gumbel quantiser with its temperature in the state_dict, and less memory.
+    """SpeechBrain's Gumbel quantiser, with its temperature in the state_dict and less memory.
 
-    SpeechBrain's keeps the temperature as a plain number: a checkpoint loses it,
-    and each new value would make torch.compile compile again. The chosen entries are
-    picked by a matrix product: O(N V) memory instead of O(N V D).
+    SpeechBrain's quantiser keeps the temperature as a plain number, so that a checkpoint loses it
+    and each new value would make torch.compile compile again. Here a matrix product picks the
+    chosen entries, which takes O(N V) memory instead of O(N V D).
 
     Arguments
     ---------
     input_dim, num_vars, temp_tuple, groups, vq_dim
-        Of GumbelVectorQuantizer.
+        See SpeechBrain's GumbelVectorQuantizer.
 
     Example
     -------
@@ -37,11 +37,11 @@ class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
         self.register_buffer("curr_temp", torch.tensor(float(self.max_temp)))
 
     def update_temp(self, steps: int) -> None:
-        """Sets the temperature that follows `steps` optimiser steps."""
+        """Sets the temperature after `steps` optimiser steps."""
         self.curr_temp.fill_(max(self.max_temp * self.temp_decay**steps, self.min_temp))
 
     def forward(self, x: Tensor) -> dict:
-        """(B, T, input_dim) -> SpeechBrain's result: `x` (B, T, vq_dim) and statistics."""
+        """Quantises (B, T, input_dim); returns `x` (B, T, vq_dim) and SpeechBrain's statistics."""
         logits = self.weight_proj(x).reshape(-1, self.num_vars)
         hard = F.one_hot(logits.argmax(dim=-1), self.num_vars).to(logits.dtype)
         chosen = hard
@@ -59,35 +59,35 @@ class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
         }
 
     def _perplexity(self, probabilities: Tensor) -> Tensor:
-        """Of the mean distribution of each group, the groups summed; in training, of all ranks."""
+        """Sums the perplexities of the groups' mean distributions; in training, over all ranks."""
         grouped = probabilities.float().view(-1, self.groups, self.num_vars)
         mean = joint_mean(grouped) if self.training else grouped.mean(dim=0)
         return torch.exp(-(mean * (mean + 1e-7).log()).sum(dim=-1)).sum()
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
-        """(N, input_dim) -> (N, groups) indices of the most likely entries."""
+        """Finds the (N, groups) indices of the most likely entries of (N, input_dim) inputs."""
         return self.weight_proj(x).unflatten(-1, (self.groups, -1)).argmax(dim=-1)
 
 
 def sample_distractors(mask: FrameMask, num: int) -> Tensor:
     """Draws, for each masked frame, other masked frames of the same utterance.
 
-    SpeechBrain's sampler wants as many frames of each utterance, and shifts its
-    indices by one frame too few per utterance; this one serves ragged batches.
+    SpeechBrain's sampler needs the same number of frames of each utterance, and shifts its
+    indices by one frame too few per utterance; this one takes any number of frames.
 
     Arguments
     ---------
     mask : FrameMask
-        Of N masked frames.
+        A mask with N masked frames.
     num : int
-        Distractors per frame, drawn with replacement.
+        Number of distractors per frame, drawn with replacement.
 
     Returns
     -------
     torch.Tensor
-        (num, N) indices into the masked frames in the order of `mask.select`. The only
-        masked frame of an utterance gets itself, which ContrastiveLoss leaves out.
+        (num, N) indices into the masked frames in the order of `mask.select`. If an utterance has
+        only one masked frame, it gets itself, which MaskedContrastiveLoss leaves out.
 
     Example
     -------
@@ -102,15 +102,15 @@ def sample_distractors(mask: FrameMask, num: int) -> Tensor:
     others = (counts[utterance] - 1).clamp(min=1)
     drawn = torch.rand(num, utterance.shape[0], device=device) * others
     drawn = torch.minimum(drawn.long(), others - 1)  # rand * n may round up to n
-    # Own place skipped, so that all others are equally likely.
+    # The frame's own place is skipped, so that all others are equally likely.
     drawn = drawn + ((drawn >= place) & (counts[utterance] > 1))
     return drawn + starts[utterance]
 
 
 def row_keys(rows: Tensor) -> Tensor:
-    """A number for each row; rows of the same bits have the same.
+    """Computes a number for each row, the same for rows of the same bits.
 
-    A hash of 64 bits, O(N D): unlike torch.unique it does not wait for the device.
+    It is a hash of 64 bits. It costs O(N D) and, unlike torch.unique, does not wait for the device.
 
     Arguments
     ---------
@@ -120,7 +120,7 @@ def row_keys(rows: Tensor) -> Tensor:
     Returns
     -------
     torch.Tensor
-        (N,) long.
+        (N,) long hashes.
 
     Example
     -------
@@ -134,18 +134,18 @@ def row_keys(rows: Tensor) -> Tensor:
 
 
 class MaskedContrastiveLoss(nn.Module):
-    """wav2vec 2.0's contrastive loss, a mean over the masked frames of a ragged batch.
+    """wav2vec 2.0's contrastive loss, as a mean over the masked frames of a batch.
 
-    Equals SpeechBrain's ContrastiveLoss, but takes the similarities out of one matrix
-    product of all frames and targets: O(N (N + K)) memory instead of O(N K D).
+    It equals SpeechBrain's ContrastiveLoss, but takes the similarities from one matrix product of
+    all N frames and targets, which needs O(N (N + K)) memory instead of O(N K D).
     Distractors that equal the target do not count.
 
     Arguments
     ---------
     num_distractors : int
-        K, per masked frame.
+        K, the number of distractors per masked frame.
     temperature : float
-        Divides the cosine similarities.
+        Divisor of the cosine similarities.
 
     Example
     -------
@@ -162,11 +162,11 @@ class MaskedContrastiveLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, predicted: Tensor, targets: Tensor, mask: FrameMask) -> tuple[Tensor, Tensor]:
-        """(N, D) predictions and targets of the mask's N frames -> loss, accuracy."""
+        """Computes loss and accuracy of (N, D) predictions and targets of the mask's N frames."""
         return self.of(predicted, targets, sample_distractors(mask, self.num_distractors))
 
     def of(self, predicted: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes what `forward` does, with (K, N) given indices of distractors."""
+        """Computes the same as `forward`, with given (K, N) indices of distractors."""
         with torch.autocast(predicted.device.type, enabled=False):
             predicted = F.normalize(predicted.float(), dim=-1)
             similarity = predicted @ F.normalize(targets.float(), dim=-1).T / self.temperature
@@ -179,14 +179,15 @@ class MaskedContrastiveLoss(nn.Module):
 
 
 class HeadLoss(nn.Module):
-    """wav2vec 2.0's loss with the pretraining head of transformers, of masked frames only.
+    """wav2vec 2.0's loss with the pretraining head of transformers, on masked frames only.
 
-    Contrastive + diversity_loss_weight * diversity, as a mean over the masked frames.
+    The loss is contrastive + diversity_loss_weight * diversity, as a mean over the masked frames.
 
     Arguments
     ---------
     config : transformers.Wav2Vec2Config
-        Of the head: number of distractors, temperature and weight.
+        The head's configuration, with the number of distractors, the temperature of the cosine and
+        the weight of the diversity.
     """
 
     def __init__(self, config):
@@ -204,20 +205,20 @@ class HeadLoss(nn.Module):
         mask: FrameMask,
         temperature: Tensor | float,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of N masked frames, and its stats.
+        """Computes the loss of N masked frames, and its stats.
 
         Arguments
         ---------
         head : transformers.Wav2Vec2ForPreTraining
-            Its quantiser and projections are used.
+            The head, whose quantiser and projections are used.
         frames : torch.Tensor
-            (N, D) the encoder's output.
+            (N, D) output of the encoder.
         latents : torch.Tensor
-            (N, C) the normalised output of the convolutions.
+            (N, C) normalised output of the convolutions.
         mask : FrameMask
-            Of the N frames.
+            The mask of the N frames.
         temperature : torch.Tensor or float
-            Of the quantiser.
+            Temperature of the quantiser.
         """
         codes, perplexity = quantize(head.quantizer, head.dropout_features(latents), temperature)
         targets = head.project_q(codes.to(head.project_q.weight.dtype))
@@ -230,25 +231,25 @@ class HeadLoss(nn.Module):
 def quantize(
     quantizer: nn.Module, latents: Tensor, temperature: Tensor | float
 ) -> tuple[Tensor, Tensor]:
-    """What the quantiser of transformers gives, in O(N V) memory instead of O(N V D).
+    """Quantises latents as transformers does, in O(N V) memory instead of O(N V D).
 
-    Its perplexity is of the joint batch of all ranks.
+    In training, the perplexity is that of the joint batch of all ranks.
 
     Arguments
     ---------
     quantizer : transformers' Wav2Vec2GumbelVectorQuantizer
-        V entries in each of its groups.
+        The quantiser, with V entries in each of its groups.
     latents : torch.Tensor
-        (N, C).
+        (N, C) latents.
     temperature : torch.Tensor or float
-        Of the Gumbel softmax.
+        Temperature of the Gumbel softmax.
 
     Returns
     -------
     codes : torch.Tensor
-        (N, D) the chosen entries of all groups, side by side.
+        (N, D) chosen entries of all groups, side by side.
     perplexity : torch.Tensor
-        Scalar, of the mean distribution of each group, summed.
+        Scalar, the sum over groups of the perplexity of the mean distribution.
     """
     groups, num_vars = quantizer.num_groups, quantizer.num_vars
     logits = quantizer.weight_proj(latents).view(-1, num_vars)

@@ -1,7 +1,7 @@
-"""data2vec: predicting the contextual frames that a teacher gives the unmasked utterance.
+"""data2vec: prediction of the contextual frames that a teacher computes of the unmasked utterance.
 
-Baevski et al., "data2vec: a general framework for self-supervised learning in
-speech, vision and language", ICML 2022, arXiv 2202.03555.
+The method is that of Baevski et al., "data2vec: a general framework for self-supervised learning
+in speech, vision and language", ICML 2022, arXiv 2202.03555.
 """
 
 import copy
@@ -16,21 +16,21 @@ from masr_modules.objectives.masked_latents import MaskedLatents
 
 
 def normalise_over_time(frames: Tensor, lens: Tensor, epsilon: float = 1e-8) -> Tensor:
-    """Zero mean and unit variance of each channel over an utterance's valid frames.
+    """Normalises each channel to zero mean and unit variance over an utterance's valid frames.
 
     Arguments
     ---------
     frames : torch.Tensor
-        (B, F, D).
+        (B, F, D) frames.
     lens : torch.Tensor
         (B,) number of valid frames.
     epsilon : float
-        Added to the variance.
+        Number that is added to the variance.
 
     Returns
     -------
     torch.Tensor
-        (B, F, D), zero on padding.
+        (B, F, D) normalised frames, zero on padding.
 
     Example
     -------
@@ -45,7 +45,7 @@ def normalise_over_time(frames: Tensor, lens: Tensor, epsilon: float = 1e-8) -> 
 
 
 def decay_at(step: int, decay: tuple[float, float], steps: int) -> float:
-    """Of the teacher's moving average: it grows linearly from start to end, and stays there.
+    """Returns the decay of the teacher's moving average, which grows linearly and then stays.
 
     Example
     -------
@@ -57,20 +57,20 @@ def decay_at(step: int, decay: tuple[float, float], steps: int) -> float:
 
 
 def spread(targets: Tensor, predicted: Tensor) -> dict[str, Tensor]:
-    """How much (N, D) targets and predictions differ from frame to frame, for the log.
+    """Computes how much (N, D) targets and predictions differ between frames, for the log.
 
-    The prediction's stays near 0 while the student says the same at every frame.
+    `prediction_std` stays near 0 while the student predicts the same at every frame.
     """
     found = {"target_std": targets, "prediction_std": predicted.detach()}
     return {name: values.std(dim=0).mean() for name, values in found.items()}
 
 
 class Data2Vec(MaskedLatents):
-    """data2vec's task on the shared encoder; as published it is PublishedData2Vec.
+    """data2vec's task on a SpeechEncoder; PublishedData2Vec has the published network.
 
-    The teacher is the exponential moving average of the encoder, front end included, and
-    hears the unmasked utterance. The target of a masked frame is the mean of its top
-    layers' outputs, each normalised over time; the loss the mean squared error.
+    The teacher is the exponential moving average of the encoder, front end included, and its input
+    is the unmasked utterance. The target of a masked frame is the mean of the teacher's top
+    layers' outputs, each normalised over time; the loss is the mean squared error.
     MASR pools the student's frames.
 
     Arguments
@@ -78,14 +78,14 @@ class Data2Vec(MaskedLatents):
     encoder : SpeechEncoder
         The student.
     top_layers : int
-        Layers of the teacher that are averaged.
+        Number of the teacher's layers that are averaged.
     decay : tuple of float
-        Of the moving average: (start, end); it grows linearly.
+        Decay of the moving average: (start, end); it grows linearly.
     decay_steps : int
-        Optimiser steps from start to end.
+        Number of optimiser steps from start to end.
     loss_scale : float
-        Factor of the loss: about 6 makes it as large as those of the methods that tell units or
-        distractors apart, so that the same weight of MASR fits.
+        Factor of the loss. About 6 makes it as large as the losses of methods that classify units
+        or distractors, so that the same `masr_weight` fits.
     mask_share : float
         Fraction of each utterance's frames that is masked.
     mask_span : int
@@ -129,7 +129,7 @@ class Data2Vec(MaskedLatents):
         self.regression = nn.Linear(encoder.d_model, encoder.d_model)
 
     def train(self, mode: bool = True) -> "Data2Vec":
-        """The teacher stays in eval mode: its targets have no dropout."""
+        """Sets the mode, but keeps the teacher in eval mode, without dropout."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -148,7 +148,7 @@ class Data2Vec(MaskedLatents):
 
     @torch.no_grad()
     def _targets(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        """(B, F, D) mean of the teacher's top layers."""
+        """Computes the (B, F, D) mean of the teacher's top layers."""
         layers, lens = self.teacher(wavs, wav_lens)
         top = [normalise_over_time(layer.float(), lens) for layer in layers[-self.top_layers :]]
         return torch.stack(top).mean(dim=0)

@@ -1,7 +1,7 @@
-"""data2vec as published: the network and the weights of facebook/data2vec-audio-base, and its loss.
+"""data2vec as published, with the network of facebook/data2vec-audio-base and its loss.
 
-Baevski et al., "data2vec: a general framework for self-supervised learning in
-speech, vision and language", ICML 2022, arXiv 2202.03555.
+The method is that of Baevski et al., "data2vec: a general framework for self-supervised learning
+in speech, vision and language", ICML 2022, arXiv 2202.03555.
 """
 
 import copy
@@ -15,32 +15,31 @@ from masr_modules.objectives.base import SSLOutput
 from masr_modules.objectives.data2vec import decay_at, normalise_over_time, spread
 from masr_modules.objectives.published import PublishedObjective, PublishedPass, Tap
 
-#: Added to the variance of a target's channel, as F.instance_norm does.
+#: Number that is added to the variance of a target's channel, as in F.instance_norm.
 EPSILON = 1e-5
 
 
 class PublishedData2Vec(PublishedObjective):
-    """data2vec's loss around a `Data2VecAudioModel`.
+    """data2vec's objective on a `Data2VecAudioModel`.
 
-    The teacher is the exponential moving average of the transformer alone: its convolutions and
-    their projection are the student's, and its convolutional positions are a copy of the
-    student's. Of an unmasked utterance it gives the outputs of its top layers' feed-forward
-    networks, before they are added to what went in; their mean, each normalised over time, is the
-    target. Loss: mean over masked frames of the squared distance, divided by the root of the
-    width.
+    The teacher is the exponential moving average of the transformer alone: it uses the student's
+    convolutions and projection, and a copy of the student's convolutional positions. Its input is
+    the unmasked utterance. The target is the mean of the outputs of its top layers' feed-forward
+    networks, before the residual connection, each normalised over time. The loss is the mean over
+    masked frames of the squared distance, divided by the root of the width.
 
     Arguments
     ---------
     encoder : HuggingFaceEncoder
         The student.
     top_layers : int
-        Layers of the teacher that are averaged.
+        Number of the teacher's layers that are averaged.
     decay : tuple of float
-        Of the moving average: (start, end); it grows linearly.
+        Decay of the moving average: (start, end); it grows linearly.
     decay_steps : int
-        Optimiser steps from start to end.
-    **published
-        Of PublishedObjective; its defaults are data2vec's here.
+        Number of optimiser steps from start to end.
+    feature_grad, least_spans, **published
+        See PublishedObjective; the defaults here are those of data2vec.
 
     Raises
     ------
@@ -76,7 +75,7 @@ class PublishedData2Vec(PublishedObjective):
         self.regression = nn.Linear(encoder.d_model, encoder.d_model)
 
     def train(self, mode: bool = True) -> "PublishedData2Vec":
-        """The teacher stays in eval mode: its targets have no dropout."""
+        """Sets the mode, but keeps the teacher in eval mode, without dropout."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -96,10 +95,10 @@ class PublishedData2Vec(PublishedObjective):
 
     @torch.no_grad()
     def _targets(self, masked: PublishedPass) -> Tensor:
-        """(B, F, D) mean of the teacher's top feed-forward outputs."""
+        """Computes the (B, F, D) mean of the teacher's top feed-forward outputs."""
         for tap in self.targets:
             tap.open = True
-        # Once more, as the student's pass has written its masks into what it gave.
+        # The projection is computed again, because the student's pass masks its output in place.
         projected = self.encoder.model.feature_projection.projection(masked.output.extract_features)
         self.teacher(projected, attention_mask=masked.valid)
         for tap in self.targets:
@@ -110,7 +109,7 @@ class PublishedData2Vec(PublishedObjective):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Moves the teacher towards the student; its positions are the student's."""
+        """Moves the teacher towards the student, and copies the student's positions."""
         student = dict(self.encoder.context.named_parameters())
         teacher = dict(self.teacher.named_parameters())
         copied = [name for name in teacher if name.startswith("pos_conv_embed.")]

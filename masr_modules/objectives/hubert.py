@@ -1,6 +1,6 @@
 """HuBERT: masked prediction of units that k-means found.
 
-Hsu et al., "HuBERT: self-supervised speech representation learning by masked
+The method is that of Hsu et al., "HuBERT: self-supervised speech representation learning by masked
 prediction of hidden units", TASLP 2021, arXiv 2106.07447.
 """
 
@@ -15,16 +15,16 @@ from masr_modules.objectives.unit_prediction import UnitPrediction
 
 
 class Hubert(MaskedLatents, UnitPrediction):
-    """HuBERT's task on the shared encoder; as published it is PublishedHubert.
+    """HuBERT's task on a SpeechEncoder; PublishedHubert has the published network.
 
     Arguments
     ---------
     encoder : SpeechEncoder
         The encoder to train.
     unit_features : nn.Module
-        What k-means clustered: masr_modules.objectives.units.Mfcc or LayerFrames.
+        The features that k-means clustered: masr_modules.objectives.units.Mfcc or LayerFrames.
     centroids, num_units, unit_dim
-        Of UnitPrediction.add_units.
+        See UnitPrediction.add_units.
     mask_share : float
         Fraction of each utterance's frames that is masked.
     mask_span : int
@@ -47,7 +47,7 @@ class Hubert(MaskedLatents, UnitPrediction):
     def forward(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
     ) -> SSLOutput:
-        """See SSLObjective; raises FileNotFoundError without centroids."""
+        """See SSLObjective; raises a FileNotFoundError if there are no centroids."""
         self.require_centroids()
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         frames = masked.layers[-1]

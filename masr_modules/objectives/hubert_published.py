@@ -1,6 +1,6 @@
-"""HuBERT as published: the network and the weights of facebook/hubert-base-ls960, and its loss.
+"""HuBERT as published, with the network of facebook/hubert-base-ls960 and its loss.
 
-Hsu et al., "HuBERT: self-supervised speech representation learning by masked
+The method is that of Hsu et al., "HuBERT: self-supervised speech representation learning by masked
 prediction of hidden units", TASLP 2021, arXiv 2106.07447.
 """
 
@@ -15,28 +15,29 @@ from masr_modules.objectives.unit_prediction import UnitPrediction
 
 
 class PublishedHubert(PublishedObjective, UnitPrediction):
-    """HuBERT's loss around a `HubertModel`: unit prediction + penalty_weight * penalty.
+    """HuBERT's objective on a `HubertModel`.
 
-    Where units are found more often than the encoder has frames, as by MFCC each 10 ms, a frame's
-    is the one that begins with it. The penalty is the mean square of the convolutions' output.
+    The loss is unit prediction + penalty_weight * penalty; the penalty is the mean square of the
+    convolutions' output. If there are more units than encoder frames, as by MFCC every 10 ms, the
+    unit of a frame is the one that begins with it.
 
     Arguments
     ---------
     encoder : HuggingFaceEncoder
         The encoder to train.
     unit_features : nn.Module
-        What k-means clustered: masr_modules.objectives.units.KaldiMfcc or LayerFrames.
+        The features that k-means clustered: masr_modules.objectives.units.KaldiMfcc or LayerFrames.
     centroids, num_units, unit_dim
-        Of UnitPrediction.add_units.
+        See UnitPrediction.add_units.
     penalty_weight : float
-        Of the mean square of the convolutions' output.
-    mask_prob : float
-        Of PublishedObjective, as are all others.
+        Weight of the mean square of the convolutions' output.
+    mask_prob, **published
+        See PublishedObjective.
 
     Raises
     ------
     ValueError
-        If frames of the encoder are no whole number of the features' steps apart.
+        If the encoder's frames are not a multiple of the features' steps apart.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class PublishedHubert(PublishedObjective, UnitPrediction):
         super().__init__(encoder, mask_prob=mask_prob, **published)
         if encoder.frame_samples % unit_features.frame_samples:
             raise ValueError(
-                f"frames are {encoder.frame_samples} samples apart, which is no multiple of the "
-                f"{unit_features.frame_samples} of their units"
+                f"the encoder's frames are {encoder.frame_samples} samples apart, which is not a "
+                f"multiple of the {unit_features.frame_samples} of the units: choose other "
+                "unit_features"
             )
         self.ratio = encoder.frame_samples // unit_features.frame_samples
         self.penalty_weight = penalty_weight
@@ -64,7 +66,7 @@ class PublishedHubert(PublishedObjective, UnitPrediction):
     def forward(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None = None
     ) -> SSLOutput:
-        """See SSLObjective; raises FileNotFoundError without centroids."""
+        """See SSLObjective; raises a FileNotFoundError if there are no centroids."""
         self.require_centroids()
         masked = self.masked_pass(wavs, wav_lens, mask_seeds)
         mask = masked.mask

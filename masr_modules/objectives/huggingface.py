@@ -14,17 +14,17 @@ from masr_modules.objectives.start import StartPrediction
 
 logger = logging.getLogger(__name__)
 
-#: Of the quantiser, where the published annealing ends.
+#: Temperature of the quantiser at which the published annealing ends.
 END_TEMPERATURE = 0.5
 
 
 class HuggingFaceSSL(SSLObjective):
-    """Continues with the checkpoint's own objective, or BEST-RQ's, beside what the start hears.
+    """An objective that continues a checkpoint with its own loss or BEST-RQ's, or with its start.
 
     A checkpoint with wav2vec 2.0's quantiser (wav2vec 2.0, XLS-R) keeps its
-    contrastive and diversity losses, at the temperature where the published annealing
+    contrastive and diversity losses, at the temperature at which the published annealing
     ends. Any other encoder predicts random-projection codes of log-mel features. Beside that
-    loss, or in its place, the masked encoder predicts the layers of its start: StartPrediction.
+    loss, or in its place, the masked encoder predicts the layers of its start: see StartPrediction.
 
     Arguments
     ---------
@@ -35,20 +35,21 @@ class HuggingFaceSSL(SSLObjective):
     mask_span : int
         Length of a mask in encoder frames.
     codebook_size : int
-        Of the random-projection codes.
+        Number of random-projection codes.
     codebook_dim : int
         Dimension of a code.
     own_weight : float
-        Of the checkpoint's own loss, or of that of the codes.
+        Weight of the checkpoint's own loss, or of the prediction of codes.
     start_weight : float
-        Of the prediction of the start.
+        Weight of the prediction of the start.
     visible_weight : float
-        In the prediction of the start, of frames that are not masked.
+        Weight, in the prediction of the start, of frames that are not masked.
 
     Raises
     ------
     ValueError
-        If the encoder's frames are no whole number of 10 ms steps apart, or no loss has a weight.
+        If the encoder's frames are not a multiple of 10 ms apart, a weight is negative, or both
+        `own_weight` and `start_weight` are 0.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class HuggingFaceSSL(SSLObjective):
         super().__init__()
         if min(own_weight, start_weight) < 0 or not own_weight + start_weight:
             raise ValueError(
-                f"own_weight is {own_weight} and start_weight {start_weight}: one must be positive"
+                f"own_weight is {own_weight} and start_weight {start_weight}: one must be "
+                "positive, and none negative"
             )
         self.encoder = encoder
         self.d_model = encoder.d_model
@@ -75,9 +77,9 @@ class HuggingFaceSSL(SSLObjective):
         if start_weight:
             self.start = StartPrediction(encoder, visible_weight)
         elif visible_weight:
-            logger.warning("visible_weight has no effect: start_weight is 0")
+            logger.warning("visible_weight has no effect, because start_weight is 0")
         if not own_weight:
-            if encoder.head is not None:  # it is kept, as it came, for the exported encoder
+            if encoder.head is not None:  # it is kept unchanged for the exported encoder
                 encoder.head.requires_grad_(False)
             return
         if encoder.head is not None:
@@ -86,8 +88,8 @@ class HuggingFaceSSL(SSLObjective):
         self.features = LogMel(encoder.sample_rate)
         if encoder.frame_samples % self.features.hop:
             raise ValueError(
-                f"the encoder's frames are {encoder.frame_samples} samples apart, no multiple of "
-                f"{self.features.hop}"
+                f"the encoder's frames are {encoder.frame_samples} samples apart, which is not a "
+                f"multiple of {self.features.hop}: choose another encoder, or own_weight: 0"
             )
         self.ratio = encoder.frame_samples // self.features.hop
         self.prediction = RandomProjectionLoss(

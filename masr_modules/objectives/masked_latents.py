@@ -1,4 +1,4 @@
-"""What wav2vec 2.0, w2v-BERT, HuBERT and data2vec share: masking the front end's output."""
+"""The part that wav2vec 2.0, w2v-BERT, HuBERT and data2vec share: masking of the front end."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from masr_modules.objectives.masking import FrameMask, span_mask
 
 @dataclass
 class MaskedPass:
-    """One masked forward pass.
+    """The result of one masked forward pass.
 
     Arguments
     ---------
     latents : torch.Tensor
-        (B, F, D) the front end's output, unmasked.
+        (B, F, D) output of the front end, unmasked.
     layers : list[torch.Tensor]
-        (B, F, D) each; the first is the masked input.
+        Tensors (B, F, D); the first is the masked input.
     lens : torch.Tensor
         (B,) number of valid frames.
     mask : FrameMask
-        Of the masked frames.
+        The masked frames.
     """
 
     latents: Tensor
@@ -33,7 +33,7 @@ class MaskedPass:
 
 
 class MaskedLatents(SSLObjective):
-    """The shared encoder, with a learned vector in place of masked latents.
+    """A base class for objectives that put a learned vector in the place of masked latents.
 
     Arguments
     ---------
@@ -56,7 +56,7 @@ class MaskedLatents(SSLObjective):
     def masked_pass(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None
     ) -> MaskedPass:
-        """Front end, mask, context network; arguments as of SSLObjective.forward."""
+        """Runs front end, mask and layers; for the arguments see SSLObjective.forward."""
         latents, lens = self.encoder.front_end(*self.encoder.features(wavs, wav_lens))
         frames, device = latents.shape[1], latents.device
         mask = span_mask(lens, frames, self.mask_share, self.mask_span, mask_seeds, device)

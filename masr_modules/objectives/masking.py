@@ -10,14 +10,14 @@ from torch import Tensor
 
 @dataclass
 class FrameMask:
-    """Which frames of a batch are masked, and where they lie: picking them waits for no device.
+    """The masked frames of a batch and their places, so that selecting them needs no wait.
 
     Arguments
     ---------
     frames : torch.Tensor
         (B, F) bool, True on masked frames.
     places : torch.Tensor
-        (N,) of the masked frames in the batch's B * F, in order.
+        (N,) places of the masked frames among the batch's B * F frames, in order.
 
     Example
     -------
@@ -31,12 +31,12 @@ class FrameMask:
 
     @classmethod
     def of(cls, frames: Tensor, device: torch.device | None = None) -> "FrameMask":
-        """Makes the mask from (B, F) bool on the host, for a device, by default the host."""
+        """Makes the mask from (B, F) bool on the host, and moves it to a device if one is given."""
         places = frames.flatten().nonzero().squeeze(1)
         return cls(*(part.to(device, non_blocking=True) for part in (frames, places)))
 
     def select(self, x: Tensor) -> Tensor:
-        """(B, F, ...) -> (N, ...) those of the masked frames."""
+        """Selects the (N, ...) masked frames of (B, F, ...)."""
         return x.flatten(0, 1).index_select(0, self.places)
 
 
@@ -49,10 +49,11 @@ def span_mask(
     seeds: list[int] | None = None,
     device: torch.device | None = None,
 ) -> FrameMask:
-    """Masks at most `share` of each utterance's frames, in spans that do not overlap.
+    """Masks at most the fraction `share` of each utterance's frames, in spans without overlap.
 
-    Whole spans, as many as the fraction has room for; where it has room for none, a shorter one.
-    Runs on the CPU, O(B F); waits for a device where `lens` is not on the CPU.
+    There are as many whole spans as the fraction has room for; if it has room for none, there is
+    a shorter one. The mask is made on the CPU, in O(B F); this waits for the device if `lens` is
+    not on the CPU.
 
     Arguments
     ---------
@@ -61,18 +62,18 @@ def span_mask(
     num_frames : int
         F, the padded length.
     share : float
-        Of the frames to mask, in (0, 1).
+        Fraction of the frames to mask, in (0, 1).
     span : int
-        Frames a mask covers.
+        Number of frames that a span covers.
     seeds : list[int], optional
-        One an utterance; without them torch's global generator is drawn from.
+        One seed per utterance; without seeds, torch's global generator draws them.
     device : torch.device, optional
-        Of the mask; by default that of `lens`.
+        Device of the mask; by default that of `lens`.
 
     Returns
     -------
     FrameMask
-        (B, F).
+        The (B, F) mask.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def span_mask(
     if max(lengths) * share < 1:
         raise ValueError(
             f"nothing to mask: {share:g} of the longest of {len(lengths)} utterances, "
-            f"{max(lengths)} frames, is less than a frame; drop short utterances"
+            f"{max(lengths)} frames, is less than a frame: remove short utterances from the CSV"
         )
     draw = functools.partial(_mask_row, share=share, span=span)
     return FrameMask.of(_drawn(lengths, num_frames, seeds, draw), device or lens.device)
@@ -107,10 +108,11 @@ def overlapping_span_mask(
 ) -> FrameMask:
     """Masks spans that may overlap, as wav2vec 2.0, HuBERT and data2vec do.
 
-    An utterance of L frames has prob * L / span spans, rounded up or down at random, at different
-    places that are equally likely; so fewer than prob * L frames are masked. Utterances that are
-    shorter than a span have no mask. Distributed as `_compute_mask_indices` of transformers, but
-    each utterance by itself: neither padding nor the other utterances of the batch matter.
+    An utterance of L frames has prob * L / span spans, rounded up or down at random, which start
+    at different places, all equally likely. As spans overlap, fewer than prob * L frames are
+    masked. Utterances shorter than a span have no mask. The distribution is that of
+    `_compute_mask_indices` of transformers, but each utterance is masked by itself: neither padding
+    nor the other utterances of the batch matter.
 
     Arguments
     ---------
@@ -119,18 +121,18 @@ def overlapping_span_mask(
     num_frames : int
         F, the padded length.
     prob : float
-        Share of frames that the spans would cover if none overlapped.
+        Fraction of frames that the spans would cover if none overlapped.
     span : int
-        Frames a mask covers.
+        Number of frames that a span covers.
     least : int
-        Spans per utterance, where it has room for them.
+        Least number of spans per utterance, as far as it has room for them.
     seeds, device
-        Of span_mask.
+        See span_mask.
 
     Returns
     -------
     FrameMask
-        (B, F).
+        The (B, F) mask.
 
     Raises
     ------
@@ -147,14 +149,14 @@ def overlapping_span_mask(
     if max(lengths) < span:
         raise ValueError(
             f"nothing to mask: the longest of {len(lengths)} utterances has {max(lengths)} frames, "
-            f"and a mask {span}; drop short utterances"
+            f"and a span {span}: remove short utterances from the CSV"
         )
     draw = functools.partial(_overlapping_row, prob=prob, span=span, least=least)
     return FrameMask.of(_drawn(lengths, num_frames, seeds, draw), device or lens.device)
 
 
 def _drawn(lengths: list[int], num_frames: int, seeds: list[int] | None, draw) -> Tensor:
-    """(B, F) bool; `draw` fills a row of an utterance's length with its own generator."""
+    """Makes (B, F) bool, of which `draw` fills each utterance's row with a generator of its own."""
     mask = np.zeros((len(lengths), num_frames), dtype=bool)
     if seeds is None:
         seeds = torch.randint(2**62, (len(lengths),)).tolist()
@@ -164,7 +166,7 @@ def _drawn(lengths: list[int], num_frames: int, seeds: list[int] | None, draw) -
 
 
 def _overlapping_row(row: np.ndarray, length: int, prob: float, span: int, least: int, rng) -> None:
-    """Spans at different places."""
+    """Masks spans that start at different places."""
     count = max(int(prob * length / span + rng.random()), least)
     count = min(count, length // span)
     for start in rng.choice(max(length - span + 1, 1), count, replace=False):
@@ -172,14 +174,14 @@ def _overlapping_row(row: np.ndarray, length: int, prob: float, span: int, least
 
 
 def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> None:
-    """At most the fraction, in whole spans; less than one span is one shorter span."""
+    """Masks at most the fraction, in whole spans or, if it is less than one, in a shorter span."""
     most = int(share * length)
     span = min(span, most)
     if span == 0:
         return
     count = most // span
-    # Spans in order, each after a uniform draw of the free frames: they do not overlap. Layouts
-    # are not equally likely: those whose spans touch are drawn less often.
+    # Sorted uniform draws among the free frames place the spans in order, so that they do not
+    # overlap. Layouts are not equally likely: those whose spans touch are drawn less often.
     gaps = np.sort(rng.integers(0, length - count * span + 1, size=count))
     for i, gap in enumerate(gaps):
         start = gap + i * span

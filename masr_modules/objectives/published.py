@@ -1,6 +1,6 @@
-"""What wav2vec 2.0, HuBERT and data2vec share as published: masks, and how layers are trained.
+"""The parts that published wav2vec 2.0, HuBERT and data2vec share: masks and regularisation.
 
-They train a network of `transformers`, so that its weights are those of the published models.
+They train a network of `transformers`, so that its weights have the form of the published models.
 """
 
 import math
@@ -17,7 +17,7 @@ from masr_modules.objectives.masking import FrameMask, overlapping_span_mask
 
 
 class _ScaledGradient(torch.autograd.Function):
-    """The same values, with a gradient that is multiplied."""
+    """The identity, whose gradient is multiplied by a factor."""
 
     @staticmethod
     def forward(ctx, x: Tensor, factor: float) -> Tensor:
@@ -30,14 +30,14 @@ class _ScaledGradient(torch.autograd.Function):
 
 
 class Tap:
-    """A forward hook that keeps a module's output, of the passes within `with tap:`.
+    """A forward hook that keeps a module's output of the passes within `with tap:`.
 
     Arguments
     ---------
     module : nn.Module
-        Its output is a tensor.
+        A module whose output is a tensor.
     gradient : float
-        What the gradient of the output is multiplied by, in every pass.
+        Factor of the gradient of the output, in every pass.
 
     Example
     -------
@@ -56,7 +56,7 @@ class Tap:
         module.register_forward_hook(self, prepend=True)
 
     def __call__(self, module: nn.Module, given: tuple, output: Tensor) -> Tensor | None:
-        """The hook."""
+        """Scales the gradient, and keeps the output if the tap is open; torch calls this hook."""
         if self.gradient != 1.0:
             output = _ScaledGradient.apply(output, self.gradient)
         if self.open:
@@ -71,23 +71,23 @@ class Tap:
         self.open = False
 
     def take(self) -> Tensor:
-        """The output, which is kept no longer: a module with a graph cannot be copied."""
+        """Returns the output and forgets it, because a module with a graph cannot be copied."""
         output, self.output = self.output, None
         return output
 
 
 class LayerDrop:
-    """A forward hook that skips a layer in training, with a probability.
+    """A forward hook that skips a layer in training, with a given probability.
 
-    The layer runs all the same, so that each parameter has a gradient at each step, as DDP needs;
-    of a skipped layer it is 0.
+    The layer runs nonetheless, so that each parameter has a gradient at each step, as DDP needs;
+    the gradient of a skipped layer is 0.
 
     Arguments
     ---------
     layer : nn.Module
-        From frames to frames of the same shape.
+        A layer from frames to frames of the same shape.
     share : float
-        Of the passes.
+        Probability that a pass skips the layer.
 
     Example
     -------
@@ -99,10 +99,10 @@ class LayerDrop:
 
     def __init__(self, layer: nn.Module, share: float):
         self.share = share
-        layer.register_forward_hook(self, prepend=True)  # before what records the output
+        layer.register_forward_hook(self, prepend=True)  # it runs before hooks that keep the output
 
     def __call__(self, module: nn.Module, given: tuple, output: Tensor) -> Tensor | None:
-        """The hook."""
+        """Returns the layer's input in place of its output if it is skipped; torch calls this."""
         if not module.training:
             return None
         kept = torch.rand((), device=output.device) >= self.share
@@ -111,15 +111,15 @@ class LayerDrop:
 
 @torch.no_grad()
 def draw_as_published(model: nn.Module) -> None:
-    """Draws again what transformers draws otherwise: projection and positions.
+    """Draws the weights of projection and positions as published, unlike transformers.
 
-    Its draw of a convolution under weight norm has no effect, and HuBERT's projection is drawn as
-    the linear maps of the layers are.
+    Its draw of a convolution with weight norm has no effect, and it draws HuBERT's projection as
+    the linear maps of the layers.
 
     Arguments
     ---------
     model : transformers.PreTrainedModel
-        wav2vec 2.0, HuBERT or data2vec, without trained weights.
+        A wav2vec 2.0, HuBERT or data2vec without trained weights.
     """
     model.feature_projection.projection.reset_parameters()
     for conv in model.encoder.pos_conv_embed.modules():
@@ -135,20 +135,20 @@ def draw_as_published(model: nn.Module) -> None:
 
 @dataclass
 class PublishedPass:
-    """One masked forward pass.
+    """The result of one masked forward pass.
 
     Arguments
     ---------
     inputs : EncoderInput
-        What the model heard.
+        The model's input.
     mask : FrameMask
-        Of the masked frames.
+        The masked frames.
     latents : torch.Tensor
         (B, C, F) output of the convolutions, before its normalisation.
     output : transformers.utils.ModelOutput
-        Of the model.
+        The model's output.
     layers : list[torch.Tensor]
-        (B, F, D) each, the input of the first layer first.
+        Tensors (B, F, D), the input of the first layer first.
     """
 
     inputs: EncoderInput
@@ -159,28 +159,28 @@ class PublishedPass:
 
     @property
     def valid(self) -> Tensor:
-        """(B, F) bool, True on frames of utterances."""
+        """(B, F) bool, True on valid frames."""
         lens, frames = self.inputs.frame_lens, self.mask.frames
         return valid_frames(lens, frames.shape[1], frames.device)
 
 
 class PublishedObjective(SSLObjective):
-    """Masking and regularisation of a network of `transformers`, as published.
+    """A base class of objectives that mask and regularise a network of `transformers` as published.
 
     Arguments
     ---------
     encoder : HuggingFaceEncoder
         The encoder to train.
     mask_prob : float
-        Share of frames that spans would cover if none overlapped.
+        Fraction of frames that spans would cover if none overlapped.
     mask_span : int
         Length of a mask in encoder frames.
     least_spans : int
-        Per utterance, where it has room for them.
+        Least number of spans per utterance, as far as it has room for them.
     layerdrop : float
-        Share of layers that are skipped in training.
+        Probability that a layer is skipped in training.
     feature_grad : float
-        What the gradient of the convolutions is multiplied by.
+        Factor of the gradient of the convolutions.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class PublishedObjective(SSLObjective):
     def masked_pass(
         self, wavs: Tensor, wav_lens: Tensor, mask_seeds: list[int] | None
     ) -> PublishedPass:
-        """The model's pass over masked frames; arguments as of SSLObjective.forward."""
+        """Runs the model on masked frames; for the arguments see SSLObjective.forward."""
         inputs = self.encoder.prepare(wavs, wav_lens)
         mask = overlapping_span_mask(
             inputs.frame_lens,
@@ -225,6 +225,6 @@ class PublishedObjective(SSLObjective):
 
     @staticmethod
     def feature_penalty(masked: PublishedPass) -> Tensor:
-        """Mean square of the convolutions' output over frames of utterances."""
+        """Computes the mean square of the convolutions' output over valid frames."""
         square = masked.latents.float().square().mean(dim=1)
         return torch.where(masked.valid, square, 0.0).sum() / masked.valid.sum()

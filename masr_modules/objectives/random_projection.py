@@ -1,6 +1,6 @@
 """Masked prediction of random-projection codes: BEST-RQ's loss, for any encoder.
 
-Chiu et al., "Self-supervised learning with random-projection quantizer for
+The method is that of Chiu et al., "Self-supervised learning with random-projection quantizer for
 speech recognition", ICML 2022, arXiv 2202.01855.
 """
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 
 class FastRandomProjectionQuantizer(RandomProjectionQuantizer):
-    """SpeechBrain's quantiser, the nearest code found by one matrix product.
+    """SpeechBrain's quantiser, which here finds the nearest code by one matrix product.
 
-    Both sides have unit norm, where the nearest code is the one with the
-    largest inner product: O(N V) memory instead of O(N V D).
+    Features and codes have unit norm, so that the nearest code is the one with the largest inner
+    product. This takes O(N V) memory instead of O(N V D).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., input_dim) features -> (...) code indices."""
+        """Finds the (...) code indices of (..., input_dim) features."""
         return (F.normalize(x @ self.P, dim=-1) @ self.CB.T).argmax(dim=-1)
 
 
@@ -28,14 +28,14 @@ def stack_features(features: Tensor, ratio: int) -> Tensor:
     Arguments
     ---------
     features : torch.Tensor
-        (B, F, n); zeros are added where F is no multiple of ratio.
+        (B, F, n) features; zeros are added if F is not a multiple of `ratio`.
     ratio : int
-        Feature frames an encoder frame.
+        Number of feature frames per encoder frame.
 
     Returns
     -------
     torch.Tensor
-        (B, ceil(F / ratio), ratio * n).
+        (B, ceil(F / ratio), ratio * n) stacked features.
 
     Example
     -------
@@ -53,15 +53,15 @@ class RandomProjectionLoss(nn.Module):
     Arguments
     ---------
     feature_size : int
-        Of the stacked features.
+        Width of the stacked features.
     d_model : int
-        Of the encoder's frames.
+        Width of the encoder's frames.
     codebook_size : int
         Number of codes.
     codebook_dim : int
         Dimension of a code.
     num_codebooks : int
-        Independent quantisers predicted side by side.
+        Number of independent quantisers, whose codes are all predicted.
 
     Example
     -------
@@ -86,7 +86,10 @@ class RandomProjectionLoss(nn.Module):
         self.classifier = nn.Linear(d_model, codebook_size * num_codebooks)
 
     def forward(self, frames: Tensor, stacked: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(N, d_model) masked frames, (N, feature_size) clean features -> loss, stats."""
+        """Computes loss and stats of (N, d_model) masked frames and (N, feature_size) features.
+
+        The features are those of the unmasked input.
+        """
         with torch.no_grad(), torch.autocast(stacked.device.type, enabled=False):
             codes = [quantizer(stacked.float()) for quantizer in self.quantizers]
             targets = torch.stack(codes, dim=-1)

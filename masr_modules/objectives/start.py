@@ -1,9 +1,9 @@
-"""Predicting what a start that is already good hears: continuing without forgetting.
+"""Prediction of the start's layers, so that a pretrained encoder is continued without forgetting.
 
-The masked student predicts the layers of a copy of the encoder that it started from, which
-hears everything. Of the family of data2vec (Baevski et al., ICML 2022, arXiv 2202.03555), with
-the start as teacher; a loss to a frozen start is also how continual learning keeps what a
-network knew (Li and Hoiem, "Learning without forgetting", ECCV 2016, arXiv 1606.09282).
+The masked student predicts the layers of a frozen copy of the encoder that it started from, which
+sees the unmasked utterance. This resembles data2vec (Baevski et al., ICML 2022, arXiv 2202.03555),
+with the start as teacher. Continual learning also uses a loss to a frozen start to keep what a
+network has learned (Li and Hoiem, "Learning without forgetting", ECCV 2016, arXiv 1606.09282).
 """
 
 import copy
@@ -17,24 +17,25 @@ from masr_modules.encoders.huggingface import EncoderInput, HuggingFaceEncoder
 from masr_modules.encoders.pooling import valid_frames
 from masr_modules.objectives.masking import FrameMask
 
-#: Makes the mean square of normalised layers as large as the losses of other methods, so that
-#: the same weight of MASR fits.
+#: Factor that makes the mean square of normalised layers as large as the losses of other methods,
+#: so that the same `masr_weight` fits.
 LOSS_SCALE = 10.0
 
 
 class StartPrediction(nn.Module):
-    """Mean square between the layers of the masked student and those of its start.
+    """The mean square error between the layers of the masked student and those of its start.
 
     Each layer of the student is compared with the same layer of the start, both normalised over
-    their channels: at masked frames, where the student has to guess, and, with `visible_weight`,
-    at the others, where it may only drift. Costs a forward pass of the start, a third of a step.
+    their channels. Masked frames, which the student has to predict, have weight 1; the other
+    frames, where the student may drift from the start, have `visible_weight`. The loss costs a
+    forward pass of the start, about a third of a step.
 
     Arguments
     ---------
     encoder : HuggingFaceEncoder
         The student, as it is before training.
     visible_weight : float
-        Of the loss at frames that are not masked; at masked ones it is 1.
+        Weight of the loss at frames that are not masked.
 
     Example
     -------
@@ -56,7 +57,7 @@ class StartPrediction(nn.Module):
         self.start.head = None  # its layers are predicted, not its codes
 
     def train(self, mode: bool = True) -> "StartPrediction":
-        """The start stays in eval mode: its layers have no dropout."""
+        """Sets the mode, but keeps the start in eval mode, without dropout."""
         super().train(mode)
         self.start.eval()
         return self
@@ -64,23 +65,23 @@ class StartPrediction(nn.Module):
     def forward(
         self, inputs: EncoderInput, layers: Sequence[Tensor], mask: FrameMask
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch.
+        """Computes the loss of a batch.
 
         Arguments
         ---------
         inputs : EncoderInput
-            What the student heard.
+            The student's input.
         layers : sequence of torch.Tensor
-            (B, F, D) each, of the student, the input of its first layer first.
+            Tensors (B, F, D) of the student, the input of its first layer first.
         mask : FrameMask
-            (B, F) of the student's.
+            The student's (B, F) mask.
 
         Returns
         -------
         loss : torch.Tensor
-            Scalar.
+            Scalar loss.
         stats : dict[str, torch.Tensor]
-            `start_guess` and `start_drift`: the mean square at masked and at other frames.
+            `start_guess` and `start_drift`: the mean square error at masked and at other frames.
         """
         nothing = torch.zeros_like(mask.frames)
         with torch.no_grad():
@@ -96,7 +97,7 @@ class StartPrediction(nn.Module):
 
 
 def _error(student: Tensor, start: Tensor) -> Tensor:
-    """(B, F) mean square of frames that are normalised over their channels."""
+    """Computes the (B, F) mean square error of frames that are normalised over their channels."""
     size = student.shape[-1:]
     student, start = F.layer_norm(student.float(), size), F.layer_norm(start.float(), size)
     return (student - start).square().mean(dim=-1)

@@ -1,4 +1,4 @@
-"""HuBERT's task: which unit a masked frame is."""
+"""HuBERT's task: the encoder predicts the unit of each masked frame."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from masr_modules.objectives.units import load_centroids, nearest
 
 
 class UnitPrediction(nn.Module):
-    """A part of an objective: units that k-means found, and their prediction.
+    """A part of an objective that predicts the units that k-means found.
 
-    Units are assigned on the fly, there are no label files. Frames are compared with learned unit
-    embeddings by cosine similarity; the loss is the cross-entropy on masked frames.
+    Units are assigned during training, so that there are no label files. Frames are compared with
+    learned unit embeddings by cosine similarity; the loss is the cross-entropy on masked frames.
     """
 
     logit_temperature = 0.1
@@ -26,17 +26,17 @@ class UnitPrediction(nn.Module):
         num_units: int,
         unit_dim: int,
     ) -> None:
-        """Makes what is learned, and room for the centroids.
+        """Makes the learned parameters, and a buffer for the centroids.
 
         Arguments
         ---------
         d_model : int
-            Of the encoder's frames.
+            Width of the encoder's frames.
         unit_features : nn.Module
-            What k-means clustered: see `masr_modules.objectives.units`.
+            The features that k-means clustered: see `masr_modules.objectives.units`.
         centroids : str or Path
-            The .npz of recipes/pretrain/kmeans.py. It may come later than the objective, but
-            not later than its first forward pass.
+            The .npz of recipes/pretrain/kmeans.py. It has to be there at the first forward pass,
+            not before.
         num_units : int
             Number of clusters.
         unit_dim : int
@@ -51,7 +51,7 @@ class UnitPrediction(nn.Module):
         self._ready = False
 
     def predict_units(self, frames: Tensor, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(N, D) masked frames, (N, size) what the units are found by -> loss, stats."""
+        """Computes loss and stats of (N, D) masked frames, given (N, size) features of units."""
         targets = nearest(features, self.centroids)
         predicted = F.normalize(self.projection(frames).float(), dim=-1)
         logits = predicted @ F.normalize(self.units.float(), dim=-1).T / self.logit_temperature
@@ -62,7 +62,7 @@ class UnitPrediction(nn.Module):
 
     @torch.compiler.disable
     def require_centroids(self) -> None:
-        """Once: those of the file, unless a checkpoint brought them."""
+        """Loads the centroids of the file, once, unless a checkpoint has set them."""
         if self._ready:
             return
         if self.centroids.isnan().any():

@@ -1,4 +1,4 @@
-"""HuBERT's units: the features that k-means clusters, and the cluster of each frame."""
+"""The units of HuBERT: features that k-means clusters, and the cluster of each frame."""
 
 import copy
 from pathlib import Path
@@ -20,14 +20,14 @@ class Mfcc(nn.Module):
     Arguments
     ---------
     frame_samples : int
-        Samples from one encoder frame to the next, a multiple of 10 ms.
+        Number of samples from one encoder frame to the next, a multiple of 10 ms.
     sample_rate : int
-        Hz.
+        The sample rate in Hz.
 
     Raises
     ------
     ValueError
-        If encoder frames are no whole number of 10 ms steps apart.
+        If encoder frames are not a multiple of 10 ms apart.
 
     Example
     -------
@@ -45,8 +45,8 @@ class Mfcc(nn.Module):
         self.hop = sample_rate * self.hop_ms // 1000
         if frame_samples % self.hop:
             raise ValueError(
-                f"encoder frames are {frame_samples} samples apart, which is no multiple of "
-                f"{self.hop_ms} ms: MFCC units need that"
+                f"encoder frames are {frame_samples} samples apart, which is not a multiple of "
+                f"{self.hop_ms} ms: MFCC units need one, so change the strides of the front end"
             )
         self.frame_samples = frame_samples
         self.ratio = frame_samples // self.hop
@@ -54,7 +54,7 @@ class Mfcc(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) samples, (B,) relative lengths -> (B, F, 39), (B,) numbers of frames."""
+        """Computes (B, F, 39) features and (B,) numbers of frames of (B, T) samples."""
         samples = (wav_lens * wavs.shape[1]).round().long()
         with torch.autocast(wavs.device.type, enabled=False):
             static = self.mfcc((wavs * valid_frames(samples, wavs.shape[1], wavs.device)).float())
@@ -74,19 +74,19 @@ class Mfcc(nn.Module):
 
     @staticmethod
     def _hold_last(features: Tensor, lens: Tensor) -> Tensor:
-        """Padding repeats the last valid frame, as SpeechBrain's deltas do at the end."""
+        """Repeats the last valid frame over the padding, as SpeechBrain's deltas do at the end."""
         places = torch.arange(features.shape[1], device=lens.device)
         places = torch.minimum(places, lens.unsqueeze(1) - 1)
         return features.gather(1, places.unsqueeze(-1).expand_as(features))
 
 
 class KaldiMfcc(nn.Module):
-    """Kaldi's MFCC each 10 ms with first and second differences, as HuBERT was published with.
+    """Kaldi's MFCC every 10 ms with first and second differences, which published HuBERT clusters.
 
     Arguments
     ---------
     sample_rate : int
-        Hz.
+        The sample rate in Hz.
 
     Example
     -------
@@ -102,11 +102,11 @@ class KaldiMfcc(nn.Module):
         super().__init__()
         self.sample_rate = sample_rate
         self.frame_samples = sample_rate // 100
-        self.window = sample_rate // 40  # the first frame needs one
+        self.window = sample_rate // 40  # samples of a window, which the first frame needs
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) samples, (B,) relative lengths -> (B, F, 39), (B,) numbers of frames."""
+        """Computes (B, F, 39) features and (B,) numbers of frames of (B, T) samples."""
         samples = (wav_lens * wavs.shape[1]).round().long()
         steps = (samples - self.window).div(self.frame_samples, rounding_mode="floor")
         lens = (steps + 1).clamp(min=0)
@@ -125,24 +125,23 @@ class KaldiMfcc(nn.Module):
 
 
 class LayerFrames(nn.Module):
-    """One layer of an encoder trained before, frozen: the second iteration's features.
+    """The frames of one layer of a frozen, earlier trained encoder, for the second iteration.
 
     Arguments
     ---------
     encoder : nn.Module
-        Of the same shape as the one trained before; it is copied. As SpeechEncoder, or
-        HuggingFaceEncoder.
+        A SpeechEncoder or HuggingFaceEncoder of the same shape as the earlier one; it is copied.
     checkpoint : str or Path
-        The other run's `ssl.ckpt`, or the folder that holds it.
+        The earlier run's `ssl.ckpt`, or the folder that holds it.
     layer : int
-        0 is the front end.
+        The layer; 0 is the front end.
 
     Raises
     ------
     FileNotFoundError
         If there is no such checkpoint.
     ValueError
-        If it is of an encoder of another shape, or there is no such layer.
+        If the checkpoint is of an encoder of another shape, or the encoder has no such layer.
     """
 
     def __init__(self, encoder: nn.Module, checkpoint: str | Path, layer: int):
@@ -163,7 +162,7 @@ class LayerFrames(nn.Module):
             self.encoder.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(
-                f"{path}: its encoder is not of this YAML's shape; give both runs the same "
+                f"{path}: its encoder is not of this YAML's shape: give both runs the same "
                 f"encoder keys ({error})"
             ) from error
         self.layer = layer
@@ -171,12 +170,12 @@ class LayerFrames(nn.Module):
         self.name = f"layer {layer} of {path}"
 
     def train(self, mode: bool = True) -> "LayerFrames":
-        """It stays in eval mode."""
+        """Keeps the encoder in eval mode."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, wav_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) samples, (B,) relative lengths -> (B, F, size), (B,) numbers of frames."""
+        """Computes (B, F, size) frames and (B,) numbers of frames of (B, T) samples."""
         layers, lens = self.encoder(wavs, wav_lens)
         return layers[self.layer], lens
 
@@ -184,7 +183,7 @@ class LayerFrames(nn.Module):
 def unit_features(
     encoder: nn.Module, checkpoint: str | None = None, layer: int = 0, published: bool = False
 ) -> Mfcc | KaldiMfcc | LayerFrames:
-    """MFCC for the first iteration; with a checkpoint, a layer of it for the second.
+    """Makes the features of units: MFCC for the first iteration, or a checkpoint's layer.
 
     Arguments
     ---------
@@ -195,7 +194,7 @@ def unit_features(
     layer : int
         See LayerFrames.
     published : bool
-        Whether MFCC are Kaldi's, each 10 ms; else they are averaged over each encoder frame.
+        Whether MFCC are Kaldi's, every 10 ms; else they are averaged over each encoder frame.
     """
     if checkpoint is None and published:
         return KaldiMfcc(encoder.sample_rate)
@@ -205,21 +204,21 @@ def unit_features(
 
 
 def load_centroids(path: str | Path, shape: tuple[int, int], name: str) -> Tensor:
-    """Reads what recipes/pretrain/kmeans.py wrote.
+    """Reads the centroids that recipes/pretrain/kmeans.py wrote.
 
     Arguments
     ---------
     path : str or Path
         The .npz.
     shape : tuple of int
-        (units, feature size) that is expected.
+        The expected (units, feature size).
     name : str
-        Of the features, as in `Mfcc.name`.
+        The expected name of the features, such as `Mfcc.name`.
 
     Returns
     -------
     torch.Tensor
-        (units, feature size) float32.
+        (units, feature size) float32 centroids.
 
     Raises
     ------
@@ -230,29 +229,32 @@ def load_centroids(path: str | Path, shape: tuple[int, int], name: str) -> Tenso
         with np.load(path, allow_pickle=False) as file:
             centroids, found = file["centroids"], str(file["features"])
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise ValueError(f"{path}: is no file of centroids: {error}; run kmeans.py") from error
+        raise ValueError(
+            f"{path}: is not a file of centroids: {error}; run recipes/pretrain/kmeans.py"
+        ) from error
     if centroids.shape != shape or found != name:
         raise ValueError(
             f"{path}: holds {centroids.shape} centroids of {found!r}, but the YAML asks for "
-            f"{shape} of {name!r}: run kmeans.py with the same YAML and overrides, or another path"
+            f"{shape} of {name!r}: run recipes/pretrain/kmeans.py with the same YAML and "
+            "overrides, or give another path"
         )
     return torch.from_numpy(centroids.astype(np.float32))
 
 
 def nearest(x: Tensor, centroids: Tensor) -> Tensor:
-    """Index of the nearest centroid, by one matrix product.
+    """Finds the nearest centroid of each row, by one matrix product.
 
     Arguments
     ---------
     x : torch.Tensor
-        (N, D).
+        (N, D) features.
     centroids : torch.Tensor
-        (units, D).
+        (units, D) centroids.
 
     Returns
     -------
     torch.Tensor
-        (N,) long.
+        (N,) long indices of centroids.
 
     Example
     -------

@@ -1,7 +1,7 @@
-"""w2v-BERT: a contrastive task on the lower stack, masked prediction of its codes on the upper.
+"""w2v-BERT: a contrastive task on the lower layers, and masked prediction of its codes on top.
 
-Chung et al., "w2v-BERT: combining contrastive learning and masked language modeling
-for self-supervised speech pre-training", ASRU 2021, arXiv 2108.06209.
+The method is that of Chung et al., "w2v-BERT: combining contrastive learning and masked language
+modeling for self-supervised speech pre-training", ASRU 2021, arXiv 2108.06209.
 """
 
 import torch
@@ -14,26 +14,26 @@ from masr_modules.objectives.wav2vec2 import Wav2Vec2
 
 
 class W2vBert(Wav2Vec2):
-    """w2v-BERT on the shared encoder: its first layers are the contrastive stack.
+    """w2v-BERT's task on a SpeechEncoder, whose first layers are the contrastive stack.
 
-    Loss: contrastive + diversity + prediction_weight * cross-entropy of the codes that
-    the quantiser gives the masked frames, from the last layer.
+    The loss is contrastive + diversity + prediction_weight * the cross-entropy with which the last
+    layer predicts the quantiser's codes of masked frames.
 
     Arguments
     ---------
     encoder : SpeechEncoder
         The encoder to train.
     contrastive_layers : int
-        Layers of the lower stack; the rest is the upper one.
+        Number of layers of the lower stack; the others are the upper one.
     prediction_weight : float
-        Of the masked prediction.
+        Weight of the masked prediction.
     **wav2vec2
         The other arguments of Wav2Vec2.
 
     Raises
     ------
     ValueError
-        If a stack would have no layer.
+        If one of the stacks would have no layer.
 
     Example
     -------

@@ -1,7 +1,7 @@
-"""wav2vec 2.0: telling a masked frame's quantised latent from those of other masked frames.
+"""wav2vec 2.0: the encoder distinguishes a masked frame's quantised latent from those of others.
 
-Baevski et al., "wav2vec 2.0: a framework for self-supervised learning of speech
-representations", NeurIPS 2020, arXiv 2006.11477.
+The method is that of Baevski et al., "wav2vec 2.0: a framework for self-supervised learning of
+speech representations", NeurIPS 2020, arXiv 2006.11477.
 """
 
 from speechbrain.lobes.models.wav2vec import W2VTargetQuantiser
@@ -14,24 +14,24 @@ from masr_modules.objectives.masked_latents import MaskedLatents, MaskedPass
 
 
 class Wav2Vec2(MaskedLatents):
-    """wav2vec 2.0's task on the shared encoder; as published it is PublishedWav2Vec2.
+    """wav2vec 2.0's task on a SpeechEncoder; PublishedWav2Vec2 has the published network.
 
-    Only masked frames are quantised. Loss: contrastive + diversity_weight * diversity.
+    Only masked frames are quantised. The loss is contrastive + diversity_weight * diversity.
 
     Arguments
     ---------
     encoder : SpeechEncoder
         The encoder to train.
     num_codes : int
-        Entries of each of the two codebooks.
+        Number of entries of each of the two codebooks.
     code_dim : int
         Dimension in which frames and targets are compared.
     temperature : tuple of float
-        Of the quantiser: (start, stop, factor a step).
+        Temperature of the quantiser: (start, stop, factor per step).
     num_distractors : int
-        Per masked frame, from the same utterance's masked frames.
+        Number of distractors per masked frame, drawn from the same utterance's masked frames.
     diversity_weight : float
-        Of the term that asks for even use of the codes.
+        Weight of the term that favours even use of the codes.
     mask_share : float
         Fraction of each utterance's frames that is masked.
     mask_span : int
@@ -77,7 +77,7 @@ class Wav2Vec2(MaskedLatents):
         return SSLOutput(loss, masked.layers, masked.lens, masked.mask.frames, stats)
 
     def contrastive_loss(self, masked: MaskedPass, frames: Tensor) -> tuple[Tensor, dict]:
-        """Contrastive and diversity terms of (B, F, D) frames, and their stats."""
+        """Computes the contrastive and diversity loss of (B, F, D) frames, and its stats."""
         mask = masked.mask
         targets, quantized = self.target_quantizer(mask.select(masked.latents).unsqueeze(0))
         predicted = self.projection(mask.select(frames))

@@ -1,7 +1,7 @@
-"""wav2vec 2.0 as published: the network and the weights of facebook/wav2vec2-base, and its loss.
+"""wav2vec 2.0 as published, with the network of facebook/wav2vec2-base and its loss.
 
-Baevski et al., "wav2vec 2.0: a framework for self-supervised learning of speech
-representations", NeurIPS 2020, arXiv 2006.11477.
+The method is that of Baevski et al., "wav2vec 2.0: a framework for self-supervised learning of
+speech representations", NeurIPS 2020, arXiv 2006.11477.
 """
 
 import torch
@@ -14,23 +14,23 @@ from masr_modules.objectives.published import PublishedObjective
 
 
 class PublishedWav2Vec2(PublishedObjective):
-    """wav2vec 2.0's loss around a `Wav2Vec2Model` and its pretraining head.
+    """wav2vec 2.0's objective on a `Wav2Vec2Model` and its pretraining head.
 
-    The quantiser hears the normalised output of the convolutions, of masked frames only. Loss:
-    contrastive + diversity + penalty_weight * mean square of the convolutions' output; number of
-    distractors, temperature of the cosine and weight of the diversity are those of the model's
-    configuration.
+    The quantiser's input is the normalised output of the convolutions at masked frames. The loss is
+    contrastive + diversity + penalty_weight * mean square of the convolutions' output. The number
+    of distractors, the temperature of the cosine and the weight of the diversity are those of the
+    model's configuration.
 
     Arguments
     ---------
     encoder : HuggingFaceEncoder
-        With a pretraining head.
+        An encoder with a pretraining head.
     temperature : tuple of float
-        Of the quantiser: (start, stop, factor a step).
+        Temperature of the quantiser: (start, stop, factor per step).
     penalty_weight : float
-        Of the mean square of the convolutions' output.
+        Weight of the mean square of the convolutions' output.
     **published
-        Of PublishedObjective.
+        See PublishedObjective.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How far one system is above another, from the record of pretraining: means with intervals."""
+"""Differences between systems in the record of pretraining: means with intervals."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,20 +18,25 @@ def difference(
     rows: Mapping[str, Mapping[str, str]],
     only: Sequence[str] | None = None,
 ) -> Difference | None:
-    """How far a system is above another, with its interval; None where it was not measured.
+    """Computes the mean difference of two systems, ours less theirs, with its 95 % interval.
 
     Arguments
     ---------
     record : Record
-        Of pretraining.
+        The record of pretraining.
     ours, theirs : (str, str, str)
         Fingerprint, SSL method and name of each system.
     metric : str
-        A key of STRATA, or of RATES.
+        A key of STRATA, or one of RATES.
     rows : mapping
-        The test set, from load_labels.
+        The labels of the test set, from load_labels.
     only : sequence of str, optional
-        Values of the metric's column: the mean is over these alone.
+        Labels of the metric's column: the mean is over these alone.
+
+    Returns
+    -------
+    Difference or None
+        The mean over the seeds that both systems have; None if they have no seed in common.
     """
     mine, other = (correctness(record, system, metric) for system in (ours, theirs))
     seeds = sorted(set(mine) & set(other))
@@ -51,14 +56,19 @@ def estimate(
     seeds: Sequence[int],
     only: Sequence[str] | None = None,
 ) -> Difference | None:
-    """A system's mean over seeds with its interval; None where it was not measured.
+    """Computes a system's mean over seeds with its 95 % interval.
 
     Arguments
     ---------
     record, system, metric, rows, only
-        As of `difference`.
+        See `difference`.
     seeds : sequence of int
-        Those to use, as far as they are recorded.
+        The seeds to use, as far as they are recorded.
+
+    Returns
+    -------
+    Difference or None
+        The mean; None if no seed is recorded with the metric.
     """
     values = {s: v for s, v in correctness(record, system, metric).items() if s in seeds}
     if not values:
@@ -73,7 +83,10 @@ def _interval(
     rows: Mapping[str, Mapping[str, str]],
     only: Sequence[str] | None,
 ) -> Difference:
-    """Of seed -> (N,) values; the EER's are of speakers, all others of test utterances."""
+    """Computes the mean and interval of seed -> (N,) values.
+
+    The values of the EER belong to speakers, those of all other metrics to test utterances.
+    """
     count = len(next(iter(values.values())))
     groups = np.full(count, "")
     if metric in RATES:
@@ -96,17 +109,20 @@ def _mean(record: Record[PretrainRun], system: System, metric: str, seeds: Seque
 
 
 def _around(found: Difference, mean: float) -> Difference:
-    """Laid around what was measured: the mean of the EER's jackknife values is without its bias."""
+    """Shifts an interval to the measured mean, from which jackknife values of the EER differ.
+
+    Their mean is corrected for bias.
+    """
     return Difference(*(value + mean - found.mean for value in found))
 
 
 def table_columns(rows: Mapping[str, Mapping[str, str]]) -> tuple[tuple[str, str, str], ...]:
-    """Title, metric and kind of a table's columns: of a pool of corpora or of one test set.
+    """Returns title, metric and kind of a table's columns, for a pool of corpora or one test set.
 
     Arguments
     ---------
     rows : mapping
-        The test set, from load_labels.
+        The labels of the test set, from load_labels.
     """
     return CORPORA_COLUMNS if "corpus" in next(iter(rows.values()), {}) else PRETRAIN_COLUMNS
 
@@ -118,14 +134,16 @@ def compare_table(
     rows: Mapping[str, Mapping[str, str]],
     only: Sequence[str] | None = None,
 ) -> str:
-    """A Markdown table: ours less each other system, with 95 % intervals where there is one.
+    """Makes a Markdown table of ours less each other system, with 95 % intervals if there are any.
 
     Arguments
     ---------
-    record, ours, others, rows
-        As of `difference`.
+    record, ours, rows
+        See `difference`.
+    others : sequence of (str, str, str)
+        The systems to compare with, as `theirs` of `difference`.
     only : sequence of str, optional
-        Languages that the language's metrics are over.
+        The languages that the metrics of the language are over; by default all.
     """
     columns = [column for column in table_columns(rows) if column[1] in (*STRATA, *RATES)]
     header = [f"{ours[-1]} less", "seeds", *(title for title, _, _ in columns)]
@@ -142,7 +160,7 @@ def compare_table(
 
 
 def format_difference(found: Difference, kind: str) -> str:
-    """A mean with its sign and, where there is one, its interval.
+    """Formats a mean with its sign and, if there is one, its interval.
 
     Example
     -------

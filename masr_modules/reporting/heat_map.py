@@ -1,4 +1,4 @@
-"""The similarity of languages, or of other labels, and of a batch's utterances, as a picture."""
+"""Pictures of the similarities of languages or other labels, and of a batch's utterances."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +19,17 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# More rows than this cannot be read; the most frequent labels are shown.
+# More rows than this could not be read: only the most frequent labels are shown.
 _MOST_LABELS = 150
 
 
 def save_heat_map(
     sources: Sequence[KnowledgeSource], column: str, metadata: Metadata, path: str | Path
 ) -> bool:
-    """Draws how alike the labels of a column are, by the sources that read it.
+    """Draws the similarities of a column's labels, by the sources that read it.
 
-    Languages are ordered by descent, so that relatives stand together; other labels by
-    name. Categorical is left out: it separates no two labels from any other two.
+    Languages are ordered by descent, so that related ones stand together; other labels are
+    ordered by name. Categorical is left out, because it gives any two labels the same similarity.
 
     Arguments
     ---------
@@ -38,14 +38,14 @@ def save_heat_map(
     column : str
         A label column.
     metadata : Metadata
-        Of the corpus; labels that do not occur are left out.
+        The corpus's metadata; labels that do not occur are left out.
     path : str or Path
-        The PNG.
+        The PNG to write.
 
     Returns
     -------
     bool
-        False, and no picture, if no source grades the labels or there are none.
+        Whether a picture was written: none is if no source grades the labels or there are none.
     """
     graded = graded_sources(sources, column)
     codes, counts = torch.unique(metadata[column][metadata[column] >= 0], return_counts=True)
@@ -74,21 +74,21 @@ def save_heat_map(
 def batch_heat_map(
     sources: Sequence[KnowledgeSource], column: str, metadata: Metadata
 ) -> Figure | None:
-    """Draws how alike the utterances of a batch are, those with the same label side by side.
+    """Draws the similarities of a batch's utterances, ordered by label.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource
-        Those whose columns the metadata have are combined.
+        The sources; those whose columns the metadata have are combined.
     column : str
-        The label column that is discriminated; pairs' S does not depend on it.
+        The label column by which utterances are ordered; it does not change S.
     metadata : Metadata
-        Of the batch.
+        The batch's metadata.
 
     Returns
     -------
     Figure or None
-        None if no source reads the metadata.
+        The picture; None if no source reads a column of the metadata.
 
     Example
     -------
@@ -117,7 +117,7 @@ def batch_heat_map(
 
 
 def _figure(table: np.ndarray, texts: Sequence[str], groups: Sequence[str], title: str) -> Figure:
-    side = 0.19 * len(texts)  # inches; room for a line of text in each row
+    side = 0.19 * len(texts)  # inches: each row has room for a line of text
     figure = Figure(figsize=(side + 5.0, side + 2.0), layout="constrained")
     axes = figure.add_subplot()
     _image(figure, axes, table)

@@ -1,4 +1,4 @@
-"""What the knowledge of an experiment says about a corpus: coverage, agreement, hard pairs."""
+"""A report on an experiment's knowledge about a corpus: its coverage, agreement and hard pairs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,30 +30,32 @@ from masr_modules.training.train_batches import (
 
 #: The top-level keys of an experiment that the report reads.
 SETTINGS = (*BATCH_SETTINGS, "data_folder")
-#: Further ones, which an experiment need not have.
+#: Further top-level keys that the report reads, which an experiment may lack.
 OPTIONAL = (*BATCH_OPTIONS, "identities", "prototypes", "pair_weight", "loss")
 
-# Bounds of the cost: pairs are those inside one draw, or several, of this many utterances.
+# These bound the cost. Pairs are those inside one draw of 1000 utterances, or inside 8 such draws;
+# of the epoch's batches, the first 200 are examined.
 _DRAW, _DRAWS = 1000, 8
 _BATCHES = 200
 
 
 @dataclass
 class PairStatistics:
-    """What K sources say about the same pairs; the last row is their weighted mean.
+    """Statistics of K sources over the same pairs; the last entry is that of their weighted mean.
 
     Arguments
     ---------
     pairs : int
-        Number of pairs looked at.
+        Number of pairs examined.
     known : np.ndarray
-        (K + 1,) fraction of the pairs that are known.
+        (K + 1,) fraction of the pairs that the source knows.
     within : np.ndarray
         (K + 1,) mean similarity of pairs of the same identity, NaN where there are none.
     across : np.ndarray
-        (K + 1,) mean similarity of pairs of different identities.
+        (K + 1,) mean similarity of pairs of different identities, NaN where there are none.
     correlation : np.ndarray
-        (K + 1, K + 1) Pearson's, over the pairs known to both; NaN where one is constant.
+        (K + 1, K + 1) Pearson's correlation, over the pairs known to both; NaN where one is
+        constant.
     """
 
     pairs: int
@@ -76,12 +78,12 @@ def pair_statistics(
     sources : sequence of KnowledgeSource
         K sources.
     metadata : Metadata
-        Of all utterances. All their pairs are looked at up to 1000 utterances, beyond that
+        The metadata of all utterances. Of up to 1000 utterances all pairs are examined, of more
         those inside 8 random draws of 1000.
     identity : str
-        See :func:`masr_modules.pairwise.similarity.combine`.
+        The column whose labels decide which pairs are of the same identity.
     seed : int
-        Of the draws.
+        The seed of the draws.
 
     Example
     -------
@@ -120,7 +122,7 @@ def pair_statistics(
 def _pair_sums(
     sources: Sequence[KnowledgeSource], metadata: Metadata, identity: str
 ) -> dict[str, np.ndarray]:
-    """Sums over the pairs of these utterances, by source (K + 1,) or two (K + 1, K + 1)."""
+    """Sums over the pairs of utterances, for each source (K + 1,) or two sources (K + 1, K + 1)."""
     similarity = combine(sources, metadata, identity)
     tables = [source.pairs(metadata[source.column], metadata[source.column]) for source in sources]
     tables.append((similarity.values, similarity.valid))
@@ -143,16 +145,17 @@ def _pair_sums(
 
 
 def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
-    """Writes `report.md` and, where the identity has graded knowledge, `similarity.png`.
+    """Writes `report.md` and, if a source grades the labels of the identity, `similarity.png`.
 
     Arguments
     ---------
     settings : dict
-        See :func:`load_settings`.
+        The keys `SETTINGS` of the experiment, and those of `OPTIONAL` that it has; see
+        :func:`masr_modules.config.settings.load_settings`.
     rows : dict[str, dict]
-        ID -> row, from load_csv.
+        ID -> row of the corpus, from load_corpora.
     output : str or Path
-        Folder of the files.
+        The folder for the files.
 
     Returns
     -------
@@ -162,7 +165,7 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     Raises
     ------
     ValueError
-        If a source's column is not in the CSV or holds what the source cannot read.
+        If a source's column is not in the CSV, or holds a cell that the source cannot read.
     """
     identity = settings["batch_identity"]
     table = MetadataTable(rows)
@@ -208,7 +211,7 @@ def _summary(rows: dict, table: MetadataTable, identity: str, found: PairStatist
 def _source_table(
     sources: Sequence[KnowledgeSource], metadata: Metadata, found: PairStatistics
 ) -> str:
-    """A row a source: what it knows, and how alike it holds pairs to be."""
+    """Formats a row for each source: the fractions that it knows, and its mean similarities."""
     header = ["source", "weight", "utterances known (%)", "pairs known (%)", "S within", "S across"]
     body = []
     for k, name in enumerate(_names(sources)):

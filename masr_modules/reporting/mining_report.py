@@ -1,4 +1,4 @@
-"""What mining finds in the batches of an experiment: anchors, and the hardest pairs."""
+"""A report of what mining finds in the batches of an experiment: anchors, and the hardest pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from masr_modules.pairwise.mining import mine
 from masr_modules.pairwise.similarity import combine
 from masr_modules.training.hard_pairs import HardPairs, pair_shares
 
-#: Anchors of each identity whose hardest pairs are shown, and letters of a value.
+#: Number of anchors of each identity whose hardest pairs are shown; most letters shown of a label.
 _EXAMPLES, _LETTERS = 5, 20
 
 
 @dataclass
 class AnchorStatistics:
-    """What the batches of an epoch hold.
+    """The numbers of utterances, identities and anchors in the batches of an epoch.
 
     Arguments
     ---------
     batches : int
-        Number of batches looked at.
+        Number of batches examined.
     of : int
         Number of batches in the epoch.
     sizes, identities, anchors : np.ndarray
-        (batches,) utterances, different identities and anchors (utterances with a positive
-        and a negative) of each.
+        (batches,) numbers of utterances, of different identities and of anchors (utterances with
+        a positive and a negative) in each batch.
     """
 
     batches: int
@@ -46,18 +46,18 @@ class AnchorStatistics:
 def anchor_statistics(
     batches: Sequence[Sequence[int]], of: int, table: MetadataTable, identity: str
 ) -> AnchorStatistics:
-    """Counts what batches hold.
+    """Counts the utterances, identities and anchors of batches.
 
     Arguments
     ---------
     batches : sequence of sequences of int
-        Places of their utterances in the table.
+        The places of each batch's utterances in the table.
     of : int
         Number of batches in the epoch.
     table : MetadataTable
         The metadata of the corpus.
     identity : str
-        Of positives and negatives.
+        The column whose labels decide what is positive and what negative.
     """
     sizes, identities, anchors = [], [], []
     for batch in tqdm(batches, desc="batches", leave=False, disable=None):
@@ -73,14 +73,14 @@ def anchor_statistics(
 
 @dataclass
 class HardPair:
-    """An anchor, and what the knowledge alone calls its hardest pairs in a batch.
+    """An anchor with its hardest positive and negative in a batch by the knowledge alone.
 
     Arguments
     ---------
     anchor, positive, negative : int
         Places in the table.
     near, far : float or None
-        S of anchor and negative, and of anchor and positive; None where no source knows the pair.
+        S of anchor and negative, and of anchor and positive; None if no source knows the pair.
     """
 
     anchor: int
@@ -97,24 +97,25 @@ def hard_pairs(
     identity: str,
     count: int = _EXAMPLES,
 ) -> list[HardPair]:
-    """The hardest pairs of some anchors of a batch, where all embeddings are equally far apart.
+    """Finds the hardest pairs of some anchors of a batch by the knowledge alone.
 
-    As `masr_modules.pairwise.mining.mine` chooses them in training, less what the embeddings say,
-    which nobody knows before it: the positive that is least alike, the negative that is most
-    alike in what else is known.
+    They are the pairs that `masr_modules.pairwise.mining.mine` would choose if all embeddings were
+    equally far apart, as embeddings are not known before training: the positive with the lowest
+    and the negative with the highest S.
 
     Arguments
     ---------
     sources : sequence of KnowledgeSource
-        Those that pairs are mined by.
+        The sources by which pairs are mined.
     batch : sequence of int
-        Places of its utterances in the table.
+        The places of the batch's utterances in the table.
     table : MetadataTable
         The metadata of the corpus.
     identity : str
-        Of positives and negatives.
+        The column whose labels decide what is positive and what negative.
     count : int
-        Of anchors, each of another identity, those with the hardest negatives first.
+        Largest number of anchors, each of another identity; those with the hardest negatives come
+        first.
 
     Example
     -------
@@ -146,10 +147,10 @@ def hard_pairs(
 
 
 def anchor_text(found: AnchorStatistics) -> str:
-    """Batches of the first epoch in two sentences."""
+    """Describes the batches of the first epoch in a few sentences."""
     if not found.batches:
         return "The first epoch has no batch."
-    part = "" if found.batches == found.of else f", the first {found.batches} looked at"
+    part = "" if found.batches == found.of else f", of which the first {found.batches} are examined"
     return (
         f"Batches of the first epoch: {found.of}{part}. A batch has {found.sizes.mean():.1f} "
         f"utterances of {found.identities.mean():.1f} identities, and "
@@ -160,14 +161,14 @@ def anchor_text(found: AnchorStatistics) -> str:
 
 
 def hard_pair_section(pairs: HardPairs, batches: Sequence[Sequence[int]]) -> list[str]:
-    """How many utterances of the batches have the pairs that `hard_pairs` describes.
+    """Makes the section on how many utterances of the batches have hard pairs by `hard_pairs`.
 
     Arguments
     ---------
     pairs : HardPairs
-        Of all utterances.
+        The rules for all utterances.
     batches : sequence of sequences of int
-        Their places.
+        The places of each batch's utterances.
 
     Example
     -------
@@ -187,9 +188,10 @@ def hard_pair_section(pairs: HardPairs, batches: Sequence[Sequence[int]]) -> lis
     header = ["identity", "same", "known (%)", "positive (%)", "hard negative (%)", "both (%)"]
     text = (
         "A hard negative of an utterance has another label of the identity and the same labels in "
-        "the columns named; a positive has the same label and another speaker (of the identity "
-        "speaker: is another utterance). The fractions are of the utterances whose label is known, "
-        "and whose batch holds such a pair; the last one is of a batch of all utterances."
+        'the columns named under "same"; a positive has the same label and another speaker (for '
+        "the identity speaker: it is another utterance of the speaker). Known is the fraction of "
+        "utterances that have a label; the others are the fractions of these whose batch holds "
+        "such a pair. The last column is what one batch of all utterances would give."
     )
     table = align([*header, "both, all utterances (%)"], cells)
     return ["## Hard pairs in batches", text, table]
@@ -202,7 +204,7 @@ def identity_sections(
     batches: Sequence[Sequence[int]],
     table: MetadataTable,
 ) -> list[str]:
-    """What acts in the space of one identity, and the hardest pairs of a batch."""
+    """Makes the section on the sources that act in an identity's space and on its hardest pairs."""
     table.require(identity)
     own = sources_beside(sources, identity)
     prototypes, weight = settings.get("prototypes"), settings.get("pair_weight") or 0.0
@@ -213,10 +215,11 @@ def identity_sections(
         text = f"{pairs}."
     else:
         text = (
-            f"Prototypes are compared by {_listed(read(prototypes))}, as far as labels carry it. "
+            f"Prototypes are compared by {_listed(read(prototypes))}, as far as their labels carry "
+            "such metadata. "
         )
         if not weight:
-            return [title, text + "Pairs of utterances are not: pair_weight is 0."]
+            return [title, text + "Pairs of utterances are not mined: pair_weight is 0."]
         text += f"{pairs}, with weight {weight:g}."
     found = anchor_statistics(batches, len(batches), table, identity)
     if not found.anchors.sum():
@@ -230,7 +233,7 @@ def identity_sections(
         for p in hard_pairs(own, batches[int(found.anchors.argmax())], table, identity)
     ]
     header = ["anchor", "hardest positive", "S", "hardest negative", "S"]
-    chosen = "The hardest pairs of a batch, where embeddings say nothing yet:"
+    chosen = "The hardest pairs of a batch by S alone, as before training:"
     return [title, text, chosen, align(header, cells)]
 
 
@@ -243,7 +246,7 @@ def _number(similarity: float | None) -> str:
 
 
 def _named(table: MetadataTable, columns: Sequence[str], place: int) -> str:
-    """An utterance by its ID, and what is known of it."""
+    """Returns an utterance's ID, followed by its known values in the columns."""
     known = []
     for column in columns:
         value = table[column][place]

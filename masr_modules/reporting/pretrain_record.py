@@ -1,4 +1,4 @@
-"""What is recorded of pretraining: metrics, and per-utterance correctness beside them."""
+"""The record of pretraining: metrics, and per-utterance correctness beside them."""
 
 import base64
 import csv
@@ -24,24 +24,24 @@ STRATA = {
     "emotion": "emotion",
     "emotion_unheard": "emotion",
 }
-#: Equal error rates; what is recorded of each is the rate without each speaker in turn.
+#: Equal error rates; instead of correctness, the rate without each speaker in turn is recorded.
 RATES = ("speaker_eer", "speaker_eer_within")
 
 #: Behind the name of a system: the row of its head's embeddings, where the row of the system itself
 #: is of the encoder's pooled layers.
 UTTERANCE_EMBEDDING = ", utterance embedding"
 
-#: Test utterances of a run.
+#: Largest number of test utterances whose correctness is read.
 MAX_PACKED = 10_000_000
 #: Decimals of a recorded rate.
 RATE_DIGITS = 5
 
-#: Fingerprint, SSL method and name: a run but for its seed.
+#: Fingerprint, SSL method and name of a system: the key of a run without its seed.
 System = tuple[str, str, str]
 
 
 class PretrainRun(NamedTuple):
-    """One training: fingerprint of its settings, SSL method, name of the system, and seed."""
+    """The key of a training: fingerprint of its settings, SSL method, system name and seed."""
 
     settings: str
     ssl: str
@@ -50,7 +50,7 @@ class PretrainRun(NamedTuple):
 
 
 def pretrain_record(path: str | Path) -> Record[PretrainRun]:
-    """The record of pretraining in a CSV.
+    """Opens the record of pretraining in a CSV.
 
     Example
     -------
@@ -67,13 +67,18 @@ def pretrain_record(path: str | Path) -> Record[PretrainRun]:
 
 
 def extra_columns(correct: Mapping[str, Mapping]) -> dict[str, dict[str, str]]:
-    """A system's part of correct.json as columns of the record.
+    """Converts a system's part of correct.json to columns of the record.
 
     Arguments
     ---------
     correct : mapping
-        Metric -> `layer`, and `correct`: right (1), wrong (0) or not asked (None) of each test
-        utterance; of RATES the rate without each speaker in turn.
+        Metric -> `layer` and `correct`: whether each test utterance is right (1), wrong (0) or not
+        evaluated (None); for RATES, the rate without each speaker in turn.
+
+    Returns
+    -------
+    dict
+        Metric -> column -> cell.
     """
     columns = {}
     for metric, found in correct.items():
@@ -85,16 +90,22 @@ def extra_columns(correct: Mapping[str, Mapping]) -> dict[str, dict[str, str]]:
 
 
 def correctness(record: Record[PretrainRun], system: System, metric: str) -> dict[int, np.ndarray]:
-    """Seed -> value of each test item: right or wrong, or a speaker's part of the EER.
+    """Reads a system's per-utterance correctness, or each speaker's part of the EER.
 
     Arguments
     ---------
     record : Record
-        Of pretraining.
+        The record of pretraining.
     system : (str, str, str)
-        Fingerprint, SSL method and name.
+        Fingerprint, SSL method and name of the system.
     metric : str
-        A key of STRATA, or of RATES.
+        A key of STRATA, or one of RATES.
+
+    Returns
+    -------
+    dict
+        Seed -> (N,) correctness of N test utterances (NaN where not evaluated), or, for RATES, the
+        jackknife's pseudo-values of N speakers.
     """
     found = {}
     for seed in record.seeds(system):
@@ -109,7 +120,9 @@ def correctness(record: Record[PretrainRun], system: System, metric: str) -> dic
 
 
 def pack(correct: Sequence[float | None]) -> str:
-    """Right (1), wrong (0) and not asked (None): five to a byte, deflated, in base 85.
+    """Packs correctness as text: right (1), wrong (0) and not evaluated (None).
+
+    Five values go into a byte; the bytes are compressed by zlib and written in base 85.
 
     Example
     -------
@@ -124,12 +137,12 @@ def pack(correct: Sequence[float | None]) -> str:
 
 
 def unpack(text: str) -> np.ndarray:
-    """(N,) float, NaN where not asked; see `pack`.
+    """Unpacks correctness that `pack` wrote: (N,) float, NaN where not evaluated.
 
     Raises
     ------
     ValueError
-        If it is not what `pack` wrote, whatever it would unpack to.
+        If the text is not what `pack` writes; it is never unpacked beyond its stated size.
     """
     count, packed = _inflate(text, lambda count: -(-count // 5))
     numbers = np.frombuffer(packed, dtype=np.uint8).astype(int)
@@ -138,7 +151,9 @@ def unpack(text: str) -> np.ndarray:
 
 
 def pack_rates(rates: Sequence[float]) -> str:
-    """Rates in [0, 1] to five decimals, each less the one before, deflated, in base 85.
+    """Packs rates in [0, 1] as text, rounded to five decimals.
+
+    The differences of successive rates are compressed by zlib and written in base 85.
 
     Example
     -------
@@ -150,12 +165,12 @@ def pack_rates(rates: Sequence[float]) -> str:
 
 
 def unpack_rates(text: str) -> np.ndarray:
-    """(N,) float; see `pack_rates`.
+    """Unpacks rates that `pack_rates` wrote: (N,) float.
 
     Raises
     ------
     ValueError
-        If it is not what `pack_rates` wrote, whatever it would unpack to.
+        If the text is not what `pack_rates` writes; it is never unpacked beyond its stated size.
     """
     _, packed = _inflate(text, lambda count: 4 * count)
     return np.frombuffer(packed, dtype="<i4").cumsum() / 10**RATE_DIGITS
@@ -166,7 +181,7 @@ def _deflate(count: int, data: np.ndarray) -> str:
 
 
 def _inflate(text: str, size_of: Callable[[int], int]) -> tuple[int, bytes]:
-    """The count, and as many bytes as it asks for, and no more."""
+    """Returns the count and the bytes, and unpacks no more bytes than the count requires."""
     number, _, data = text.partition(":")
     try:
         count = int(number)
@@ -177,30 +192,30 @@ def _inflate(text: str, size_of: Callable[[int], int]) -> tuple[int, bytes]:
         if len(packed) != size:
             raise ValueError(f"{len(packed)} bytes or more for {count} values")
     except (ValueError, zlib.error) as error:
-        raise ValueError(f"{text[:40]!r} is no packed correctness: {error}") from None
+        raise ValueError(f"{text[:40]!r} is not packed correctness: {error}") from None
     return count, packed
 
 
 def save_labels(
     rows: Mapping[str, Mapping[str, str]], path: str | Path, corpora: bool = False
 ) -> None:
-    """Keeps the labels of the test set beside the record, which holds correctness in their order.
+    """Saves the labels of the test set; the record holds correctness in their order.
 
-    Speakers are numbered, for a corpus's own names of them may be long.
+    Speakers are numbered, because a corpus's own names of them may be long.
 
     Arguments
     ---------
     rows : mapping
-        The test set, from load_csv.
+        ID -> row of the test set.
     path : str or Path
-        The CSV: ID, language, gender, emotion and speaker.
+        The CSV to write: ID, language, gender, emotion and speaker.
     corpora : bool
-        Whether metrics are means over corpora: adds the age group and the corpus.
+        Whether metrics are means over corpora; the CSV then has the age group and corpus too.
 
     Raises
     ------
     ValueError
-        If the file is of another test set.
+        If the file is there with the labels of another test set.
 
     Example
     -------
@@ -224,12 +239,12 @@ def save_labels(
         write_atomic(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise ValueError(
-            f"{path} is of another test set, or was written by an older version: name another "
-            "--record for this one, or remove the file"
+            f"{path} is of another test set, or was written by an older version: give another "
+            "--record for this test set, or remove the file"
         )
 
 
 def load_labels(path: str | Path) -> dict[str, dict[str, str]]:
-    """ID -> labels of each test utterance; see `save_labels`."""
+    """Reads ID -> labels of each test utterance, which `save_labels` wrote."""
     with Path(path).open(encoding="utf-8", newline="") as file:
         return {row.pop("ID"): row for row in csv.DictReader(file)}

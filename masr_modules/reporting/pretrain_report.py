@@ -1,4 +1,4 @@
-"""What pretraining tells its user: the parts of the loss, the table, the encoder."""
+"""The results that pretraining gives: its table, its encoder and what TensorBoard shows."""
 
 import json
 from collections import defaultdict
@@ -37,21 +37,29 @@ from masr_modules.metrics.tables import (
 from masr_modules.reporting.pretrain_record import UTTERANCE_EMBEDDING
 from masr_modules.training.experiment import keep_per_speaker
 
-#: Neighbours and probes learn from more utterances than these, of all layers, only if
-#: `table_references` (utterances per label at most) says so.
+#: Largest number of utterances that neighbours and probes learn from without `table_references`,
+#: the largest number per label. Of a larger set, at most 1000 per label are used.
 MAX_REFERENCES = 100_000
-#: Utterances of TensorBoard's projector, and of its heat map.
+#: Largest number of utterances in TensorBoard's projector, and in its heat map.
 MAX_PROJECTED, MAX_MAPPED = 1000, 200
 
 
 def choose_references(rows: dict, limit: int, column: str = "language") -> dict[str, dict]:
-    """At most `limit` training utterances per label, evenly spread."""
+    """Chooses at most `limit` training utterances per label, evenly spread over the rows.
+
+    Raises
+    ------
+    ValueError
+        If no utterance has a label in the column.
+    """
     by_label = defaultdict(list)
     for utterance, label in zip(rows, column_of(rows, column), strict=True):
         if label:
             by_label[label].append(utterance)
     if not by_label:
-        raise ValueError(f"no training utterance has a {column}: set probe_column to one they have")
+        raise ValueError(
+            f"no training utterance has a {column}: set probe_column to a column that has labels"
+        )
     chosen = []
     for utterances in by_label.values():
         step = max(1.0, len(utterances) / limit)
@@ -60,14 +68,14 @@ def choose_references(rows: dict, limit: int, column: str = "language") -> dict[
 
 
 def table_references(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, dict]:
-    """What the neighbours and probes of the table learn from.
+    """Chooses the utterances from which the table's neighbours and probes learn.
 
     Arguments
     ---------
     rows : mapping
-        From load_rows.
+        Split -> ID -> row, from load_rows; `labelled` is used if it is there, else `train`.
     hparams : mapping
-        Of the experiment: `max_unreadable` and, where it has them, `table_references`,
+        The experiment's settings: `max_unreadable` and, if it has them, `table_references`,
         `probe_column` and `evaluated_per_speaker`.
     """
     references, limit = rows.get("labelled", rows["train"]), hparams.get("table_references")
@@ -78,22 +86,23 @@ def table_references(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, di
         return references
     if hparams.get("evaluated_per_speaker"):
         references = keep_per_speaker(references, hparams["evaluated_per_speaker"])
-    # Training audio, of which headers alone have been read.
+    # Of training audio, only the headers have been read so far.
     return drop_undecodable(references, hparams["max_unreadable"])
 
 
 def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
-    """Shows in TensorBoard the validation set's embeddings, and what is known of a batch.
+    """Shows the validation set's embeddings and a batch's similarities in TensorBoard.
 
-    The first in the projector, with what the utterances are labelled; the second as heat map of
-    the knowledge that the head uses, if any, among the last training batch. On one rank.
+    The projector shows the embeddings with the labels of their utterances. A heat map shows the
+    similarities of the last training batch, by the sources that the head uses, if there is a head.
+    One rank alone must call this.
 
     Arguments
     ---------
     brain : sb.Brain
-        In training.
+        The Brain, in training.
     valid : LabelledEmbeddings
-        One layer of `brain.valid_rows`.
+        The embeddings of `brain.valid_rows` by one layer.
     """
     writer = brain.hparams.tensorboard.writer
     if writer is None:
@@ -101,9 +110,9 @@ def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
     rows = list(brain.valid_rows.values())
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_PROJECTED)).astype(int))
     columns = list(dict.fromkeys((brain.probe_column, "language", *COLUMNS)))
-    # Lines and tabs separate cells.
+    # Line breaks and tabs separate cells, and so are replaced by spaces.
     cells = [[" ".join((rows[i].get(c) or "").split()) for c in columns] for i in chosen]
-    # Rounded, for they are written as text.
+    # The embeddings are rounded because they are written as text.
     embeddings = valid.embeddings[chosen].astype(float).round(4)
     step = brain.optimizer_step
     writer.add_embedding(embeddings, cells, None, step, "valid", columns)
@@ -121,12 +130,24 @@ def show(brain: sb.Brain, valid: LabelledEmbeddings) -> None:
 def report(
     brain: sb.Brain, rows: dict, untrained: nn.Module, hparams: dict, ssl_loss: float
 ) -> None:
-    """Prints and saves the table, of the encoder and what trains nothing; saves the encoder.
+    """Prints and saves the table of results, and saves the encoder.
 
-    Every row is of the last step's weights, and of each metric the layer that is best at it on
-    the validation set. Where a head was trained, a second row is of its embeddings, whose layers
-    are its spaces: what a user of the utterance embedding has, where the first is what a user of
-    the encoder has.
+    The rows are the encoder with the weights of the last step, the utterance embeddings of its head
+    if it has one and, if `baselines` is set, systems that train nothing. Each metric is that of the
+    layer, or of the head's space, that is best at it on the validation set.
+
+    Arguments
+    ---------
+    brain : sb.Brain
+        The Brain, after training.
+    rows : dict
+        Split -> ID -> row, from load_rows.
+    untrained : nn.Module
+        The encoder as it was before training.
+    hparams : dict
+        The experiment's settings.
+    ssl_loss : float
+        The SSL loss, for the table.
     """
     head = unwrap(brain.modules.head) if hasattr(brain.modules, "head") else None
     spaces = Spaces.of(head).cpu()
@@ -177,19 +198,19 @@ def report(
 
 
 def in_spaces(spaces: Spaces, split: LabelledEmbeddings) -> LabelledEmbeddings:
-    """Utterances in the spaces of a head, in the place of the encoder's layers.
+    """Computes the embeddings of utterances in the spaces of a head.
 
     Arguments
     ---------
     spaces : Spaces
-        Of the head.
+        The spaces of the head.
     split : LabelledEmbeddings
-        All layers of the encoder.
+        Pooled frames of all layers of the encoder, (layers, N, I).
 
     Returns
     -------
     LabelledEmbeddings
-        (spaces, N, embedding_size).
+        (spaces, N, embedding_size): a space takes the place of a layer.
     """
     pooled = torch.from_numpy(split.layers).transpose(0, 1)
     embeddings = [space(pooled).numpy() for space in spaces.values()]
@@ -197,16 +218,16 @@ def in_spaces(spaces: Spaces, split: LabelledEmbeddings) -> LabelledEmbeddings:
 
 
 def write_correct(folder: str, found: dict[str, Evaluation]) -> None:
-    """Writes correct.json: of each system and metric, its layer and what it got right.
+    """Writes correct.json: system -> metric -> its layer and per-utterance correctness.
 
-    What intervals are computed from; see masr_modules.metrics.probes.Evaluation.
+    Intervals are computed from it; see masr_modules.metrics.probes.Evaluation.
     """
     correct = {system: correct_of(evaluation) for system, evaluation in found.items()}
     write_atomic(Path(folder) / "correct.json", json.dumps(correct) + "\n")
 
 
 def correct_of(evaluation: Evaluation) -> dict[str, dict]:
-    """Metric -> `layer` and `correct`, whose NaN are None: a system's part of correct.json."""
+    """Returns a system's part of correct.json: metric -> `layer` and `correct`, None for NaN."""
     return {
         metric: {
             "layer": evaluation.layers[metric],
@@ -217,7 +238,7 @@ def correct_of(evaluation: Evaluation) -> dict[str, dict]:
 
 
 def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> dict:
-    """What users of the encoder ask about its training; without a head it is plain SSL."""
+    """Returns facts about the encoder's training for its users; without a head it is SSL only."""
     return {
         "system": hparams["system"],
         "method": type(hparams["ssl"]).__name__,

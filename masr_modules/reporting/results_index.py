@@ -1,4 +1,4 @@
-"""The index of results: one row for each experiment, with what is recorded of it or "not run"."""
+"""The index of results: one row for each experiment, with its recorded figures or "not run"."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from masr_modules.metrics.tables import KINDS, align, format_cell
 
-#: Between the metrics of a row, and between their figures.
+#: Separator of a row's metrics, and of their figures.
 BETWEEN = " / "
 HEADER = (
     *("release", "hyperparameters", "training data", "evaluation data", "metrics"),
@@ -24,21 +24,21 @@ class Experiment:
     Arguments
     ---------
     yaml : str
-        In hparams/.
+        Its YAML in hparams/.
     train, evaluation : str
-        What it learns from and what it is evaluated on.
+        The data that it learns from, and the data that it is evaluated on.
     page : str
-        Its tables' or its recipe's, from the repository's root; may have an anchor.
+        The page of its tables or its recipe, from the repository's root; it may have an anchor.
     study : str, optional
         The study whose record has its figures.
     task : str, optional
         The downstream task whose record has its figures.
     corpus : str
-        Of the task's runs.
+        The corpus of the task's runs.
     metrics : tuple of str
         Keys of the record.
     note : str
-        What stands in the place of figures where neither a study nor a task has any.
+        The text in the place of figures if neither a study nor a task has any.
     """
 
     yaml: str
@@ -54,7 +54,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is recorded of an experiment.
+    """The recorded figures of an experiment.
 
     Arguments
     ---------
@@ -63,9 +63,9 @@ class Figures:
     columns : sequence of (str, str, str)
         Title, key and kind of each metric that the row shows.
     system : str
-        What MASR's arm has otherwise than its default, or nothing.
+        The conditions by which MASR's arm differs from its default, or nothing.
     time : str
-        What a recorded command printed, or nothing.
+        The time that a recorded command printed, or nothing.
     """
 
     ours: Sequence[Mapping[str, float]]
@@ -76,12 +76,12 @@ class Figures:
 
 
 class ResultsIndex:
-    """What the index names, read from one YAML.
+    """The experiments of the index, read from one YAML.
 
     Arguments
     ---------
     path : str or Path
-        With `release` and `hardware` of what is recorded, and `experiments`.
+        The YAML, with the `release` and `hardware` of the recorded figures, and `experiments`.
 
     Raises
     ------
@@ -112,17 +112,18 @@ class ResultsIndex:
         self.experiments = [Experiment(**row) for row in rows]
         names = [experiment.yaml for experiment in self.experiments]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{path}: {', '.join(twice)} has several rows")
+            raise ValueError(f"{path}: {', '.join(twice)} has several rows: keep one of each")
 
     def table(self, figures: Mapping[str, Figures], folder: str) -> str:
-        """The Markdown table.
+        """Makes the Markdown table.
 
         Arguments
         ---------
         figures : mapping of str to Figures
-            YAML -> what is recorded; "not run", or the note, where it is missing.
+            YAML -> its recorded figures; an experiment without any shows its note, "not run" by
+            default.
         folder : str
-            Of the page that the table stands on, from the repository's root: links start there.
+            The folder of the table's page, from the repository's root: links start there.
         """
         body = []
         for row in self.experiments:
@@ -148,6 +149,6 @@ class ResultsIndex:
 
 
 def _name(page: str) -> str:
-    """What a page is about: its name or, of a README, that of its folder."""
+    """Returns the name of a page: that of its file or, for a README, that of its folder."""
     path = Path(page.partition("#")[0])
     return path.parent.name if path.stem == "README" else path.stem

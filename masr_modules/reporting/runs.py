@@ -1,4 +1,4 @@
-"""The record of what runs measured: one CSV, a row for each run and metric."""
+"""The record of the metrics of runs: one CSV with a row for each run and metric."""
 
 import csv
 import fcntl
@@ -15,16 +15,16 @@ Run = TypeVar("Run", bound=tuple)
 
 
 class Record(Generic[Run]):
-    """Runs of one kind and their metrics; several processes may add runs to one file.
+    """The runs of one kind and their metrics; several processes may add runs to one file.
 
     Arguments
     ---------
     path : str or Path
-        The CSV; made by `add` where it is missing.
+        The CSV; `add` makes it if it is missing.
     key : type of NamedTuple
-        What distinguishes runs. Its fields are the first columns; the last is `seed`, an int.
+        The key of a run. Its fields are the first columns; the last is `seed`, an int.
     extra : sequence of str
-        Columns after `metric` and `value`.
+        The columns after `metric` and `value`.
 
     Raises
     ------
@@ -57,11 +57,11 @@ class Record(Generic[Run]):
         return run in self.runs
 
     def metrics(self, run: Run) -> dict[str, float]:
-        """Metric -> value of a run."""
+        """Returns metric -> value of a run."""
         return {metric: float(cells["value"]) for metric, cells in self.runs[run].items()}
 
     def seeds(self, system: tuple) -> list[int]:
-        """Seeds of the runs that have this key but for the seed, sorted."""
+        """Returns the sorted seeds of the runs whose key without the seed is `system`."""
         return sorted(run[-1] for run in self.runs if run[:-1] == tuple(system))
 
     def add(
@@ -72,19 +72,18 @@ class Record(Generic[Run]):
         *,
         if_recorded: Literal["skip", "replace"],
     ) -> None:
-        """Records a run, beside what other processes have recorded meanwhile.
+        """Records a run; runs that other processes have recorded meanwhile are kept.
 
         Arguments
         ---------
         run : NamedTuple
-            Of the record's kind.
+            The run's key.
         metrics : mapping of str to float
             Metric -> value.
         extra : mapping, optional
-            Metric -> extra column -> cell; what is left out is empty.
+            Metric -> extra column -> cell; a cell that is not given is empty.
         if_recorded : str
-            Where the record has the run already: `skip` keeps that, `replace` puts this in its
-            place.
+            If the record has the run already, `skip` keeps that one and `replace` replaces it.
         """
         extra = extra or {}
         rows = {
@@ -112,9 +111,10 @@ class Record(Generic[Run]):
         check_tail(self.path)
         with self.path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
-            if tuple(next(reader, self.columns)) != self.columns:  # an empty file is a new one
+            # An empty file counts as a new one.
+            if tuple(next(reader, self.columns)) != self.columns:
                 raise ValueError(
-                    f"{self.path}: its columns are not {', '.join(self.columns)}: name another "
+                    f"{self.path}: its columns are not {', '.join(self.columns)}: give another "
                     "record, or rename its columns with recipes/study/rekey.py"
                 )
             for row in reader:
@@ -125,34 +125,35 @@ class Record(Generic[Run]):
                     float(values["value"])
                 except (IndexError, ValueError) as error:
                     raise ValueError(
-                        f"{self.path}, line {reader.line_num}: no row of {', '.join(self.columns)} "
-                        "with a whole number as seed: mend it or take it out"
+                        f"{self.path}, line {reader.line_num}: not a row of "
+                        f"{', '.join(self.columns)} with a whole number as seed: correct the line "
+                        "or remove it"
                     ) from error
                 runs.setdefault(run, {})[metric] = values
         return runs
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Other writers wait meanwhile."""
+        """Locks the file, so that other writers wait."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             with self.path.open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # A writer before this one has put another file in the place of the one locked.
+                # If a writer has replaced the file before it was locked, the new one is locked.
                 if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
                     yield
                     return
 
 
 def check_tail(path: Path) -> None:
-    """Raises a ValueError where a file's last line has no end: a number in it may be cut off."""
+    """Raises a ValueError if a file's last line has no line break: a number may be cut off."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
-            raise ValueError(f"{path}: its last line is cut off: mend it, or take it out")
+            raise ValueError(f"{path}: its last line is cut off: complete it, or remove it")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable]) -> str:
-    """A CSV with a header, as the records are written.
+    """Returns the text of a CSV with a header, as the records are written.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Studies: which systems are compared under which conditions, read from one YAML."""
+"""Studies, read from one YAML: each names systems that are compared, and their conditions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ from masr_modules.reporting.pretrain_record import (
 )
 from masr_modules.reporting.runs import Record
 
-#: Rows that train nothing: recorded once per seed, beside the first system.
+#: Rows of systems that train nothing: they are recorded once per seed, with the first system.
 BASELINES = ("untrained", "start", "log-mel statistics", "MFCC statistics", "quiet frames")
-#: Rows of others' encoders, which benchmarks/peers.py measures.
+#: Rows of other projects' encoders, which benchmarks/peers.py measures.
 PEERS = ("Resemblyzer", "eGeMAPS")
-#: Keys of an experiment that a peer's row depends on: what is measured, and how.
+#: Keys of an experiment that a peer's row depends on: they say what is measured, and how.
 MEASURED = (
     *("train_csv", "valid_csv", "test_csv", "labelled_csv"),
     *("sample_rate", "evaluated_per_speaker", "max_eval_seconds", "questions"),
@@ -38,39 +38,40 @@ METHODS = {"best_rq": "masr.yaml"} | {
 
 @dataclass(frozen=True)
 class Study:
-    """What is run, and what is made of it.
+    """A set of arms that are run and compared in tables and pictures.
 
     Arguments
     ---------
     name : str
-        Of its blocks: pretrain-NAME and pretrain-NAME-gains.
+        The name in its blocks of Markdown: pretrain-NAME and pretrain-NAME-gains.
     systems : list of str
-        The last is compared with those of `against`.
+        The systems; the last is compared with the arms of `against`.
     conditions : mapping of float to (str or None)
-        Place on a curve's axis -> condition; without an axis, numbered.
+        Place on a curve's axis -> condition, None for no condition. Without an axis the places are
+        numbers from 0.
     axis : str, optional
-        What the places are.
+        The label of the axis.
     level : list of str
-        Systems that the conditions do not reach: they run without, and their curve is level.
+        Systems that the conditions do not change: they run without, and their curve is level.
     seeds : list of int
-        Of training.
+        The seeds of training.
     against : list of str
-        Arms and baselines.
+        The arms and baselines that the last arm is compared with.
     only : list of str, optional
-        Languages that differences are over.
+        The languages that differences are over; by default all.
     files : list of str
-        Markdown files, from the repository's root.
+        The Markdown files that hold its blocks, from the repository's root.
     picture : mapping, optional
-        `file` and `metrics`.
+        `file` and `metrics` of a picture of curves.
     languages : mapping, optional
-        `file` and `metric` of a picture with a row for each language; `less` is the arm that the
-        last one's gain is over.
+        `file` and `metric` of a picture with a row for each language; it shows the gain of the last
+        arm over the arm `less`.
     ssl : str
-        The SSL method, of METHODS.
+        The SSL method, a key of METHODS.
     validation : bool
-        Whether its table is of the validation set: it shows what a choice was made by.
+        Whether its table is of the validation set, on which a choice was made.
     experiment : str, optional
-        Another YAML of hparams/ than the method's, without its ending.
+        The name of another YAML of hparams/ than the method's, without the extension.
     """
 
     name: str
@@ -90,28 +91,28 @@ class Study:
 
     @property
     def yaml(self) -> str:
-        """Its file in hparams/."""
+        """The name of its YAML in hparams/."""
         return f"{self.experiment}.yaml" if self.experiment else METHODS[self.ssl]
 
     @property
     def kind(self) -> str:
-        """What its runs share: the experiment, or the SSL method on the synthetic corpus."""
+        """The experiment that its runs share, or their SSL method on the synthetic corpus."""
         return self.experiment or self.ssl
 
     @property
     def record(self) -> str:
-        """Where its runs are recorded, from the repository's root."""
+        """The path of the record of its runs, from the repository's root."""
         folder = f"{self.experiment}/" if self.experiment else ""
         return f"recipes/pretrain/{folder}runs.csv"
 
     @property
     def arms(self) -> list[str]:
-        """Every system in every condition that reaches it."""
+        """Every system in every condition that changes it."""
         places = product(self.conditions.values(), self.systems)
         return list(dict.fromkeys(self._arm(system, condition) for condition, system in places))
 
     def curve(self, system: str) -> list[tuple[float, str]]:
-        """Place on the axis and arm of a system, from left to right."""
+        """Returns the places on the axis and the arms of a system there, from left to right."""
         return [(at, self._arm(system, self.conditions[at])) for at in sorted(self.conditions)]
 
     def _arm(self, system: str, condition: str | None) -> str:
@@ -119,18 +120,18 @@ class Study:
 
 
 class Studies(Mapping):
-    """The YAML: study by name, and what each arm overrides.
+    """The studies of a YAML by their names, and the keys that each arm overrides.
 
     Arguments
     ---------
     path : str or Path
-        The YAML, see recipes/study/studies.yaml.
+        The YAML, such as recipes/study/studies.yaml.
 
     Raises
     ------
     ValueError
-        If a study names an arm whose system or condition is not there or an SSL method that is
-        none, or two conditions override the same key.
+        If an arm of a study has a system or condition that the YAML does not define, if two of its
+        conditions override the same key, or if a study's SSL method is not one of METHODS.
 
     Example
     -------
@@ -155,7 +156,7 @@ class Studies(Mapping):
         for arm in self.arms:
             self.changes(arm)
         if unknown := {study.ssl for study in self.values()} - {*METHODS}:
-            raise ValueError(f"{path}: ssl {sorted(unknown)}: choose of {', '.join(METHODS)}")
+            raise ValueError(f"{path}: ssl {sorted(unknown)}: choose one of {', '.join(METHODS)}")
 
     def __getitem__(self, name: str) -> Study:
         return self.studies[name]
@@ -173,14 +174,21 @@ class Studies(Mapping):
 
     @property
     def first(self) -> str:
-        """The system whose runs measure the baselines too."""
+        """The system whose runs also measure the baselines."""
         return next(iter(self.systems))
 
     def changes(self, arm: str) -> dict[str, object]:
-        """Key of the experiment's YAML -> the value that an arm puts there."""
+        """Returns key of the experiment's YAML -> the value that an arm sets.
+
+        Raises
+        ------
+        ValueError
+            If the YAML does not define the arm's system or one of its conditions, or two of its
+            conditions override the same key.
+        """
         fitting = [name for name in self.systems if f"{arm}, ".startswith(f"{name}, ")]
         if not fitting:
-            raise ValueError(f"arm {arm!r}: its system is none of {', '.join(self.systems)}")
+            raise ValueError(f"arm {arm!r}: its system is not one of {', '.join(self.systems)}")
         system = max(fitting, key=len)
         changes = dict(self.systems[system].items())
         for condition in filter(None, arm.removeprefix(system).split(", ")):
@@ -193,11 +201,11 @@ class Studies(Mapping):
         return changes
 
     def same_encoder(self, arm: str, other: str) -> bool:
-        """Whether two arms train the same encoder, and differ at most in what is measured of it."""
+        """Returns whether two arms train the same encoder; they may differ in what is measured."""
         return same_training(self.changes(arm), self.changes(other))
 
     def overrides(self, arm: str) -> list[str]:
-        """What an arm overrides, as on the command line."""
+        """Returns an arm's overrides as arguments of the command line."""
         changes = self.changes(arm).items()
         return [text for key, value in changes for text in (f"--{key}", _text(value))]
 
@@ -211,7 +219,7 @@ def _study(name: str, keys: Mapping) -> Study:
 
 
 def _text(value: object) -> str:
-    """YAML in one line."""
+    """Writes a value as YAML in one line."""
     if value is None:
         return "null"
     yaml, text = YAML(), StringIO()
@@ -221,22 +229,22 @@ def _text(value: object) -> str:
 
 
 class Comparison:
-    """Arms of one experiment, and what is recorded of them.
+    """The arms of one experiment, with their recorded metrics and tables.
 
     Arguments
     ---------
     studies : Studies
-        The arms.
+        The studies, which define the arms.
     yaml : str or Path
-        The experiment.
+        The experiment's YAML.
     ssl : str
-        Its SSL method, of METHODS.
+        The experiment's SSL method, a key of METHODS.
     record : Record
-        Of pretraining.
+        The record of pretraining.
     labels : mapping
-        Those of the test set, from masr_modules.reporting.pretrain_record.load_labels.
+        The labels of the test set, from masr_modules.reporting.pretrain_record.load_labels.
     extra : sequence of str
-        Overrides of every run.
+        Overrides of every run, as arguments of the command line.
     """
 
     def __init__(
@@ -253,10 +261,11 @@ class Comparison:
         self.key = cache(self._key)
 
     def _key(self, arm: str) -> str:
-        """Fingerprint of an arm's settings, seed aside; a baseline has that of the first system.
+        """Returns the fingerprint of an arm's settings without the seed.
 
-        An arm's utterance embedding has that of the arm. A peer has that of what is measured: it
-        is the same however the systems are trained.
+        An arm's utterance embedding has the fingerprint of the arm, and a baseline that of the
+        first system. A peer has that of the keys MEASURED alone, because its row does not depend
+        on how the systems are trained.
         """
         if arm in PEERS:
             return fingerprint(self.yaml, self.extra, only=MEASURED)
@@ -264,16 +273,16 @@ class Comparison:
         return fingerprint(self.yaml, [*self.studies.overrides(arm), *self.extra])
 
     def system(self, arm: str) -> System:
-        """What the runs of an arm have in common in the record."""
+        """Returns the key that the runs of an arm share in the record: all but the seed."""
         return self.key(arm), self.ssl, arm
 
     def recorded(self, arm: str, seeds: Sequence[int]) -> list[int]:
-        """Returns those of the seeds whose runs the record has."""
+        """Returns those of the seeds for which the record has a run of the arm."""
         system = self.system(arm)
         return [seed for seed in seeds if PretrainRun(*system, seed) in self.record]
 
     def metrics(self, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict]]:
-        """Arm -> its metrics with each seed that the record has; baselines and peers last."""
+        """Returns arm -> its metrics with each recorded seed; baselines and peers come last."""
         found = {}
         for arm in (*arms, *BASELINES, *PEERS):
             if there := self.recorded(arm, seeds):
@@ -283,19 +292,19 @@ class Comparison:
         return found
 
     def gains(self, arm: str, against: Sequence[str], only: Sequence[str] | None = None) -> str:
-        """The table of what an arm is above others, as far as they are recorded."""
+        """Makes the table of an arm's differences from others, as far as they are recorded."""
         others = [self.system(name) for name in against if self.common(arm, name)]
         return compare_table(self.record, self.system(arm), others, self.labels, only)
 
     def common(self, arm: str, other: str) -> set[int]:
-        """Seeds that the record has of both."""
+        """Returns the seeds that the record has of both arms."""
         ours, theirs = (self.record.seeds(self.system(name)) for name in (arm, other))
         return {*ours} & {*theirs}
 
     def tables(
         self, study: Study, arms: Sequence[str], seeds: Sequence[int], against: Sequence[str]
     ) -> dict[str, str]:
-        """Name of a block, less the prefix -> its table."""
+        """Returns name of a block, without its prefix -> the block's table."""
         columns = [("seeds", "seeds", "count"), *table_columns(self.labels)]
         if study.validation:
             columns = [

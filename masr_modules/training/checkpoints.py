@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all."""
+"""Checkpoints that are saved whole or not at all."""
 
 import logging
 import math
@@ -13,20 +13,22 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 logger = logging.getLogger(__name__)
 
-#: As in trainer.py: a private method of SpeechBrain's Checkpointer -> the method that calls it.
+#: Private method of SpeechBrain's Checkpointer that is overridden here -> the method that calls it,
+#: as in trainer.py.
 PRIVATE_HOOKS = {"_save_checkpoint_metafile": "save_checkpoint"}
 
 
 class Checkpointer(checkpoints.Checkpointer):
-    """SpeechBrain's, with the file that makes a folder a checkpoint written last.
+    """SpeechBrain's Checkpointer, which here writes CKPT.yaml last: it makes a folder a checkpoint.
 
-    SpeechBrain writes it first: a process that dies while it saves, or a full disk, leaves a
-    folder that looks like the newest checkpoint and cannot be loaded. Here such a folder is no
-    checkpoint, and is removed when the next one is saved.
+    SpeechBrain writes that file first, so that a process that dies while it saves, or a full disk,
+    leaves a folder that looks like the newest checkpoint and cannot be loaded. Here such a folder
+    is no checkpoint, and is removed when the next one is saved.
 
     SpeechBrain orders checkpoints by the clock, `unixtime`, and a clock may be set back. Here each
-    is dated later than all that are there, so that their order is that of updates, whoever reads
-    them. A metric that is not finite is left out: such a checkpoint is never the best one.
+    checkpoint is dated later than all that are there, so that their order is that of the updates.
+    A metric that is not finite is left out of the file, so that such a checkpoint is never the best
+    one by it.
 
     Example
     -------
@@ -50,13 +52,13 @@ class Checkpointer(checkpoints.Checkpointer):
         meta = {"unixtime": max(time.time(), newest + 1.0)}
         for name, value in (meta_to_include or {}).items():
             if isinstance(value, float) and not math.isfinite(value):
-                logger.warning(f"{name} is {value}: this checkpoint is not compared by it")
+                logger.warning(f"{name} is {value}: this checkpoint cannot be the best one by it")
             else:
                 meta[name] = value
         return super()._save_checkpoint_metafile(partial, meta, end_of_epoch)
 
     def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
-        """See SpeechBrain; every rank calls it."""
+        """Saves a checkpoint as SpeechBrain does; every rank must call it."""
         saved = super().save_checkpoint(*args, **kwargs)
         ddp_barrier()  # all ranks have written their parts
         if if_main_process():
@@ -67,5 +69,5 @@ class Checkpointer(checkpoints.Checkpointer):
     def _remove_dead(self, beside: Path) -> None:
         for folder in Path(self.checkpoints_dir).glob(f"{CKPT_PREFIX}*"):
             if folder != beside and folder.is_dir() and not (folder / METAFNAME).exists():
-                logger.warning(f"{folder} was not saved whole: removed")
+                logger.warning(f"{folder} is an incomplete checkpoint: it is removed")
                 shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What every recipe starts with: its YAML, its folder, its corpus."""
+"""The first steps of every recipe: it reads its YAML, makes its folder and prepares its corpus."""
 
 import atexit
 import logging
@@ -26,29 +26,29 @@ from masr_modules.training.starter import RUN_LOCK, end_with_starter, hold
 
 
 def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
-    """Reads the YAML with its overrides, makes the output folder, prepares the corpus.
+    """Reads the YAML with its overrides, makes the output folder and prepares the corpus.
 
     Arguments
     ---------
     arguments : list[str]
-        Of the command line: the YAML, then `--key value`.
+        The command line's arguments: the YAML, then `--key value`.
 
     Returns
     -------
     hparams, run_opts : dict
-        As `sb.Brain` takes them.
+        The arguments of the same names of `sb.Brain`.
 
     Raises
     ------
     ValueError
         If the output folder is that of a run with other settings or inputs.
     RuntimeError
-        If another process works in it: says which.
+        If another process, which the message names, works in the output folder.
     """
     path, run_opts, overrides = parse_arguments(arguments)
     sb.utils.distributed.ddp_init_group(run_opts)
     atexit.register(leave_group)
-    if rank() > 0:  # all ranks have the same to say: SpeechBrain sets logging up on the first alone
+    if rank() > 0:  # all ranks log the same, and SpeechBrain sets logging up on the first alone
         logging.getLogger("masr_modules").setLevel(logging.ERROR)
     text = resolve_settings(path, overrides)
     end_with_starter()
@@ -61,12 +61,12 @@ def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
 
 
 def run_preparation(hparams: Mapping) -> None:
-    """Calls the YAML's `prepare` on one process, with its `skip_prep`.
+    """Calls the YAML's `prepare` on one process, with the YAML's `skip_prep`.
 
     Arguments
     ---------
     hparams : mapping
-        Of an experiment. Where `prepare` is missing or null, there is nothing to prepare, whatever
+        The experiment's settings. If `prepare` is missing or null, nothing is prepared, whatever
         `skip_prep` says.
 
     Example
@@ -80,12 +80,12 @@ def run_preparation(hparams: Mapping) -> None:
 
 
 def prepare_corpus(arguments: list[str]) -> None:
-    """Prepares the corpus of a YAML, once before runs that share it.
+    """Prepares the corpus of a YAML once, before several runs share it.
 
     Arguments
     ---------
     arguments : list[str]
-        Of a run's command line: the YAML, then `--key value`.
+        The arguments of a run's command line: the YAML, then `--key value`.
     """
     path, _, overrides = parse_arguments(arguments)
     hparams = load_settings(path, overrides, only=("prepare", "skip_prep"))
@@ -94,7 +94,7 @@ def prepare_corpus(arguments: list[str]) -> None:
 
 def _claim(hparams: dict, text: str, test_only: bool) -> None:
     folder = Path(hparams["output_folder"])
-    if test_only:  # a test may search or score in another way
+    if test_only:  # a test may search or score in another way than the run was trained with
         check_same(folder, facts_of(text), kinds=("inputs",))
         return
     saved = Path(hparams.get("save_folder", folder)).glob("CKPT+*/CKPT.yaml")
@@ -103,9 +103,9 @@ def _claim(hparams: dict, text: str, test_only: bool) -> None:
 
 
 def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
-    """Raises a ValueError where an ID stands for other things in two splits.
+    """Raises a ValueError if an ID has different rows in two splits.
 
-    Metadata are looked up by ID: one's labels would be taken for the other's.
+    Metadata are looked up by ID, so that one utterance would get the other's labels.
     """
     for split, other in combinations(rows, 2):
         for utterance in rows[split].keys() & rows[other].keys():
@@ -119,9 +119,10 @@ def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
 
 
 def keep_per_speaker(rows: Rows, limit: int) -> Rows:
-    """At most `limit` utterances of each speaker and emotion, evenly spread; all without a speaker.
+    """Keeps at most `limit` utterances of each speaker and emotion, evenly spread over their rows.
 
-    So that a metric of utterances is not that of a few speakers who said the most.
+    This keeps a few speakers with many utterances from deciding a metric. Utterances without a
+    speaker are all kept.
 
     Example
     -------
@@ -144,12 +145,24 @@ def keep_per_speaker(rows: Rows, limit: int) -> Rows:
 
 
 def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
-    """Split -> ID -> row of train, valid and test, without the unreadable ones.
+    """Loads the rows of an experiment's splits, without the unreadable utterances.
 
-    And of `labelled`, where the YAML names a CSV for it. With `evaluated_per_speaker`, all but
-    train are without a speaker's further utterances: see `keep_per_speaker`. The training set is
-    changed by the keys `left_out`, `family_depth`, `label_noise`, `missing_labels`,
-    `permuted_columns` and `drop_non_candidates`; `labelled` is the fraction `labelled_share`.
+    The splits are train, valid and test, and `labelled` if the YAML names a CSV for it. With
+    `evaluated_per_speaker`, each split but train keeps at most that many utterances of a speaker
+    and emotion: see `keep_per_speaker`. The keys `left_out`, `family_depth`, `label_noise`,
+    `missing_labels`, `permuted_columns` and `drop_non_candidates` change the training set;
+    `labelled_share` is the fraction of `labelled` that is kept.
+
+    Returns
+    -------
+    dict
+        Split -> ID -> row.
+
+    Raises
+    ------
+    ValueError
+        If an ID has different rows in two splits, or `labelled_share` is set without
+        `labelled_csv`.
     """
     splits = ["train", "valid", "test"]
     if hparams.get("labelled_csv"):
@@ -158,12 +171,13 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     for split in splits:
         source = hparams[f"{split}_csv"]
         memory = Path(hparams["output_folder"], f"{split}_readable.sha256")
-        if isinstance(source, str):  # beside the CSV, for all runs
+        if isinstance(source, str):  # the memory lies beside the CSV, where all runs find it
             memory = Path(source).with_suffix(".readable.sha256")
         every = load_corpora(source, hparams["data_folder"])
         if split != "train" and hparams.get("evaluated_per_speaker"):
             every = keep_per_speaker(every, hparams["evaluated_per_speaker"])
-        limit, decode = hparams["max_unreadable"], split != "train"  # training meets it later
+        # Training audio is decoded only in training, which then finds what cannot be.
+        limit, decode = hparams["max_unreadable"], split != "train"
         rows[split] = drop_unreadable(every, limit, memory=memory, decode=decode)
     _check_ids(rows, hparams)
     warn_of_shared(rows)
@@ -173,7 +187,10 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     share = hparams.get("labelled_share", 1)
     if share != 1:
         if "labelled" not in rows:
-            raise ValueError("labelled_share is of labelled_csv: name one")
+            raise ValueError(
+                f"labelled_share is {share}, a fraction of labelled_csv, but labelled_csv is not "
+                "set: name a CSV there, or remove labelled_share"
+            )
         probed = (hparams.get("probe_column", "language"), "gender", "emotion")
         rows["labelled"] = keep_share(rows["labelled"], share, probed, hparams["seed"])
     return rows

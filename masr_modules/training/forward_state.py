@@ -1,21 +1,22 @@
-"""What a forward pass changes in modules beside gradients, to be put back on a skip."""
+"""The state that a forward pass changes in modules, to be restored if the update is skipped."""
 
 import torch
 from torch import Tensor, nn
 
 
 class ForwardState:
-    """Buffers of modules, and the tensors and numbers that they hold as plain attributes.
+    """The buffers of modules, and the tensors and numbers that they hold as plain attributes.
 
-    BatchNorm's statistics, a memory's entries, the running mean of SpeechBrain's
-    InputNormalization. `keep` copies them on their device: that costs the host a loop over their
-    names and the device a copy of what is small beside the parameters. (Their version counters
-    would not tell which of them change: batch normalisation does not count.)
+    Examples are the statistics of BatchNorm, the entries of a memory and the running mean of
+    SpeechBrain's InputNormalization. `keep` copies them on their device: that costs the host a loop
+    over their names, and the device a copy of what is small beside the parameters. (The tensors'
+    version counters would not tell which of them changed, because batch normalisation does not
+    raise them.)
 
     Arguments
     ---------
     modules : nn.Module
-        On the device where they stay.
+        The modules, on the device where they will stay.
 
     Example
     -------
@@ -39,16 +40,16 @@ class ForwardState:
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Copies what there is now."""
+        """Copies the present state."""
         self.values = [holder[name] for holder, name in self.places]
         tensors = [value for value in self.values if isinstance(value, Tensor)]
         self.tensors = [(value, value.detach().clone()) for value in tensors]
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Puts back what `keep` copied: into the same tensors, which others may refer to."""
+        """Writes what `keep` copied back to the same tensors, to which others may refer."""
         for (holder, name), value in zip(self.places, self.values, strict=True):
             holder[name] = value
         for value, copy in self.tensors:
-            if 0 not in value.stride():  # what is expanded cannot be written to
+            if 0 not in value.stride():  # an expanded tensor cannot be written to
                 value.copy_(copy)

@@ -1,4 +1,4 @@
-"""Hard pairs by labels: which utterances make them, and batches' parts that hold them."""
+"""Hard pairs by labels: the rules that define them, and the parts of batches that hold them."""
 
 import logging
 from collections import defaultdict
@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class PairRule:
-    """Two utterances are a pair where they are of one group and have different labels.
+    """A rule by which two utterances are a pair if they are of one group and differ in their label.
 
     Arguments
     ---------
     groups : np.ndarray
-        (N,) codes, -1 where an utterance is in no pair.
+        (N,) codes of the groups, -1 where an utterance is in no pair.
     labels : np.ndarray
-        (N,) codes of what must differ.
+        (N,) codes of the labels, which must differ.
 
     Example
     -------
@@ -34,23 +34,23 @@ class PairRule:
     labels: np.ndarray
 
     def has_pair(self, utterances: Sequence[int]) -> np.ndarray:
-        """(B,) bool: whether each of these utterances makes a pair with another of them."""
+        """Returns (B,) bool: whether each of these utterances is a pair with another of them."""
         groups, labels = self.groups[utterances], self.labels[utterances]
-        runs = np.unique(np.stack([groups, labels]), axis=1)[0]  # each group once a label
+        runs = np.unique(np.stack([groups, labels]), axis=1)[0]  # each group once for each label
         return (groups >= 0) & np.isin(groups, runs[1:][runs[1:] == runs[:-1]])
 
     def select(self, utterances: np.ndarray) -> "PairRule":
-        """The rule for the utterances at (M,) places."""
+        """Returns the rule for the utterances at (M,) places."""
         return PairRule(self.groups[utterances], self.labels[utterances])
 
 
 class HardPairs:
-    """For each identity, what makes a hard negative and a positive of an utterance.
+    """The rules, for each identity, for hard negatives and positives of an utterance.
 
-    A hard negative has another label of the identity, and the same labels in the columns named: the
-    same speaker with another emotion. A positive has the same label and another speaker; of the
-    identity `speaker` it is another utterance. An utterance without one of the labels is in no
-    pair; unknown speakers are taken for different ones.
+    A hard negative has another label of the identity, and the same labels in the named columns,
+    such as the same speaker with another emotion. A positive has the same label and another
+    speaker; for the identity `speaker` it is another utterance of the speaker. An utterance that
+    lacks one of the labels is in no pair; unknown speakers count as different from all others.
 
     Arguments
     ---------
@@ -59,7 +59,7 @@ class HardPairs:
     negatives, positives : mapping of str to PairRule
         Identity -> its rule.
     known : mapping of str to np.ndarray
-        Column -> (N,) bool, whether its label is known.
+        Column -> (N,) bool, whether each utterance's label is known.
 
     Example
     -------
@@ -85,19 +85,19 @@ class HardPairs:
 
     @classmethod
     def of_metadata(cls, columns: Mapping[str, Sequence[str]], metadata: Metadata) -> "HardPairs":
-        """The rules of N utterances.
+        """Makes the rules for N utterances.
 
         Arguments
         ---------
         columns : mapping of str to sequence of str
             Identity -> columns in which a hard negative agrees.
         metadata : Metadata
-            With these columns and `speaker`, as labels.
+            The utterances' metadata, with labels in these columns and in `speaker`.
 
         Raises
         ------
         ValueError
-            If an identity has no list of columns, or a column is not there or holds numbers.
+            If an identity has no list of columns, or a column is missing or holds numbers.
         """
         codes: dict[str, np.ndarray] = {}
         for identity, same in columns.items():
@@ -124,12 +124,12 @@ class HardPairs:
 
     @property
     def rules(self) -> list[PairRule]:
-        """All rules, the negatives first: a negative of one identity is often a positive of
-        another."""
+        """All rules. Those of negatives come first, because a negative of one identity is often a
+        positive of another."""
         return [*self.negatives.values(), *self.positives.values()]
 
     def select(self, utterances: np.ndarray) -> "HardPairs":
-        """The rules for the utterances at (M,) places."""
+        """Returns the rules for the utterances at (M,) places."""
         return HardPairs(
             self.columns,
             {name: rule.select(utterances) for name, rule in self.negatives.items()},
@@ -138,14 +138,14 @@ class HardPairs:
         )
 
     def warn_where_none(self) -> None:
-        """Logs a warning for each identity that has no hard negative, or no positive, at all."""
+        """Warns of each identity by which no utterance has a hard negative, or none a positive."""
         for identity, same in self.columns.items():
             known, every = self.known[identity], np.arange(len(self.known[identity]))
             if not self.negatives[identity].has_pair(every).any():
                 counts = (f"{column} {(self.known[column] & known).sum()}" for column in same)
                 logger.warning(
                     "hard_pairs: none of the %d utterances with a known %s has a hard negative, "
-                    "another %s with the same %s (known of them: %s)",
+                    "another %s with the same %s (number of them that have a label: %s)",
                     *(int(known.sum()), identity, identity, ", ".join(same), ", ".join(counts)),
                 )
             if not self.positives[identity].has_pair(every).any():
@@ -158,7 +158,7 @@ class HardPairs:
 
 
 def _joint(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """(N,) one code for each combination of labels, -1 where one of them is missing."""
+    """Returns (N,) codes, one for each combination of labels, -1 where a label is missing."""
     joint, known = np.zeros(len(columns[0]), np.int64), np.ones(len(columns[0]), bool)
     for codes in columns:
         joint = np.unique(joint * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
@@ -173,22 +173,24 @@ def draw_bundles(
     size: int,
     rng: np.random.Generator,
 ) -> tuple[list[list[int]], np.ndarray]:
-    """Takes bundles of utterances that make pairs with each other.
+    """Draws bundles of utterances that form pairs with each other.
 
-    A bundle begins with an utterance at random. Each of its utterances in turn brings a partner by
-    each rule by which it has none in the bundle; where nobody lacks one that is left, another
-    utterance at random comes. O(R M log M) for M utterances and R rules; O(1) a draw, amortised.
+    A bundle begins with a random utterance. For each utterance of the bundle in turn, a partner is
+    added by each rule by which it has none in the bundle yet. When no utterance lacks a partner
+    that is left, another random utterance is added. This costs O(R M log M) for M utterances and R
+    rules; a draw costs O(1), amortised.
 
     Arguments
     ---------
     rules : sequence of PairRule
-        Of N utterances.
+        R rules for N utterances.
     utterances : np.ndarray
-        (M,) places to take from; one comes as often as it is there, and once in a bundle.
+        (M,) places to draw from; each is drawn at most as often as it is listed, and at most once
+        in a bundle.
     count, size : int
-        Of bundles, and of utterances in each; fewer where there are not so many.
+        Number of bundles, and of utterances in each; a bundle is smaller if too few are left.
     rng : np.random.Generator
-        Of the draws.
+        The generator of the draws.
 
     Returns
     -------
@@ -218,14 +220,14 @@ def draw_bundles(
 
 
 class _Bundle:
-    """Utterances of a batch, and which pairs they make so far."""
+    """The utterances of a bundle so far, and the labels that they bring to each group."""
 
     def __init__(self, partners: "list[_Partners]", left: np.ndarray):
         self.partners, self.left = partners, left
         self.utterances: list[int] = []
         self.members: set[int] = set()
         self.labels: list[dict[int, set[int]]] = [defaultdict(set) for _ in partners]
-        self.asked = 0  # utterances that have brought their partners
+        self.asked = 0  # number of utterances whose partners have been added
 
     def can_take(self, utterance: int) -> bool:
         return self.left[utterance] > 0 and utterance not in self.members
@@ -238,7 +240,7 @@ class _Bundle:
             labels[partners.group(utterance)].add(partners.label(utterance))
 
     def grow(self, size: int, anchors: list[int], rng: np.random.Generator) -> bool:
-        """Brings the partners of the next utterance, or an anchor; False where none is left."""
+        """Adds the partners of the next utterance, or a random one; False if none is left."""
         if self.asked == len(self.utterances):
             while anchors:
                 anchor = anchors.pop()
@@ -259,19 +261,19 @@ class _Bundle:
 
 
 class _Partners:
-    """The utterances of each group, by label: a draw takes one of another label."""
+    """The utterances of each group, by label, from which partners of another label are drawn."""
 
     def __init__(self, rule: PairRule, utterances: np.ndarray):
         self.rule = rule
         groups, labels = rule.groups[utterances], rule.labels[utterances]
-        order = np.lexsort((labels, groups))  # stable: within a label as they came
+        order = np.lexsort((labels, groups))  # stable: the order within a label is kept
         order = order[groups[order] >= 0]
         groups, labels = groups[order], labels[order]
         begins = np.ones(len(order), bool)
         begins[1:] = (groups[1:] != groups[:-1]) | (labels[1:] != labels[:-1])
         self.utterances = utterances[order]
         self.starts = np.flatnonzero(begins)
-        self.stops = np.append(self.starts[1:], len(order))  # of what is left of each label
+        self.stops = np.append(self.starts[1:], len(order))  # ends of what is left of each label
         self.run_labels = labels[self.starts]
         self.runs: dict[int, list[int]] = defaultdict(list)
         for run, group in enumerate(groups[self.starts].tolist()):
@@ -284,7 +286,7 @@ class _Partners:
         return int(self.rule.labels[utterance])
 
     def draw(self, utterance: int, can_take, rng: np.random.Generator) -> int | None:
-        """Removes a partner that can be taken; labels are drawn alike, however many have them."""
+        """Draws and removes a partner that can be taken; each label is equally likely."""
         runs, own = self.runs[self.group(utterance)], self.label(utterance)
         while runs:
             place = int(rng.random() * len(runs))
@@ -306,20 +308,21 @@ class _Partners:
 def pair_shares(
     pairs: HardPairs, batches: Iterable[Sequence[int]]
 ) -> dict[str, tuple[float, float, float, float]]:
-    """How many utterances of batches have a positive and a hard negative in their batch.
+    """Computes how many utterances have a positive and a hard negative in their batch.
 
     Arguments
     ---------
     pairs : HardPairs
-        Of N utterances.
+        The rules for N utterances.
     batches : iterable of sequences of int
-        Their places.
+        The places of each batch's utterances.
 
     Returns
     -------
     dict
         Identity -> the fraction of all utterances that have a label of it; and, of these, the
-        fractions with a positive, with a hard negative and with both. NaN of none.
+        fractions with a positive, with a hard negative and with both. A fraction of no utterances
+        is NaN.
 
     Example
     -------

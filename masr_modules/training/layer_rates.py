@@ -4,31 +4,31 @@ from torch import nn
 
 
 def depth_groups(encoder: nn.Module, lr: float, decay: float) -> list[dict]:
-    """Parameter groups of an encoder, for an optimiser: each layer a rate of its own.
+    """Splits an encoder's parameters into groups for an optimiser, one learning rate per layer.
 
-    The top layer learns with `lr`, each layer below with `decay` times the rate of the one above,
-    and what is before the layers is one further below. What follows them, such as a last norm,
-    learns with `lr`.
+    The top layer learns with `lr` and each layer below with `decay` times the rate of the layer
+    above it. The modules before the layers count as one further layer below. Modules after the
+    layers, such as a last norm, learn with `lr`.
 
     Arguments
     ---------
     encoder : nn.Module
-        With `front`, a list of the modules before the layers, and `blocks`, the layers, bottom
-        first.
+        An encoder with `front`, a list of the modules before the layers, and `blocks`, the layers,
+        bottom first.
     lr : float
         The highest rate.
     decay : float
-        In (0, 1]; 1 gives one group.
+        The factor from a layer to the one below, in (0, 1]; 1 gives one group.
 
     Returns
     -------
     list of dict
-        `params` and `lr` of each group: all parameters that have a gradient, each once.
+        `params` and `lr` of each group: every parameter that requires a gradient is in one group.
 
     Raises
     ------
     ValueError
-        If decay is out of its range.
+        If `decay` is not in (0, 1].
 
     Example
     -------
@@ -38,7 +38,7 @@ def depth_groups(encoder: nn.Module, lr: float, decay: float) -> list[dict]:
     [0.1, 0.2, 0.4]
     """
     if not 0 < decay <= 1:
-        raise ValueError(f"layer_lr_decay is {decay}: choose a number above 0, and at most 1")
+        raise ValueError(f"layer_lr_decay is {decay}: choose a number above 0 and at most 1")
     rate_of = {
         parameter: lr * decay**depth
         for depth, module in enumerate([*reversed(encoder.blocks), nn.ModuleList(encoder.front)])

@@ -1,4 +1,4 @@
-"""Batches for one rank of many, saved and resumed; audio that cannot be read is left out."""
+"""Loaders of one rank's batches that checkpoints resume, and that leave out unreadable audio."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,15 @@ from masr_modules.distributed import rank, world_size
 
 
 class RankBatches(Sampler[list[int]]):
-    """Every W-th batch of a sampler, from this rank's on; the same number on each of W ranks.
+    """A sampler of every W-th batch of another, starting at this rank's number, for W ranks.
 
-    Where the number of batches is no multiple of W, the first come again at the end.
+    Every rank gets the same number of batches: if their number is no multiple of W, the first ones
+    are repeated at the end.
 
     Arguments
     ---------
     batches : sampler
-        Of all ranks; it may plan another number of batches for each epoch.
+        The batches of all ranks; their number may differ between epochs.
 
     Example
     -------
@@ -47,12 +48,14 @@ class RankBatches(Sampler[list[int]]):
 
 
 def collate(examples: Sequence[Mapping]) -> PaddedBatch:
-    """A batch of those examples that could be read; `unreadable` holds ID -> reason of the others.
+    """Makes a batch of the examples that could be read.
+
+    Its attribute `unreadable` maps the IDs of the others to the reasons.
 
     Raises
     ------
     ValueError
-        If none could be read.
+        If no example could be read.
     """
     broken = {
         example["id"]: value.reason
@@ -64,7 +67,7 @@ def collate(examples: Sequence[Mapping]) -> PaddedBatch:
     if not good:
         raise ValueError(
             f"nothing of a batch of {len(examples)} could be read (first: "
-            f"{next(iter(broken.values()))}): is the disk there?"
+            f"{next(iter(broken.values()))}): check that the disk is mounted"
         )
     batch = PaddedBatch(good)
     batch.unreadable = broken
@@ -75,17 +78,17 @@ def collate(examples: Sequence[Mapping]) -> PaddedBatch:
 class RankLoader(DataLoader):
     """A DataLoader of RankBatches that SpeechBrain's Checkpointer can save inside an epoch.
 
-    What is saved is the number of batches that all ranks together were given: with another
-    number of ranks a run resumes from there, at most one batch per rank away.
+    It saves the number of batches that all ranks together were given. A run with another number
+    of ranks resumes there, or less than one batch per rank earlier.
 
     Arguments
     ---------
     dataset : Dataset
-        Of all utterances.
+        All utterances.
     batches : sampler
-        Of all ranks.
+        The batches of all ranks.
     **options
-        Of a DataLoader, such as `num_workers`.
+        Options of a DataLoader, such as `num_workers`.
     """
 
     def __init__(self, dataset, batches: Iterable[list[int]], **options):
@@ -103,11 +106,11 @@ class RankLoader(DataLoader):
 
     @mark_as_saver
     def save(self, path: str | Path) -> None:
-        """Saves how many batches of the epoch all ranks were given."""
+        """Saves how many batches of the epoch all ranks together were given."""
         Path(path).write_text(str(self.given * world_size()), encoding="utf-8")
 
     @mark_as_loader
     def load(self, path: str | Path, end_of_epoch: bool) -> None:
-        """The next epoch starts where the saved one was; at its start if that had ended."""
+        """Restores the saved position in the epoch, or the start if the saved epoch had ended."""
         given = int(Path(path).read_text(encoding="utf-8"))
         self.resume_at = 0 if end_of_epoch else given // world_size()

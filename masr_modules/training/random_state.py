@@ -1,6 +1,6 @@
-"""The random generators as a part of a checkpoint.
+"""The states of the random generators as a part of a checkpoint.
 
-SpeechBrain's Checkpointer saves none of them by itself, so a resumed run would
+SpeechBrain's Checkpointer does not save them by itself, so a resumed run would
 draw other noise and dropout than one that was never interrupted.
 """
 
@@ -23,10 +23,10 @@ from masr_modules.distributed import rank
 
 @partial(register_checkpoint_hooks, save_on_main_only=False)
 class RandomState:
-    """The torch, CUDA, numpy and python generators of this process.
+    """The states of the torch, CUDA, numpy and Python generators of this process.
 
     Each rank has its own file: `path` for the first, `path.rank1` for the second. A rank that
-    the saved run did not have starts from the first's state and its own number.
+    the saved run did not have is seeded by the first rank's state and its own number.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Losses that are read where they are shown: the host does not wait for the device."""
+"""Losses that are read only when they are shown, so that the host seldom waits for the device."""
 
 import math
 import time
@@ -11,16 +11,16 @@ from masr_modules.distributed import world_size
 
 
 class RunningLoss:
-    """Mean of losses and their parts, kept where they are computed; read when it is shown.
+    """The running means of losses and of their parts, kept on the device until they are shown.
 
-    What is not finite counts in neither: the mean of nothing else is NaN.
+    A loss that is not finite is left out of all means; the mean of no loss is NaN.
 
     Arguments
     ---------
     mean : float
-        Of `count` losses before.
+        The mean of the `count` losses before.
     count : int
-        How many those were.
+        The number of losses before.
 
     Example
     -------
@@ -31,7 +31,8 @@ class RunningLoss:
     (1.5, '1.500 (ssl 3.500)')
     """
 
-    SECONDS = 1.0  # that a text stays: making one waits for the device
+    #: Seconds that a text is reused: a new one makes the host wait for the device.
+    SECONDS = 1.0
 
     def __init__(self, mean: float = 0.0, count: int = 0):
         count = count if math.isfinite(mean) else 0
@@ -42,7 +43,7 @@ class RunningLoss:
         self.text, self.made = "", float("-inf")
 
     def add(self, loss: Tensor, parts: dict[str, Tensor] | None = None) -> None:
-        """Counts a loss in."""
+        """Adds a loss and its parts to the means."""
         finite = torch.isfinite(loss)
         self.total = self.total + torch.where(finite, loss, 0.0)
         self.count = self.count + finite
@@ -66,7 +67,7 @@ class RunningLoss:
 
 
 class Finite:
-    """Whether a loss is finite, asked for before the answer is needed."""
+    """The answer whether a loss is finite, which is requested before it is needed."""
 
     def __init__(self, loss: Tensor):
         self.flags = (~torch.isfinite(loss.detach())).float().repeat(2)  # this rank's, any rank's
@@ -79,7 +80,10 @@ class Finite:
             self.event.record()
 
     def read(self) -> tuple[bool, bool]:
-        """On this rank, and on all; waits for what was computed before it was asked for."""
+        """Returns whether the loss is finite on this rank, and on all ranks.
+
+        The host waits for the device to compute the loss, but not for what was started after it.
+        """
         if self.event is not None:
             self.event.synchronize()
         own, joint = self.flags.tolist()

@@ -1,4 +1,4 @@
-"""Batches of a seconds budget with positives and near relatives in each."""
+"""Batches of limited duration, each of which holds positives and similar identities."""
 
 from array import array
 from collections import defaultdict
@@ -9,29 +9,29 @@ from torch.utils.data import Sampler
 
 from masr_modules.training.hard_pairs import HardPairs, draw_bundles
 
-#: Utterances of an identity that are looked at for another speaker than those taken.
+#: Largest number of an identity's utterances that are passed over in search of another speaker.
 LOOK_AHEAD = 1000
 
 
 def temperature_rates(labels: Sequence[int], temperature: float) -> np.ndarray:
-    """How often each utterance should come in an epoch for a temperature on labels.
+    """Computes how often each utterance should be drawn in an epoch, for a temperature on labels.
 
-    A label, such as a language or a speaker, with the fraction s of the utterances gets a fraction
-    in proportion to s^(1 / temperature): as it is at 1, all alike as the temperature grows
-    (Conneau et al., "Unsupervised cross-lingual representation learning at scale", ACL 2020,
-    where 1 / temperature is called alpha).
+    A label, such as a language or a speaker, that a fraction s of the utterances has is drawn in
+    proportion to s^(1 / temperature): temperature 1 changes nothing, and as it grows, all labels
+    become equally frequent (Conneau et al., "Unsupervised cross-lingual representation learning at
+    scale", ACL 2020, where 1 / temperature is called alpha).
 
     Arguments
     ---------
     labels : sequence of int
-        (N,) codes, -1 where missing: these utterances come as they are.
+        (N,) codes, -1 where missing: these utterances are drawn once.
     temperature : float
         More than 0.
 
     Returns
     -------
     np.ndarray
-        (N,) mean number of times that an utterance comes; their sum is N.
+        (N,) mean number of times that each utterance is drawn; their sum is N.
 
     Raises
     ------
@@ -59,53 +59,54 @@ def temperature_rates(labels: Sequence[int], temperature: float) -> np.ndarray:
 
 
 class KnowledgeBatchSampler(Sampler[list[int]]):
-    """P identities x K utterances per batch, half of them relatives of the others.
+    """A sampler of batches of P identities x K utterances, in which similar identities meet.
 
-    Utterances are bucketed by length. A batch is drawn from one bucket: an
-    identity at random, then its nearest relative, until the seconds budget is
-    full; K utterances each, from different speakers where these are known.
-    Utterances without identity, and singletons, come in the bucket's proportion
-    and fill the batch: they take part in the SSL loss. Each utterance comes at
-    most once per epoch unless `rates` say otherwise, and then seldom twice in a batch; what is
-    left over at the end and would make less than half a batch waits for the next
-    epoch. A bucket too small for one batch
-    joins its neighbour. Planning an epoch costs O(N) for N utterances, and O(I) a pair of
-    relatives where `relatedness` of I identities is given.
+    Utterances are bucketed by length, and a batch is drawn from one bucket. The sampler draws an
+    identity at random, then the identity most similar to it, then another at random, and so on
+    until the batch is full. It takes K utterances of each, from different speakers if these are
+    known. Utterances that have no identity, or are the only one of theirs in the bucket, also fill
+    batches, in their proportion of the bucket: they take part in the SSL loss. Each utterance is in
+    at most one batch of an epoch unless `rates` say otherwise, and is then seldom twice in one
+    batch. If the last batch of a bucket would be less than half full, its utterances are left out
+    of the epoch. A bucket too small for one batch joins its neighbour. Planning an epoch costs O(N)
+    for N utterances, and O(I) more for each similar identity if `relatedness` of I identities is
+    given.
 
     With `hard_pairs`, a fraction of each batch is first filled with utterances that are hard pairs
     of each other (`masr_modules.training.hard_pairs.draw_bundles`), and the rest of the batch as
-    without. Every utterance still comes at most once, in about as many batches; planning an epoch
-    then costs O(R N log N) for R rules of pairs.
+    above. Every utterance is still in at most one batch, and there are about as many batches;
+    planning an epoch then costs O(R N log N) for R rules of pairs.
 
     Arguments
     ---------
     durations : sequence of float
-        Seconds each utterance takes in a batch (after cropping).
+        (N,) seconds that each utterance takes in a batch (after cropping).
     identities : sequence of int
-        Identity codes, -1 where missing.
+        (N,) identity codes, -1 where missing.
     speakers : sequence of int
-        Speaker codes, -1 where missing.
+        (N,) speaker codes, -1 where missing.
     max_batch_seconds : float
-        Budget of a batch, padding included.
+        Largest duration of a batch, padding included.
     utterances_per_identity : int
         K, at least 2.
     relatedness : np.ndarray, optional
-        (I, I) similarity of identities; without it relatives are drawn at random.
+        (I, I) similarity of identities; without it, every identity is drawn at random.
     num_buckets : int
         Number of length buckets.
     seed : int
         The same seed and epoch give the same batches.
     rates : sequence of float, optional
-        How often each utterance comes in an epoch, on average; once by default.
+        (N,) mean number of times that each utterance is drawn in an epoch; once by default.
     hard_pairs : HardPairs, optional
-        Of the N utterances.
+        The rules of hard pairs for the N utterances.
     hard_pair_share : float
-        Fraction of a batch that is drawn by them, in [0, 1].
+        Fraction of a batch that is drawn by `hard_pairs`, in [0, 1].
 
     Raises
     ------
     ValueError
-        If K < 2, an utterance is longer than the budget, or the fraction is not in [0, 1].
+        If K < 2, an utterance is longer than `max_batch_seconds`, or `hard_pair_share` is not in
+        [0, 1].
 
     Example
     -------
@@ -133,7 +134,8 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     ):
         self.durations = np.asarray(durations, dtype=float)
         self.identities = np.asarray(identities)
-        self.speakers = array("q", np.asarray(speakers, np.int64).tobytes())  # read one by one
+        # Speakers are read one by one, which is faster from an array than from numpy.
+        self.speakers = array("q", np.asarray(speakers, np.int64).tobytes())
         self.max_batch_seconds = max_batch_seconds
         self.per_identity = utterances_per_identity
         self.relatedness = relatedness
@@ -156,12 +158,12 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         self.epoch, self._planned = 0, None
 
     def set_epoch(self, epoch: int) -> None:
-        """Says which epoch's batches come; the same epoch gives the same ones."""
+        """Chooses the epoch whose batches are given; the same epoch gives the same batches."""
         self.epoch = epoch
 
     @property
     def batches(self) -> list[list[int]]:
-        """The batches of the epoch, planned when they are first asked for."""
+        """The batches of the epoch, which are planned at the first access."""
         if self._planned is None or self._planned[0] != self.epoch:
             self._planned = self.epoch, self._plan_epoch()
         return self._planned[1]
@@ -177,10 +179,11 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         return batches
 
     def _draw_copies(self, rng: np.random.Generator) -> np.ndarray:
-        """(N,) how often each utterance comes in this epoch.
+        """Draws how often each utterance comes in this epoch, (N,).
 
-        Systematic sampling: utterances of the same rate lie side by side, and as
-        many of them as the rate says, to one, come once more than its whole part.
+        This is systematic sampling: utterances are ordered by their rate, and each comes as often
+        as the whole part of its rate or once more, so that the total over utterances of one rate
+        is right to within one.
         """
         order = np.lexsort((rng.random(len(self.rates)), self.rates))
         steps = np.floor(np.cumsum(self.rates[order]) + rng.random() + 1e-9)
@@ -210,7 +213,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
         return buckets
 
     def _capacity(self, bucket: np.ndarray) -> int:
-        """Utterances that fit a batch of this bucket, padded to its longest."""
+        """Returns how many utterances fit in a batch of this bucket, padded to its longest."""
         return max(1, int(self.max_batch_seconds / self.durations[bucket].max() + 1e-9))
 
     def _plan(self, bucket: np.ndarray, rng: np.random.Generator) -> list[list[int]]:
@@ -231,7 +234,8 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             batch += [free.pop() for _ in range(take)]
             owed -= take
             self._fill(batch, pools, free, capacity, sizes, rng)
-            while self.hard_pairs and free and len(batch) < capacity:  # too little for a pair
+            # The room left is too small for a pair.
+            while self.hard_pairs and free and len(batch) < capacity:
                 batch.append(free.pop())
                 owed -= 1
             batches.append(batch)
@@ -242,14 +246,14 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     def _bundles(
         self, bucket: np.ndarray, capacity: int, rng: np.random.Generator
     ) -> tuple[list[list[int]], np.ndarray]:
-        """Hard pairs for each batch of the bucket, and what is left of it."""
+        """Draws hard pairs for each batch of the bucket; returns them and the remaining bucket."""
         size = int(self.hard_pair_share * capacity + 1e-9)
         if self.hard_pairs is None or size < 2:
             return [], bucket
         return draw_bundles(self.hard_pairs.rules, bucket, len(bucket) // capacity, size, rng)
 
     def _pools(self, indices: np.ndarray) -> tuple[dict[int, list[int]], list[int]]:
-        """Identity -> its utterances; and those that cannot be a pair."""
+        """Returns identity -> its utterances, and the utterances that can be in no pair."""
         pools: dict[int, list[int]] = defaultdict(list)
         for index, identity in zip(
             indices.tolist(), self.identities[indices].tolist(), strict=True
@@ -262,24 +266,26 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
 
     def _fill(self, batch, pools, free, capacity, sizes, rng) -> None:
         drawn: set[int] = set()
-        spent: set[int] = set()  # identities of which nothing is left but copies of the batch's
+        # Identities whose remaining utterances are all copies of some in the batch.
+        spent: set[int] = set()
         last = None
         while capacity - len(batch) >= 2 and len(pools) > len(spent):
             if len(drawn) == len(pools):
-                for identity in drawn - spent:  # fewer left than places: they come again
+                # There is more room than identities, so that each may be drawn again.
+                for identity in drawn - spent:
                     sizes.set(identity, len(pools[identity]))
                 drawn = set(spent)
                 last = None
             identity = self._draw(pools, drawn, last, sizes, rng)
             last = identity if last is None else None
             drawn.add(identity)
-            sizes.set(identity, 0)  # at most once per batch
+            sizes.set(identity, 0)  # it is not drawn again before all others have been
             pool = pools[identity]
-            # A rest of one could be nobody's positive: it comes along.
+            # A single utterance that is left could have no positive: it is taken too.
             count = self.per_identity + (len(pool) == self.per_identity + 1)
             room = capacity - len(batch)
             if self.hard_pairs and room == self.per_identity + 1:
-                # The last place would stay empty; where this is the first identity, another fits.
+                # The last place would stay empty. The first identity leaves room for another one.
                 count = room if len(drawn) > 1 else max(2, room // 2)
             taken = self._take(pool, min(count, room, len(pool)), batch)
             batch += taken
@@ -294,15 +300,15 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             batch.append(free.pop())
 
     def _draw(self, pools, drawn, last, sizes, rng) -> int:
-        """The nearest relative of `last`, or an identity at random by what is left of it."""
+        """Draws the identity most similar to `last`, or one at random by how much is left of it."""
         if last is not None and self.relatedness is not None:
             left = [identity for identity in pools if identity not in drawn]
             return left[int(np.argmax(self.relatedness[last, left]))]
         return sizes.draw(rng)
 
     def _take(self, pool: list[int], count: int, batch: list[int]) -> list[int]:
-        """Removes up to `count` utterances that are not in the batch, of different speakers
-        as far as they go."""
+        """Removes up to `count` utterances that are not in the batch, of different speakers if
+        there are enough."""
         present, taken, passed, speakers = set(batch), [], [], set()
         while pool and len(taken) < count and len(passed) < LOOK_AHEAD:
             index = pool.pop()
@@ -325,7 +331,11 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
 
 
 class _Sizes:
-    """How much is left of each identity, to draw one in proportion: O(log I) (Fenwick, 1994)."""
+    """The number of utterances left of each of I identities, which are drawn in proportion to it.
+
+    A change and a draw cost O(log I) (Fenwick, "A new data structure for cumulative frequency
+    tables", 1994).
+    """
 
     def __init__(self, sizes: dict[int, int]):
         self.place = {identity: i for i, identity in enumerate(sizes)}
@@ -336,7 +346,7 @@ class _Sizes:
             self.set(identity, size)
 
     def set(self, identity: int, size: int) -> None:
-        """Changes what is left of one."""
+        """Sets the number of utterances left of an identity."""
         i = self.place[identity]
         more, self.now[i] = size - self.now[i], size
         self.total += more
@@ -346,7 +356,7 @@ class _Sizes:
             i += i & -i
 
     def draw(self, rng: np.random.Generator) -> int:
-        """An identity, as often as it has utterances left."""
+        """Draws an identity with a probability in proportion to its utterances left."""
         left, place = int(rng.random() * self.total), 0
         step = 1 << (len(self.tree) - 1).bit_length()
         while step:

@@ -1,4 +1,4 @@
-"""One process for a folder; children that end with the process that started them."""
+"""Locks that let one process work in a folder, and children that end with their starter."""
 
 import fcntl
 import logging
@@ -14,26 +14,27 @@ from typing import TextIO
 
 logger = logging.getLogger(__name__)
 
-#: Files of a folder that say who works in it: of a run, and of what starts runs.
+#: Files of a folder that say which process works in it: the lock of a run, and that of a command
+#: that starts runs.
 RUN_LOCK, STARTER_LOCK = "run.lock", "starter.lock"
-#: Variable of the environment: the process that a child is to end with.
+#: Environment variable that holds the ID of the process that a child ends with.
 STARTER = "MASR_STARTER"
 
 _held: dict[Path, TextIO] = {}
 
 
 def hold(path: str | Path) -> None:
-    """Makes sure that no other process works here, until this one ends, however it ends.
+    """Takes a folder's lock for this process, until it releases it or ends, however it ends.
 
     Arguments
     ---------
     path : str or Path
-        The lock, a file; its folder is made where it is missing.
+        The lock's file; its folder is made if it is missing.
 
     Raises
     ------
     RuntimeError
-        If another process holds it: says which, where and since when.
+        If another process holds the lock; the message says which, on which host and since when.
 
     Example
     -------
@@ -61,11 +62,11 @@ def hold(path: str | Path) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     file.write(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n")
     file.flush()
-    _held[path] = file  # closed, and so released, with the process
+    _held[path] = file  # the end of the process closes it, and so releases the lock
 
 
 def _let_go() -> None:
-    """Of a worker that is forked: else it would hold its parent's locks after the parent's end."""
+    """Closes the locks in a forked worker, which would else hold them after its parent's end."""
     for file in _held.values():
         file.close()
     _held.clear()
@@ -75,7 +76,7 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 def release(path: str | Path) -> None:
-    """Lets others work here; does nothing where `hold` does not hold it."""
+    """Releases a lock, so that others may work in its folder; does nothing if it is not held."""
     file = _held.pop(Path(path).resolve(), None)
     if file is not None:
         file.truncate(0)
@@ -83,14 +84,14 @@ def release(path: str | Path) -> None:
 
 
 def run_child(command: Sequence[str], **options) -> subprocess.CompletedProcess:
-    """subprocess.run, for a recipe that ends where this process does, killed or not.
+    """Runs a recipe as subprocess.run does; the recipe ends if this process ends or is killed.
 
     Arguments
     ---------
     command : sequence of str
-        Of a recipe that calls `end_with_starter`.
+        The command of a recipe that calls `end_with_starter`.
     **options
-        Of subprocess.run.
+        Options of subprocess.run.
 
     Example
     -------
@@ -103,16 +104,16 @@ def run_child(command: Sequence[str], **options) -> subprocess.CompletedProcess:
 
 
 def end_with_starter(every: float = 1.0) -> None:
-    """In a child of `run_child`: asks itself to leave (SIGTERM) where its starter is gone.
+    """Starts a watch, in a child of `run_child`, that sends it SIGTERM when its starter is gone.
 
-    Training then saves a checkpoint and ends, as if it had been asked from outside.
+    Training then saves a checkpoint and ends, as it does after any SIGTERM.
 
     Arguments
     ---------
     every : float
-        Seconds between two looks.
+        Seconds between two checks.
     """
-    starter = os.environ.pop(STARTER, None)  # its own children are not the starter's
+    starter = os.environ.pop(STARTER, None)  # children of this process do not inherit it
     if starter is None:
         return
 

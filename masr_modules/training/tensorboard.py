@@ -1,4 +1,4 @@
-"""SpeechBrain's TensorBoard logger, which training can do without."""
+"""A logger for TensorBoard, which training can do without."""
 
 from speechbrain.utils import train_logger
 from speechbrain.utils.distributed import main_process_only
@@ -7,14 +7,14 @@ from masr_modules.config.extras import MissingExtraError, extra, skip_without_ex
 
 
 class TensorboardLogger(train_logger.TensorboardLogger):
-    """Logs for TensorBoard where it is installed; else the log says once what to install.
+    """SpeechBrain's logger for TensorBoard; without TensorBoard, one warning says what to install.
 
-    `writer` is None without it, and on all ranks but the first.
+    `writer` is None if TensorBoard is not installed, and on all ranks but the first.
 
     Arguments
     ---------
     save_dir : str
-        Folder of its files.
+        The folder for its files.
 
     Example
     -------
@@ -35,7 +35,8 @@ class TensorboardLogger(train_logger.TensorboardLogger):
     @main_process_only
     def log_stats(self, *args, **kwargs) -> None:
         """Logs statistics; takes what SpeechBrain's loggers take."""
-        with skip_without_extra("TensorBoard"):  # here, for a run has its log file by now
+        # The warning is given here because the run's log file exists only by now.
+        with skip_without_extra("TensorBoard"):
             if self.missing:
                 raise self.missing
             super().log_stats(*args, **kwargs)

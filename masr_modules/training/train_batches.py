@@ -1,4 +1,4 @@
-"""The training batches of an experiment, from files or from shards: the same for every loss."""
+"""The training batches of an experiment, from files or from shards; every loss gets the same."""
 
 import math
 
@@ -21,26 +21,28 @@ BATCH_SETTINGS = (
     "num_buckets",
     "seed",
 )
-#: Further ones, which an experiment need not have.
+#: Further keys that the batches depend on, which an experiment may lack.
 BATCH_OPTIONS = ("language_temperature", "speaker_temperature", "hard_pairs", "hard_pair_share")
-#: Labels of `batch_identity` up to which relatives share a batch: the square of it in float32.
+#: Largest number of labels of `batch_identity` for which similar labels share a batch: the matrix
+#: of similarities has the square of that many float32.
 MAX_RELATED = 10_000
 
 
 def find_relatedness(hparams: dict, table: MetadataTable) -> np.ndarray | None:
-    """How alike the labels of `batch_identity` are, by the experiment's knowledge.
+    """Returns the similarities of the labels of `batch_identity` by the experiment's knowledge.
 
     Arguments
     ---------
     hparams : dict
         The experiment's ``knowledge`` and ``batch_identity``.
     table : MetadataTable
-        Of the corpus.
+        The corpus's metadata.
 
     Returns
     -------
     np.ndarray or None
-        (I, I) in [0, 1]; None where no source grades the labels or there are too many.
+        (I, I) in [0, 1]; None if no source grades the labels or there are more than
+        ``MAX_RELATED``.
 
     Raises
     ------
@@ -52,7 +54,8 @@ def find_relatedness(hparams: dict, table: MetadataTable) -> np.ndarray | None:
         labels = table.vocabulary(identity)
     except ValueError as error:
         raise ValueError(
-            f"batch_identity {identity!r}: {error}; utterances of a batch share a label"
+            f"batch_identity {identity!r}: {error}; name a column of labels, which utterances of "
+            "a batch share"
         ) from None
     if len(labels) > MAX_RELATED:
         return None
@@ -61,7 +64,7 @@ def find_relatedness(hparams: dict, table: MetadataTable) -> np.ndarray | None:
 
 
 def find_hard_pairs(hparams: dict, rows: dict, table: MetadataTable) -> HardPairs | None:
-    """What makes hard pairs, by the experiment's `hard_pairs`; a warning where nothing does.
+    """Makes the rules of the experiment's `hard_pairs`; warns of rules that no pair meets.
 
     Arguments
     ---------
@@ -75,7 +78,7 @@ def find_hard_pairs(hparams: dict, rows: dict, table: MetadataTable) -> HardPair
     Returns
     -------
     HardPairs or None
-        Of all utterances of the table; None where `hard_pairs` is missing or empty.
+        The rules for all utterances of the table; None if `hard_pairs` is missing or empty.
 
     Raises
     ------
@@ -97,23 +100,25 @@ def make_sampler(
     relatedness: np.ndarray | None = None,
     hard_pairs: HardPairs | None = None,
 ) -> KnowledgeBatchSampler:
-    """The training batches of an experiment: the same for every loss, so that it is fair.
+    """Makes the sampler of an experiment's training batches.
+
+    The batches do not depend on the loss, so that a comparison of losses is fair.
 
     Arguments
     ---------
     hparams : dict
         The experiment's ``knowledge``, ``batch_identity``, ``max_crop_seconds``,
         ``max_batch_seconds``, ``utterances_per_identity``, ``num_buckets`` and ``seed``;
-        ``language_temperature`` and ``speaker_temperature`` where they are not 1, see
-        `temperature_rates`; ``hard_pairs`` and ``hard_pair_share``, see `find_hard_pairs`.
+        if it has them, ``language_temperature`` and ``speaker_temperature``, see
+        `temperature_rates`, and ``hard_pairs`` and ``hard_pair_share``, see `find_hard_pairs`.
     rows : dict[str, dict]
         ID -> row of the training utterances.
     table : MetadataTable
         Their metadata.
     relatedness : np.ndarray, optional
-        What `find_relatedness` gave, where it has been asked for already.
+        The result of `find_relatedness`, if it has been computed already.
     hard_pairs : HardPairs, optional
-        What `find_hard_pairs` gave, likewise.
+        The result of `find_hard_pairs`, if it has been computed already.
 
     Raises
     ------
@@ -161,7 +166,10 @@ def make_sampler(
 
 
 class _WindowPlan:
-    """Batches of a window of shards; a class, for workers that are spawned get it pickled."""
+    """A function that plans the batches of a window of shards.
+
+    It is a class because spawned workers receive it pickled.
+    """
 
     def __init__(
         self,
@@ -182,13 +190,13 @@ class _WindowPlan:
 
 
 def make_shard_batches(hparams: dict, rows: dict, table: MetadataTable) -> ShardBatches:
-    """The training batches of an experiment whose training set is in shards.
+    """Makes the training batches of an experiment whose training set is in shards.
 
     Arguments
     ---------
     hparams : dict
-        The experiment's ``train_shards`` (their folder), ``shard_window`` and ``sample_rate``, and
-        what `make_sampler` needs.
+        The experiment's ``train_shards`` (the folder of the shards), ``shard_window`` and
+        ``sample_rate``, and the keys that `make_sampler` reads.
     rows : dict[str, dict]
         ID -> row of the training utterances.
     table : MetadataTable

@@ -1,4 +1,4 @@
-"""The training loop of pretraining and the tasks: SpeechBrain's, for many ranks and for faults."""
+"""The training loop of pretraining and the tasks, which handles many ranks and faulty data."""
 
 import logging
 import os
@@ -23,16 +23,16 @@ from masr_modules.training.running_loss import Finite, RunningLoss
 
 logger = logging.getLogger(__name__)
 
-#: Updates between two looks at whether another rank was asked to leave.
+#: Updates between two checks whether any rank was asked to leave.
 LEAVE_EVERY = 10
-#: Exit status of a process that SIGTERM ended, as shells give it.
+#: Exit status of a process that SIGTERM ended, by the convention of shells.
 TERMINATED = 128 + signal.SIGTERM
-#: Fraction of an epoch that training may wait for audio without a warning, and the seconds of one
-#: that is judged: a shorter one is over before its workers have started.
+#: Largest fraction of an epoch that training may wait for audio without a warning, and the least
+#: duration (s) of an epoch that is judged: a shorter one ends before its workers have started.
 MAX_WAITING, LEAST_SECONDS = 0.05, 10.0
-#: What Trainer overrides or asks of sb.Brain's own private methods -> the method of sb.Brain that
-#: calls it. SpeechBrain promises none of them, so that pyproject.toml keeps to one minor release;
-#: a test fails where one is gone, is called otherwise, or is not in this list.
+#: Private method or property of sb.Brain that Trainer overrides or reads -> the method of sb.Brain
+#: that calls it. SpeechBrain promises none of them, so that pyproject.toml keeps to one minor
+#: release; a test fails if one is gone, is called elsewhere, or is not in this list.
 PRIVATE_HOOKS = {
     "_compile": "on_fit_start",
     "_wrap_distributed": "on_fit_start",
@@ -44,62 +44,64 @@ PRIVATE_HOOKS = {
 
 
 class Trainer(sb.Brain):
-    """A Brain for one process or many.
+    """A SpeechBrain Brain for one process or many.
 
-    - An update comes after `grad_accumulation_factor` batches and at the end of an epoch; every
-      batch of an update weighs the same. Learning rates are set before the update that they are
-      for (`set_rates`); the gradient of all parameter groups together is clipped.
-    - Ranks share the batches of an epoch, however many there are; normalisation is over the joint
-      batch on any device.
-    - A loss that is not finite skips the update, on all ranks; what its forward pass changed in
-      the modules is put back, and its utterances are named in `non_finite.txt`. More than
-      `nonfinite_patience` in an epoch end the run. Gradients that overflow are taken as 0.
-    - Training audio that cannot be read or is not finite is left out, named and counted; more
-      utterances than one and than `max_unreadable` of the training set end the run.
-    - The log tells after each epoch how long training waited for audio, and what to do about it.
-    - SIGTERM saves a checkpoint after the update it came in, and leaves with status 143.
-    - The host does not wait for the device, except for whether the loss is finite, once its
-      backward pass is on its way.
+    - It updates the weights after `grad_accumulation_factor` batches and at the end of an epoch;
+      every batch of an update has the same weight. It sets the learning rates before each update
+      (`set_rates`), and clips the gradient of all parameter groups together.
+    - Ranks share the batches of an epoch, however many ranks there are; normalisation is over the
+      joint batch on any device.
+    - If a loss is not finite, all ranks skip the update. The changes that the forward pass made to
+      the modules are undone, and `non_finite.txt` names the utterances. More than
+      `nonfinite_patience` such batches in an epoch end the run. Gradients that overflow count as 0.
+    - Training utterances whose audio cannot be read or is not finite are left out, named and
+      counted. The run ends if they are more than one and more than the fraction `max_unreadable`
+      of the training set; if that is 0, the first ends it.
+    - After each epoch the log says how long training waited for audio, and what to do if that was
+      long.
+    - After SIGTERM, it finishes the update, saves a checkpoint and exits with status 143.
+    - The host waits for the device only to learn whether the loss is finite, and only after it has
+      started the backward pass.
     """
 
     #: Modules that normalise over the joint batch themselves.
     joint_modules: tuple[str, ...] = ()
-    #: Padded keys of a batch whose lengths stay on the host, where reading them waits for nothing.
+    #: Padded keys of a batch whose lengths stay on the host, where reading them needs no wait.
     lengths_on_host: tuple[str, ...] = ()
 
     def set_rates(self, update: int) -> None:
-        """Sets the learning rates of an update; the first is 1."""
+        """Sets the learning rates for an update; the first update has number 1."""
         raise NotImplementedError
 
     def after_update(self) -> None:
-        """Called after every update."""
+        """Runs after every update; a subclass may override it."""
 
     def take_back(self) -> None:
-        """Called where a batch is skipped: what it added to a log's sums is to be taken back."""
+        """Runs when a batch is skipped; a subclass subtracts here what it added to logged sums."""
 
     @property
     def updates_per_epoch(self) -> int:
-        """Number of updates in the epoch that is planned."""
+        """Number of updates in the planned epoch."""
         return -(-len(self.train_loader) // self.grad_accumulation_factor)
 
     def make_train_loader(self, dataset, batches: Iterable[list[int]], **options) -> RankLoader:
-        """This rank's batches of an epoch, checkpointed.
+        """Makes the loader of this rank's batches, whose position checkpoints save.
 
         Arguments
         ---------
         dataset : DynamicItemDataset
-            Of the training set.
+            The training set.
         batches : sampler
-            All ranks' batches; the same on every rank.
+            The batches of all ranks, the same on every rank.
         **options
-            Of a DataLoader.
+            Options of a DataLoader.
         """
         self.train_loader = RankLoader(dataset, batches, **options)
         self.checkpointer.add_recoverable("dataloader-TRAIN", self.train_loader)
         return self.train_loader
 
     def fit(self, epoch_counter, train_set, valid_set=None, **options) -> None:
-        """See SpeechBrain; the training set is a DataLoader."""
+        """Trains as `sb.Brain.fit` does; the training set is a DataLoader."""
         self.train_loader = train_set
         self.unreadable: dict[str, str] = {}
         self.at_update = True
@@ -108,16 +110,16 @@ class Trainer(sb.Brain):
             super().fit(epoch_counter, train_set, valid_set, **options)
 
     def on_fit_start(self):
-        """See SpeechBrain; a run that had all its updates trains no more."""
+        """Starts training as `sb.Brain` does; a run that has made all its updates stops at once."""
         super().on_fit_start()
         self.forward_state = ForwardState(self.modules)
         if resume_at := getattr(self.train_loader, "resume_at", 0):
-            self.step = resume_at  # the ranks may be others than those that saved
+            self.step = resume_at  # the number of ranks may differ from when it was saved
         if self._optimizer_step_limit_exceeded:
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
 
     def _compile(self):
-        # Masked frames are as many as a mask says: such shapes need not break a graph.
+        # The number of masked frames depends on the mask: with this, it does not break a graph.
         torch._dynamo.config.capture_dynamic_output_shape_ops = True
         super()._compile()
 
@@ -130,14 +132,14 @@ class Trainer(sb.Brain):
             if name not in self.joint_modules:
                 module = (convert if on_cuda else JointBatchNorm.convert)(module)
             if any(parameter.requires_grad for parameter in module.parameters()):
-                # No device_ids, which would move lengths off the host: batches are there already.
+                # device_ids would move lengths off the host, and batches are on the device already.
                 module = DistributedDataParallel(
                     module, find_unused_parameters=self.find_unused_parameters
                 )
             self.modules[name] = module
 
     def fit_batch(self, batch: PaddedBatch) -> Tensor:
-        """One forward and backward pass on the device, and an update where one is due."""
+        """Runs one forward and backward pass on the device, and an update if one is due."""
         batch = self.to_device(batch)
         every, last = self.grad_accumulation_factor, len(self.train_loader)
         self.in_epoch = True
@@ -165,13 +167,13 @@ class Trainer(sb.Brain):
         return loss.detach()
 
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
-        """See SpeechBrain; on the device."""
+        """Evaluates a batch as `sb.Brain` does, and keeps whether its loss is finite."""
         loss = super().evaluate_batch(self.to_device(batch), stage)
         self.evaluated.append((getattr(batch, "id", []), torch.isfinite(loss)))
         return loss
 
     def evaluate(self, test_set, *args, **kwargs):
-        """See SpeechBrain; names what has no finite loss."""
+        """Evaluates as `sb.Brain` does, and warns of batches whose loss is not finite."""
         self.evaluated: list[tuple[list[str], Tensor]] = []
         loss = super().evaluate(test_set, *args, **kwargs)
         self._name_evaluated()
@@ -181,25 +183,25 @@ class Trainer(sb.Brain):
         bad = [ids for ids, finite in self.evaluated if not finite]
         if bad:
             logger.warning(
-                f"{len(bad)} of {len(self.evaluated)} evaluated batches have no finite loss, and "
-                f"are in no mean of it (first: {' '.join(bad[0])})"
+                f"{len(bad)} of {len(self.evaluated)} evaluated batches have no finite loss: the "
+                f"mean leaves them out (first: {' '.join(bad[0])})"
             )
 
     def to_device(self, batch: PaddedBatch) -> PaddedBatch:
-        """Moves a batch, in place, without a wait."""
+        """Moves a batch to the device, in place and without waiting for the copy."""
         lengths = {key: batch[key].lengths for key in self.lengths_on_host}
         batch = batch.to(self.device, non_blocking=True)
         for key, value in lengths.items():
             setattr(batch, key, batch[key]._replace(lengths=value))
         return batch
 
-    #: Whether a batch of this update had no finite loss.
+    #: Whether the loss of a batch of this update was not finite.
     spoilt = False
-    #: Number of updates of this epoch whose gradients overflowed, where they are computed.
+    #: Number of updates of this epoch whose gradients overflowed; it is kept on the device.
     overflows: Tensor | int = 0
 
     def optimizers_step(self):
-        """Sets the rates, clips all groups, updates; counts a skipped update as one."""
+        """Sets the rates, clips the gradient and updates; a skipped update is counted too."""
         self.set_rates(self.optimizer_step + 1)
         optimizers = self.freeze_optimizers(self.optimizers_dict).values()
         if not self.spoilt:
@@ -214,7 +216,8 @@ class Trainer(sb.Brain):
             norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
             self.overflows = self.overflows + ~torch.isfinite(norm)
             for parameter in parameters:
-                if parameter.grad is not None:  # one overflow makes the norm, and so all, NaN or 0
+                # One overflow makes the norm NaN or infinite, and so every gradient NaN or 0.
+                if parameter.grad is not None:
                     parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
             for optimizer in optimizers:
                 self.scaler.step(optimizer)
@@ -225,7 +228,13 @@ class Trainer(sb.Brain):
         self.optimizer_step += 1
 
     def on_fit_batch_start(self, batch, should_step):
-        """Counts what could not be read."""
+        """Names and counts the utterances of the batch that could not be read.
+
+        Raises
+        ------
+        ValueError
+            If more utterances of the training set could not be read than `max_unreadable` allows.
+        """
         fresh = getattr(batch, "unreadable", {})
         if not fresh.keys() - self.unreadable.keys():
             return
@@ -233,18 +242,18 @@ class Trainer(sb.Brain):
             logger.warning(f"left out {utterance}: {reason}")
         self.unreadable |= fresh
         count, limit = len(self.unreadable), self.hparams.max_unreadable
-        # One file is more than the share of a small corpus, and ends no training that goes.
+        # One file may exceed the fraction of a small corpus, but does not end a training.
         if count > (max(1.0, limit * len(self.train_loader.dataset)) if limit else 0):
             raise ValueError(
                 f"{count} of {len(self.train_loader.dataset)} training utterances could not be "
-                f"read, more than max_unreadable: {limit} (last: {', '.join(fresh)}: "
+                f"read, more than max_unreadable: {limit} allows (last: {', '.join(fresh)}: "
                 f"{next(iter(fresh.values()))}); check the disk, or prepare the corpus again"
             )
 
     def _count_non_finite(self, batch: PaddedBatch, named: bool) -> None:
         self.nonfinite_count += 1
         path = Path(self.hparams.output_folder, "non_finite.txt")
-        if named:  # the loss of this rank
+        if named:  # the loss of this rank is the one that is not finite
             ids = " ".join(getattr(batch, "id", []))
             with path.open("a", encoding="utf-8") as file:
                 file.write(f"update {self.optimizer_step + 1}, rank {rank()}: {ids}\n")
@@ -255,24 +264,24 @@ class Trainer(sb.Brain):
         if self.nonfinite_count > self.nonfinite_patience:
             raise ValueError(
                 f"the loss was not finite in {self.nonfinite_count} batches of an epoch, more than "
-                f"nonfinite_patience: {self.nonfinite_patience}; {path} names their "
+                f"nonfinite_patience: {self.nonfinite_patience} allows; {path} names their "
                 "utterances: listen to them, or lower lr"
             )
 
     def update_average(self, loss, avg_loss):
-        """The running mean, and its parts, without waiting for the device."""
+        """Adds a loss and its parts to the running means, without waiting for the device."""
         if not isinstance(avg_loss, RunningLoss):
             avg_loss = RunningLoss(float(avg_loss), self.step - 1)
         avg_loss.add(loss, self.shown_parts())
         return avg_loss
 
     def shown_parts(self) -> dict[str, Tensor]:
-        """Parts of the last loss, for the progress bar."""
+        """Returns the parts of the last loss that the progress bar shows."""
         return {}
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
         self._leave_if_asked()
-        # Gradients are not saved: only between two updates.
+        # Gradients are not saved, so a checkpoint is only made between two updates.
         due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
         return due and self.at_update
 
@@ -283,12 +292,12 @@ class Trainer(sb.Brain):
     @contextmanager
     def _sigterm(self) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
+            yield  # only the main thread handles signals
             return
         process = os.getpid()
 
         def asked(number, frame) -> None:
-            if os.getpid() != process:  # a worker that reads audio
+            if os.getpid() != process:  # this is a worker that reads audio
                 os._exit(TERMINATED)
             self.leaving = True
             if not self.in_epoch:
@@ -320,7 +329,7 @@ class Trainer(sb.Brain):
         if self.leaving and world_size() == 1:
             sys.exit(TERMINATED)
         if overflows := int(self.overflows):
-            logger.warning(f"gradients of {overflows} updates overflowed, and were taken as 0")
+            logger.warning(f"the gradients of {overflows} updates overflowed and were taken as 0")
         self.overflows, self.evaluated = 0, []
         super()._fit_valid(valid_set, epoch, enable)
         self._name_evaluated()
@@ -334,5 +343,5 @@ class Trainer(sb.Brain):
             return
         remedy = f"raise num_workers ({self.train_loader.num_workers})"
         if getattr(self.hparams, "audio_cache", "") is None:
-            remedy += ", or give audio_cache a folder, which keeps decoded audio"
+            remedy += ", or set audio_cache to a folder, which will keep decoded audio"
         logger.warning(f"{text}: {remedy}")

@@ -90,7 +90,7 @@ def test_nothing_is_written_where_nothing_can_be_read(encoder, tmp_path, capsys)
     path = tmp_path / "e.npz"
     assert main(["embed", "/gone.wav", "--encoder", encoder, "--output", str(path)]) == 1
     assert capsys.readouterr().err.endswith(
-        "masr embed: no file could be read, and nothing is written\n"
+        "masr embed: no file could be read: nothing is written\n"
     )
     assert not path.exists()
 
@@ -113,7 +113,7 @@ def test_an_error_says_what_is_wrong(encoder, files, tmp_path, capsys, change, s
 def test_another_ending_is_refused_before_anything_is_loaded(files, capsys):
     with pytest.raises(SystemExit):
         main(["embed", *files, "--encoder", "/nowhere", "--output", "e.txt"])
-    assert "e.txt: its name ends with .npz or .csv" in capsys.readouterr().err
+    assert "e.txt: its name must end with .npz or .csv" in capsys.readouterr().err
 
 
 def test_a_space_of_the_head_takes_the_place_of_a_layer(encoder, files, tmp_path, capsys):

@@ -42,13 +42,15 @@ def test_the_unheard_corpus_is_tested_and_the_others_train():
 
 
 def test_an_unheard_corpus_that_is_not_there_is_an_error():
-    with pytest.raises(ValueError, match="unheard_corpus: 'c' is none of a, b"):
+    with pytest.raises(ValueError, match="unheard_corpus: 'c' is not one of a, b"):
         leave_corpus_out({"train": TWO, "valid": TWO, "test": TWO}, "c", "emotion")
 
 
 def test_an_unheard_corpus_without_a_common_class_is_an_error():
     splits = {"train": rows(("1", "a", "joy")), "test": rows(("2", "b", "fear"))}
-    with pytest.raises(ValueError, match="b leaves train empty: which emotion do it and a, b"):
+    with pytest.raises(
+        ValueError, match="b leaves train empty: check which emotion it has in common"
+    ):
         leave_corpus_out(splits, "b", "emotion")
 
 

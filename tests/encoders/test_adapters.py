@@ -64,7 +64,7 @@ def test_adapters_whose_configuration_says_nothing(text, adapted):
 def test_adapters_of_another_kind(key, value, adapted):
     path = adapted / "adapter/adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
-    refused(adapted, "holds adapters of another kind than pretraining here writes")
+    refused(adapted, "holds adapters of another kind than pretraining writes")
 
 
 def test_adapters_whose_weights_do_not_fit(adapted):

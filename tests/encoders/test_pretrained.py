@@ -115,8 +115,8 @@ def test_every_entry_of_the_registry_is_a_class():
 @pytest.mark.parametrize(
     "part, message",
     [
-        ("[1]", "describes no encoder"),
-        ("!new:masr_modules.encoders.LogMel {n_mels: 2020-01-01}", "no plain value"),
+        ("[1]", "which is not an encoder"),
+        ("!new:masr_modules.encoders.LogMel {n_mels: 2020-01-01}", "not a plain value"),
         ("!new:masr_modules.encoders.LogMel {colour: 1}", "cannot be built: .*colour"),
     ],
 )
@@ -178,8 +178,8 @@ def test_a_description_without_an_encoder_or_that_is_no_yaml():
     for text, message in (
         ("sample_rate: 1", "no sample_rate, or no encoder"),
         ("encoder: 1\nsample_rate: x", "sample_rate is 'x'"),
-        ("a: [", "is no YAML"),
-        ("text", "holds no keys"),
+        ("a: [", "is not valid YAML"),
+        ("text", "is not a mapping of keys"),
     ):
         with pytest.raises(ValueError, match=message):
             describe_encoder(text)

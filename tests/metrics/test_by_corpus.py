@@ -126,7 +126,7 @@ def test_rates_without_a_speaker_are_those_of_the_mean():
 @pytest.mark.parametrize(
     "questions, said",
     [
-        ({"accent": ["a"]}, "'accent' is none of language, speaker"),
+        ({"accent": ["a"]}, "'accent' is not one of language, speaker"),
         ({"emotion": ["c"]}, "questions, emotion: no utterance's corpus is c; there are a, b"),
     ],
 )

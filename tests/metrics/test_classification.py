@@ -149,7 +149,7 @@ def test_the_csv_gives_the_same_back(tmp_path):
         ("", "columns must be"),
         ("ID,predicted,truth,score_a\n", "columns must be"),
         ("ID,truth,predicted,score_a,score_b\nx,a,a,-1\n", "line 2: 4 cells"),
-        ("ID,truth,predicted,score_a,score_b\nx,a,a,-1,one\n", "line 2: a score is no number"),
+        ("ID,truth,predicted,score_a,score_b\nx,a,a,-1,one\n", "line 2: a score is not a number"),
         ("ID,truth,predicted,score_a,score_b\nx,a,b,-1,-2\n", "line 2: predicted 'b'"),
         ("ID,truth,predicted,score_a,score_b\nx,a,a,-1,-2\nx,a,a,-1,-2\n", "ID 'x' is repeated"),
     ],

@@ -100,7 +100,7 @@ def test_an_item_that_one_run_was_not_asked_counts_in_none_and_is_told(caplog):
         found = against_nothing(values, ["a"] * 5, [*"stuvw"])
     assert found == against_nothing(values[:, :4], ["a"] * 4, [*"stuv"])
     assert np.isfinite(found).all()
-    assert "1 items were not asked of each run" in caplog.text
+    assert "1 items were not evaluated in every run" in caplog.text
 
 
 def test_each_stratum_counts_the_same_however_large():
@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_an_error():
         paired_difference({1: [1.0]}, {2: [1.0]}, ["a"], ["s"])
     with pytest.raises(ValueError, match="differ in number"):
         paired_difference({1: [1.0, 0.0]}, {1: [1.0]}, ["a"], ["s"])
-    with pytest.raises(ValueError, match="no item was asked"):
+    with pytest.raises(ValueError, match="no item was evaluated"):
         paired_difference({1: [float("nan")]}, {1: [1.0]}, ["a"], ["s"])
 
 

@@ -73,7 +73,7 @@ def test_units_of_the_second_iteration_are_of_a_layer_of_the_first(tmp_path):
 
 def test_units_that_fit_no_frame_are_refused():
     encoder = HuggingFaceEncoder(config=HUBERT)
-    with pytest.raises(ValueError, match="320 samples apart, which is no multiple of the 640"):
+    with pytest.raises(ValueError, match="320 samples apart, which is not a multiple of the 640"):
         PublishedHubert(encoder, Mfcc(640), "unused.npz")
 
 

@@ -34,7 +34,7 @@ def test_the_nearest_centroid_is_by_distance():
 
 
 def test_frames_no_multiple_of_10_ms_apart():
-    with pytest.raises(ValueError, match="250 samples apart, which is no multiple of 10 ms"):
+    with pytest.raises(ValueError, match="250 samples apart, which is not a multiple of 10 ms"):
         Mfcc(250)
 
 
@@ -65,7 +65,7 @@ def test_centroids_of_other_units_are_refused(other, tmp_path):
 
 def test_a_file_that_holds_no_centroids(tmp_path):
     (tmp_path / "units.npz").write_text("nothing")
-    with pytest.raises(ValueError, match="units.npz: is no file of centroids"):
+    with pytest.raises(ValueError, match="units.npz: is not a file of centroids"):
         hubert(tmp_path / "units.npz")(*speech(16000))
 
 

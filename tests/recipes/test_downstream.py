@@ -136,7 +136,7 @@ def test_only_the_head_learns_at_first_then_the_encoder_too(train, tmp_path, pre
         return any(not torch.equal(v, before[f"encoder.{k}"]) for k, v in after.items())
 
     assert not moved(1000) and moved(1)
-    assert "head_only_steps is 1000, and the run has" in (tmp_path / "1000/log.txt").read_text()
+    assert "head_only_steps is 1000, but the run has" in (tmp_path / "1000/log.txt").read_text()
     assert "head_only_steps is" not in (tmp_path / "1/log.txt").read_text()
 
 
@@ -354,7 +354,7 @@ def test_the_folder_of_another_encoder_is_refused(train, pretrained_folder, tmp_
 
 
 def test_an_encoder_of_another_sample_rate_is_refused(train):
-    with pytest.raises(ValueError, match="hears 16000 Hz, but sample_rate is 8000"):
+    with pytest.raises(ValueError, match="its sample rate is 16000 Hz, but sample_rate is 8000"):
         train("mini_lid.yaml", sample_rate=8000)
 
 

@@ -214,7 +214,7 @@ def test_each_identity_shows_what_acts_and_its_hardest_pairs(tmp_path, capsys):
     assert re.search(r"\| u0 \(swe, a\) +\| u1 \(swe, b\) .* \| u2 \(nob, a\)", language)
     assert "66.7% of the utterances" in speaker  # c and d speak once
     main([str(experiment), str(tmp_path / "train.csv"), *options, "--pair_weight", "0"])
-    assert "Pairs of utterances are not: pair_weight is 0." in capsys.readouterr().out
+    assert "Pairs of utterances are not mined: pair_weight is 0." in capsys.readouterr().out
 
 
 def test_the_fractions_with_a_hard_pair_are_shown_of_all_corpora_of_the_yaml(tmp_path, capsys):

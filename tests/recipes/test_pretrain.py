@@ -230,7 +230,7 @@ def test_ssl_only_trains_no_head(pretrain, arguments, tmp_path):
     [
         ({}, "'language'", "'emotion'"),
         ({"knowledge_weight": 0.0}, "- none", "'language'"),
-        ({"masr_weight": 0}, "nothing: plain SSL", "'language'"),
+        ({"masr_weight": 0}, "none (SSL only)", "'language'"),
     ],
 )
 def test_the_card_says_what_was_used_and_no_more(

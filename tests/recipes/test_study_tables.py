@@ -253,7 +253,7 @@ def test_the_same_picture_is_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     "arm, message",
     [
-        ("MISR", "arm 'MISR': its system is none of SSL, MASR"),
+        ("MISR", "arm 'MISR': its system is not one of SSL, MASR"),
         ("MASR, third", "arm 'MASR, third': there is no condition 'third'"),
         ("MASR, half, half", r"two of its conditions override \['missing_labels'\]"),
     ],
@@ -268,5 +268,7 @@ def test_a_study_of_an_unknown_ssl_method_is_refused(tmp_path):
     path.write_text(
         "systems: {MASR: {}}\nconditions: {}\nstudies: {a: {systems: [MASR], ssl: simclr}}\n"
     )
-    with pytest.raises(ValueError, match=r"studies.yaml: ssl \['simclr'\]: choose of best_rq, "):
+    with pytest.raises(
+        ValueError, match=r"studies.yaml: ssl \['simclr'\]: choose one of best_rq, "
+    ):
         Studies(path)

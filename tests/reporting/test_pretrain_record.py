@@ -102,7 +102,7 @@ def test_rates_of_many_speakers_take_little_room():
 def test_a_cell_that_pack_did_not_write_is_an_error_and_takes_no_memory(text, read):
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="is no packed correctness"):
+        with pytest.raises(ValueError, match="is not packed correctness"):
             read(text)
         assert tracemalloc.get_traced_memory()[1] < 10 * len(text) + 10**6
     finally:

@@ -97,7 +97,7 @@ def test_a_file_that_is_no_record_is_refused_and_kept(tmp_path):
 def test_a_row_that_does_not_fit_is_named(tmp_path, row):
     header = "system,seed,metric,value,layer"
     (tmp_path / "runs.csv").write_text(f"{header}\nMASR,1,knn,0.5,\n{row}\n")
-    with pytest.raises(ValueError, match="runs.csv, line 3: no row of system, seed"):
+    with pytest.raises(ValueError, match="runs.csv, line 3: not a row of system, seed"):
         record(tmp_path / "runs.csv")
 
 

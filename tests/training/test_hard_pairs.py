@@ -116,7 +116,7 @@ def test_an_identity_without_a_pair_is_told_once_with_counts(caplog):
         HardPairs.of_metadata({"emotion": ["speaker", "language"]}, metadata).warn_where_none()
     negative, positive = caplog.messages
     assert "none of the 2 utterances with a known emotion has a hard negative" in negative
-    assert negative.endswith("(known of them: speaker 2, language 0)")
+    assert negative.endswith("(number of them that have a label: speaker 2, language 0)")
     assert positive.endswith("has a positive, the same emotion of another speaker")
 
 

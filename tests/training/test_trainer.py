@@ -183,7 +183,7 @@ def test_much_waiting_for_audio_is_said_with_what_to_do(line, caplog):
     brain = line(ONE_BY_ONE, fit=False)
     brain.train_loader = FakeLoader(seconds=20.0, waited=2.0)
     text = "epoch 3: training waited for audio 10.0 % of the time: raise num_workers (0)"
-    for audio_cache, end in (("folder", "\n"), (None, ", or give audio_cache a folder")):
+    for audio_cache, end in (("folder", "\n"), (None, ", or set audio_cache to a folder")):
         brain.hparams.audio_cache = audio_cache
         brain._report_waiting(3)
         assert text + end in caplog.text
