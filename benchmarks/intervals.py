@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Measures by simulation how often confidence intervals contain the true difference.
 
-> python -m benchmarks.intervals                     # the table; 20 minutes on one core
+> python -m benchmarks.intervals                     # the tables; 30 minutes on one core
 > python -m benchmarks.intervals --readme docs/intervals.md
+> python -m benchmarks.intervals --only rates        # the table of equal error rates; 5 minutes
 
 Two systems answer the test items of the synthetic corpus, with their strata and speakers
 (`recipes/pretrain/test_labels.csv`). An item is right with a probability to which random effects of
 the training seed, the seed within a stratum, and the speaker are added. The true difference is that
 without random effects.
+
+For the equal error rate two systems embed utterances of speakers: a speaker's mean, and noise that
+is larger in one system, differs between seeds, and in one system between speakers. The true
+difference is that of many seeds and speakers.
 """
 
 import argparse
@@ -20,7 +25,9 @@ from scipy import stats
 from tqdm import tqdm
 
 from masr_modules.metrics import intervals
-from masr_modules.metrics.intervals import Difference, paired_difference
+from masr_modules.metrics.detection import equal_error_rate
+from masr_modules.metrics.intervals import Difference, paired_difference, pseudo_values
+from masr_modules.metrics.probes import rates_without
 from masr_modules.metrics.tables import align, replace_block
 from masr_modules.reporting.pretrain_record import load_labels
 
@@ -168,6 +175,104 @@ def coverage(
     return {method: 100 * float(np.mean(found)) for method, found in held.items()}
 
 
+#: Condition -> spread of the logarithm of the noise over seeds, and over speakers in one system.
+RATE_CONDITIONS = {
+    "no seed variance": (0.0, 0.0),
+    "seed variance": (0.03, 0.0),
+    "speakers": (0.0, 0.15),
+    "speakers and seeds": (0.03, 0.15),
+}
+#: Noise of the two systems; with speakers of unit variance in 8 dimensions their EERs are near 9
+#: and 11 %.
+NOISE = (0.80, 0.88)
+
+
+class Trials(NamedTuple):
+    """Scores of all pairs of utterances, and the numbers of their speakers."""
+
+    scores: np.ndarray
+    pairs: np.ndarray
+
+    @property
+    def rate(self) -> float:
+        """The equal error rate."""
+        return equal_error_rate(self.scores, self.pairs[0] == self.pairs[1])
+
+
+def draw_trials(
+    condition: tuple[float, float],
+    seeds: int,
+    speakers: int,
+    rng: np.random.Generator,
+    utterances: int = 5,
+) -> list[list[Trials]]:
+    """Draws the trials of both systems with each seed, on the same utterances."""
+    of_seeds, of_speakers = condition
+    speaker = np.repeat(np.arange(speakers, dtype=np.int32), utterances)
+    mean = rng.standard_normal((speakers, 8))[speaker]
+    shared = rng.standard_normal(mean.shape)
+    noisy = np.exp(of_speakers * rng.standard_normal(speakers))[speaker, None]
+    i, j = np.triu_indices(len(speaker), k=1)
+    systems = []
+    for noise, own in zip(NOISE, (noisy, 1.0), strict=True):
+        runs = []
+        for _ in range(seeds):
+            scale = noise * own * np.exp(of_seeds * rng.standard_normal())
+            x = mean + scale * (0.8 * shared + 0.6 * rng.standard_normal(mean.shape))
+            x /= np.linalg.norm(x, axis=1, keepdims=True)
+            runs.append(Trials((x @ x.T)[i, j], np.stack([speaker[i], speaker[j]])))
+        systems.append(runs)
+    return systems
+
+
+def biased_values(whole: float, without: np.ndarray) -> np.ndarray:
+    """Computes Tukey's pseudo-values, whose mean corrects the rate for bias."""
+    return len(without) * whole - (len(without) - 1) * without
+
+
+def rate_coverage(
+    name: str, condition: tuple[float, float], seeds: int, truth: float, trials: int
+) -> dict[str, tuple[float, float]]:
+    """Computes the percentage of intervals that contain the truth, and their median half-width."""
+    rng = np.random.default_rng([seeds, *name.encode()])
+    count = 60
+    methods = {"pseudo-values": biased_values, "ours": pseudo_values}
+    found: dict[str, list[tuple[bool, float]]] = {"t of seeds": [], **{m: [] for m in methods}}
+    for _ in range(trials):
+        ours, theirs = draw_trials(condition, seeds, count, rng)
+        gaps = np.array([[a.rate - b.rate] for a, b in zip(ours, theirs, strict=True)])
+        mean = gaps.mean()
+        halves = {"t of seeds": stats.t.ppf(0.975, seeds - 1) * gaps.std(ddof=1) / seeds**0.5}
+        parts = [[(t.rate, rates_without(*t)) for t in runs] for runs in (ours, theirs)]
+        for method, values in methods.items():
+            mine, other = ({s: values(*part) for s, part in enumerate(runs)} for runs in parts)
+            _, low, high = paired_difference(mine, other, [""] * count, [*map(str, range(count))])
+            halves[method] = (high - low) / 2
+        for method, half in halves.items():
+            found[method].append((abs(mean - truth) <= half, half))
+    return {
+        method: (100 * float(np.mean([held for held, _ in each])), 100 * float(np.median(widths)))
+        for method, each in found.items()
+        for widths in [[half for _, half in each]]
+    }
+
+
+def rate_table(trials: int) -> str:
+    """Makes the table of equal error rates: coverage and median half-width with 3 / 5 seeds."""
+    body = []
+    for name, condition in tqdm(RATE_CONDITIONS.items(), desc="equal error rate"):
+        rng = np.random.default_rng([*name.encode()])
+        drawn = (draw_trials(condition, 1, 150, rng) for _ in range(400))
+        truth = float(np.mean([a.rate - b.rate for (a,), (b,) in drawn]))
+        found = [rate_coverage(name, condition, seeds, truth, trials) for seeds in (3, 5)]
+        cells = [
+            " / ".join(f"{each[method][0]:.1f} (±{each[method][1]:.1f})" for each in found)
+            for method in found[0]
+        ]
+        body.append([name, *cells])
+    return align(["condition", *found[0]], body)
+
+
 def table(trials: int) -> str:
     """Makes the table: a row for each condition, and 2 / 3 / 5 seeds in each cell."""
     body = []
@@ -185,17 +290,23 @@ def main() -> None:
     """Prints the table, and with `--readme` writes it into a Markdown file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "--trials", type=int, default=2000, help="number of simulations of each cell"
+        "--trials",
+        type=int,
+        default=2000,
+        help="number of simulations of each cell; of equal error rates one in twenty",
     )
     parser.add_argument(
-        "--readme", type=Path, help="Markdown file with a block <!-- coverage --> to fill"
+        "--readme", type=Path, help="Markdown file with a block <!-- TABLE --> of each to fill"
     )
+    parser.add_argument("--only", choices=["accuracies", "rates"], help="one of the two tables")
     args = parser.parse_args()
     intervals.LEAST_SEEDS = 2  # allows intervals of two seeds, which other tables do not print
-    text = table(args.trials)
-    print(text)
-    if args.readme:
-        replace_block(args.readme, "coverage", text)
+    tables = {"accuracies": ("coverage", table), "rates": ("coverage-rates", rate_table)}
+    for block, make in [tables[args.only]] if args.only else tables.values():
+        text = make(args.trials if make is table else args.trials // 20)
+        print(text)
+        if args.readme:
+            replace_block(args.readme, block, text)
 
 
 if __name__ == "__main__":
