@@ -42,10 +42,7 @@ def difference(
     seeds = sorted(set(mine) & set(other))
     if not seeds:
         return None
-    found = _interval({s: mine[s] - other[s] for s in seeds}, metric, rows, only)
-    if only is not None:
-        return found
-    return _around(found, _mean(record, ours, metric, seeds) - _mean(record, theirs, metric, seeds))
+    return _interval({s: mine[s] - other[s] for s in seeds}, metric, rows, only)
 
 
 def estimate(
@@ -73,8 +70,7 @@ def estimate(
     values = {s: v for s, v in correctness(record, system, metric).items() if s in seeds}
     if not values:
         return None
-    found = _interval(values, metric, rows, only)
-    return found if only is not None else _around(found, _mean(record, system, metric, [*values]))
+    return _interval(values, metric, rows, only)
 
 
 def _interval(
@@ -102,18 +98,6 @@ def _interval(
     nothing = {seed: np.zeros(asked.sum()) for seed in values}
     values = {seed: value[asked] for seed, value in values.items()}
     return paired_difference(values, nothing, strata[asked], speakers[asked], groups=groups[asked])
-
-
-def _mean(record: Record[PretrainRun], system: System, metric: str, seeds: Sequence[int]) -> float:
-    return float(np.mean([record.metrics(PretrainRun(*system, s))[metric] for s in seeds]))
-
-
-def _around(found: Difference, mean: float) -> Difference:
-    """Shifts an interval to the measured mean, from which jackknife values of the EER differ.
-
-    Their mean is corrected for bias.
-    """
-    return Difference(*(value + mean - found.mean for value in found))
 
 
 def table_columns(rows: Mapping[str, Mapping[str, str]]) -> tuple[tuple[str, str, str], ...]:

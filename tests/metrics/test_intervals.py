@@ -142,3 +142,12 @@ def test_the_simulation_knows_the_speakers_of_the_record():
     assert set(found) == set(simulation.METHODS)
     # With few trials it is plain already that Student's t of the seeds leaves speakers out.
     assert found["ours"] > found["t of seeds"] + 10
+
+
+def test_the_mean_of_jackknife_values_is_the_statistic_as_measured():
+    values = np.random.default_rng(3).normal(size=40)
+    without = [np.median(np.delete(values, i)) for i in range(40)]
+    found = pseudo_values(np.median(values), without)
+    assert found.mean() == pytest.approx(np.median(values))
+    spread = 39 / 40 * np.square(without - np.mean(without)).sum()  # the jackknife's variance
+    assert found.var(ddof=1) / 40 == pytest.approx(spread)
