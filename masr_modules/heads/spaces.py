@@ -52,7 +52,8 @@ class Space(nn.Module):
     def of(cls, projection: Projection) -> "Space":
         """The space of a projection, normalised by the statistics of its training."""
         norm, weight = projection.norm, projection.linear.weight
-        scale = (norm.running_var + norm.eps).rsqrt()
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = torch.rsqrt(norm.running_var + norm.eps)
         layers = torch.tensor(projection.layers, device=weight.device)
         scores = projection.layer_scores
         mix = torch.ones_like(scale[:1]) if scores is None else scores.softmax(dim=0)
@@ -69,7 +70,7 @@ class Space(nn.Module):
         pooled = pooled.to(self.weight.dtype)
         if len(self.layers) > 1:
             pooled = F.layer_norm(pooled, pooled.shape[-1:])
-        return F.linear(torch.einsum("k,nkd->nd", self.mix, pooled), self.weight, self.bias)
+        return F.linear(torch.einsum("k,nki->ni", self.mix, pooled), self.weight, self.bias)
 
 
 class Spaces(nn.ModuleDict):

@@ -210,8 +210,8 @@ def pseudo_values(whole: float, without: Sequence[float]) -> np.ndarray:
     >>> pseudo_values(values.mean(), [4.0, 3.5, 1.5]).round(6).tolist()
     [1.0, 2.0, 6.0]
     """
-    without = np.asarray(without, dtype=float)
-    return whole + (len(without) - 1) * (np.nanmean(without) - without)
+    rates = np.asarray(without, dtype=float)
+    return whole + (len(rates) - 1) * (np.nanmean(rates) - rates)
 
 
 def ratio_values(parts: Sequence[float], wholes: Sequence[float]) -> np.ndarray:
