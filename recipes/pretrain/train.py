@@ -99,7 +99,8 @@ class PretrainBrain(Trainer):
     def compute_forward(self, batch, stage):
         """Runs the one masked forward pass; returns the SSL output, and the head's if it is used.
 
-        Training waveforms are augmented first where the YAML has an `augmentation`.
+        Training waveforms are augmented first if `augmentation` is set, for example to the YAML's
+        `augmenter`.
         """
         wavs, lens = batch.sig
         epoch = self.clock.epoch if stage == sb.Stage.TRAIN else 0

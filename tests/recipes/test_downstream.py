@@ -293,7 +293,7 @@ def test_a_test_language_that_training_lacks_is_counted(train, mini_corpus, tmp_
     dutch = [row for row in read_predictions(tmp_path / "out") if row["truth"] == "nld"]
     assert metrics["classes"] == 2 and metrics["not_a_class"] == len(dutch) > 0
     assert all(row["predicted"] in ("por", "spa") for row in dutch)
-    assert f"test: {len(dutch)} utterances of language 'nld'" in log(tmp_path)
+    assert f"test: {len(dutch)} utterances have language 'nld'" in log(tmp_path)
 
 
 def test_a_training_set_of_one_class_is_an_error(train, mini_corpus, tmp_path):

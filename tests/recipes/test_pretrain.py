@@ -64,8 +64,8 @@ def test_runs_from_csv_to_table(yaml, pretrain, kmeans, arguments, tmp_path, cap
     results = json.loads((tmp_path / "out/results.json").read_text())
     start = "start" if starts_from_source(yaml) else "untrained"
     beside = {start, "log-mel statistics", "MFCC statistics", "chance"}
-    rows = {"MASR", "MASR, utterance embedding"}
-    assert set(results) == beside | rows
+    system, embedding = [name for name in results if name not in beside]
+    assert embedding == f"{system}, utterance embedding" and len(results) == len(beside) + 2
     for metrics in results.values():
         assert 0 <= metrics["knn"] <= 1 and 0 <= metrics["speaker_eer"] <= 1
     printed = capsys.readouterr().out
