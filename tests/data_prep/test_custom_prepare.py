@@ -82,7 +82,7 @@ def test_a_split_column_decides(tmp_path, caplog):
     assert [len(splits[side]) for side in ("train", "valid", "test")] == [1, 2, 1]
     assert "noted 2: speaker or source in two of the given splits" in caplog.text
     write_lines(path, [f"{header},fold", *lines[:2], lines[2].replace(",val", ",late")])
-    with pytest.raises(ValueError, match="line 4: split 'late' is none"):
+    with pytest.raises(ValueError, match="line 4: split 'late' is unknown"):
         prepare(tmp_path, columns=COLUMNS | {"split": "fold"})
 
 
