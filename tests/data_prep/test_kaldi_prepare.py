@@ -80,9 +80,7 @@ def test_directories_are_splits_by_their_names(tmp_path):
 
 
 def test_a_directory_whose_name_tells_no_split_is_an_error(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"local \(directories=… leaves directories out\): split 'local' is unknown"
-    ):
+    with pytest.raises(ValueError, match=r"local \(directories=… .*\): split 'local' is unknown"):
         prepare(kaldi_tree(tmp_path, {"train": [0], "local": [1]}))
 
 
