@@ -49,8 +49,8 @@ def test_correctness_is_read_by_seed_and_rates_as_jackknife_values(tmp_path):
         "k1,best_rq,MASR,7,ssl_loss,4.0,,",
     ]
     np.testing.assert_array_equal(correctness(record, system, "knn")[7], [1.0, 0.0, np.nan])
-    # 2 * 0.1 less each rate without one speaker.
-    assert correctness(record, system, "speaker_eer")[7].tolist() == pytest.approx([0.1, 0.075])
+    # 0.1, the rate as measured, and how far each rate without one speaker is from their mean.
+    assert correctness(record, system, "speaker_eer")[7].tolist() == pytest.approx([0.1125, 0.0875])
     assert correctness(record, system, "gender") == {}
     assert correctness(record, ("k1", "hubert", "MASR"), "knn") == {}
 
