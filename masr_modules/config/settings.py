@@ -11,9 +11,11 @@ A `!new:` block takes nothing from the block that it replaces. Overrides on the 
 replace keys in the same way. HyperPyYAML reads everything else.
 """
 
+import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 
@@ -118,7 +120,7 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
     if not path.is_file():
         asked = f", which {below[-1]} names as its base" if below else ""
         raise FileNotFoundError(f"{path}: no such file{asked}")
-    tree = YAML().load(path.read_text(encoding="utf-8"))
+    tree = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     if not isinstance(tree, CommentedMap):
         raise ValueError(f"{path}: holds no keys; an experiment's YAML has lines `key: value`")
     if "base" not in tree:
@@ -135,6 +137,12 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
     _refuse_misspelt(tree, merged, path)
     _put(merged, tree)
     return merged
+
+
+@lru_cache(maxsize=64)
+def _parse(text: str) -> object:
+    """Parses YAML once: a copy takes a sixth of the time, and studies ask for hundreds."""
+    return YAML().load(text)
 
 
 def _refuse_misspelt(tree: CommentedMap, merged: CommentedMap, path: Path) -> None:
