@@ -250,10 +250,10 @@ def rate_coverage(
             halves[method] = (high - low) / 2
         for method, half in halves.items():
             found[method].append((abs(mean - truth) <= half, half))
+    columns = {method: np.array(each, dtype=float).T for method, each in found.items()}
     return {
-        method: (100 * float(np.mean([held for held, _ in each])), 100 * float(np.median(widths)))
-        for method, each in found.items()
-        for widths in [[half for _, half in each]]
+        method: (100 * float(held.mean()), 100 * float(np.median(half)))
+        for method, (held, half) in columns.items()
     }
 
 

@@ -101,6 +101,9 @@ def main(arguments: list[str], prog: str | None = None) -> int:
         except ValueError as error:
             broken.append(str(error))
         except IndexError:
+            if own.space is not None:
+                reason = "its spaces.ckpt reads a layer that the encoder lacks: export it again"
+                raise ValueError(f"--space {own.space}: {own.encoder}: {reason}") from None
             raise ValueError(
                 f"--layer {own.layer}: {own.encoder} has fewer layers; 0 is the front end, "
                 "-1 the last layer"

@@ -59,7 +59,6 @@ class Space(nn.Module):
         mix = torch.ones_like(scale[:1]) if scores is None else scores.softmax(dim=0)
         return cls(scale.unsqueeze(1) * weight, -scale * norm.running_mean, layers, mix)
 
-    @torch.no_grad()
     def forward(self, pooled: Tensor) -> Tensor:
         """(N, layers, I) pooled frames of all layers -> (N, D), to compare by cosine."""
         return self.read(pooled[:, self.layers])

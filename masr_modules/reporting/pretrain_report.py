@@ -248,6 +248,6 @@ def facts_of(hparams: dict, head: nn.Module | None, rows: dict[str, dict]) -> di
         "hours": round(sum(column_of(rows, "duration")) / 3600, 3),
         "languages": sorted({*column_of(rows, "language")} - {""}),
         "identities": head.identities if head else [],
-        "spaces": list(Spaces.of(head)) if head else [],
+        "spaces": list(getattr(head, "projections", {})),
         "sources": [str(source) for source in head.used_sources] if head else [],
     }

@@ -130,5 +130,9 @@ def test_a_space_of_the_head_takes_the_place_of_a_layer(encoder, files, tmp_path
     expected = projection.eval()(torch.stack(pooled, dim=1), JointBatch(1))[0]
     with np.load(path) as found:
         torch.testing.assert_close(torch.from_numpy(found["embeddings"][0]), expected.detach())
+    state = torch.load(f"{encoder}/spaces.ckpt", weights_only=True)
+    torch.save(state | {"speaker.layers": torch.tensor([0, 9])}, f"{encoder}/spaces.ckpt")
+    assert main(["embed", *files, "--encoder", encoder, "--space", "speaker"]) == 1
+    assert "--space speaker: " in (printed := capsys.readouterr().err) and "lacks" in printed
     assert main(["embed", *files, "--encoder", encoder, "--space", "age"]) == 1
     assert "no space 'age'; its spaces: speaker" in capsys.readouterr().err
