@@ -15,14 +15,17 @@ from masr_modules.config.command_line import parse_arguments
 from masr_modules.config.files import write_atomic
 from masr_modules.config.provenance import check_same, claim, facts_of
 from masr_modules.config.settings import load_settings, resolve_settings
-from masr_modules.data.audio_check import drop_unreadable
+from masr_modules.data.audio_check import drop_undecodable, drop_unreadable
 from masr_modules.data.candidates import drop_non_candidates
 from masr_modules.data.corpus import Rows, load_corpora
 from masr_modules.data.corruption import corrupt, keep_share
+from masr_modules.data.metadata import column_of
 from masr_modules.data.overlap import warn_of_shared
 from masr_modules.distributed import leave_group, rank
 from masr_modules.knowledge import name_branches
 from masr_modules.training.starter import RUN_LOCK, end_with_starter, hold
+
+logger = logging.getLogger(__name__)
 
 
 def start_experiment(arguments: list[str]) -> tuple[dict, dict]:
@@ -118,11 +121,11 @@ def _check_ids(rows: dict[str, Mapping[str, dict]], hparams: dict) -> None:
                 )
 
 
-def keep_per_speaker(rows: Rows, limit: int) -> Rows:
+def keep_per_speaker(rows: Mapping[str, dict], limit: int) -> dict[str, dict] | Rows:
     """Keeps at most `limit` utterances of each speaker and emotion, evenly spread over their rows.
 
     This keeps a few speakers with many utterances from deciding a metric. Utterances without a
-    speaker are all kept.
+    speaker are all kept. Columns of `Rows` stay columns.
 
     Example
     -------
@@ -133,15 +136,26 @@ def keep_per_speaker(rows: Rows, limit: int) -> Rows:
     ['a', 'b', 'd']
     """
     spoken = defaultdict(list)
-    columns = (rows.column(name) for name in ("speaker", "emotion"))
+    columns = (column_of(rows, name) for name in ("speaker", "emotion"))
     for utterance, speaker, emotion in zip(rows, *columns, strict=True):
         if speaker:
             spoken[speaker, emotion].append(utterance)
-    left_out: list[str] = []
+    left_out: set[str] = set()
     for utterances in spoken.values():
         kept = {utterances[i * len(utterances) // limit] for i in range(limit)}
-        left_out += [u for u in utterances if u not in kept]
-    return rows.without(left_out)
+        left_out.update(u for u in utterances if u not in kept)
+    if isinstance(rows, Rows):
+        return rows.without(left_out)
+    return {utterance: row for utterance, row in rows.items() if utterance not in left_out}
+
+
+def _intact_references(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, dict]:
+    """Returns the utterances of an intact training set that probes may learn from."""
+    if hparams.get("evaluated_per_speaker"):
+        rows = keep_per_speaker(rows, hparams["evaluated_per_speaker"])
+    logger.info(f"probes learn from {len(rows)} training utterances, with their own labels")
+    # Of training audio, only the headers have been read so far.
+    return drop_undecodable(rows, hparams["max_unreadable"])
 
 
 def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
@@ -151,7 +165,9 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     `evaluated_per_speaker`, each split but train keeps at most that many utterances of a speaker
     and emotion: see `keep_per_speaker`. The keys `left_out`, `family_depth`, `label_noise`,
     `missing_labels`, `permuted_columns` and `drop_non_candidates` change the training set;
-    `labelled_share` is the fraction of `labelled` that is kept.
+    `labelled_share` is the fraction of `labelled` that is kept. If the training set is corrupted
+    and the YAML names no CSV for `labelled`, it is the training set before the corruption, so that
+    probes measure the encoder, and not their own labels.
 
     Returns
     -------
@@ -165,8 +181,14 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         `labelled_csv`.
     """
     splits = ["train", "valid", "test"]
+    share = hparams.get("labelled_share", 1)
     if hparams.get("labelled_csv"):
         splits.append("labelled")
+    elif share != 1:
+        raise ValueError(
+            f"labelled_share is {share}, a fraction of labelled_csv, but labelled_csv is not "
+            "set: name a CSV there, or remove labelled_share"
+        )
     rows = {}
     for split in splits:
         source = hparams[f"{split}_csv"]
@@ -181,16 +203,13 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         rows[split] = drop_unreadable(every, limit, memory=memory, decode=decode)
     _check_ids(rows, hparams)
     warn_of_shared(rows)
-    rows["train"] = name_branches(rows["train"], hparams.get("family_depth", 1))
-    rows["train"] = corrupt(rows["train"], hparams, hparams["seed"])
-    rows["train"] = drop_non_candidates(rows["train"], hparams.get("drop_non_candidates") or {})
-    share = hparams.get("labelled_share", 1)
+    checks = hparams.get("drop_non_candidates") or {}
+    intact = name_branches(rows["train"], hparams.get("family_depth", 1))
+    corrupted = corrupt(intact, hparams, hparams["seed"])
+    if "labelled" not in rows and corrupted is not intact:
+        rows["labelled"] = _intact_references(drop_non_candidates(intact, checks), hparams)
+    rows["train"] = drop_non_candidates(corrupted, checks)
     if share != 1:
-        if "labelled" not in rows:
-            raise ValueError(
-                f"labelled_share is {share}, a fraction of labelled_csv, but labelled_csv is not "
-                "set: name a CSV there, or remove labelled_share"
-            )
         probed = (hparams.get("probe_column", "language"), "gender", "emotion")
         rows["labelled"] = keep_share(rows["labelled"], share, probed, hparams["seed"])
     return rows

@@ -169,3 +169,25 @@ def test_an_experiment_loads_what_its_keys_leave(tmp_path, monkeypatch):
         ValueError, match="labelled_share is .*, but labelled_csv is not set: name a CSV there"
     ):
         experiment.load_rows(hparams | keys | {"labelled_csv": None})
+
+
+def test_probes_of_a_corrupted_training_set_learn_from_the_intact_one(tmp_path, monkeypatch):
+    for name in ("drop_unreadable", "drop_undecodable"):
+        monkeypatch.setattr(experiment, name, lambda rows, *_, **__: rows)
+    hparams = {"data_folder": "", "output_folder": tmp_path, "max_unreadable": 0, "seed": 1}
+    for split in ("train", "valid", "test"):
+        lines = [f"{split}-{i},1.0,a.wav,{'ab'[i % 2]},{'xyz'[i % 3]}" for i in range(12)]
+        (tmp_path / f"{split}.csv").write_text(
+            "\n".join(["ID,duration,wav,speaker,emotion", *lines, ""])
+        )
+        hparams[f"{split}_csv"] = [
+            {"corpus": "acted", "csv": str(tmp_path / f"{split}.csv"), "data_root": ""}
+        ]
+    assert "labelled" not in experiment.load_rows(hparams)
+    hparams |= {"missing_labels": {"emotion": 1}, "left_out": {"speaker": ["b"]}}
+    rows = experiment.load_rows(hparams)
+    assert {(row["speaker"], row["emotion"]) for row in rows["train"].values()} == {("a", "")}
+    assert len(rows["labelled"]) == 12
+    assert {row["emotion"] for row in rows["labelled"].values()} == {"x", "y", "z"}
+    rows = experiment.load_rows(hparams | {"evaluated_per_speaker": 1, "family_depth": 2})
+    assert len(rows["labelled"]) == 6  # one of each speaker and emotion
