@@ -42,7 +42,7 @@ def difference(
     seeds = sorted(set(mine) & set(other))
     if not seeds:
         return None
-    return _interval({s: mine[s] - other[s] for s in seeds}, metric, rows, only)
+    return interval({s: mine[s] - other[s] for s in seeds}, metric, rows, only)
 
 
 def estimate(
@@ -70,18 +70,24 @@ def estimate(
     values = {s: v for s, v in correctness(record, system, metric).items() if s in seeds}
     if not values:
         return None
-    return _interval(values, metric, rows, only)
+    return interval(values, metric, rows, only)
 
 
-def _interval(
+def interval(
     values: Mapping[int, np.ndarray],
     metric: str,
     rows: Mapping[str, Mapping[str, str]],
-    only: Sequence[str] | None,
+    only: Sequence[str] | None = None,
 ) -> Difference:
-    """Computes the mean and interval of seed -> (N,) values.
+    """Computes the mean of a metric over seeds, with its 95 % interval.
 
-    The values of the EER belong to speakers, those of all other metrics to test utterances.
+    Arguments
+    ---------
+    values : mapping
+        Seed -> (N,) values: of speakers for the EER, of test utterances for all other metrics. NaN
+        where nothing was evaluated.
+    metric, rows, only
+        See `difference`.
     """
     count = len(next(iter(values.values())))
     groups = np.full(count, "")

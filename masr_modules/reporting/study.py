@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from masr_modules.config.provenance import fingerprint, same_training
 from masr_modules.metrics.tables import format_table
 from masr_modules.reporting.comparison import compare_table, table_columns
+from masr_modules.reporting.left_out import left_out_tables
 from masr_modules.reporting.pretrain_record import (
     RATES,
     STRATA,
@@ -46,9 +47,9 @@ class Study:
         The name in its blocks of Markdown: pretrain-NAME and pretrain-NAME-gains.
     systems : list of str
         The systems; the last is compared with the arms of `against`.
-    conditions : mapping of float to (str or None)
+    conditions : mapping of (float or str) to (str or None)
         Place on a curve's axis -> condition, None for no condition. Without an axis the places are
-        numbers from 0.
+        numbers from 0, or, with `left_out`, corpora.
     axis : str, optional
         The label of the axis.
     level : list of str
@@ -72,11 +73,14 @@ class Study:
         Whether its table is of the validation set, on which a choice was made.
     experiment : str, optional
         The name of another YAML of hparams/ than the method's, without the extension.
+    left_out : bool
+        Whether each condition leaves out the corpus that is its place: then the tables have a row
+        for each system, tested on the corpora that its trainings left out.
     """
 
     name: str
     systems: list[str]
-    conditions: Mapping[float, str | None] = field(default_factory=lambda: {0: None})
+    conditions: Mapping[float | str, str | None] = field(default_factory=lambda: {0: None})
     axis: str | None = None
     level: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [1234])
@@ -88,6 +92,7 @@ class Study:
     ssl: str = "best_rq"
     validation: bool = False
     experiment: str | None = None
+    left_out: bool = False
 
     @property
     def yaml(self) -> str:
@@ -109,13 +114,14 @@ class Study:
     def arms(self) -> list[str]:
         """Every system in every condition that changes it."""
         places = product(self.conditions.values(), self.systems)
-        return list(dict.fromkeys(self._arm(system, condition) for condition, system in places))
+        return list(dict.fromkeys(self.arm(system, condition) for condition, system in places))
 
     def curve(self, system: str) -> list[tuple[float, str]]:
         """Returns the places on the axis and the arms of a system there, from left to right."""
-        return [(at, self._arm(system, self.conditions[at])) for at in sorted(self.conditions)]
+        return [(at, self.arm(system, self.conditions[at])) for at in sorted(self.conditions)]
 
-    def _arm(self, system: str, condition: str | None) -> str:
+    def arm(self, system: str, condition: str | None) -> str:
+        """Returns the name of a system in a condition."""
         return f"{system}, {condition}" if condition and system not in self.level else system
 
 
@@ -304,7 +310,12 @@ class Comparison:
     def tables(
         self, study: Study, arms: Sequence[str], seeds: Sequence[int], against: Sequence[str]
     ) -> dict[str, str]:
-        """Returns name of a block, without its prefix -> the block's table."""
+        """Returns name of a block, without its prefix -> the block's table.
+
+        Of a study that leaves out corpora, `arms` and `against` are not read: the study has them.
+        """
+        if study.left_out:
+            return self._left_out(study, seeds)
         columns = [("seeds", "seeds", "count"), *table_columns(self.labels)]
         if study.validation:
             columns = [
@@ -323,3 +334,16 @@ class Comparison:
             if any(self.common(rows[-1], other) for other in others):
                 tables[f"{name}-gains"] = self.gains(rows[-1], others, study.only)
         return tables
+
+    def _left_out(self, study: Study, seeds: Sequence[int]) -> dict[str, str]:
+        """Returns the tables of a study that leaves out one corpus in each training."""
+        systems = {
+            system: {
+                corpus: self.system(study.arm(system, condition))
+                for corpus, condition in study.conditions.items()
+            }
+            for system in study.systems
+        }
+        tables = left_out_tables(self.record, systems, self.labels, seeds, study.against)
+        names = (study.name, f"{study.name}-gains")
+        return {name: table for name, table in zip(names, tables, strict=True) if table}
