@@ -8,7 +8,7 @@ any other is refused (`facts_of`, `check_same`, `claim`). A record of many runs 
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -154,10 +154,16 @@ def _drop_references(node: object, keys: Collection[str]) -> None:
 
 def _references(tree: Mapping) -> dict[str, set[str]]:
     """Returns key -> the keys that its value refers to."""
-    return {
-        key: set(re.findall(r"<(\w+)", dump(CommentedMap({key: value}))))
-        for key, value in tree.items()
-    }
+    return {key: set(_names(value)) for key, value in tree.items()}
+
+
+def _names(node: object) -> Iterator[str]:
+    """Yields the names that stand between < and > in the scalars of a value."""
+    if isinstance(node, dict | list):
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from _names(part)
+    else:
+        yield from re.findall(r"<(\w+)", str(getattr(node, "value", node)))
 
 
 def _acting_sources(tree: Mapping, references: Mapping[str, set[str]]) -> list[int]:
