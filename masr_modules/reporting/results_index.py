@@ -59,7 +59,7 @@ class Figures:
     Arguments
     ---------
     ours, baseline : sequence of dict[str, float]
-        The metrics of each seed, with MASR and with SSL only.
+        The metrics of each seed, with MASR and with SSL only; the latter may not have been run.
     columns : sequence of (str, str, str)
         Title, key and kind of each metric that the row shows.
     system : str
@@ -144,7 +144,7 @@ class ResultsIndex:
             for runs in (found.ours, found.baseline)
         ]
         ours, baseline = len(found.ours), len(found.baseline)
-        seeds = f"{ours}" if ours == baseline else f"{ours}; SSL only {baseline}"
+        seeds = f"{ours}" if baseline in (0, ours) else f"{ours}; SSL only {baseline}"
         return [BETWEEN.join(units), *cells, seeds, self.hardware, found.time]
 
 

@@ -46,6 +46,8 @@ STUDIES = Studies(Path(__file__).with_name("studies.yaml"))
 DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 INDEX = ResultsIndex(Path(__file__).with_name("results.yaml"))
 INDEX_PAGE, INDEX_BLOCK = "docs/results/README.md", "results-index"
+#: Corpus -> the page that holds the tables of all tasks on it, from the repository's root.
+TASK_PAGES = {"people": "docs/people.md"}
 #: The two systems that the index compares.
 OURS, BASELINE = "MASR", "SSL only"
 
@@ -119,10 +121,11 @@ def _mean_and_interval(found: tuple[float, ...]) -> str:
 
 
 def fill_downstream(root: Path) -> None:
-    """Puts the tables of downstream tasks into the READMEs of their recipes."""
+    """Puts the tables of downstream tasks into the READMEs of their recipes, or on TASK_PAGES."""
     tasks = list(find_tasks(ROOT / "recipes").values())
     for (folder, block), table in blocks(downstream_record(DOWNSTREAM), tasks).items():
-        path = root / "recipes" / folder / "README.md"
+        corpus = block.partition("-")[0]
+        path = root / TASK_PAGES.get(corpus, f"recipes/{folder}/README.md")
         replace_block(path, block, table)
         print(f"{path.relative_to(root)}: {block}")
 
@@ -160,7 +163,7 @@ def _recorded_time() -> str:
 def _task_figures(row: Experiment, task: Task) -> Figures:
     """Collects the figures of a task on frozen encoders."""
     rows = rows_of(downstream_record(DOWNSTREAM), row.corpus, task)
-    ours, baseline = (rows[system, "frozen"] for system in (OURS, BASELINE))
+    ours, baseline = (rows.get((system, "frozen"), []) for system in (OURS, BASELINE))
     columns = [tuple(column) for column in task.columns if column.key in row.metrics]
     minutes = format_cell([metrics[MINUTES] for metrics in ours], "minutes")
     return Figures(ours, baseline, columns, ", frozen", f"{minutes} min of training")
