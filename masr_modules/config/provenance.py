@@ -53,6 +53,7 @@ _NEUTRAL = {
     "labelled_share": 1.0,
     "family_depth": 1,
     "pair_weight": 0.0,
+    "probe_column": "language",
     "hard_pairs": {},
     "hard_pair_share": 0.5,
 }

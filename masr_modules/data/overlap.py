@@ -12,6 +12,7 @@ import numpy as np
 
 from masr_modules.data.corpus import Rows
 from masr_modules.data.durations import samples_of
+from masr_modules.data.metadata import column_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,25 @@ def warn_of_shared(splits: Mapping[str, Rows]) -> dict[tuple[str, str], int]:
                 *(splits[other].table["ID"][min(known)].as_py(), other),
             )
     return shared
+
+
+def warn_of_shared_speakers(train: Mapping[str, Mapping], test: Mapping[str, Mapping]) -> int:
+    """Warns if speakers of the test set are in the training set, and returns their number.
+
+    Example
+    -------
+    >>> warn_of_shared_speakers({"a": {"speaker": "s"}}, {"b": {"speaker": "t"}, "c": {}})
+    0
+    """
+    known, tested = ({*column_of(rows, "speaker")} - {""} for rows in (train, test))
+    shared = sorted(known & tested)
+    if shared:
+        logger.warning(
+            "%d of %d speakers of test are in train too (first: %s): the table is not that of "
+            "unseen speakers",
+            *(len(shared), len(tested), shared[0]),
+        )
+    return len(shared)
 
 
 def _audio(rows: Rows) -> _Audio:

@@ -1,6 +1,7 @@
 """The head for one discriminated label column: projection, similarity and a loss on pairs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from masr_modules.config.factories import setting_of
 from masr_modules.data.metadata import Metadata
 from masr_modules.distributed import JointBatch
 from masr_modules.heads.projection import Projection
-from masr_modules.knowledge import KnowledgeSource, build_sources, source_settings
+from masr_modules.knowledge import Categorical, KnowledgeSource, build_sources, source_settings
 from masr_modules.pairwise.losses import LossOutput, unit_norm
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.prototypes import Prototypes
@@ -93,7 +94,7 @@ class MASRHead(nn.Module):
         self.prototypes: Prototypes | None = None
         if prototypes is not None:
             self.prototypes = prototypes(identity=identity, embedding_size=size, metadata=metadata)
-            refuse_idle(self.sources, self.used_sources, loss)
+            refuse_idle(self.sources, self.used_sources, loss, [identity])
         if identity is not None:
             metadata.require(identity)
         self.memory: CrossBatchMemory | None = None
@@ -124,7 +125,7 @@ class MASRHead(nn.Module):
             return []
         if prototypes is None or pair_weight:
             return list(sources)
-        known = {identity, *_columns_of(prototypes)}
+        known = {identity, *candidate_columns(prototypes)}
         return [source for source in sources if source_settings(source).column in known]
 
     @property
@@ -177,7 +178,7 @@ class MASRHead(nn.Module):
             *self.thresholds,
             positive_candidates=len(everyone),
         )
-        output = self.loss(own, similarity, candidates)
+        output = LossOutput.checked(self.loss(own, similarity, candidates), self.loss)
         if self.memory is not None and self.training:
             self.memory.enter(unit_norm(everyone.detach()), known)
         return output
@@ -195,11 +196,11 @@ class MASRHead(nn.Module):
         )
         # There are counts only if labels are drawn; not every loss can weight candidates.
         counts = [] if log_counts is None else [log_counts]
-        return self.loss(own, similarity, there, *counts)
+        return LossOutput.checked(self.loss(own, similarity, there, *counts), self.loss)
 
 
-def _columns_of(prototypes: object) -> Sequence[str]:
-    """Returns the columns that prototypes, or those of a factory, carry beside the identity."""
+def candidate_columns(prototypes: object) -> Sequence[str]:
+    """Returns the `candidates_by` of prototypes, or of a factory of them."""
     if isinstance(prototypes, Prototypes):
         return prototypes.candidates.by
     columns = setting_of(prototypes, "candidates_by")
@@ -208,9 +209,9 @@ def _columns_of(prototypes: object) -> Sequence[str]:
 
 
 def check_pair_weight(pair_weight: float, prototypes: object, memory: object) -> None:
-    """Raises a ValueError if the weight is negative, or if it or a memory has no effect."""
-    if pair_weight < 0:
-        raise ValueError(f"pair_weight must not be negative; it is {pair_weight}")
+    """Raises a ValueError if the weight is no weight, or if it or a memory has no effect."""
+    if not 0 <= pair_weight < inf:
+        raise ValueError(f"pair_weight must not be negative, nor infinite; it is {pair_weight}")
     if pair_weight and prototypes is None:
         raise ValueError(
             f"pair_weight is {pair_weight}, which weights pairs of utterances beside prototypes, "
@@ -223,14 +224,22 @@ def check_pair_weight(pair_weight: float, prototypes: object, memory: object) ->
         )
 
 
-def refuse_idle(sources: Sequence, used: Sequence, loss: nn.Module) -> None:
+def refuse_idle(
+    sources: Sequence, used: Sequence, loss: nn.Module, identities: Collection[str | None]
+) -> None:
     """Raises a ValueError if a loss that uses knowledge leaves a source unused."""
     idle = [source for source in sources if not any(source is other for other in used)]
-    if idle and getattr(loss, "uses_knowledge", True):
-        named = ", ".join(f"{type(s).__name__} of '{s.column}'" for s in idle)
+    if not idle or not getattr(loss, "uses_knowledge", True):
+        return
+    named = ", ".join(f"{type(s).__name__} of '{s.column}'" for s in idle)
+    if all(isinstance(s, Categorical) and s.column in identities for s in idle):
         raise ValueError(
-            f"no part of the loss reads {named}. Prototypes stand for labels, on which a source "
-            "acts only if it reads the identity or a column of candidates_by; a Categorical of "
-            "the identity itself adds nothing to the identity. Set pair_weight above 0, so that "
-            "all sources act on pairs of utterances, or take the source out of `knowledge`"
+            f"no part of the loss reads {named}: in the space of a label, a Categorical of this "
+            "label says nothing more, and there is no space of another label. Take the source out "
+            "of `knowledge`, which may be []"
         )
+    raise ValueError(
+        f"no part of the loss reads {named}. Prototypes stand for labels, on which a source acts "
+        "only if it reads the identity or a column of candidates_by. Set pair_weight above 0, so "
+        "that all sources act on pairs of utterances, or take the source out of `knowledge`"
+    )

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +77,10 @@ class MultiLabelHead(nn.Module):
         pair_weight: float = 0.0,
     ):
         super().__init__()
-        if not identities or any(not weight > 0 for weight in identities.values()):
-            raise ValueError(f"identities need a weight above 0 each, got {dict(identities)}")
+        if not identities or any(not 0 < weight < inf for weight in identities.values()):
+            raise ValueError(
+                f"identities need a finite weight above 0 each, got {dict(identities)}"
+            )
         layers = layers or {}
         if unknown := set(layers) - set(identities):
             raise ValueError(
@@ -97,7 +100,8 @@ class MultiLabelHead(nn.Module):
             identity: self.read_sources({identity: 1.0}, built, loss, prototypes, pair_weight)
             for identity in identities
         }
-        refuse_idle(built, [source for sources in read.values() for source in sources], loss)
+        used = [source for sources in read.values() for source in sources]
+        refuse_idle(built, used, loss, identities)
         self.heads = nn.ModuleDict(
             {
                 identity: MASRHead(

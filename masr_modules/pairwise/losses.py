@@ -7,6 +7,7 @@ each.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,22 @@ class LossOutput:
 
     loss: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def checked(output: object, loss: nn.Module) -> "LossOutput":
+        """Returns what a loss returned.
+
+        Raises
+        ------
+        TypeError
+            If it is no LossOutput, such as the tensor alone of a user's own loss.
+        """
+        if not isinstance(output, LossOutput):
+            raise TypeError(
+                f"{type(loss).__name__} returned a {type(output).__name__}; a loss returns "
+                "LossOutput(loss, stats): docs/extend.md"
+            )
+        return output
 
 
 def check_choice(name: str, value: str, choices) -> None:
@@ -57,8 +74,8 @@ def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
     Arguments
     ---------
     stats : mapping of str to float
-        Means over an epoch, named as in MASRLoss: `d_ap` and `d_an` if there is one space,
-        `d_ap_language` and `d_an_language` for one of several.
+        Means over an epoch, named as in MASRLoss: `d_ap`, `d_an` and `anchors` if there is one
+        space, `d_ap_language` and so on for one of several. A space without anchors has no pairs.
 
     Returns
     -------
@@ -72,9 +89,12 @@ def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
     ['speaker']
     >>> collapsed_spaces({"d_ap": 0.03, "d_an": 0.01})
     ['all labels']
+    >>> collapsed_spaces({"d_ap": 0.0, "d_an": 0.0, "anchors": 0.0})
+    []
     """
     far = float("inf")  # in place of `d_an`, which a user's own loss may not log
     names = [key.removeprefix("d_ap") for key in stats if key.startswith("d_ap")]
+    names = [name for name in names if stats.get(f"anchors{name}", 1) > 0]  # else nothing is mined
     near = [n for n in names if max(stats[f"d_ap{n}"], stats.get(f"d_an{n}", far)) < COLLAPSED]
     return [name.removeprefix("_") or "all labels" for name in near]
 
@@ -169,8 +189,8 @@ class MASRLoss(nn.Module):
     Raises
     ------
     ValueError
-        If a choice is unknown, `margin` is below 0, `knowledge_weight` is below 0 without
-        `soft`, or, with `soft`, `scale` is not above 0 or the margin is graded.
+        If a choice is unknown, a number is not finite, `margin` is below 0, `knowledge_weight` is
+        below 0 without `soft`, or, with `soft`, `scale` is not above 0 or the margin is graded.
 
     Example
     -------
@@ -197,6 +217,9 @@ class MASRLoss(nn.Module):
         check_choice("mining", mining, (*MINING_RULES, "soft"))
         check_choice("margin_mode", margin_mode, ("constant", "graded"))
         check_choice("activation", activation, ACTIVATIONS)
+        for name, value in (("margin", margin), ("knowledge_weight", knowledge_weight)):
+            if not isfinite(value):
+                raise ValueError(f"{name} must be a finite number; it is {value}")
         if margin < 0 or (knowledge_weight < 0 and mining != "soft"):
             refused = f"margin ({margin}) and knowledge_weight ({knowledge_weight})"
             raise ValueError(
@@ -204,8 +227,8 @@ class MASRLoss(nn.Module):
             )
         graded = margin_mode == "graded"
         if mining == "soft":
-            if not scale > 0:
-                raise ValueError(f"scale must be above 0; it is {scale}")
+            if not 0 < scale < inf:
+                raise ValueError(f"scale must be above 0 and finite; it is {scale}")
             if graded:
                 raise ValueError(
                     "margin_mode: graded needs one negative per anchor, and soft mining has all "
@@ -285,8 +308,8 @@ class _SoftLabelLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.1):
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0; it is {temperature}")
+        if not 0 < temperature < inf:
+            raise ValueError(f"temperature must be above 0 and finite; it is {temperature}")
         self.temperature = temperature
 
     def targets(self, values: Tensor, known: Tensor) -> Tensor:
@@ -386,8 +409,10 @@ class XSampleLoss(_SoftLabelLoss):
 
     def __init__(self, temperature: float = 0.1, target_temperature: float = 0.1):
         super().__init__(temperature)
-        if target_temperature <= 0:
-            raise ValueError(f"target_temperature must be above 0; it is {target_temperature}")
+        if not 0 < target_temperature < inf:
+            raise ValueError(
+                f"target_temperature must be above 0 and finite; it is {target_temperature}"
+            )
         self.target_temperature = target_temperature
 
     def targets(self, values: Tensor, known: Tensor) -> Tensor:

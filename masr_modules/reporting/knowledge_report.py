@@ -12,6 +12,7 @@ from tqdm import tqdm
 from masr_modules.config.extras import skip_without_extra
 from masr_modules.config.files import write_atomic
 from masr_modules.data.metadata import Metadata, MetadataTable
+from masr_modules.heads.masr import candidate_columns
 from masr_modules.knowledge import KnowledgeSource, build_sources
 from masr_modules.metrics.tables import align, format_number
 from masr_modules.pairwise.similarity import combine
@@ -165,11 +166,15 @@ def report(settings: dict, rows: dict[str, dict], output: str | Path) -> str:
     Raises
     ------
     ValueError
-        If a source's column is not in the CSV, or holds a cell that the source cannot read.
+        If the column of a source or of `candidates_by` is not in the CSV, or a source's column
+        holds a cell that the source cannot read.
     """
     identity = settings["batch_identity"]
     table = MetadataTable(rows)
     table.require(identity)
+    if settings.get("prototypes") is not None:
+        for column in candidate_columns(settings["prototypes"]):
+            table.require(column)
     sources = build_sources(settings["knowledge"], table)
     found = pair_statistics(sources, table, identity, settings["seed"])
     hard_pairs = find_hard_pairs(settings, rows, table)

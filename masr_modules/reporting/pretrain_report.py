@@ -1,6 +1,7 @@
 """The results that pretraining gives: its table, its encoder and what TensorBoard shows."""
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,8 @@ from masr_modules.metrics.tables import (
 )
 from masr_modules.reporting.pretrain_record import UTTERANCE_EMBEDDING
 from masr_modules.training.experiment import keep_per_speaker
+
+logger = logging.getLogger(__name__)
 
 #: Largest number of utterances that neighbours and probes learn from without `table_references`,
 #: the largest number per label. Of a larger set, at most 1000 per label are used.
@@ -176,6 +179,12 @@ def report(
         for row, parts in measured.items():
             found[row] = evaluate_corpora(*parts, questions) if questions else evaluate(*parts)
     results = {row: evaluation.metrics for row, evaluation in found.items()}
+    speakers = column_of(rows["test"], "speaker")
+    if any(speakers) and np.isnan(results[hparams["system"]].get("speaker_eer", np.nan)):
+        logger.warning(
+            "the speaker EER is empty: it needs two speakers in the test set, and two utterances "
+            "of one of them"
+        )
     results[hparams["system"]]["ssl_loss"] = ssl_loss
     columns = CORPORA_COLUMNS
     if not questions:

@@ -53,7 +53,8 @@ class Trainer(sb.Brain):
       joint batch on any device.
     - If a loss is not finite, all ranks skip the update. The changes that the forward pass made to
       the modules are undone, and `non_finite.txt` names the utterances. More than
-      `nonfinite_patience` such batches in an epoch end the run. Gradients that overflow count as 0.
+      `nonfinite_patience` such batches in an epoch, or such updates in a row, end the run.
+      Gradients that overflow count as 0.
     - Training utterances whose audio cannot be read or is not finite are left out, named and
       counted. The run ends if they are more than one and more than the fraction `max_unreadable`
       of the training set; if that is 0, the first ends it.
@@ -68,6 +69,8 @@ class Trainer(sb.Brain):
     joint_modules: tuple[str, ...] = ()
     #: Padded keys of a batch whose lengths stay on the host, where reading them needs no wait.
     lengths_on_host: tuple[str, ...] = ()
+    #: Number of the last update whose loss was not finite, and of such updates in a row up to it.
+    last_nonfinite, nonfinite_run = 0, 0
 
     def set_rates(self, update: int) -> None:
         """Sets the learning rates for an update; the first update has number 1."""
@@ -252,20 +255,29 @@ class Trainer(sb.Brain):
 
     def _count_non_finite(self, batch: PaddedBatch, named: bool) -> None:
         self.nonfinite_count += 1
+        update = self.optimizer_step + 1
+        if update != self.last_nonfinite:
+            follows = update == self.last_nonfinite + 1
+            self.nonfinite_run = self.nonfinite_run + 1 if follows else 1
+        self.last_nonfinite = update
         path = Path(self.hparams.output_folder, "non_finite.txt")
         if named:  # the loss of this rank is the one that is not finite
             ids = " ".join(getattr(batch, "id", []))
             with path.open("a", encoding="utf-8") as file:
                 file.write(f"update {self.optimizer_step + 1}, rank {rank()}: {ids}\n")
         logger.warning(
-            f"the loss of update {self.optimizer_step + 1} is not finite: skipped "
+            f"the loss of update {update} is not finite: skipped "
             f"({self.nonfinite_count} in this epoch); {path} names the utterances"
         )
-        if self.nonfinite_count > self.nonfinite_patience:
+        # An epoch may have fewer batches than the patience allows.
+        if max(self.nonfinite_count, self.nonfinite_run) > self.nonfinite_patience:
+            found = f"{self.nonfinite_count} batches of an epoch"
+            if self.nonfinite_run > self.nonfinite_count:
+                found = f"{self.nonfinite_run} updates in a row"
             raise ValueError(
-                f"the loss was not finite in {self.nonfinite_count} batches of an epoch, more than "
-                f"nonfinite_patience: {self.nonfinite_patience} allows; {path} names their "
-                "utterances: listen to them, or lower lr"
+                f"the loss was not finite in {found}, more than nonfinite_patience: "
+                f"{self.nonfinite_patience} allows; {path} names their utterances: listen to "
+                "them, or lower lr"
             )
 
     def update_average(self, loss, avg_loss):

@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 from masr_modules.data.audio_cache import AudioCache
 from masr_modules.data.audio_check import drop_undecodable
 from masr_modules.data.dataio import EpochClock, length_sorted_batches, make_dataset, utterance_seed
-from masr_modules.data.metadata import MetadataTable
+from masr_modules.data.metadata import MetadataTable, column_of
+from masr_modules.data.overlap import warn_of_shared_speakers
 from masr_modules.data.shards import ShardLoader
 from masr_modules.distributed import unwrap
 from masr_modules.encoders.pretrained import check_encoder
@@ -256,6 +257,28 @@ def open_audio_cache(hparams: dict, rows: dict[str, dict[str, dict]]) -> AudioCa
     return cache
 
 
+def check_labels(identities: list[str], rows: dict[str, dict]) -> None:
+    """Warns of each label column of the loss that is empty in the training set."""
+    columns = set().union(*(row.keys() for row in itertools.islice(rows.values(), 1)))
+    for column in identities:
+        if column in columns and not any(column_of(rows, column)):
+            logger.warning(
+                f"identities: the column {column!r} is empty in the training set, so that its "
+                "loss is 0: take it out of identities, or fill it"
+            )
+
+
+def warn_of_warm_ups(hparams: dict) -> None:
+    """Warns of a warm-up that the run is too short to end."""
+    steps = hparams["number_of_steps"]
+    for key, of in (("masr_warmup_steps", "masr_weight"), ("lr_warmup_steps", "lr")):
+        if hparams.get(key, 0) >= steps:
+            logger.warning(
+                f"{key} ({hparams[key]}) is not below number_of_steps ({steps}): {of} never "
+                f"reaches its value; lower {key} too"
+            )
+
+
 def main(arguments: list[str]) -> None:
     """Runs the recipe: data, batches, model, training, table."""
     hparams, run_opts = start_experiment(arguments)
@@ -263,7 +286,11 @@ def main(arguments: list[str]) -> None:
     rows = load_rows(hparams)
     depth = hparams.get("family_depth", 1)
     table = MetadataTable([name_branches(rows[s], depth) for s in ("train", "valid", "test")])
+    warn_of_shared_speakers(rows["train"], rows["test"])
     head = hparams["head"](metadata=table)
+    if hparams["masr_weight"] > 0:
+        check_labels(head.identities, rows["train"])
+    warn_of_warm_ups(hparams)
     sources = hparams.get("knowledge")
     if hparams["masr_weight"] > 0 and sources and not head.used_sources:
         logger.warning(

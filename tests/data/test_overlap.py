@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masr_modules.data.corpus import Rows
-from masr_modules.data.overlap import warn_of_shared
+from masr_modules.data.overlap import warn_of_shared, warn_of_shared_speakers
 
 
 def rows_of(wavs, prefix="u", **columns):
@@ -76,3 +76,11 @@ def test_overlap_is_that_of_the_spans(first, second):
     expected = sum(any(a < c + m and c < a + n for a, n in first) for c, m in second)
     found = warn_of_shared({"train": rows(first, "t"), "test": rows(second, "x")})
     assert found.get(("train", "test"), 0) == expected
+
+
+def test_speakers_of_training_are_not_unseen(caplog):
+    train = {"a": {"speaker": "s"}, "b": {"speaker": ""}, "c": {"speaker": "t"}}
+    assert warn_of_shared_speakers(train, {"d": {"speaker": "u"}, "e": {"speaker": ""}}) == 0
+    assert caplog.text == ""
+    assert warn_of_shared_speakers(train, {"d": {"speaker": "t"}, "e": {"speaker": "u"}}) == 1
+    assert "1 of 2 speakers of test are in train too (first: t)" in caplog.text

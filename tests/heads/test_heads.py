@@ -73,7 +73,7 @@ def test_what_no_loss_reads_is_refused_and_with_pairs_every_source_counts():
     assert names(head) == ["family", "gender"] and head.identities == ["language", "gender"]
     head = MultiLabelHead(identities, SOURCES, *several, prototypes=both, pair_weight=0.3)
     assert names(head) == ["family", "gender", "emotion"]
-    with pytest.raises(ValueError, match="Categorical of 'gender'"):  # the only identity's own
+    with pytest.raises(ValueError, match="Categorical of 'gender': in .* which may be \\[\\]"):
         MultiLabelHead({"gender": 1.0}, SOURCES, *several, prototypes=both, pair_weight=0.3)
 
 
@@ -98,7 +98,10 @@ def test_pairs_of_utterances_are_added_to_prototypes():
     "options, message",
     [
         ({"pair_weight": 0.3}, "there are no prototypes: set it to 0"),
-        ({"pair_weight": -1.0, "prototypes": FAMILY}, "must not be negative; it is -1.0"),
+        (
+            {"pair_weight": -1.0, "prototypes": FAMILY},
+            "must not be negative, nor infinite; it is -1.0",
+        ),
         ({"memory": print, "prototypes": FAMILY}, "a memory serves pairs of utterances"),
     ],
 )
@@ -109,6 +112,20 @@ def test_a_pair_weight_or_a_memory_without_effect_is_refused(options, message):
     ):
         with pytest.raises(ValueError, match=message):
             head(metadata=KNOWN, **options)
+
+
+class Bare(torch.nn.Module):
+    """A user's loss that returns its value alone."""
+
+    def forward(self, embeddings, similarity, candidates=None):
+        return embeddings.sum()
+
+
+@pytest.mark.parametrize("prototypes", [None, FAMILY])
+def test_a_loss_that_returns_a_bare_tensor_is_told_what_to_return(prototypes):
+    head = MASRHead([], Bare(), Projection(6, 4), KNOWN, prototypes=prototypes)
+    with pytest.raises(TypeError, match=r"Bare returned a Tensor; a loss returns LossOutput\("):
+        head(torch.randn(4, 6), KNOWN.select(torch.arange(4)))
 
 
 def test_a_classifier_uses_labels_alone():

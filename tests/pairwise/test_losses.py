@@ -138,6 +138,9 @@ def test_half_precision_is_finite(dtype):
         ({"margin_mode": "soft"}, "margin_mode"),
         ({"activation": "gelu"}, "activation"),
         ({"margin": -1.0}, "must not be negative"),
+        ({"knowledge_weight": float("nan")}, "knowledge_weight must be a finite number; it is nan"),
+        ({"margin": float("inf")}, "margin must be a finite number; it is inf"),
+        ({"mining": "soft", "scale": float("nan")}, "scale must be above 0 and finite; it is nan"),
         ({"knowledge_weight": -0.5}, r"knowledge_weight \(-0.5\) must not be negative, except"),
     ],
 )

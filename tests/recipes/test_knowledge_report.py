@@ -90,6 +90,16 @@ def test_an_override_of_nothing_is_an_error(files):
         load_settings(files[0], {"data_folder": "/corpus", "max_batch_second": 3.0})
 
 
+def test_a_column_that_only_candidates_need_has_to_be_there(files, tmp_path):
+    with open(files[0], "a") as file:
+        file.write(
+            "prototypes: !name:masr_modules.pairwise.prototypes.Prototypes\n"
+            "    candidates_by: [gender]\n"
+        )
+    with pytest.raises(ValueError, match="metadata column 'gender'"):
+        main([*files, "--data_folder", "/corpus", "--output", str(tmp_path)])
+
+
 def test_an_experiment_without_knowledge_is_an_error(tmp_path):
     (tmp_path / "plain.yaml").write_text("seed: 1\nlr: 1\n")
     with pytest.raises(ValueError, match="plain.yaml: no top-level key knowledge, batch_identity"):

@@ -293,6 +293,16 @@ def test_batches_of_one_utterance_train(pretrain, arguments, tmp_path, monkeypat
 
 
 @pytest.mark.slow
+def test_what_a_short_or_unlabelled_run_cannot_learn_is_said(pretrain, arguments, tmp_path):
+    settings = {"missing_labels": {"emotion": 1}, "masr_warmup_steps": 2, "number_of_steps": 2}
+    pretrain.main(arguments(**settings))
+    said = (tmp_path / "out/log.txt").read_text()
+    assert "identities: the column 'emotion' is empty in the training set" in said
+    assert "masr_warmup_steps (2) is not below number_of_steps (2): masr_weight never" in said
+    assert "collapsed in the space of emotion" not in said
+
+
+@pytest.mark.slow
 def test_branches_tell_of_languages_that_are_hidden(pretrain, arguments, tmp_path):
     pretrain.main(arguments(missing_labels={"language": 0.5, "region": 1}, family_depth=3))
     log = (tmp_path / "out/train_log.txt").read_text()

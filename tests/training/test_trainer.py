@@ -141,6 +141,20 @@ def test_too_many_of_them_end_the_run(line):
         brain.fit(brain.counter, brain.loader)
 
 
+def test_epochs_too_short_for_the_patience_end_the_run_too(line):
+    brain = line([[0]], epochs=9, fit=False, nonfinite_patience=3)
+    brain.bad = {"u1"}
+    with pytest.raises(ValueError, match="4 updates in a row, more than nonfinite_patience: 3"):
+        brain.fit(brain.counter, brain.loader)
+
+
+def test_a_finite_update_between_them_starts_the_count_again(line):
+    brain = line([[0], [1]], epochs=4, fit=False, nonfinite_patience=1)
+    brain.bad = {"u2"}
+    brain.fit(brain.counter, brain.loader)
+    assert brain.optimizer_step == 8 and brain.nonfinite_run == 1
+
+
 def test_what_cannot_be_read_is_left_out_once_an_epoch(line, caplog):
     broken = POINTS | {"u2": Unreadable("u2.wav: cannot be decoded")}
     brain = line([[0, 1], [2, 3], [4, 5]], epochs=2, items=broken)
