@@ -1,4 +1,4 @@
-# `make pretrain` and `make test` do all the set-up: a virtual environment in .venv, made once.
+# Every command does all the set-up first: a virtual environment in .venv, made once.
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
@@ -8,8 +8,10 @@ SSL ?= best_rq
 KILLS ?= 20
 CKPT ?= results/pretrain/masr/1234
 
-.PHONY: pretrain compare tables downstream debian docs test test-fast soak clean \
+.PHONY: install pretrain compare tables downstream debian docs test test-fast soak clean \
 	lint ruff format codespell yamllint mypy
+
+install: $(INSTALLED)
 
 pretrain: $(INSTALLED)
 	$(RUN) recipes/pretrain/train.py hparams/masr.yaml
