@@ -137,5 +137,5 @@ def test_one_positive_each_and_no_knowledge_is_the_normalised_softmax_with_a_mar
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match="graded needs one negative per anchor"):
         MASRLoss("soft", margin_mode="graded")
-    with pytest.raises(ValueError, match="scale must be above 0; it is 0"):
+    with pytest.raises(ValueError, match="scale must be above 0 and finite; it is 0"):
         MASRLoss("soft", scale=0)
