@@ -1,4 +1,4 @@
-# Every command does all the set-up first: a virtual environment in .venv, made once.
+# Commands that need it first make a virtual environment in .venv, once.
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
