@@ -72,7 +72,8 @@ class Study:
     validation : bool
         Whether its table is of the validation set, on which a choice was made.
     experiment : str, optional
-        The name of another YAML of hparams/ than the method's, without the extension.
+        The name of another YAML of hparams/ than the method's, without the extension. With another
+        SSL method than BEST-RQ, the YAML is EXPERIMENT_SSL.yaml.
     left_out : bool
         Whether each condition leaves out the corpus that is its place: then the tables have a row
         for each system, tested on the corpora that its trainings left out.
@@ -97,11 +98,13 @@ class Study:
     @property
     def yaml(self) -> str:
         """The name of its YAML in hparams/."""
-        return f"{self.experiment}.yaml" if self.experiment else METHODS[self.ssl]
+        return f"{self.kind}.yaml" if self.experiment else METHODS[self.ssl]
 
     @property
     def kind(self) -> str:
-        """The experiment that its runs share, or their SSL method on the synthetic corpus."""
+        """The name that its runs share: EXPERIMENT, EXPERIMENT_SSL, or SSL on the synthetic corpus."""
+        if self.experiment and self.ssl != "best_rq":
+            return f"{self.experiment}_{self.ssl}"
         return self.experiment or self.ssl
 
     @property

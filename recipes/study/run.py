@@ -23,6 +23,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -194,7 +195,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*", help="options after --, passed to every run")
     args = parser.parse_args()
     study = STUDIES[args.study]
-    args.ssl = args.ssl or study.ssl
+    study = replace(study, ssl=args.ssl or study.ssl)
+    args.ssl = study.ssl
     if args.corpus and args.ssl != "best_rq":
         parser.error(
             "--ssl is for the synthetic corpus; with --corpus, hparams/pretrain_CORPUS.yaml gives "
@@ -204,9 +206,10 @@ def parse() -> argparse.Namespace:
     args.systems, args.seeds = args.systems or study.arms, args.seeds or study.seeds
     if study.experiment and args.corpus:
         parser.error(f"--corpus: the study {args.study} has an experiment of its own")
-    yaml = study.yaml if study.experiment else METHODS[args.ssl]
-    args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else yaml)
-    kind = args.corpus or study.experiment or args.ssl
+    args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else study.yaml)
+    if not args.yaml.is_file():
+        parser.error(f"--ssl {args.ssl}: the study {args.study} needs {args.yaml}, which is missing")
+    kind = args.corpus or study.kind
     suffix = f"_{kind}" if kind != "best_rq" else ""
     args.output_folder = args.output_folder or Path(f"results/compare{suffix}")
     own = args.output_folder / "runs.csv" if args.corpus else ROOT / study.record
