@@ -4,7 +4,7 @@
 > pip install resemblyzer opensmile      # not dependencies of this project; see their licences
 > python -m data_prep.people_prepare --data_folder FOLDER --save_folder data/people
 > python -m benchmarks.peers --data_folder FOLDER
-> python -m benchmarks.peers --data_folder FOLDER --record --readme docs/people.md
+> python -m benchmarks.peers --data_folder FOLDER --record --readme docs/results/people.md
 
 Utterances, probes and metrics are those of recipes/pretrain/train.py, as the study's YAML sets
 them. With `--record`, the results go to the study's record, so that its tables have a row for each

@@ -47,7 +47,7 @@ DOWNSTREAM = ROOT / "recipes/downstream/runs.csv"
 INDEX = ResultsIndex(Path(__file__).with_name("results.yaml"))
 INDEX_PAGE, INDEX_BLOCK = "docs/results/README.md", "results-index"
 #: Corpus -> the page that holds the tables of all tasks on it, from the repository's root.
-TASK_PAGES = {"people": "docs/people.md"}
+TASK_PAGES = {"people": "docs/results/people_tasks.md"}
 #: The two systems that the index compares.
 OURS, BASELINE = "MASR", "SSL only"
 
