@@ -10,10 +10,11 @@
 
 A task is a recipe whose train.py has a `TASK` with a `mini_yaml`; on another corpus, tasks that
 have a YAML for it run. `{seed}` in an encoder's folder stands for the run's seed; @FILE has an
-encoder on each line, as study/run.py writes it. The untrained encoder is compared too. A complete
-run is not repeated, and an interrupted one resumes. The results go to runs.csv of the output
-folder, or to --record: the repository's is recipes/downstream/runs.csv, and
-recipes/study/tables.py puts its tables into the READMEs. Options after `--` go to every run.
+encoder on each line, as study/run.py writes it. The first encoder is compared untrained too, unless
+`--no-untrained` is given. A complete run is not repeated, and an interrupted one resumes. The
+results go to runs.csv of the output folder, or to --record: the repository's is
+recipes/downstream/runs.csv, and recipes/study/tables.py puts its tables into the documents. Options
+after `--` go to every run.
 """
 
 import argparse
@@ -104,6 +105,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="NAME=FOLDER",
         help="encoders to compare; {seed} in FOLDER stands for the run's seed",
     )
+    parser.add_argument(
+        "--untrained",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compare the first encoder without its training too (default: yes)",
+    )
     parser.add_argument("--tasks", nargs="+", choices=list(tasks), default=list(tasks))
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1234], help="seeds of the runs")
@@ -126,6 +133,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if not args.tasks:
         parser.error(f"--corpus {args.corpus}: no task asked for has a YAML for it in {HPARAMS}")
     args.encoders = dict(text.split("=", 1) for text in args.encoders)
+    if args.untrained:
+        args.encoders = {"untrained": next(iter(args.encoders.values())), **args.encoders}
     suffix = "" if args.corpus == "mini" else f"_{args.corpus}"
     args.output_folder = args.output_folder or Path(f"results/downstream{suffix}")
     return args
@@ -134,18 +143,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Does the runs that are missing, then prints and saves the tables."""
     args = parse(arguments)
-    encoders = {"untrained": next(iter(args.encoders.values())), **args.encoders}
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     for task in args.tasks:
         prepare_corpus([str(yaml_of(task, args.corpus)), "--pretrained", "", *args.overrides])
     runs = [
         (DownstreamRun(args.corpus, task.name, encoder, mode, seed), task)
-        for mode, task, encoder, seed in product(args.modes, args.tasks, encoders, args.seeds)
+        for mode, task, encoder, seed in product(args.modes, args.tasks, args.encoders, args.seeds)
     ]
     root = args.output_folder
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [
-            pool.submit(train, run, task, encoders[run.encoder], root, threads, args.overrides)
+            pool.submit(train, run, task, args.encoders[run.encoder], root, threads, args.overrides)
             for run, task in runs
         ]
     for future in futures:

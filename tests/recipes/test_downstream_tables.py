@@ -74,6 +74,8 @@ def test_another_corpus_has_its_tasks(tmp_path, capsys):
     (tmp_path / "encoders.txt").write_text("SSL only=a/{seed}\nMASR=b/{seed}\n")
     line = ["--encoders", f"@{tmp_path}/encoders.txt", "--corpus"]
     args = compare.parse([*line, "debian"])
+    assert args.encoders == {"untrained": "a/{seed}", "SSL only": "a/{seed}", "MASR": "b/{seed}"}
+    args = compare.parse([*line, "debian", "--no-untrained"])
     assert args.encoders == {"SSL only": "a/{seed}", "MASR": "b/{seed}"}
     assert [task.name for task in args.tasks] == ["asr", "speaker"]
     with pytest.raises(SystemExit):
