@@ -102,7 +102,7 @@ class Study:
 
     @property
     def kind(self) -> str:
-        """The name that its runs share: EXPERIMENT, EXPERIMENT_SSL, or SSL on the synthetic corpus."""
+        """The name that its runs share: EXPERIMENT, EXPERIMENT_SSL, or the method alone."""
         if self.experiment and self.ssl != "best_rq":
             return f"{self.experiment}_{self.ssl}"
         return self.experiment or self.ssl

@@ -208,7 +208,7 @@ def parse() -> argparse.Namespace:
         parser.error(f"--corpus: the study {args.study} has an experiment of its own")
     args.yaml = HPARAMS / (f"pretrain_{args.corpus}.yaml" if args.corpus else study.yaml)
     if not args.yaml.is_file():
-        parser.error(f"--ssl {args.ssl}: the study {args.study} needs {args.yaml}, which is missing")
+        parser.error(f"--ssl {args.ssl}: the study {args.study} needs {args.yaml}: no such file")
     kind = args.corpus or study.kind
     suffix = f"_{kind}" if kind != "best_rq" else ""
     args.output_folder = args.output_folder or Path(f"results/compare{suffix}")
