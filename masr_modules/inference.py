@@ -264,7 +264,7 @@ class MASREncoder(nn.Module):
         return self._encode_file(path, [layer])[0]
 
     def _encode_file(self, path: str | Path, layers: Sequence[int]) -> Tensor:
-        """(K, F, D)."""
+        """Returns the (K, F, D) frames of a file, read in parts."""
         return torch.cat(list(self._frames_of_parts(str(path), layers)), dim=1)
 
     def _frames_of_parts(self, path: str, layers: Sequence[int]) -> Iterator[Tensor]:

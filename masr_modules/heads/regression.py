@@ -98,12 +98,12 @@ class RegressionHead(nn.Module):
 
     @property
     def used_sources(self) -> list[KnowledgeSource]:
-        """All sources."""
+        """The sources that the head regresses onto: all of them."""
         return self.sources
 
     @property
     def projections(self) -> nn.ModuleDict:
-        """Those of its classifier."""
+        """The projections of its classifier."""
         return self.classifier.projections
 
     def forward(self, pooled: Tensor, metadata: Metadata) -> LossOutput:

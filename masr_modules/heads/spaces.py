@@ -50,7 +50,7 @@ class Space(nn.Module):
 
     @classmethod
     def of(cls, projection: Projection) -> "Space":
-        """The space of a projection, normalised by the statistics of its training."""
+        """Returns the space of a projection, normalised by the statistics of its training."""
         norm, weight = projection.norm, projection.linear.weight
         assert norm.running_mean is not None and norm.running_var is not None
         scale = torch.rsqrt(norm.running_var + norm.eps)
@@ -60,12 +60,12 @@ class Space(nn.Module):
         return cls(scale.unsqueeze(1) * weight, -scale * norm.running_mean, layers, mix)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(N, layers, I) pooled frames of all layers -> (N, D), to compare by cosine."""
+        """Maps (N, layers, I) pooled frames of all layers to (N, D) embeddings."""
         return self.read(pooled[:, self.layers])
 
     @torch.no_grad()
     def read(self, pooled: Tensor) -> Tensor:
-        """(N, K, I) pooled frames of the layers that it reads -> (N, D)."""
+        """Maps (N, K, I) pooled frames of the layers that it reads to (N, D) embeddings."""
         pooled = pooled.to(self.weight.dtype)
         if len(self.layers) > 1:
             pooled = F.layer_norm(pooled, pooled.shape[-1:])
@@ -91,18 +91,18 @@ class Spaces(nn.ModuleDict):
 
     @classmethod
     def of(cls, head: nn.Module) -> "Spaces":
-        """Those of a head, by its `projections`; of a head that has none, no spaces."""
+        """Returns the spaces of a head, one for each of its `projections`, if it has any."""
         projections = getattr(head, "projections", {})
         return cls({name: Space.of(projection) for name, projection in projections.items()})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], name: str = "spaces") -> "Spaces":
-        """Those of which `state_dict` was saved, in a file of that name.
+        """Returns the spaces whose `state_dict` was saved; `name` is the file, for errors.
 
         Raises
         ------
         ValueError
-            If it is no state of spaces: names the file.
+            If the state does not hold spaces; the message names the file.
         """
         parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, values in state.items():

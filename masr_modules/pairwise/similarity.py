@@ -230,7 +230,7 @@ class Similarity:
     @cached_property
     @torch.no_grad()
     def _mean(self) -> tuple[Tensor, Tensor]:
-        """S and validity; each source's S is 0 where it does not know the pair."""
+        """Returns S and validity; each source's S is 0 where it does not know the pair."""
         total = weight = None
         for source in self.sources:
             values, valid = source.pairs(

@@ -124,8 +124,8 @@ class HardPairs:
 
     @property
     def rules(self) -> list[PairRule]:
-        """All rules. Those of negatives come first, because a negative of one identity is often a
-        positive of another."""
+        """All rules, first those of negatives: a negative of one identity is often a positive of
+        another."""
         return [*self.negatives.values(), *self.positives.values()]
 
     def select(self, utterances: np.ndarray) -> "HardPairs":
