@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("*.md", "docs/**/*.md", "data_prep/*.md", "recipes/**/*.md")
+DOCUMENTS = ("*.md", "docs/**/*.md", "docs/site.css", "data_prep/*.md", "recipes/**/*.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
