@@ -31,6 +31,15 @@ def test_from_the_corpora_to_the_table(yaml, pretrain, arguments, folder, hf_fol
     assert "emotion, unheard corpus" in (tmp_path / "out/results.md").read_text()
 
 
+def test_another_ssl_method(pretrain, kmeans, arguments, folder, tmp_path):
+    settings = {"csv_folder": tmp_path / "csv", "skip_prep": False, "number_of_steps": 2}
+    settings |= {"masr_weight": 0, "baselines": False}
+    command = arguments("people_hubert.yaml", data_folder=folder, **settings)
+    kmeans.main(command)
+    pretrain.main(command)
+    assert json.loads((tmp_path / "out/results.json").read_text())["MASR with HuBERT"]
+
+
 def test_training_waveforms_alone_are_augmented(pretrain, arguments, folder, tmp_path, monkeypatch):
     heard, forward = [], Augmenter.forward
 
