@@ -150,7 +150,8 @@ def bootstrap(draw_items: Callable, draws: int = 200) -> Callable:
     return interval
 
 
-#: Name -> interval, and n where it is computed in one of n trials, as a bootstrap takes long.
+#: Name -> function that computes the interval, and n: because a bootstrap takes long, the function
+#: runs in one of n trials.
 METHODS = {
     "bootstrap: seeds, utterances": (bootstrap(draw_utterances), 16),
     "bootstrap: seeds, speakers, utterances": (bootstrap(draw_speakers), 16),

@@ -289,7 +289,7 @@ def _plan_verification(
     valid: tuple[str, float, int],
     skips: SkipRegister,
 ) -> _Plan:
-    """Plans the splits so that no speaker trains whom the lists or the metadata test."""
+    """Plans the splits so that train and valid have no test speaker of the lists or metadata."""
     speakers = _find_speakers(data_folder)
     train_on = choose_corpora(train_on, trials, speakers)
     lists = find_lists(data_folder, trials)

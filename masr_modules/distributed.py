@@ -24,7 +24,7 @@ def rank() -> int:
 
 
 def leave_group() -> None:
-    """Destroys a gloo process group, whose threads may abort a process that exits with them.
+    """Destroys a gloo process group; if its threads run at exit, they may abort the process.
 
     It does not wait for other ranks, and leaves groups of other backends as they are.
     """

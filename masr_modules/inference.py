@@ -21,8 +21,8 @@ from masr_modules.heads.spaces import Space, Spaces
 
 logger = logging.getLogger(__name__)
 
-#: `encode_file` encodes a longer file in parts of PART_SECONDS. The encoder hears CONTEXT_SECONDS
-#: more on both sides of a part, and the frames of these are dropped.
+#: `encode_file` encodes a longer file in parts of PART_SECONDS. The encoder also gets
+#: CONTEXT_SECONDS on both sides of a part, and the frames of this context are dropped.
 PART_SECONDS, CONTEXT_SECONDS = 60.0, 5.0
 
 
@@ -203,21 +203,21 @@ class MASREncoder(nn.Module):
         Arguments
         ---------
         wavs, wav_lens, layer
-            As of `encode_batch`.
+            See `encode_batch`.
         space : str, optional
-            A label column that the head of the pretraining discriminated, such as speaker: the
-            embedding is that of its space, whatever `layer` says. By default the mean of the valid
-            frames of one layer.
+            A label column that the head of the pretraining discriminated, such as speaker. The
+            embedding is then that of the column's space, and `layer` is ignored. By default, the
+            embedding is the mean of the valid frames of one layer.
 
         Returns
         -------
         torch.Tensor
-            (B, D), of the encoder's width or the space's.
+            (B, D) embeddings; D is the width of the encoder or of the space.
 
         Raises
         ------
         ValueError
-            If there is no such space: names those that are there. See `check_waveforms` too.
+            If there is no such space; the message names all spaces. See `check_waveforms` too.
         """
         read, pooling, project = self._embedding(layer, space)
         layers, lens = self._encode(wavs, wav_lens)
@@ -251,10 +251,10 @@ class MASREncoder(nn.Module):
         """Returns the (F, D) frames of an audio file, of any sample rate and soundfile's formats.
 
         A long file is encoded in parts of PART_SECONDS, so that memory does not grow with its
-        length. The encoder hears CONTEXT_SECONDS more on both sides of a part, whose frames are
-        dropped. The frames have the number and the places that they would have if the file were
-        encoded at once. Their values differ, most at the seams, if the encoder attends to or
-        normalises over more than a part and its context.
+        length. The encoder also gets CONTEXT_SECONDS on both sides of a part; the frames of this
+        context are dropped. The frames have the number and the places that they would have if the
+        file were encoded at once. Their values differ, most at the seams, if the encoder attends
+        to or normalises over more than a part and its context.
 
         Raises
         ------

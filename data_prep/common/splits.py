@@ -152,7 +152,7 @@ def split_groups_within(
 ) -> dict[str, str]:
     """Assigns groups to splits within each value of a column, such as speakers in each language.
 
-    So every value that has enough groups (`MIN_GROUPS`) is in every split. A group with several
+    Every value that has enough groups (`MIN_GROUPS`) is thus in every split. A group with several
     values is in one split; the value's other groups compensate for it. A group that has more
     utterances of the value than a split's fraction of them is drawn for that split only when no
     smaller group is left. The order of the draw is a hash of the group, so values that share no

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 def split_by_stratum(
     strata: Mapping[str, str], shares: Mapping[str, float], seed: int | str
 ) -> dict[str, str]:
-    """Divides speakers at random within each stratum, by their number.
+    """Divides speakers at random within each stratum; fractions count speakers, not utterances.
 
     A stratum with at least as many speakers as there are splits gives one or more to each; a
     smaller one is in train alone. Where that would leave a split empty, the speakers are divided

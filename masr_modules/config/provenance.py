@@ -213,7 +213,7 @@ def _canonical(node: object) -> object:
 
 
 def same_training(changes: Mapping[str, object], others: Mapping[str, object]) -> bool:
-    """Whether two sets of overrides train the same encoder, and differ at most in how it is probed.
+    """Returns whether two sets of overrides train the same encoder; its probes may differ.
 
     Example
     -------

@@ -47,7 +47,7 @@ def check(tree: Mapping, where: object) -> None:
     Raises
     ------
     ValueError
-        If it does so. The message names the file and what to write.
+        If the YAML uses one of these. The message names the file and what to write.
 
     Example
     -------

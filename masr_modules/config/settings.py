@@ -53,8 +53,8 @@ def resolve_settings(path: str | Path, overrides: str | Mapping | None = None) -
         If `without` names a key that the base lacks, the bases of a file lead back to it, the
         YAML uses a former name, or a `!PLACEHOLDER` is left.
     KeyError
-        If an override names no key, or a key of a file is a misspelt one of its base. The
-        message names similar keys.
+        If an override names no key, or a key of a file is a misspelling of a key of its base.
+        The message names similar keys.
 
     Example
     -------
@@ -112,7 +112,7 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
         If a file holds no keys, its bases lead back to it, or `without` names a key that the base
         lacks.
     KeyError
-        If a key is a misspelt one of the base.
+        If a key is a misspelling of a key of the base.
     """
     path = Path(path).resolve()
     if path in below:
@@ -141,7 +141,7 @@ def merge_bases(path: str | Path, below: tuple[Path, ...] = ()) -> CommentedMap:
 
 @lru_cache(maxsize=64)
 def _parse(text: str) -> object:
-    """Parses YAML once: a copy takes a sixth of the time, and studies ask for hundreds."""
+    """Parses a text once: to copy the tree takes a sixth of the time, and studies need hundreds."""
     return YAML().load(text)
 
 

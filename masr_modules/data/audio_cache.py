@@ -26,17 +26,17 @@ SCALE = 32768
 HEAD = struct.Struct("<3sxI")
 #: Types of samples: rounded to 16 bits, or exact if some lie outside [-1, 1).
 ROUNDED, EXACT = b"<i2", b"<f4"
-#: To be raised when audio is decoded or stored in another way than before.
+#: Version of the entries; it has to be raised when audio is decoded or stored differently.
 VERSION = 1
 
 
 class AudioCache:
     """A folder of decoded utterances, mono at one sample rate, each in a file of its own.
 
-    Samples are rounded to 16 bits: an hour takes 115 MB at 16 kHz. Rounding changes nothing in
-    16-bit files of one channel at this rate, and other samples by half a step, 1.5e-5, at most.
-    Utterances with samples outside [-1, 1) are kept as 32-bit floats. A reading is the same
-    whether or not the entry existed before.
+    Samples are rounded to 16 bits: an hour takes 115 MB at 16 kHz. Rounding does not change 16-bit
+    files of one channel at this rate; it changes other samples by at most half a step, 1.5e-5.
+    Utterances with samples outside [-1, 1) are kept as 32-bit floats. `read` returns the same
+    samples whether or not the entry existed before.
 
     The name of an entry is a hash of all that its samples depend on: path, size and modification
     time of the audio file, segment and sample rate. A truncated or damaged entry is made again.
@@ -84,9 +84,9 @@ class AudioCache:
         path : str
             The audio file.
         max_seconds : float, optional
-            Length of the crop that is returned of a longer utterance.
+            Length in seconds; a crop of this length is returned if the utterance is longer.
         seed : int
-            Seed of the crop's place.
+            Seed from which the start of the crop is drawn.
         segment : (int, int or None)
             Part of the file that is the utterance, in samples at the file's rate.
 

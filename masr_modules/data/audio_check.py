@@ -58,7 +58,7 @@ def drop_unreadable(
     ------
     ValueError
         If more than `limit` of the rows are unreadable, durations are in another unit than
-        seconds, or a `start` or `stop` is no number of samples.
+        seconds, or a `start` or `stop` is not a number of samples.
     """
     wav = rows.table["wav"].combine_chunks().dictionary_encode()
     files, place = wav.dictionary.to_pylist(), wav.indices.to_numpy()
@@ -78,7 +78,7 @@ def drop_unreadable(
     if decode:
         broken |= find_undecodable(rows.without(broken))
     if not broken:
-        if memory is not None and not shorter:  # the next run is to repeat its warning
+        if memory is not None and not shorter:  # else the next run has to warn again
             _remember(Path(memory), DECODED * decode + key)
         return rows
     name_left_out(rows, broken, limit)
@@ -125,8 +125,8 @@ def drop_undecodable(rows: Mapping[str, dict], limit: float) -> dict[str, dict]:
     Raises
     ------
     ValueError
-        If they are more than the fraction `limit` of the rows; with a limit above 0, a single one
-        is always left out.
+        If they are more than the fraction `limit` of the rows. With a limit above 0, a single one
+        is always left out without an error.
     """
     broken = find_undecodable(rows)
     name_left_out(rows, broken, limit, least=1 if limit else 0)
@@ -147,7 +147,7 @@ def name_left_out(
     limit : float
         Largest fraction of the rows that may be left out.
     least : int
-        A number that may be left out even above the limit.
+        Number of utterances that may be left out even if they exceed the limit.
 
     Raises
     ------

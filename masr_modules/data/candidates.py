@@ -87,7 +87,7 @@ class CandidateLabels(nn.Module):
         return Metadata({self.column: self.codes, **shared}, self.vocabularies)
 
     def partial(self, metadata: Metadata) -> Tensor:
-        """Returns (B,) bool: the label is missing, and a column of `by` is known."""
+        """Returns (B,) bool: True where the label is missing and a column of `by` is known."""
         told = torch.zeros_like(metadata[self.column], dtype=torch.bool)
         for other in self.by:
             told |= metadata[other] != MISSING
@@ -106,8 +106,8 @@ class CandidateLabels(nn.Module):
         Returns
         -------
         torch.Tensor
-            (B, C) bool: no column contradicts the label; False if the utterance has a label, or
-            no column of `by` is known.
+            (B, C) bool: True where no column contradicts the label; always False for an utterance
+            that has a label, or of which no column of `by` is known.
         """
         allowed = self.partial(metadata).unsqueeze(1)
         for other in self.by:
@@ -174,9 +174,9 @@ def drop_non_candidates(
 
     A value of another column contradicts a label if it is rarer among the label's utterances than
     among all: P(value | label) < P(value). If up to half of the labels are wrong at random, this
-    finds the wrong ones whose value is not one of the new label's own, and no right one. If none is
-    wrong and each label has one value, nothing changes. A rare but true combination, such as
-    English from India, counts as an error: name columns in which a label has few values.
+    empties each wrong one whose value the label's true utterances never have, and no right one. If
+    none is wrong and each label has one value, nothing changes. A rare but true combination, such
+    as English from India, counts as an error: name columns in which a label has few values.
 
     It takes O(N) for each pair of columns. If all cells of a label would be emptied, none is.
 

@@ -1,4 +1,4 @@
-"""Spoilt or smaller training sets, for controls and learning curves.
+"""Corrupted or smaller training sets, for controls and learning curves.
 
 They have missing labels, label noise, permuted columns, labels left out, or a fraction of the rows.
 """
@@ -73,7 +73,8 @@ def remove_labels(
     """Empties a fraction of a column's known cells, the same fraction of each label.
 
     Each label keeps at least one cell, unless the fraction is 1. The draw depends on seed, column,
-    label and its utterances alone; a larger fraction empties the cells of a smaller one and more.
+    label and its utterances alone: a larger fraction empties all cells that a smaller one empties,
+    and more.
 
     Arguments
     ---------
@@ -111,9 +112,9 @@ def add_label_noise(
 ) -> Mapping[str, Mapping]:
     """Replaces a fraction of each label's cells by another label, drawn uniformly.
 
-    The draw depends on seed, column, the labels and their utterances alone; a larger fraction
-    replaces the cells of a smaller one, by the same labels, and more. Other columns keep their
-    true values.
+    The draw depends on seed, column, the labels and their utterances alone: a larger fraction
+    replaces all cells that a smaller one replaces, by the same labels, and more. Other columns
+    keep their true values.
 
     Arguments
     ---------
@@ -173,8 +174,9 @@ def keep_share(
 ) -> Mapping[str, Mapping]:
     """Keeps a fraction of the rows, the same fraction of each label of the first column.
 
-    Each label of every column keeps at least one row. A larger fraction keeps the rows of a
-    smaller one and more, but for rows kept for the sake of the other columns.
+    Each label of every column keeps at least one row. A larger fraction keeps all rows
+    that a smaller one keeps, and more; this does not hold for rows that are kept only because a
+    label of another column would otherwise have none.
 
     Arguments
     ---------

@@ -77,8 +77,8 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Raises
     ------
     ValueError
-        If it is no regular file, not UTF-8, or holds a null byte. The message names file, line and
-        remedy.
+        If it is not a regular file, not UTF-8, or holds a null byte. The message names file, line
+        and remedy.
 
     Example
     -------
@@ -106,7 +106,7 @@ def open_text(path: str | Path) -> io.BufferedReader:
     Raises
     ------
     ValueError
-        If it is no regular file, or UTF-16 or UTF-32.
+        If it is not a regular file, or UTF-16 or UTF-32.
     """
     file = open_regular(path)
     try:
@@ -125,7 +125,7 @@ def open_regular(path: str | Path) -> io.BufferedReader:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no regular file: opening a pipe would wait for a writer.
+        If it is not a regular file: opening a pipe would wait for a writer.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError(f"{path}: is a pipe, device or folder; give the path of a regular file")
@@ -138,7 +138,7 @@ def not_utf8(where: str) -> ValueError:
 
 
 def clean_header(cells: Sequence[str], where: str) -> list[str]:
-    """Returns the names of columns, by the first row of a CSV.
+    """Returns the names of the columns from the first row of a CSV.
 
     Arguments
     ---------
@@ -251,7 +251,7 @@ def _without_blanks(
 
 
 def _holds_rows(cells: Sequence[str], delimiter: str) -> bool:
-    """Whether a cell holds whole rows, which, unlike prose, have mostly no blanks after commas."""
+    """Returns whether a cell holds whole rows; prose, unlike rows, has blanks after its commas."""
     for place, cell in enumerate(cells):
         if "\n" not in cell:
             continue

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from masr_modules.data.audio_cache import AudioCache
 
 #: Largest absolute value of a sample. Samples lie in [-1, 1]; some files of floats hold the values
-#: of 16-, 24- or 32-bit integers. Values beyond are no audio, and their squares may overflow.
+#: of 16-, 24- or 32-bit integers. Larger values are not audio, and their squares may overflow.
 MAX_SAMPLE = 2.0**31
 
 #: Format -> seconds that are decoded before a crop. A frame of MP3 uses bits of the frames before
 #: it (0.3 s at most); without them a crop begins with noise, and libmpg123 prints a line about
-#: each. 10 s mean that most clips are decoded from their start, about which it prints nothing.
+#: each. With 10 s, most clips are decoded from their start, and then it prints nothing.
 LEAD = {"MP3": 10.0}
 
 
@@ -56,10 +56,10 @@ def read_audio(
     sample_rate : int
         Sample rate of the result, in Hz; a file with another rate is resampled.
     max_seconds : float, optional
-        Length of the crop that is returned of a longer utterance. Only the crop is decoded, with
-        `LEAD` before it.
+        Length in seconds; a crop of this length is returned if the utterance is longer. Only the
+        crop and the `LEAD` before it are decoded.
     seed : int
-        Seed of the crop's place.
+        Seed from which the start of the crop is drawn.
     segment : (int, int or None)
         Part of the file that is the utterance: first sample, and the sample after its
         last or None for the end, both at the file's own rate.
@@ -133,7 +133,7 @@ def _decode(path: str | BinaryIO, start: int, count: int) -> Tensor:
 
 @lru_cache(4)
 def _resampler(rate: int, sample_rate: int) -> torchaudio.transforms.Resample:
-    """Returns a resampler in float32; the last ones are kept, for a filter takes long to make."""
+    """Returns a resampler in float32; the last ones are kept, because making a filter is slow."""
     return torchaudio.transforms.Resample(rate, sample_rate, dtype=torch.float32)
 
 
@@ -248,9 +248,10 @@ def make_dataset(
 
 
 def length_sorted_batches(rows: Mapping[str, Mapping], max_batch_seconds: float) -> list[list[int]]:
-    """Plans batches for evaluation, as lists of indices, sorted by length against padding.
+    """Plans batches for evaluation, as lists of indices, sorted by length for less padding.
 
-    A batch, padded to its longest utterance, has `max_batch_seconds` at most, or one utterance.
+    A batch, padded to its longest utterance, lasts at most `max_batch_seconds`, unless it holds a
+    single longer utterance.
 
     Example
     -------

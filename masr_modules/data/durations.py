@@ -11,7 +11,7 @@ from masr_modules.data.headers import PADDING
 
 logger = logging.getLogger(__name__)
 
-#: Fraction of a file's length by which headers of compressed audio may be wrong, beside PADDING.
+#: Fraction of a file's length by which headers of compressed audio may be wrong, added to PADDING.
 SHARE = 0.02
 
 #: Factor by which a duration differs if it is in another unit than seconds -> the unit.
@@ -46,8 +46,8 @@ def find_disagreements(
     ------
     ValueError
         If half of the rows or more disagree by one factor: durations are in another unit, or
-        samples are counted at another rate. The message names column, factor and remedy. If a
-        `start` or `stop` is no number of samples.
+        samples are counted at another rate. The message names column, factor and remedy. It is
+        also raised if a `start` or `stop` is not a number of samples.
 
     Example
     -------
@@ -148,7 +148,7 @@ def samples_of(rows: Rows, column: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a cell is no number of samples. The message names its utterance.
+        If a cell is not a number of samples. The message names its utterance.
 
     Example
     -------

@@ -31,7 +31,7 @@ class AudioInfo(NamedTuple):
 
 
 def file_state(path: str) -> tuple[int, int]:
-    """Returns the size and modification time of a file, by which a change shows; takes 2 µs.
+    """Returns a file's size and modification time, which show whether it changed; takes 2 µs.
 
     Returns
     -------

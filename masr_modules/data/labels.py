@@ -25,8 +25,8 @@ _WORDS = (
     "unspecified missing not_known und - -- --- ? ?? ??? _ . .."
 )
 
-#: Words for "not known", as pandas, spreadsheets and people write them. Other upper and lower case
-#: than listed makes another word: "Na" may be a speaker's name.
+#: Words for "not known", as pandas, spreadsheets and people write them. Case matters:
+#: "Na", which is not among them, may be a speaker's name.
 NOT_KNOWN = frozenset(_WORDS.split()) | {"not known", "not available", "not specified"}
 
 #: Column -> words among these that are codes in it: the languages Min Nan (nan), Nauru (na) and

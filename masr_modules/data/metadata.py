@@ -69,7 +69,7 @@ class Metadata:
         Raises
         ------
         ValueError
-            If a numeric column holds something else than finite numbers, or a
+            If a numeric column holds anything but finite numbers, or a
             label is not in the given vocabulary. The message names column and cell.
         """
         tensors, labels = {}, {}

@@ -21,7 +21,7 @@ _MAY_SHARE = {"train", "labelled"}
 
 
 class _Audio(NamedTuple):
-    """The file of each row, whatever the path to it, its first sample, and that after its last."""
+    """Each row's file, whichever path leads to it, its first sample, and the one after its last."""
 
     files: list[Hashable]
     start: np.ndarray
@@ -31,8 +31,8 @@ class _Audio(NamedTuple):
 def warn_of_shared(splits: Mapping[str, Rows]) -> dict[tuple[str, str], int]:
     """Warns if two splits have utterances in common, by ID or audio.
 
-    A file is recognised by whatever path or link it is reached. Parts of a file that do not
-    overlap are no common audio. Copies of a file are not recognised.
+    A file is recognised whichever path or link leads to it. Parts of a file that do not overlap
+    do not count as common audio. Copies of a file are not recognised.
 
     Arguments
     ---------
@@ -120,7 +120,7 @@ def _same_audio(first: _Audio, second: _Audio) -> list[int]:
     farthest = {file: list(_with_farthest(sorted(spans))) for file, spans in parts.items()}
     for row, file in enumerate(second.files) if common else ():
         spans = farthest.get(file, [])
-        before = bisect_left(spans, (second.stop[row],))  # so many begin before this one ends
+        before = bisect_left(spans, (second.stop[row],))  # spans that begin before this ends
         if before and spans[before - 1][1] > second.start[row]:
             found.append(row)
     return found

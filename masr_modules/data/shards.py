@@ -92,7 +92,7 @@ def write_shards(
 
 
 def _claim(folder: Path, plan: dict) -> bool:
-    """Whether all shards of the plan exist; raises if the folder has those of another plan."""
+    """Returns whether all shards of a plan exist; refuses a folder with those of another plan."""
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{INDEX_FILE}.unfinished"
     for path in (folder / INDEX_FILE, unfinished):

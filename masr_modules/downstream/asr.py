@@ -148,7 +148,7 @@ class AsrBrain(DownstreamBrain):
     def compute_objectives(
         self, predictions: tuple[Tensor, Tensor], batch: PaddedBatch, stage: sb.Stage
     ) -> Tensor:
-        """Computes CTC, each utterance's divided by its tokens, and 0 if these are too many."""
+        """Computes the utterances' mean CTC loss per token; 0 for one with too many tokens."""
         log_posteriors, frame_lens = predictions
         texts = [self.row_of[utterance]["text"] for utterance in batch.id]
         tokens = [self.tokenizer.encode(text) for text in texts]

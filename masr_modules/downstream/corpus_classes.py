@@ -61,7 +61,7 @@ def drop_unvalidated(splits: Splits, column: str) -> Splits:
 
 
 def leave_corpus_out(splits: Splits, unheard: str, column: str) -> Splits:
-    """Trains and validates on the other corpora, and tests on one, with labels that both have.
+    """Keeps one corpus in test and the others in train and valid, with labels that both have.
 
     Arguments
     ---------

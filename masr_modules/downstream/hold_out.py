@@ -13,8 +13,8 @@ def hold_out(
     """Splits off, at random, a fraction of each label's utterances; logs how many.
 
     Utterances with the same cell in column `by`, such as a sentence or a video, stay in one
-    split, whoever speaks. Every label keeps an utterance in training, so that one with a single
-    utterance has none held out.
+    split, whoever speaks. Every label keeps an utterance in training; a label with a single
+    utterance thus has none held out.
 
     Arguments
     ---------
@@ -23,10 +23,10 @@ def hold_out(
     label : str
         Column of the label, such as speaker.
     by : str
-        Column of which no cell may be in both splits; an empty cell is shared with no utterance.
+        Column whose values may not be in both splits; an empty cell is shared with no utterance.
     share : float
-        Largest fraction of a label's utterances that is held out, in (0, 1); one utterance always
-        may be.
+        Largest fraction of a label's utterances that is held out, in (0, 1); of two or more
+        utterances, one may always be held out.
     seed : int
         Seed of the choice.
 

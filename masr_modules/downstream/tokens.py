@@ -9,7 +9,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 logger = logging.getLogger(__name__)
 
-#: Number of the CTC blank, for which SentencePiece's padding stands: no text has it.
+#: Number of the CTC blank, which is SentencePiece's padding token, because no text has it.
 BLANK = 0
 
 

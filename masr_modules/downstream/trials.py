@@ -104,7 +104,7 @@ class ScoredTrials:
 
 
 def equal_error_threshold(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Finds the threshold at which both error rates are about equal; scores from it are accepted.
+    """Finds the threshold with about equal error rates; scores at or above it are accepted.
 
     Example
     -------

@@ -108,7 +108,7 @@ class HuggingFaceEncoder(nn.Module):
         if source is None and config is None:
             raise ValueError("an encoder needs a source or a config: give one of them")
         self.source, self.sample_rate = source, sample_rate
-        #: Whether it was trained before this training, so that tables call it start, not untrained.
+        #: Whether it was trained before this run; tables then call it `start`, not `untrained`.
         self.starts_trained = source is not None
         self.lora: LoraConfig | None = None
         self.published: dict = {}

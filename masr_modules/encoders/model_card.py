@@ -87,7 +87,7 @@ The discriminated columns are: {identities}. The loss depends on these sources o
 
 
 def _use_of_spaces(facts: Mapping) -> str:
-    """A line of code, if the encoder comes with the spaces of a head."""
+    """Returns a line of code and the list of spaces; empty if the encoder has no spaces."""
     spaces = facts.get("spaces")
     if not spaces:
         return ""

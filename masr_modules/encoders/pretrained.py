@@ -32,7 +32,8 @@ SPACES = "spaces.ckpt"
 CONFIG = "config.json"
 #: The class that wraps a model of transformers.
 _HUGGING_FACE = "masr_modules.encoders.huggingface.HuggingFaceEncoder"
-#: Most parameters of an encoder without weights: four times those of the largest published ones.
+#: Largest number of parameters of an encoder that is built without weights: four times that of
+#: the largest published encoders.
 MAX_PARAMETERS = 4 * 10**9
 
 
@@ -187,7 +188,7 @@ def build_encoder(description: str, weights: Path | None = None) -> dict:
     """
     tree = registry.parse(description, DESCRIPTION)
     part = registry.read(tree["encoder"], DESCRIPTION)
-    if not registry.reads_files(part):  # files that it reads bound its size
+    if not registry.reads_files(part):  # else the files that it reads bound its size
         with torch.device("meta"):
             sizes = registry.build(part, DESCRIPTION)
         _check_size(sizes, weights)

@@ -190,7 +190,7 @@ def _plain(node: Node, where: str, key: str, most: int) -> Hashable:
 
 
 def reads_files(tree: object) -> bool:
-    """Returns whether building reads weights from a source, with which the rest is compared."""
+    """Returns whether building reads weights from a source, which must have the same network."""
     return isinstance(tree, Part) and (
         tree.arguments.get("source") is not None or any(map(reads_files, tree.arguments.values()))
     )

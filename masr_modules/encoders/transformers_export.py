@@ -21,8 +21,9 @@ def save_transformers(
 ) -> None:
     """Saves an encoder for `AutoModel.from_pretrained` and HuggingFaceEncoder, without changing it.
 
-    The pretraining head that a checkpoint has, whose training was continued too, is saved with it;
-    a Whisper gets the decoder and the tokenizer of its source. Weights are float32, in safetensors.
+    If the encoder has a pretraining head, whose training was continued too, the head is saved with
+    it. A Whisper gets the decoder and the tokenizer of its source. Weights are float32, in
+    safetensors.
 
     Arguments
     ---------

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def refuse_packed(path: Path) -> None:
-    """Refuses a zip, which torch saves, that would unpack to more than its size; other files pass.
+    """Refuses a zip, the format of torch, whose content is larger than the file; accepts others.
 
     Raises
     ------

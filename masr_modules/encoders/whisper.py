@@ -16,8 +16,9 @@ with extra("hub"):
     from transformers.masking_utils import create_bidirectional_mask
     from transformers.modeling_outputs import BaseModelOutput
 
-#: Samples at 16 kHz of a window, between two mel frames, and of an encoder frame; and the number of
-#: mel frames after the last encoder frame that its convolutions reach.
+#: Numbers of samples at 16 kHz: of a window, from one mel frame to the next, and of an encoder
+#: frame. The last is the number of mel frames that are computed after the last encoder frame,
+#: because the convolutions reach them.
 N_FFT, HOP, FRAME, REACH = 400, 160, 320, 4
 
 
@@ -65,7 +66,7 @@ class WhisperLogMel(nn.Module):
         """
         frames = 2 * -(-wavs.shape[1] // FRAME) + REACH
         wavs = wavs.float() * valid_frames(samples, wavs.shape[1], wavs.device)
-        # Silence follows, as transformers pads to 30 s; before the first sample it is mirrored.
+        # Silence follows the audio, as transformers pads to 30 s; its beginning is mirrored.
         wavs = F.pad(wavs, (0, frames * HOP + N_FFT // 2 - wavs.shape[1]))
         wavs = F.pad(wavs.unsqueeze(1), (N_FFT // 2, 0), mode="reflect").squeeze(1)
         with torch.autocast(wavs.device.type, enabled=False):

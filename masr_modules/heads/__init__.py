@@ -2,7 +2,7 @@
 
 The block decides the experiment: MASRHead for a loss on pairs of one label column, MultiLabelHead
 for several columns, ClassifierHead for plain cross-entropy on the same labels, RegressionHead for
-cross-entropy and regression onto vectors of the labels that knowledge gives.
+cross-entropy together with regression onto a vector that the knowledge gives each label.
 """
 
 from masr_modules.heads.classifier import ClassifierHead

@@ -1,4 +1,4 @@
-"""Cross-entropy on the labels of the pooled embedding, with which MASR is compared."""
+"""A head with cross-entropy on labels of the pooled embedding; MASR is compared with it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -42,8 +42,8 @@ class ClassifierHead(nn.Module):
         Label columns, such as the family of a language, that give an utterance without a label
         its candidate labels; see masr_modules.data.candidates.CandidateLabels.
     margin : nn.Module, optional
-        SpeechBrain's AdditiveAngularMargin: logits are then cosines times a scale, the label's
-        with a margin (AAM-softmax, Xiang et al., 2019, arXiv 1906.07317).
+        SpeechBrain's AdditiveAngularMargin: logits are then cosines times a scale, and in training
+        the correct label's has a margin (AAM-softmax, Xiang et al., 2019, arXiv 1906.07317).
 
     Raises
     ------
@@ -143,7 +143,7 @@ class ClassifierHead(nn.Module):
         return LossOutput(torch.stack(losses).sum(), stats)
 
     def _logits(self, column: str, embeddings: Tensor, codes: Tensor) -> Tensor:
-        """Returns (B, labels) float32 logits; in training, the label's has the margin."""
+        """Returns (B, labels) float32 logits; in training, the correct label's has the margin."""
         classifier = self.classifiers[column]
         assert isinstance(classifier, nn.Linear)
         if self.margin is None:

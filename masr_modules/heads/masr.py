@@ -23,8 +23,8 @@ class MASRHead(nn.Module):
     The loss is L = L_prototypes + pair_weight * L_pairs, or L_pairs alone without prototypes. The
     candidates of L_pairs are the utterances of the joint batch of all ranks and, in training, the
     entries of a memory of past batches as further negatives. The candidates of L_prototypes are
-    learned embeddings of the labels. All sources act on pairs of utterances; on prototypes act
-    those that read the identity or a column of the prototypes' `candidates_by`.
+    learned embeddings of the labels. All sources act on pairs of utterances; only those that
+    read the identity or a column of the prototypes' `candidates_by` act on prototypes.
 
     Arguments
     ---------
@@ -51,10 +51,12 @@ class MASRHead(nn.Module):
 
     Raises
     ------
+    KeyError
+        If a Metadata lacks a column that is read; a MetadataTable raises a ValueError.
     ValueError
-        If prototypes come without an identity, `pair_weight` is negative, `pair_weight` or a
-        memory has no effect, no part of the loss reads a source, or the metadata lack a column
-        that is read or hold numbers where labels are read.
+        If prototypes come without an identity, `pair_weight` is negative or infinite,
+        `pair_weight` or a memory has no effect, some source is read by no part of the loss, or the
+        metadata hold numbers where labels are read.
 
     Example
     -------
@@ -209,7 +211,7 @@ def candidate_columns(prototypes: object) -> Sequence[str]:
 
 
 def check_pair_weight(pair_weight: float, prototypes: object, memory: object) -> None:
-    """Raises a ValueError if the weight is no weight, or if it or a memory has no effect."""
+    """Raises a ValueError if the weight is out of range, or if it or a memory has no effect."""
     if not 0 <= pair_weight < inf:
         raise ValueError(f"pair_weight must not be negative, nor infinite; it is {pair_weight}")
     if pair_weight and prototypes is None:

@@ -28,7 +28,8 @@ class MultiLabelHead(nn.Module):
         Label column -> weight of its loss.
     sources : sequence of KnowledgeSource or of their factories
         The knowledge that says which pairs of an identity are hard. A Categorical of an identity
-        is left out in its space, for it gives all positives one value and all negatives another.
+        is not used in that identity's space, because it gives all positives one value and all
+        negatives another.
     loss : nn.Module
         The loss on pairs, copied for each identity.
     input_size : int
@@ -51,8 +52,8 @@ class MultiLabelHead(nn.Module):
     Raises
     ------
     ValueError
-        If no identity is named, a weight is not above 0, `layers` names another column, or no
-        part of the loss reads a source, and for MASRHead's reasons.
+        If no identity is named, a weight is not above 0, `layers` names another column, some source
+        is read by no part of the loss, or for the reasons of MASRHead.
 
     Example
     -------
@@ -89,7 +90,7 @@ class MultiLabelHead(nn.Module):
         for identity in identities:
             metadata.require(identity)
         self.weights = dict(identities)
-        built = build_sources(sources, metadata)  # once, for the spaces share their tables
+        built = build_sources(sources, metadata)  # once, because the spaces share their tables
         # All projections are drawn before all prototypes, so that runs with and without prototypes
         # start from the same projections.
         projections = {

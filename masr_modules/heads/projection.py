@@ -13,7 +13,7 @@ Layers = int | Sequence[int]
 
 
 class Projection(nn.Module):
-    """A linear layer and a BatchNorm without affine; its output is z before normalisation.
+    """A linear layer and a BatchNorm without affine parameters; its output is z, of any norm.
 
     Mean-pooled encoder outputs share one large direction; without the
     BatchNorm all cosine distances start near 0 and hard mining stays at its
@@ -46,7 +46,7 @@ class Projection(nn.Module):
         self.norm = nn.BatchNorm1d(output_size, affine=False)
 
     def forward(self, pooled: Tensor, joint: JointBatch) -> Tensor:
-        """Projects the pooled frames of this rank, and returns those of the joint batch.
+        """Projects this rank's pooled frames, and returns the projections of the joint batch.
 
         Arguments
         ---------

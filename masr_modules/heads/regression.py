@@ -36,7 +36,7 @@ class RegressionHead(nn.Module):
     column : str
         The label column.
     vector_size : int
-        Dimensions of a label's vector at most; those with the largest variance are kept.
+        Largest number of dimensions of a label's vector; those of largest variance are kept.
     weight : float
         Weight of the mean squared error; the vectors have a mean square of 1.
     layers : int or sequence of int
@@ -133,7 +133,7 @@ def label_vectors(
     metadata : Metadata
         Metadata of the corpus.
     size : int
-        Dimensions at most.
+        Largest number of dimensions.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The spaces that a head was trained in, as utterance embeddings that are ready to use."""
+"""The embedding spaces in which a head was trained, ready for embedding utterances."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Space(nn.Module):
     bias : torch.Tensor
         (D,).
     layers : torch.Tensor
-        (K,) integers: the encoder's layers that it reads, front end first; -1 is the last.
+        (K,) integers: the encoder's layers that it reads; 0 is the front end, -1 the last layer.
     mix : torch.Tensor
         (K,) weights of the layers.
 

@@ -116,7 +116,7 @@ class KnowledgeSource:
         similarity : torch.Tensor
             float32 of shape (B, C), in [0, 1]; 0 where it is not valid.
         valid : torch.Tensor
-            bool of shape (B, C): the column is known of both utterances.
+            bool of shape (B, C): True where the column is known for both utterances.
         """
         raise NotImplementedError
 
@@ -162,9 +162,9 @@ def _float(value: Any) -> float:
 class LabelSource(KnowledgeSource):
     """Base of the sources whose similarity depends on the two labels alone.
 
-    A new kind of source defines ``similarities``. At its end, this constructor calls it once for
-    the labels of the corpus; pairs are then looked up in the table. A source that has settings of
-    its own sets them before it calls this constructor.
+    A new kind of source defines ``similarities``. As its last step, this constructor calls it
+    once for the labels of the corpus; pairs are then looked up in the table. A source that has
+    settings of its own sets them before it calls this constructor.
 
     Arguments
     ---------
@@ -183,7 +183,7 @@ class LabelSource(KnowledgeSource):
     KeyError
         If the metadata lack the column.
     ValueError
-        If the weight or ``on_unknown`` has another value, if there is no metadata, if the column
+        If the weight or ``on_unknown`` has a wrong value, if there is no metadata, if the column
         holds numbers, or if the source cannot place a label and ``on_unknown`` is "error".
 
     Example
@@ -268,7 +268,7 @@ class LabelSource(KnowledgeSource):
 
     @staticmethod
     def _among(vocabulary: list[str], codes: Iterable[int], table: np.ndarray) -> np.ndarray:
-        """Extends a table of the labels with some codes to all labels, with NaN for the others."""
+        """Extends a table of the labels with these codes to all labels, with NaN for the others."""
         known = list(codes)
         whole = np.full((len(vocabulary),) * 2, np.nan)
         whole[np.ix_(known, known)] = table

@@ -1,4 +1,4 @@
-"""Branches of language families in the place of families."""
+"""Replacement of language families by their branches."""
 
 from masr_modules.knowledge.languages import language_lineage
 
@@ -19,7 +19,7 @@ def name_branches(rows: dict[str, dict], depth: int) -> dict[str, dict]:
     Raises
     ------
     ValueError
-        If the depth is below 1, or a language is none.
+        If the depth is below 1, or a code names no language.
 
     Example
     -------

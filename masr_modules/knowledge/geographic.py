@@ -42,7 +42,7 @@ class Geographic(LabelSource):
     KeyError
         If the metadata lack the column.
     ValueError
-        If the kind, the length scale, the weight or ``on_unknown`` has another value, if there is
+        If the kind, the length scale, the weight or ``on_unknown`` has a wrong value, if there is
         no metadata, or if a label names no language or territory and ``on_unknown`` is "error".
 
     Example

@@ -48,7 +48,7 @@ class Categorical(KnowledgeSource):
 
 
 def known_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-    """Returns (B, C) bool: both of the pair are known, by (B,) and (C,) bool.
+    """Returns (B, C) bool, whether both members of a pair are known, from (B,) and (C,) bool.
 
     Example
     -------

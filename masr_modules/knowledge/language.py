@@ -40,7 +40,7 @@ class LanguageDistance(LabelSource):
     KeyError
         If the metadata lack the column.
     ValueError
-        If a kind, the weight or ``on_unknown`` has another value, if there is no metadata, or if a
+        If a kind, the weight or ``on_unknown`` has a wrong value, if there is no metadata, or if a
         label names no language and ``on_unknown`` is "error".
 
     Example

@@ -32,12 +32,12 @@ _FEATURES = {
 #: Names of the kinds of distance between languages.
 DISTANCE_KINDS = tuple(_FEATURES)
 
-# To be raised when the tables of the same codes and URIEL+ version change.
+# Raise it when the tables change although codes and URIEL+ version stay the same.
 _TABLE_FORMAT = 1
 
 
 def _load_features(kind: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Loads the codes (N,) and feature values (N, F) of all languages, and which are known.
+    """Loads all languages' codes (N,), feature values (N, F) and which of these are known.
 
     The value of a feature is the maximum over its sources, which is URIEL+'s default.
     """
@@ -139,7 +139,7 @@ def language_distances(codes: Sequence[str], kind: str) -> np.ndarray:
     """Computes the distances of one kind between languages, as URIEL+ defines them.
 
     The distances equal those of ``URIELPlus().new_distance(kind, ...)`` with URIEL+'s default
-    settings (angular distance over the features known for both, sources united), except that
+    settings (angular distance over the features known for both, union of sources), except that
     unknown ones are NaN. If URIEL+ has no features of the kind for a language, it is looked up
     under its macrolanguage or member (``nob`` under ``nor``). An isolate is at genetic distance 1
     from all others. Languages without a family (artificial ones, pidgins) have no genetic

@@ -9,14 +9,15 @@ from masr_modules.data.metadata import Metadata
 from masr_modules.knowledge.base import KnowledgeSource
 from masr_modules.knowledge.labels import known_pairs
 
-# Below it, exp gives subnormal numbers, which are ten times slower; here it gives 2e-35.
+# Lower exponents are raised to it, where exp gives 2e-35: exp of exponents below -87 gives
+# subnormal numbers, which are ten times slower.
 _SMALLEST_EXPONENT = -80.0
 
 
 class Numeric(KnowledgeSource):
     """Similarity of numbers a and b: exp(-(a - b)^2 / (2 length_scale^2)).
 
-    Any column is read as numbers for this source: age, valence, year, signal-to-noise ratio.
+    The source reads its column as numbers: age, valence, year, signal-to-noise ratio.
 
     Arguments
     ---------

@@ -15,7 +15,7 @@ _LARGEST_TABLE = 1024
 
 
 class SetOverlap(KnowledgeSource):
-    """Similarity of sets: the fraction of the members of either that both have (Jaccard).
+    """Similarity of sets: the size of their intersection over that of their union (Jaccard).
 
     A cell lists the members of a set, in any order: "a|b", "b|a" and " a | b" are equal.
     A cell that is empty or holds separators alone is missing.

@@ -43,7 +43,7 @@ class TableSource(LabelSource):
     KeyError
         If the metadata lack the column.
     ValueError
-        If the file holds no such table; the message names file, row and column. If there is no
+        If the file holds no such table (the message names file, row and column), there is no
         metadata, or a label is not in the table and ``on_unknown`` is "error".
 
     Example

@@ -80,8 +80,8 @@ class MFCCStatistics(LogMelStatistics):
 class QuietFrameStatistics(MFCCStatistics):
     """The statistics of MFCC over the quietest tenth of an utterance's frames.
 
-    They depend on the recording channel. If they predict a label, the label goes with how and where
-    people were recorded, and a better encoder may have learned no more than that.
+    They depend on the recording channel. If they predict a label, the label is correlated with
+    how and where people were recorded, and a better encoder may have learned no more than that.
 
     Arguments
     ---------

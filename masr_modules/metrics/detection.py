@@ -49,7 +49,7 @@ def equal_error_rate(scores: np.ndarray, targets: np.ndarray) -> float:
         return float("nan")
 
     def rates(threshold: float, side: Literal["left", "right"] = "left") -> tuple[float, float]:
-        """P_miss and P_fa if scores at or above the threshold are accepted; "right": above it."""
+        """Returns P_miss and P_fa if scores >= threshold ("right": > threshold) are accepted."""
         detected, accepted = (
             (len(x) - np.searchsorted(x, threshold, side)) / len(x) for x in kinds
         )

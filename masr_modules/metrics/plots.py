@@ -16,8 +16,8 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Names come from corpora, so that two $ in one are not a formula. All code that draws text imports
-# this module.
+# Names come from corpora, so two $ in a name must not be drawn as a formula. All code that draws
+# text imports this module.
 matplotlib.rcParams["text.parse_math"] = False
 
 #: Okabe and Ito's colours, which the colour-blind can distinguish ("Color universal design", 2008);

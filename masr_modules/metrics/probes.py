@@ -277,7 +277,7 @@ def speaker_eer(
 def _trials(
     references: LabelledEmbeddings, test: LabelledEmbeddings, within: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the cosines of all pairs, and (2, pairs) the places of their speakers, if sorted."""
+    """Returns the cosines of all pairs, and (2, pairs) places of their speakers in sorted order."""
     test = test.known("speaker")
     if len(test["speaker"]) > MAX_SPEAKER_UTTERANCES:
         test = test.some(

@@ -50,7 +50,7 @@ def official_text(text: str) -> str:
 
 
 def normalise_text(text: str, keep: str = "'") -> str:
-    """Normalises text of corpora without a transcription for scoring to plain words.
+    """Normalises text to plain words, to score corpora that have no official transcription.
 
     The result has lower case, no punctuation and single spaces, in Unicode's NFKC. Characters are
     removed by their Unicode category: punctuation (P), symbols (S) and control characters (Cc)

@@ -214,9 +214,10 @@ def sample_trials(
 ) -> list[tuple[str, str, int]]:
     """Samples the trials of a corpus that has no list of them, without listing all pairs.
 
-    Half of the trials are targets. Of targets and of non-targets, as many are within a language as
-    across languages, as far as there are such pairs; pairs of unknown language are a third kind.
-    What one kind lacks goes to the others. If there are at most `max_trials` pairs, all are taken.
+    Half of the trials are targets. There are three kinds of pairs: within a language, across
+    languages, and of unknown language. Targets have equally many of each kind, and so have
+    non-targets; where a kind has too few pairs, the others get more. If there are at most
+    `max_trials` pairs, all are taken.
 
     Arguments
     ---------

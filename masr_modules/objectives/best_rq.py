@@ -78,7 +78,7 @@ class BestRQ(SSLObjective):
     ) -> SSLOutput:
         """See SSLObjective."""
         features, feature_lens = self.encoder.features(wavs, wav_lens)
-        # Features are padded to whole encoder frames: a frame's target is the features under it.
+        # Features are padded to whole encoder frames: a frame's target is the features it covers.
         features = self._pad_to_frames(features)
         frame_lens = (feature_lens + self.subsampling - 1) // self.subsampling
         num_frames = features.shape[1] // self.subsampling

@@ -12,7 +12,7 @@ from masr_modules.objectives.masking import FrameMask
 class AnnealedGumbelQuantizer(GumbelVectorQuantizer):
     """SpeechBrain's Gumbel quantiser, with its temperature in the state_dict and less memory.
 
-    SpeechBrain's quantiser keeps the temperature as a plain number, so that a checkpoint loses it
+    SpeechBrain's quantiser keeps the temperature as a plain number, so that a checkpoint lacks it
     and each new value would make torch.compile compile again. Here a matrix product picks the
     chosen entries, which takes O(N V) memory instead of O(N V D).
 

@@ -1,4 +1,4 @@
-"""data2vec: prediction of the contextual frames that a teacher computes of the unmasked utterance.
+"""data2vec: prediction of the frames that a teacher computes from the unmasked utterance.
 
 The method is that of Baevski et al., "data2vec: a general framework for self-supervised learning
 in speech, vision and language", ICML 2022, arXiv 2202.03555.
@@ -45,7 +45,7 @@ def normalise_over_time(frames: Tensor, lens: Tensor, epsilon: float = 1e-8) -> 
 
 
 def decay_at(step: int, decay: tuple[float, float], steps: int) -> float:
-    """Returns the decay of the teacher's moving average, which grows linearly and then stays.
+    """Returns the decay of the teacher's moving average, which grows linearly, then is constant.
 
     Example
     -------

@@ -26,7 +26,7 @@ class PublishedData2Vec(PublishedObjective):
     convolutions and projection, and a copy of the student's convolutional positions. Its input is
     the unmasked utterance. The target is the mean of the outputs of its top layers' feed-forward
     networks, before the residual connection, each normalised over time. The loss is the mean over
-    masked frames of the squared distance, divided by the root of the width.
+    masked frames of the squared distance, divided by the width's square root.
 
     Arguments
     ---------

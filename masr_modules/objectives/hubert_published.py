@@ -18,8 +18,8 @@ class PublishedHubert(PublishedObjective, UnitPrediction):
     """HuBERT's objective on a `HubertModel`.
 
     The loss is unit prediction + penalty_weight * penalty; the penalty is the mean square of the
-    convolutions' output. If there are more units than encoder frames, as by MFCC every 10 ms, the
-    unit of a frame is the one that begins with it.
+    convolutions' output. If there are more units than encoder frames, as with MFCC every 10 ms, a
+    frame has the unit that begins at the same time.
 
     Arguments
     ---------

@@ -19,12 +19,13 @@ END_TEMPERATURE = 0.5
 
 
 class HuggingFaceSSL(SSLObjective):
-    """An objective that continues a checkpoint with its own loss or BEST-RQ's, or with its start.
+    """An objective that continues a checkpoint: its own loss, BEST-RQ's or prediction of the start.
 
     A checkpoint with wav2vec 2.0's quantiser (wav2vec 2.0, XLS-R) keeps its
     contrastive and diversity losses, at the temperature at which the published annealing
     ends. Any other encoder predicts random-projection codes of log-mel features. Beside that
-    loss, or in its place, the masked encoder predicts the layers of its start: see StartPrediction.
+    loss, or in its place, the masked encoder can predict the layers of its start: see
+    StartPrediction.
 
     Arguments
     ---------
@@ -48,8 +49,8 @@ class HuggingFaceSSL(SSLObjective):
     Raises
     ------
     ValueError
-        If the encoder's frames are not a multiple of 10 ms apart, a weight is negative, or both
-        `own_weight` and `start_weight` are 0.
+        If the encoder predicts codes and its frames are not a multiple of 10 ms apart, `own_weight`
+        or `start_weight` is negative, or both are 0.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class FrameMask:
-    """The masked frames of a batch and their places, so that selecting them needs no wait.
+    """The masked frames of a batch and their places; selecting them needs no wait for the device.
 
     Arguments
     ---------
@@ -51,8 +51,8 @@ def span_mask(
 ) -> FrameMask:
     """Masks at most the fraction `share` of each utterance's frames, in spans without overlap.
 
-    There are as many whole spans as the fraction has room for; if it has room for none, there is
-    a shorter one. The mask is made on the CPU, in O(B F); this waits for the device if `lens` is
+    The fraction is filled with as many whole spans as fit into it; if none fits, there is one
+    shorter span. The mask is made on the CPU, in O(B F); this waits for the device if `lens` is
     not on the CPU.
 
     Arguments
@@ -174,7 +174,7 @@ def _overlapping_row(row: np.ndarray, length: int, prob: float, span: int, least
 
 
 def _mask_row(row: np.ndarray, length: int, share: float, span: int, rng) -> None:
-    """Masks at most the fraction, in whole spans or, if it is less than one, in a shorter span."""
+    """Masks at most the fraction, in whole spans or, if none fits into it, in a shorter span."""
     most = int(share * length)
     span = min(span, most)
     if span == 0:

@@ -30,14 +30,14 @@ class _ScaledGradient(torch.autograd.Function):
 
 
 class Tap:
-    """A forward hook that keeps a module's output of the passes within `with tap:`.
+    """A forward hook that keeps a module's output from the last pass within `with tap:`.
 
     Arguments
     ---------
     module : nn.Module
         A module whose output is a tensor.
     gradient : float
-        Factor of the gradient of the output, in every pass.
+        Factor by which the output's gradient is multiplied, in every pass.
 
     Example
     -------
@@ -85,7 +85,7 @@ class LayerDrop:
     Arguments
     ---------
     layer : nn.Module
-        A layer from frames to frames of the same shape.
+        A layer that maps frames to frames of the same shape.
     share : float
         Probability that a pass skips the layer.
 
@@ -113,8 +113,8 @@ class LayerDrop:
 def draw_as_published(model: nn.Module) -> None:
     """Draws the weights of projection and positions as published, unlike transformers.
 
-    Its draw of a convolution with weight norm has no effect, and it draws HuBERT's projection as
-    the linear maps of the layers.
+    In transformers, the draw for a convolution with weight norm has no effect, and HuBERT's
+    projection is drawn like the linear maps of the layers.
 
     Arguments
     ---------

@@ -23,7 +23,7 @@ class FastRandomProjectionQuantizer(RandomProjectionQuantizer):
 
 
 def stack_features(features: Tensor, ratio: int) -> Tensor:
-    """Puts the `ratio` feature frames under each encoder frame side by side.
+    """Concatenates the `ratio` feature frames that each encoder frame covers.
 
     Arguments
     ---------

@@ -1,9 +1,9 @@
-"""Prediction of the start's layers, so that a pretrained encoder is continued without forgetting.
+"""Prediction of the layers of a pretrained start, so that continued training does not forget it.
 
 The masked student predicts the layers of a frozen copy of the encoder that it started from, which
 sees the unmasked utterance. This resembles data2vec (Baevski et al., ICML 2022, arXiv 2202.03555),
-with the start as teacher. Continual learning also uses a loss to a frozen start to keep what a
-network has learned (Li and Hoiem, "Learning without forgetting", ECCV 2016, arXiv 1606.09282).
+with the start as teacher. Continual learning also compares a network with its frozen start to keep
+what it has learned (Li and Hoiem, "Learning without forgetting", ECCV 2016, arXiv 1606.09282).
 """
 
 import copy

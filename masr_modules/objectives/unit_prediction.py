@@ -35,7 +35,7 @@ class UnitPrediction(nn.Module):
         unit_features : nn.Module
             The features that k-means clustered: see `masr_modules.objectives.units`.
         centroids : str or Path
-            The .npz of recipes/pretrain/kmeans.py. It has to be there at the first forward pass,
+            The .npz of recipes/pretrain/kmeans.py. It has to exist at the first forward pass,
             not before.
         num_units : int
             Number of clusters.

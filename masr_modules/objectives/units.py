@@ -125,7 +125,7 @@ class KaldiMfcc(nn.Module):
 
 
 class LayerFrames(nn.Module):
-    """The frames of one layer of a frozen, earlier trained encoder, for the second iteration.
+    """The frames of a layer of an earlier trained, frozen encoder, for HuBERT's second iteration.
 
     Arguments
     ---------

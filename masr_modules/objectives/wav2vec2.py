@@ -1,4 +1,4 @@
-"""wav2vec 2.0: the encoder distinguishes a masked frame's quantised latent from those of others.
+"""wav2vec 2.0: the encoder tells a masked frame's quantised latent from those of other frames.
 
 The method is that of Baevski et al., "wav2vec 2.0: a framework for self-supervised learning of
 speech representations", NeurIPS 2020, arXiv 2006.11477.

@@ -1,8 +1,8 @@
 """Losses on utterance embeddings and on what the knowledge says about their pairs.
 
 Each is called with (embeddings, similarity, candidates) and returns a LossOutput, so that
-one can replace another in the YAML. Across ranks `masr_modules.distributed.global_mean` scales
-each.
+one can replace another in the YAML. In training on several ranks, each loss is a mean over the
+anchors of all ranks: see `masr_modules.distributed.global_mean`.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,12 +34,12 @@ class LossOutput:
 
     @staticmethod
     def checked(output: object, loss: nn.Module) -> "LossOutput":
-        """Returns what a loss returned.
+        """Returns the output of a loss, after a check that it is a LossOutput.
 
         Raises
         ------
         TypeError
-            If it is no LossOutput, such as the tensor alone of a user's own loss.
+            If it is not, for example because a user's own loss returns a tensor.
         """
         if not isinstance(output, LossOutput):
             raise TypeError(
@@ -56,7 +56,7 @@ def check_choice(name: str, value: str, choices) -> None:
 
 
 def unit_norm(embeddings: Tensor) -> Tensor:
-    """Scales (B, D) embeddings to unit norm, in float32 or better even under autocast."""
+    """Scales (B, D) embeddings to unit norm, in at least float32, even under autocast."""
     dtype = torch.promote_types(embeddings.dtype, torch.float32)
     return F.normalize(embeddings.to(dtype), dim=1)
 
@@ -75,7 +75,7 @@ def collapsed_spaces(stats: Mapping[str, float]) -> list[str]:
     ---------
     stats : mapping of str to float
         Means over an epoch, named as in MASRLoss: `d_ap`, `d_an` and `anchors` if there is one
-        space, `d_ap_language` and so on for one of several. A space without anchors has no pairs.
+        space, `d_ap_language` and so on for one of several. A space without anchors is never named.
 
     Returns
     -------
@@ -122,10 +122,10 @@ class Mined:
 class HardMiner:
     """Hard mining: one positive and one negative per anchor, by `mining.mine`.
 
-    The choice is made without gradient; only the 2 B chosen distances have one.
+    The choice itself has no gradient; only the 2 B chosen distances have one.
     """
 
-    #: Factor of the difference of distances before the activation.
+    #: Factor by which d_ap - d_an + margin is multiplied before the activation.
     scale = 1.0
 
     def __init__(self, rule: str, knowledge_weight: float, with_similarity: bool):
@@ -153,19 +153,19 @@ class SoftMiner:
 
 
 class MASRLoss(nn.Module):
-    """A loss on mined pairs of utterance embeddings, in which the knowledge takes part.
+    """A loss on mined pairs of embeddings; knowledge can change the mining and the margin.
 
-    L is the mean over anchors i with a positive and a negative of
-    phi(scale (d_ip - d_in + m_i)), with d cosine distances. `mining` chooses p and n,
-    `margin_mode` chooses m_i, and `activation` chooses phi. All combinations are allowed except
-    soft mining with a graded margin, which needs a single negative.
+    L is the mean of phi(scale (d_ip - d_in + m_i)) over the anchors i that have a positive and a
+    negative; d is the cosine distance. `mining` chooses p and n, `margin_mode` chooses m_i, and
+    `activation` chooses phi. All combinations are allowed except soft mining with a graded margin,
+    because a graded margin needs a single negative.
 
     The forward pass costs one B x C matrix product and O(B C) element-wise work, in tiles, so
     that memory is O(B + C). The host never waits for the device.
 
     The hard-mining objective follows LASR (arXiv 2306.04374) and MASR
-    (arXiv 2307.10982) by their published descriptions; docs/losses/README.md says what is this
-    project's own reading.
+    (arXiv 2307.10982) by their published descriptions; docs/losses/README.md says which parts
+    are this project's own interpretation.
 
     Arguments
     ---------
@@ -184,7 +184,7 @@ class MASRLoss(nn.Module):
     activation : str
         phi: `relu` or `softplus`.
     scale : float
-        beta of `soft`: the higher, the more the hardest pairs count. Other rules use 1.
+        beta of `soft`: the higher it is, the more the hardest pairs count. Other rules use 1.
 
     Raises
     ------
@@ -259,16 +259,16 @@ class MASRLoss(nn.Module):
         candidates : torch.Tensor, optional
             (C, D) embeddings to mine from; by default the batch itself.
         log_counts : torch.Tensor, optional
-            (C,) logarithms of the numbers of negatives that the candidates stand for; only
-            `soft` uses them.
+            (C,) logarithm of the number of negatives that each candidate stands for; only
+            `soft` uses it.
 
         Returns
         -------
         LossOutput
             `loss` is exactly 0, with zero gradient, if no anchor has both a
             positive and a negative. `stats` holds `anchors` (fraction with both),
-            `active` (fraction of those whose term is above 0), `d_ap` and `d_an` (mean
-            distances), and `spread` (1 - |mean embedding|^2: 0 is a collapse).
+            `active` (fraction of these anchors whose term is above 0), `d_ap` and `d_an` (mean
+            distances), and `spread` (1 - |mean embedding|^2: 0 if the embeddings have collapsed).
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             z = unit_norm(embeddings)

@@ -11,8 +11,8 @@ from masr_modules.data.metadata import MISSING, Metadata
 class CrossBatchMemory(nn.Module):
     """A ring buffer of detached embeddings of past batches with their metadata.
 
-    The method is that of Wang et al., 2020 (arXiv 1912.06798). Entries serve as negatives
-    alone: the encoder has changed since, and a positive would pull towards an outdated
+    The method is that of Wang et al., 2020 (arXiv 1912.06798). Entries serve only as
+    negatives: the encoder has changed since, and a positive would pull towards an outdated
     embedding. All state is in buffers, which a checkpoint holds. The host never waits for the
     device.
 
@@ -104,7 +104,7 @@ class CrossBatchMemory(nn.Module):
         self.step += 1
 
     def metadata(self, vocabularies: dict[str, list[str]]) -> Metadata:
-        """Returns the metadata of all `size` entries, with no cells of empty or too old ones."""
+        """Returns the metadata of all `size` entries; cells of empty or stale ones are missing."""
         stale = self.step - self.entered > self.max_age
         columns = {
             column: self.codes[:, i].masked_fill(stale, MISSING)

@@ -67,7 +67,7 @@ def mine(
     with_similarity : bool
         Whether to return S of the negatives.
     tile : int
-        Pairs held at once; at least one row.
+        Largest number of pairs held at once; one row is always held.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def mine(
 class _Found:
     """The pairs of all tiles, in tensors that are allocated before the first tile.
 
-    Small results allocated inside a tile would lie between its large blocks and keep the
-    allocator from reusing these, 4 MiB per tile.
+    If small results were allocated inside a tile, they would lie between its large blocks, and the
+    allocator could not reuse these blocks, 4 MiB per tile.
     """
 
     def __init__(self, size: int, like: Tensor, with_similarity: bool):

@@ -24,7 +24,7 @@ class Candidates(NamedTuple):
     metadata : Metadata
         Metadata of the C candidates.
     log_counts : torch.Tensor, optional
-        (C,) logarithms of the numbers of negatives that the candidates stand for.
+        (C,) logarithm of the number of negatives that each candidate stands for.
     own : torch.Tensor
         (B,) int64: the index of each utterance's own candidate, -1 if it has none.
     """
@@ -38,9 +38,9 @@ class Candidates(NamedTuple):
 class Prototypes(nn.Module):
     """One learned embedding for each label of the identity, which replaces pairs of utterances.
 
-    A prototype persists from batch to batch. Its metadata are its label, so that sources compare an
-    utterance with it as with another utterance. It also carries the value that the label's
-    utterances share in each column of `candidates_by`, such as the family of a language: an
+    A prototype persists from batch to batch. Its metadata hold its label, so that sources compare
+    an utterance with a prototype as they compare two utterances. They also hold the value that the
+    label's utterances share in each column of `candidates_by`, such as the family of a language: an
     utterance whose language is missing, but whose family is known, has the prototypes of that
     family as candidate labels and all others as negatives.
 
@@ -62,7 +62,7 @@ class Prototypes(nn.Module):
         Number of labels compared in a training step; all by default. They are the batch's labels
         and others that are drawn uniformly, which are weighted to stand for all labels that the
         batch lacks. A batch of `max_labels` utterances or more compares one label more than it has
-        utterances, which is logged once.
+        utterances, of which the log warns once.
     agreement : float
         Fraction of a label's utterances that must agree; see CandidateLabels.
 

@@ -35,12 +35,12 @@ class Similarity:
     same_recording : torch.Tensor
         (B, C) bool: both utterances are one recording.
     partial : torch.Tensor or None
-        (B,) bool: the positives are candidate labels, of which one is right without its being
-        known which. None if this holds for no utterance.
+        (B,) bool: the positives are candidate labels, of which one is right, but it is not known
+        which. None if there are no `candidate_labels`.
     one_positive : torch.Tensor or None
-        (B,) int64: the index of the only positive, all other candidates being negatives; -1 if
-        the utterance has neither. If it is None, `positive` and `negative` say which pairs are
-        which.
+        (B,) int64: the index of the only positive; all other candidates are negatives. It is -1 if
+        the utterance has neither. If the tensor is None, `positive` and `negative` say which pairs
+        are which.
 
     Arguments
     ---------
@@ -53,9 +53,10 @@ class Similarity:
     thresholds : (float, float)
         For `identity=None`: least S of positives and greatest S of negatives.
     positive_candidates : int, optional
-        Number of candidates, from the first on, that may be positives; all by default.
+        Number of first candidates that may be positives; by default all may.
     candidate_labels : CandidateLabels, optional
-        If the candidates are labels: gives utterances without identity their candidate labels.
+        If the candidates are labels: the object that gives an utterance without identity its
+        candidate labels.
     one_positive : torch.Tensor, optional
         See the attribute.
 
@@ -277,12 +278,13 @@ def combine(
         is positive at or above `positive_threshold`, and negative at or below
         `negative_threshold`.
     candidates : Metadata, optional
-        Metadata of the C candidates; by default the batch itself. A recording is no pair with
-        itself: on the diagonal of a batch without `ids`, or where `ids` agree.
+        Metadata of the C candidates; by default the batch itself. A recording forms no
+        pair with itself: such a pair has equal `ids` or, in a batch without `ids`, lies on the
+        diagonal.
     positive_threshold, negative_threshold : float
         Used only with `identity=None`.
     positive_candidates : int, optional
-        Number of candidates, from the first on, that may be positives; all by default.
+        Number of first candidates that may be positives; by default all may.
     candidate_labels : CandidateLabels, optional
         If the candidates are labels: the candidate labels of an utterance without identity are its
         positives, of which one is right, and all others its negatives.
@@ -343,7 +345,7 @@ def label_similarity(sources: Sequence, column: str, vocabulary: list[str]) -> T
     Arguments
     ---------
     sources : sequence of KnowledgeSource or of their factories
-        The knowledge, of which `graded_sources` are used.
+        The knowledge; only what `graded_sources` returns is used.
     column : str
         The column.
     vocabulary : list[str]

@@ -10,11 +10,11 @@ from torch.autograd.function import once_differentiable
 from masr_modules.pairwise.mining import TILE
 from masr_modules.pairwise.similarity import Similarity
 
-#: The score of what is no pair: far below any scaled cosine, and finite, so that gradients are not
-#: NaN.
+#: Score of a candidate that forms no pair with the anchor: far below any scaled cosine, and finite,
+#: so that gradients are not NaN.
 NO_PAIR = -1e30
 
-#: Least exponent; its exponential, 2e-35, counts as nothing.
+#: Least exponent; its exponential, 2e-35, is negligible.
 _SMALLEST = -80.0
 
 
@@ -24,8 +24,8 @@ class SoftPairs(NamedTuple):
     Arguments
     ---------
     d_ap, d_an : torch.Tensor
-        (B,) soft distances of positives and of negatives, with gradient; the similarities take
-        part in them.
+        (B,) soft distances of positives and of negatives, with gradient; they depend on the
+        similarities too.
     usable : torch.Tensor
         (B,) bool: the anchor has a positive and a negative.
     """
@@ -44,14 +44,15 @@ def soft_mine(
     log_counts: Tensor | None = None,
     tile: int = TILE,
 ) -> SoftPairs:
-    """Computes the distances of the hardest pairs, with log-sum-exp for maximum and minimum.
+    """Computes the distances of the hardest pairs, with log-sum-exp as soft maximum and minimum.
 
     With s the cosine, beta the scale and alpha the weight of the knowledge,
     d_an = 1 - 1/beta log sum_N exp beta (s + alpha (S - mean_N S)) and
     d_ap = 1 + 1/beta log sum_P exp -beta (s + alpha (S - 1)); the alpha terms are 0 on pairs
-    that no source knows. As beta grows to infinity, the pairs become those of `mine`. If the
-    positives are candidate labels, of which one is right, the nearest counts:
-    d_ap = 1 - 1/beta log sum_P exp beta s.
+    that no source knows, and mean_N is over the negatives that some source knows. As beta grows to
+    infinity, the pairs become those of `mine`, except that an anchor may get another negative if
+    the sources know only some of its negatives. If the positives are candidate labels, of which one
+    is right, the nearest counts: d_ap = 1 - 1/beta log sum_P exp beta s.
 
     It takes one (B, C) matrix product forward and three backward, where the scores are computed
     again, so that memory is O(B + C + tile). Element-wise work is O(B C).
@@ -69,10 +70,10 @@ def soft_mine(
     knowledge_weight : float
         alpha, the weight of the similarity; it may be negative.
     log_counts : torch.Tensor, optional
-        (C,) logarithms of the numbers of negatives that the candidates stand for; by default each
+        (C,) logarithm of the number of negatives that each candidate stands for; by default each
         stands for one.
     tile : int
-        Pairs held at once; at least one row.
+        Largest number of pairs held at once; one row is always held.
 
     Returns
     -------

@@ -41,8 +41,8 @@ def left_out_tables(
     Returns
     -------
     table, gains : str
-        Markdown tables; one is empty where nothing for it is recorded. A row with no training of a
-        seed that left out one of the corpora does not count this seed.
+        Markdown tables; one is empty where nothing for it is recorded. A row counts
+        only the seeds for which the trainings of all left-out corpora are recorded.
     """
     corpora = list(next(iter(systems.values())))
     titles = [f"{title}: {name}" for title in TITLES.values() for name in (*corpora, "mean")]

@@ -27,8 +27,8 @@ STRATA = {
 #: Equal error rates; instead of correctness, the rate without each speaker in turn is recorded.
 RATES = ("speaker_eer", "speaker_eer_within")
 
-#: Behind the name of a system: the row of its head's embeddings, where the row of the system itself
-#: is of the encoder's pooled layers.
+#: Suffix of a system's name for the row of its head's embeddings; the row with the name alone is
+#: that of the encoder's pooled layers.
 UTTERANCE_EMBEDDING = ", utterance embedding"
 
 #: Largest number of test utterances whose correctness is read.

@@ -40,8 +40,9 @@ from masr_modules.training.experiment import keep_per_speaker
 
 logger = logging.getLogger(__name__)
 
-#: Largest number of utterances that neighbours and probes learn from without `table_references`,
-#: the largest number per label. Of a larger set, at most 1000 per label are used.
+#: Largest number of utterances that are all used as references, from which neighbours and probes
+#: learn. Of a larger set, at most 1000 per label are used. If the experiment sets
+#: `table_references`, at most that number per label is used instead, whatever the size of the set.
 MAX_REFERENCES = 100_000
 #: Largest number of utterances in TensorBoard's projector, and in its heat map.
 MAX_PROJECTED, MAX_MAPPED = 1000, 200

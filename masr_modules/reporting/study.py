@@ -315,7 +315,7 @@ class Comparison:
     ) -> dict[str, str]:
         """Returns name of a block, without its prefix -> the block's table.
 
-        Of a study that leaves out corpora, `arms` and `against` are not read: the study has them.
+        If the study leaves out corpora, its own arms and `against` replace these arguments.
         """
         if study.left_out:
             return self._left_out(study, seeds)

@@ -19,14 +19,14 @@ PRIVATE_HOOKS = {"_save_checkpoint_metafile": "save_checkpoint"}
 
 
 class Checkpointer(checkpoints.Checkpointer):
-    """SpeechBrain's Checkpointer, which here writes CKPT.yaml last: it makes a folder a checkpoint.
+    """SpeechBrain's Checkpointer, but CKPT.yaml, which makes a folder a checkpoint, comes last.
 
-    SpeechBrain writes that file first, so that a process that dies while it saves, or a full disk,
+    SpeechBrain writes CKPT.yaml first, so that a process that dies while it saves, or a full disk,
     leaves a folder that looks like the newest checkpoint and cannot be loaded. Here such a folder
     is no checkpoint, and is removed when the next one is saved.
 
     SpeechBrain orders checkpoints by the clock, `unixtime`, and a clock may be set back. Here each
-    checkpoint is dated later than all that are there, so that their order is that of the updates.
+    checkpoint is dated later than all existing ones, so that their order is that of the updates.
     A metric that is not finite is left out of the file, so that such a checkpoint is never the best
     one by it.
 

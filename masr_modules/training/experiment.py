@@ -125,7 +125,7 @@ def keep_per_speaker(rows: Mapping[str, dict], limit: int) -> dict[str, dict] | 
     """Keeps at most `limit` utterances of each speaker and emotion, evenly spread over their rows.
 
     This keeps a few speakers with many utterances from deciding a metric. Utterances without a
-    speaker are all kept. Columns of `Rows` stay columns.
+    speaker are all kept. From `Rows`, which hold columns, it makes `Rows`.
 
     Example
     -------
@@ -150,7 +150,7 @@ def keep_per_speaker(rows: Mapping[str, dict], limit: int) -> dict[str, dict] | 
 
 
 def _intact_references(rows: Mapping[str, dict], hparams: Mapping) -> dict[str, dict]:
-    """Returns the utterances of an intact training set that probes may learn from."""
+    """Returns the utterances of an uncorrupted training set that probes may learn from."""
     if hparams.get("evaluated_per_speaker"):
         rows = keep_per_speaker(rows, hparams["evaluated_per_speaker"])
     logger.info(f"probes learn from {len(rows)} training utterances, with their own labels")
@@ -166,8 +166,8 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
     and emotion: see `keep_per_speaker`. The keys `left_out`, `family_depth`, `label_noise`,
     `missing_labels`, `permuted_columns` and `drop_non_candidates` change the training set;
     `labelled_share` is the fraction of `labelled` that is kept. If the training set is corrupted
-    and the YAML names no CSV for `labelled`, it is the training set before the corruption, so that
-    probes measure the encoder, and not their own labels.
+    and the YAML names no CSV for `labelled`, `labelled` is the training set before the corruption,
+    so that probes measure the encoder, and not the corruption of the labels that they learn from.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def load_rows(hparams: dict) -> dict[str, dict[str, dict]]:
         every = load_corpora(source, hparams["data_folder"])
         if split != "train" and hparams.get("evaluated_per_speaker"):
             every = keep_per_speaker(every, hparams["evaluated_per_speaker"])
-        # Training audio is decoded only in training, which then finds what cannot be.
+        # Training audio is decoded only in training, which then finds the files that cannot be.
         limit, decode = hparams["max_unreadable"], split != "train"
         rows[split] = drop_unreadable(every, limit, memory=memory, decode=decode)
     _check_ids(rows, hparams)

@@ -9,7 +9,7 @@ class ForwardState:
 
     Examples are the statistics of BatchNorm, the entries of a memory and the running mean of
     SpeechBrain's InputNormalization. `keep` copies them on their device: that costs the host a loop
-    over their names, and the device a copy of what is small beside the parameters. (The tensors'
+    over their names, and the device a copy that is small beside the parameters. (The tensors'
     version counters would not tell which of them changed, because batch normalisation does not
     raise them.)
 

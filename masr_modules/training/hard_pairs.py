@@ -97,7 +97,8 @@ class HardPairs:
         Raises
         ------
         ValueError
-            If an identity has no list of columns, or a column is missing or holds numbers.
+            If an identity has no list of columns, or a column is not in a MetadataTable or holds
+            numbers. A column that is not in a Metadata raises a KeyError.
         """
         codes: dict[str, np.ndarray] = {}
         for identity, same in columns.items():
@@ -138,7 +139,7 @@ class HardPairs:
         )
 
     def warn_where_none(self) -> None:
-        """Warns of each identity by which no utterance has a hard negative, or none a positive."""
+        """Warns of each identity for which no utterance has a hard negative, or none a positive."""
         for identity, same in self.columns.items():
             known, every = self.known[identity], np.arange(len(self.known[identity]))
             if not self.negatives[identity].has_pair(every).any():
@@ -175,9 +176,9 @@ def draw_bundles(
 ) -> tuple[list[list[int]], np.ndarray]:
     """Draws bundles of utterances that form pairs with each other.
 
-    A bundle begins with a random utterance. For each utterance of the bundle in turn, a partner is
-    added by each rule by which it has none in the bundle yet. When no utterance lacks a partner
-    that is left, another random utterance is added. This costs O(R M log M) for M utterances and R
+    A bundle begins with a random utterance. For each utterance of the bundle in turn, and for each
+    rule by which it has no partner in the bundle yet, a partner is added if one is left. After the
+    last utterance, another random one is added. This costs O(R M log M) for M utterances and R
     rules; a draw costs O(1), amortised.
 
     Arguments

@@ -17,7 +17,7 @@ from masr_modules.distributed import rank, world_size
 
 
 class RankBatches(Sampler[list[int]]):
-    """A sampler of every W-th batch of another, starting at this rank's number, for W ranks.
+    """A sampler of every W-th batch of another sampler, from this rank's number on, for W ranks.
 
     Every rank gets the same number of batches: if their number is no multiple of W, the first ones
     are repeated at the end.

@@ -31,7 +31,7 @@ class RunningLoss:
     (1.5, '1.500 (ssl 3.500)')
     """
 
-    #: Seconds that a text is reused: a new one makes the host wait for the device.
+    #: Seconds for which a text is reused: a new one makes the host wait for the device.
     SECONDS = 1.0
 
     def __init__(self, mean: float = 0.0, count: int = 0):
@@ -67,7 +67,7 @@ class RunningLoss:
 
 
 class Finite:
-    """The answer whether a loss is finite, which is requested before it is needed."""
+    """A check whether a loss is finite; the answer is requested before it is needed."""
 
     def __init__(self, loss: Tensor):
         self.flags = (~torch.isfinite(loss.detach())).float().repeat(2)  # this rank's, any rank's

@@ -73,9 +73,9 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
     given.
 
     With `hard_pairs`, a fraction of each batch is first filled with utterances that are hard pairs
-    of each other (`masr_modules.training.hard_pairs.draw_bundles`), and the rest of the batch as
-    above. Every utterance is still in at most one batch, and there are about as many batches;
-    planning an epoch then costs O(R N log N) for R rules of pairs.
+    of each other (`masr_modules.training.hard_pairs.draw_bundles`), and the rest of the batch is
+    filled as above. Every utterance is still in at most one batch, and there are about as many
+    batches; planning an epoch then costs O(R N log N) for R rules of pairs.
 
     Arguments
     ---------
@@ -281,7 +281,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             drawn.add(identity)
             sizes.set(identity, 0)  # it is not drawn again before all others have been
             pool = pools[identity]
-            # A single utterance that is left could have no positive: it is taken too.
+            # A single utterance left in the pool would have no positive, so it is taken too.
             count = self.per_identity + (len(pool) == self.per_identity + 1)
             room = capacity - len(batch)
             if self.hard_pairs and room == self.per_identity + 1:
@@ -300,7 +300,7 @@ class KnowledgeBatchSampler(Sampler[list[int]]):
             batch.append(free.pop())
 
     def _draw(self, pools, drawn, last, sizes, rng) -> int:
-        """Draws the identity most similar to `last`, or one at random by how much is left of it."""
+        """Draws the identity most similar to `last`, or a random one, weighted by what is left."""
         if last is not None and self.relatedness is not None:
             left = [identity for identity in pools if identity not in drawn]
             return left[int(np.argmax(self.relatedness[last, left]))]

@@ -1,4 +1,4 @@
-"""Locks that let one process work in a folder, and children that end with their starter."""
+"""Locks that let only one process work in a folder, and children that end with their starter."""
 
 import fcntl
 import logging
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 #: Files of a folder that say which process works in it: the lock of a run, and that of a command
 #: that starts runs.
 RUN_LOCK, STARTER_LOCK = "run.lock", "starter.lock"
-#: Environment variable that holds the ID of the process that a child ends with.
+#: Environment variable that holds the ID of the process whose end also ends the child.
 STARTER = "MASR_STARTER"
 
 _held: dict[Path, TextIO] = {}
@@ -104,7 +104,7 @@ def run_child(command: Sequence[str], **options) -> subprocess.CompletedProcess:
 
 
 def end_with_starter(every: float = 1.0) -> None:
-    """Starts a watch, in a child of `run_child`, that sends it SIGTERM when its starter is gone.
+    """Lets a child of `run_child` watch its starter and send itself SIGTERM when that is gone.
 
     Training then saves a checkpoint and ends, as it does after any SIGTERM.
 

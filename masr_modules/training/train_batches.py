@@ -1,4 +1,4 @@
-"""The training batches of an experiment, from files or from shards; every loss gets the same."""
+"""The training batches of an experiment, from files or shards, the same for every loss."""
 
 import math
 
@@ -24,7 +24,7 @@ BATCH_SETTINGS = (
 #: Further keys that the batches depend on, which an experiment may lack.
 BATCH_OPTIONS = ("language_temperature", "speaker_temperature", "hard_pairs", "hard_pair_share")
 #: Largest number of labels of `batch_identity` for which similar labels share a batch: the matrix
-#: of similarities has the square of that many float32.
+#: of similarities holds the square of this number of float32 values.
 MAX_RELATED = 10_000
 
 

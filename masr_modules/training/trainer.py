@@ -31,8 +31,8 @@ TERMINATED = 128 + signal.SIGTERM
 #: duration (s) of an epoch that is judged: a shorter one ends before its workers have started.
 MAX_WAITING, LEAST_SECONDS = 0.05, 10.0
 #: Private method or property of sb.Brain that Trainer overrides or reads -> the method of sb.Brain
-#: that calls it. SpeechBrain promises none of them, so that pyproject.toml keeps to one minor
-#: release; a test fails if one is gone, is called elsewhere, or is not in this list.
+#: that calls it. SpeechBrain does not promise to keep them, so pyproject.toml allows only one
+#: minor release; a test fails if one is gone, is called elsewhere, or is not in this list.
 PRIVATE_HOOKS = {
     "_compile": "on_fit_start",
     "_wrap_distributed": "on_fit_start",
@@ -69,7 +69,7 @@ class Trainer(sb.Brain):
     joint_modules: tuple[str, ...] = ()
     #: Padded keys of a batch whose lengths stay on the host, where reading them needs no wait.
     lengths_on_host: tuple[str, ...] = ()
-    #: Number of the last update whose loss was not finite, and of such updates in a row up to it.
+    #: The last update whose loss was not finite, and how many such updates in a row end with it.
     last_nonfinite, nonfinite_run = 0, 0
 
     def set_rates(self, update: int) -> None:
@@ -122,7 +122,7 @@ class Trainer(sb.Brain):
             self.hparams.epoch_counter.limit = self.hparams.epoch_counter.current
 
     def _compile(self):
-        # The number of masked frames depends on the mask: with this, it does not break a graph.
+        # The number of masked frames depends on the mask; with this setting, graphs do not break.
         torch._dynamo.config.capture_dynamic_output_shape_ops = True
         super()._compile()
 

@@ -269,7 +269,7 @@ def check_labels(identities: list[str], rows: dict[str, dict]) -> None:
 
 
 def warn_of_warm_ups(hparams: dict) -> None:
-    """Warns of a warm-up that the run is too short to end."""
+    """Warns if the run is too short to complete a warm-up."""
     steps = hparams["number_of_steps"]
     for key, of in (("masr_warmup_steps", "masr_weight"), ("lr_warmup_steps", "lr")):
         if hparams.get(key, 0) >= steps:

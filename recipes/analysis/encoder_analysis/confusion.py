@@ -1,4 +1,4 @@
-"""Confusions of languages, inside a family and across families."""
+"""Confusions of languages, within a family and across families."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -62,7 +62,7 @@ def pair_rate(matrix: np.ndarray, languages: Sequence[str], pair: tuple[str, str
 
 
 class GroupAccuracy(NamedTuple):
-    """Mistakes inside and across groups of languages, such as families.
+    """Mistakes within and across groups of languages, such as families.
 
     Arguments
     ---------
@@ -86,7 +86,7 @@ class GroupAccuracy(NamedTuple):
 def group_accuracy(
     truth: np.ndarray, predicted: np.ndarray, group_of: Mapping[str, str]
 ) -> GroupAccuracy:
-    """Counts mistakes inside and across groups; utterances of languages in no group are left out.
+    """Counts mistakes within and across groups; utterances of languages in no group are left out.
 
     Arguments
     ---------
