@@ -64,6 +64,7 @@ def test_tables_and_pictures_are_those_of_the_record(comparisons, tmp_path):
         *FILES,
         STUDIES.summary["file"],
         TABLES.INDEX_PAGE,
+        *TABLES.TASK_PAGES.values(),
         *(f"recipes/{folder}/README.md" for folder, _ in tasks),
     }
     for file in files:
