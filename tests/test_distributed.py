@@ -13,9 +13,10 @@ from masr_modules.distributed import JointBatch, JointBatchNorm
 from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead, Projection
 from masr_modules.knowledge import Categorical
 from masr_modules.objectives.base import SSLOutput
-from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
+from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.prototypes import Prototypes
+from masr_modules.pairwise.soft_labels import MultiSupConLoss, XSampleLoss
 
 pytestmark = pytest.mark.slow
 

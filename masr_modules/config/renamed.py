@@ -23,6 +23,10 @@ MOVED = {
     "masr_modules.pairwise.heads.PerSourceHead": "masr_modules.heads.MultiLabelHead",
     "masr_modules.pairwise.heads": "masr_modules.heads",
     "masr_modules.pairwise.classifier": "masr_modules.heads",
+    "masr_modules.pairwise.losses.MultiSupConLoss": (
+        "masr_modules.pairwise.soft_labels.MultiSupConLoss"
+    ),
+    "masr_modules.pairwise.losses.XSampleLoss": "masr_modules.pairwise.soft_labels.XSampleLoss",
     "masr_modules.huggingface": "masr_modules.encoders.huggingface",
     "masr_modules.pooling": "masr_modules.encoders.pooling",
     "masr_modules.waveform": "masr_modules.encoders.waveform",

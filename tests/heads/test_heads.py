@@ -18,8 +18,9 @@ from masr_modules.heads import (
 )
 from masr_modules.heads.regression import label_vectors
 from masr_modules.knowledge import Categorical, Geographic, LanguageDistance, build_sources
-from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss
+from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.prototypes import Prototypes
+from masr_modules.pairwise.soft_labels import MultiSupConLoss
 
 SOURCES = [Categorical(column) for column in ("family", "gender", "emotion")]
 CORPUS = {

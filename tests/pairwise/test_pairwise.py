@@ -13,10 +13,11 @@ from torch import nn
 from masr_modules.data.metadata import Metadata
 from masr_modules.heads import ClassifierHead, MASRHead, MultiLabelHead, Projection
 from masr_modules.knowledge import Categorical, LanguageDistance, build_sources
-from masr_modules.pairwise.losses import MASRLoss, MultiSupConLoss, XSampleLoss
+from masr_modules.pairwise.losses import MASRLoss
 from masr_modules.pairwise.memory import CrossBatchMemory
 from masr_modules.pairwise.prototypes import Prototypes
 from masr_modules.pairwise.similarity import combine
+from masr_modules.pairwise.soft_labels import MultiSupConLoss, XSampleLoss
 
 LOSSES = {
     "masr": MASRLoss("knowledge", 0.3, 0.5, "graded", "softplus"),

@@ -34,7 +34,7 @@ def weights(folder, name="ssl"):
 @pytest.mark.parametrize(
     "block",
     [
-        {"loss": "!new:masr_modules.pairwise.losses.XSampleLoss {temperature: 0.2}"},
+        {"loss": "!new:masr_modules.pairwise.soft_labels.XSampleLoss {temperature: 0.2}"},
         {
             "head": "!name:masr_modules.heads.ClassifierHead "
             "{columns: [language, speaker], input_size: !ref 2 * <d_model>, embedding_size: 8}"
